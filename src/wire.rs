@@ -1,0 +1,1 @@
+//! The bytes of erps 0.7: pure functions and buffers, no I/O, no clock.
