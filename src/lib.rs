@@ -7,4 +7,11 @@
     clippy::exit
 )]
 
+mod exit;
+mod task;
+pub mod universe;
 pub mod wire;
+
+pub use exit::{BoxError, ExitReason};
+pub use task::{Linked, Shutdown, TaskRef};
+pub use universe::{Sharded, Universe};

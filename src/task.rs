@@ -1,0 +1,94 @@
+//! The one door to executor, clock and randomness.
+//!
+//! Nothing else in the library spawns, sleeps, reads a clock or draws a random number. What is
+//! spawned here inherits the universe of the caller, and what it panics with becomes an
+//! [`ExitReason`](crate::ExitReason).
+//!
+//! Timers are polled by tasks of the library only, never by a public future: a caller may sit in
+//! any runtime, or in none.
+
+mod handle;
+mod time;
+
+use std::{
+    fmt,
+    panic::AssertUnwindSafe,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use futures_lite::FutureExt as _;
+
+pub use handle::{Linked, Shutdown, TaskRef};
+pub(crate) use time::{Alarm, Elapsed, now, random_below, sleep, timeout};
+
+use crate::{ExitReason, universe};
+
+/// Where tasks are spawned: smol's global executor, or one that the user runs.
+#[derive(Clone, Default)]
+pub(crate) struct Spawner {
+    executor: Option<Arc<smol::Executor<'static>>>,
+}
+
+impl Spawner {
+    pub(crate) fn on(executor: Arc<smol::Executor<'static>>) -> Self {
+        Self {
+            executor: Some(executor),
+        }
+    }
+
+    /// Spawns a helper nobody asks after. It inherits the universe current at this call.
+    pub(crate) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
+        self.spawn_task(future).detach();
+    }
+
+    /// Spawns a task that can be named, watched, asked to end, and killed.
+    ///
+    /// `body` is given its own handle, by which it learns that it is to end. A panic in it ends
+    /// the task with [`ExitReason::Panic`] and reaches nobody else.
+    pub(crate) fn start<F>(&self, body: impl FnOnce(TaskRef) -> F) -> TaskRef
+    where
+        F: Future<Output = ExitReason> + Send + 'static,
+    {
+        let handle = TaskRef::new(self.clone());
+        let future = AssertUnwindSafe(body(handle.clone())).catch_unwind();
+        let guard = handle.guard();
+        let task = self.spawn_task(async move {
+            // Declared before the future runs, so that a killed task is reported gone only when
+            // all that it owned has been dropped.
+            let guard = guard;
+            let reason = match future.await {
+                Ok(reason) => reason,
+                Err(panic) => ExitReason::panic(&*panic),
+            };
+            guard.ended(reason);
+        });
+        handle.keep(task);
+        handle
+    }
+
+    fn spawn_task(&self, future: impl Future<Output = ()> + Send + 'static) -> smol::Task<()> {
+        let future = universe::inherit(future);
+        match &self.executor {
+            Some(executor) => executor.spawn(future),
+            None => smol::spawn(future),
+        }
+    }
+}
+
+impl fmt::Debug for Spawner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.executor {
+            Some(_) => "Spawner(own)",
+            None => "Spawner(global)",
+        })
+    }
+}
+
+/// A number no other task of this process has.
+fn next_id() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}

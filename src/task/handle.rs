@@ -1,0 +1,352 @@
+//! Handles and owners of tasks.
+
+use std::{
+    fmt,
+    ops::Deref,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use event_listener::Event;
+
+use super::{Spawner, next_id, timeout};
+use crate::ExitReason;
+
+/// How a task is made to end. OTP's `shutdown` of a child specification.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Shutdown {
+    /// It is asked, and killed if it has not ended in this time.
+    Within(Duration),
+    /// It is asked, and waited for however long it takes.
+    Infinity,
+    /// It is killed without being asked: no `terminate` runs.
+    BrutalKill,
+}
+
+/// Five seconds, as a worker's in OTP.
+impl Default for Shutdown {
+    fn default() -> Self {
+        Self::Within(Duration::from_secs(5))
+    }
+}
+
+/// A handle to a running task of any kind: a server, a client, a daemon, a supervisor.
+///
+/// What a pid is used for in OTP where only its life matters. Clones are handles to the same task;
+/// dropping one has no effect on it.
+#[derive(Clone)]
+pub struct TaskRef {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    id: u64,
+    spawner: Spawner,
+    /// True once `life` holds a request to end: the task asks at every poll, without the lock.
+    asked: AtomicBool,
+    life: Mutex<Life>,
+    ended: Event,
+}
+
+enum Life {
+    Running {
+        /// Dropping it kills the task. `None` until the executor has handed it over.
+        task: Option<smol::Task<()>>,
+        /// Killed before the executor's handle was there to be dropped.
+        killed: bool,
+        request: Option<ExitReason>,
+        /// The task itself, where it waits for a request.
+        waiter: Option<Waker>,
+        watchers: Vec<Watcher>,
+    },
+    Ended(ExitReason),
+}
+
+type Watcher = Box<dyn FnOnce(&ExitReason) + Send>;
+
+impl TaskRef {
+    pub(super) fn new(spawner: Spawner) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                id: next_id(),
+                spawner,
+                asked: AtomicBool::new(false),
+                life: Mutex::new(Life::Running {
+                    task: None,
+                    killed: false,
+                    request: None,
+                    waiter: None,
+                    watchers: Vec::new(),
+                }),
+                ended: Event::new(),
+            }),
+        }
+    }
+
+    /// A number that no other task of this process has or had.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.shared.id
+    }
+
+    /// Why the task ended; `None` while it runs.
+    #[must_use]
+    pub fn exit_reason(&self) -> Option<ExitReason> {
+        match &*self.life() {
+            Life::Running { .. } => None,
+            Life::Ended(reason) => Some(reason.clone()),
+        }
+    }
+
+    /// Tells whether the task still runs.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        matches!(&*self.life(), Life::Running { .. })
+    }
+
+    /// Waits until the task has ended and everything it owned is dropped; tells why it ended.
+    ///
+    /// The equivalent of a monitor. It answers as often as it is asked, also long after the end.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future has no effect.
+    pub async fn exited(&self) -> ExitReason {
+        loop {
+            let listener = self.shared.ended.listen();
+            if let Some(reason) = self.exit_reason() {
+                return reason;
+            }
+            listener.await;
+        }
+    }
+
+    /// Asks the task to end with [`ExitReason::Shutdown`] and does not wait for it.
+    ///
+    /// A server finishes the message it is at and runs `terminate`.
+    pub fn request_shutdown(&self) {
+        self.request_exit(ExitReason::Shutdown);
+    }
+
+    /// Ends the task at its next await; nothing of it runs any more but destructors.
+    ///
+    /// A task that is computing and never awaits cannot be killed.
+    pub fn kill(&self) {
+        let task = match &mut *self.life() {
+            Life::Running { task, killed, .. } => {
+                *killed = true;
+                task.take()
+            }
+            Life::Ended(_) => None,
+        };
+        drop(task);
+    }
+
+    /// Makes the task end, in the given way, and waits until it has.
+    ///
+    /// # Cancel safety
+    ///
+    /// Once polled, the task ends whether or not the future is dropped; a time limit is kept all
+    /// the same.
+    pub async fn shutdown(&self, how: Shutdown) -> ExitReason {
+        match how {
+            Shutdown::BrutalKill => self.kill(),
+            Shutdown::Infinity => self.request_shutdown(),
+            Shutdown::Within(limit) => {
+                self.request_shutdown();
+                let this = self.clone();
+                self.shared.spawner.spawn(async move {
+                    if timeout(limit, this.exited()).await.is_err() {
+                        this.kill();
+                    }
+                });
+            }
+        }
+        self.exited().await
+    }
+
+    /// Asks the task to end with `reason`. The first to ask is heard.
+    pub(crate) fn request_exit(&self, reason: ExitReason) {
+        let waiter = match &mut *self.life() {
+            Life::Running {
+                request: request @ None,
+                waiter,
+                ..
+            } => {
+                *request = Some(reason);
+                self.shared.asked.store(true, Ordering::Release);
+                waiter.take()
+            }
+            _ => None,
+        };
+        if let Some(waiter) = waiter {
+            waiter.wake();
+        }
+    }
+
+    /// For the task itself: ready, at every poll, once it has been asked to end.
+    pub(crate) fn poll_exit_request(&self, cx: &mut Context<'_>) -> Poll<ExitReason> {
+        match &mut *self.life() {
+            Life::Running {
+                request: Some(reason),
+                ..
+            }
+            | Life::Ended(reason) => Poll::Ready(reason.clone()),
+            Life::Running { waiter, .. } => {
+                match waiter {
+                    Some(waker) => waker.clone_from(cx.waker()),
+                    None => *waiter = Some(cx.waker().clone()),
+                }
+                Poll::Pending
+            }
+        }
+    }
+
+    /// As [`poll_exit_request`](Self::poll_exit_request), without waiting and without a lock.
+    pub(crate) fn exit_requested(&self) -> bool {
+        self.shared.asked.load(Ordering::Acquire)
+    }
+
+    /// Calls `watcher` with the reason when the task has ended, or now if it has already.
+    ///
+    /// It runs in the task's last moments and must not block.
+    pub(crate) fn on_exit(&self, watcher: impl FnOnce(&ExitReason) + Send + 'static) {
+        let reason = match &mut *self.life() {
+            Life::Running { watchers, .. } => {
+                watchers.push(Box::new(watcher));
+                return;
+            }
+            Life::Ended(reason) => reason.clone(),
+        };
+        watcher(&reason);
+    }
+
+    pub(super) fn guard(&self) -> Guard {
+        Guard(Some(self.clone()))
+    }
+
+    /// Takes the executor's handle, unless the task has already run to its end.
+    pub(super) fn keep(&self, handle: smol::Task<()>) {
+        match &mut *self.life() {
+            Life::Running { killed: true, .. } => drop(handle),
+            Life::Running { task, .. } => *task = Some(handle),
+            Life::Ended(_) => handle.detach(),
+        }
+    }
+
+    fn end(&self, reason: ExitReason) {
+        let ended = std::mem::replace(&mut *self.life(), Life::Ended(reason.clone()));
+        self.shared.ended.notify(usize::MAX);
+        if let Life::Running { task, watchers, .. } = ended {
+            if let Some(task) = task {
+                task.detach();
+            }
+            for watcher in watchers {
+                watcher(&reason);
+            }
+        }
+    }
+
+    fn life(&self) -> MutexGuard<'_, Life> {
+        self.shared
+            .life
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for TaskRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TaskRef")
+            .field("id", &self.id())
+            .field("exit_reason", &self.exit_reason())
+            .finish()
+    }
+}
+
+/// Two handles are equal when they are handles to the same task.
+impl PartialEq for TaskRef {
+    fn eq(&self, other: &Self) -> bool {
+        self.id() == other.id()
+    }
+}
+
+impl Eq for TaskRef {}
+
+/// Held by a task for all of its life. Dropped unused, the task was killed.
+pub(super) struct Guard(Option<TaskRef>);
+
+impl Guard {
+    pub(super) fn ended(mut self, reason: ExitReason) {
+        if let Some(task) = self.0.take() {
+            task.end(reason);
+        }
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if let Some(task) = self.0.take() {
+            task.end(ExitReason::Killed);
+        }
+    }
+}
+
+/// The owner of a task: dropping it shuts the task down. What `start_link` returns.
+///
+/// OTP's link in Rust's terms: the life of the task is tied to a scope. The drop only asks, with
+/// [`request_shutdown`](TaskRef::request_shutdown); [`shutdown`](Self::shutdown) also waits.
+#[must_use = "dropping the owner shuts the task down"]
+#[derive(Debug)]
+pub struct Linked<T: AsRef<TaskRef>> {
+    handle: T,
+    linked: bool,
+}
+
+impl<T: AsRef<TaskRef>> Linked<T> {
+    pub(crate) fn new(handle: T) -> Self {
+        Self {
+            handle,
+            linked: true,
+        }
+    }
+
+    /// Gives up the ownership: the task lives on until someone else ends it.
+    pub fn unlink(mut self) -> T
+    where
+        T: Clone,
+    {
+        self.linked = false;
+        self.handle.clone()
+    }
+
+    /// Asks the task to end, waits until it has, and kills it after five seconds.
+    ///
+    /// # Cancel safety
+    ///
+    /// Once polled, the task ends whether or not the future is dropped.
+    pub async fn shutdown(self) -> ExitReason {
+        self.handle.as_ref().shutdown(Shutdown::default()).await
+    }
+}
+
+impl<T: AsRef<TaskRef>> Deref for Linked<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.handle
+    }
+}
+
+impl<T: AsRef<TaskRef>> Drop for Linked<T> {
+    fn drop(&mut self) {
+        if self.linked {
+            self.handle.as_ref().request_shutdown();
+        }
+    }
+}
