@@ -1,3 +1,5 @@
 //! The specification, as tests.
 
+mod identity;
+mod packet;
 mod universe;
