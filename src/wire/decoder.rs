@@ -88,22 +88,21 @@ impl Decoder {
         &mut self.buf[self.end..]
     }
 
-    /// Moves what is left to the front, of a larger buffer if need be.
+    /// Moves what is left to the front, and grows the buffer if that is not enough.
     fn make_room(&mut self, at_least: usize) {
-        let left = self.start..self.end;
-        let needed = left.len() + at_least;
-        if needed <= self.buf.len() {
-            self.buf.copy_within(left.clone(), 0);
-        } else {
+        let left = self.buffered();
+        self.buf.copy_within(self.start..self.end, 0);
+        self.start = 0;
+        self.end = left;
+        let needed = left + at_least;
+        if needed > self.buf.len() {
             // Doubling keeps the copying of a large packet linear; the largest packet bounds the doubling.
             let largest = HEADER_LEN.saturating_add(self.max_payload);
             let doubled = (self.buf.len() * 2).min(largest.saturating_add(at_least));
-            let mut larger = vec![0; needed.max(doubled)];
-            larger[..left.len()].copy_from_slice(&self.buf[left.clone()]);
-            self.buf = larger;
+            let size = needed.max(doubled);
+            self.buf.reserve_exact(size - self.buf.len());
+            self.buf.resize(size, 0);
         }
-        self.start = 0;
-        self.end = left.len();
     }
 
     /// Says that `n` bytes were read into the [`spare`](Self::spare) room.
