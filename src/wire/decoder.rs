@@ -14,6 +14,8 @@
 //! The buffer grows with what has arrived, never with what a length promises, and errors are found at the
 //! first byte that shows them: how a stream is cut into pieces makes no difference to what comes out of it.
 
+use std::fmt;
+
 use super::packet::{COOKIE, HEADER_LEN, Header, KEEPALIVE, Kind, LENGTH_AT, Packet, UnknownKind};
 
 /// The largest payload a peer may send, unless set otherwise: 16 MiB.
@@ -48,7 +50,6 @@ const KEEP: usize = 4 * READ_CHUNK;
 /// }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug)]
 pub struct Decoder {
     /// All of it is initialised, so that a socket can read into the spare part; growing zeroes once.
     buf: Vec<u8>,
@@ -180,6 +181,18 @@ impl Decoder {
             self.start = 0;
             self.end = 0;
         }
+    }
+}
+
+/// Counts what is in the buffer, and does not show it: it is large, and none of a log's business.
+impl fmt::Debug for Decoder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Decoder")
+            .field("buffered", &self.buffered())
+            .field("capacity", &self.capacity())
+            .field("max_payload", &self.max_payload)
+            .field("failed", &self.failed)
+            .finish()
     }
 }
 

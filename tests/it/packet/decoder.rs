@@ -246,6 +246,15 @@ fn after_an_error_there_are_no_packets_any_more() {
 }
 
 #[test]
+fn a_decoder_does_not_show_what_it_holds() {
+    let mut decoder = Decoder::new(64);
+    decoder.extend(&KEEPALIVE);
+    let shown = format!("{decoder:?}");
+    let expected = "Decoder { buffered: 9, capacity: 9, max_payload: 64, failed: None }";
+    assert_eq!(shown, expected);
+}
+
+#[test]
 fn errors_say_what_happened() {
     let texts = [
         (
