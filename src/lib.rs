@@ -15,3 +15,4 @@ pub mod wire;
 pub use exit::{BoxError, ExitReason};
 pub use task::{Linked, Shutdown, TaskRef};
 pub use universe::{Sharded, Universe};
+pub use wire::term::Term;

@@ -13,3 +13,6 @@ pub mod decoder;
 pub mod identity;
 pub mod packet;
 mod requirement;
+
+pub mod etf;
+pub mod term;

@@ -1,0 +1,336 @@
+//! Erlang's External Term Format, to and from anything serde knows.
+//!
+//! ```text
+//! value --to_vec--> 131 term            payload --check--> Checked --decode--> value
+//!                                                             |
+//!                                                             +--pair--> Element, Element
+//! ```
+//!
+//! Decoding takes two steps. [`check`] walks the whole term once, without recursion, and holds it to
+//! [`Limits`]; only what passed can be decoded, by recursion over a depth that is known by then.
+//! There is no tree in between: the typed decoder reads the bytes, and the encoder writes them.
+//!
+//! | Rust | Erlang |
+//! |---|---|
+//! | `bool` | `true`, `false` |
+//! | `()`, unit struct, `Option::None` | `nil` |
+//! | integers up to 128 bits | integer |
+//! | `f32`, `f64` | float; an integer is accepted |
+//! | `String`, `&str`, `char` | binary; a `String` accepts a charlist |
+//! | `serde_bytes` | binary |
+//! | `Vec<T>` | list |
+//! | tuple, tuple struct | tuple |
+//! | newtype struct | what it wraps |
+//! | struct | map with atom keys; `__struct__` is ignored, binary keys are accepted |
+//! | map | map; string keys are binaries |
+//! | unit variant | atom |
+//! | newtype or tuple variant | `{:variant, a}`, `{:variant, a, b}` |
+//! | struct variant | `{:variant, %{…}}` |
+//! | [`Term`](crate::Term) | any term |
+//!
+//! # Example
+//!
+//! ```
+//! use erps::wire::etf;
+//! use serde::{Deserialize, Serialize};
+//!
+//! #[derive(Debug, PartialEq, Deserialize, Serialize)]
+//! #[serde(rename_all = "snake_case")]
+//! enum Call {
+//!     Ping,
+//!     Sleep(u64),
+//! }
+//!
+//! let bytes = etf::to_vec(&Call::Sleep(500))?; // {:sleep, 500}
+//! assert_eq!(etf::from_slice::<Call>(&bytes)?, Call::Sleep(500));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+use std::borrow::Cow;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+mod de;
+mod scan;
+mod ser;
+pub(crate) mod tag;
+mod token;
+mod zip;
+
+pub use zip::compress;
+
+pub(crate) use token::{Cursor, Token, latin1, small};
+
+/// Under this newtype struct our encoder writes a string as an atom.
+pub(crate) const ATOM_TOKEN: &str = "$erps::Atom";
+/// Under this newtype variant our encoder writes bytes as the encoded term they are.
+pub(crate) const VERBATIM_TOKEN: &str = "$erps::Verbatim";
+/// For this newtype struct our decoder hands over the bytes of a whole encoded term.
+pub(crate) const TERM_TOKEN: &str = "$erps::Term";
+
+/// Encodes a value, with the leading 131 of a payload.
+///
+/// # Errors
+///
+/// Those of [`encode_into`].
+pub fn to_vec<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, EncodeError> {
+    let mut out = Vec::with_capacity(64);
+    out.push(tag::VERSION);
+    encode_into(&mut out, value)?;
+    Ok(out)
+}
+
+/// Appends a value to `out` as a term, without the leading 131.
+///
+/// On an error, `out` is as it was.
+///
+/// # Errors
+///
+/// - [`EncodeError::AtomTooLong`]: a variant or field name has more than 255 characters.
+/// - [`EncodeError::NotFinite`]: Erlang has no such float.
+/// - [`EncodeError::TooLarge`]: a length does not fit the format.
+/// - [`EncodeError::Arity`]: a `Serialize` announces one tuple and writes another.
+/// - [`EncodeError::Custom`]: a `Serialize` fails for a reason of its own.
+pub fn encode_into<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) -> Result<(), EncodeError> {
+    let before = out.len();
+    let result = value.serialize(ser::Encoder::new(out));
+    if result.is_err() {
+        out.truncate(before);
+    }
+    result
+}
+
+/// Decodes a payload under the default [`Limits`].
+///
+/// For a value that borrows from its payload, see [`Checked::decode`].
+///
+/// # Errors
+///
+/// Those of [`check`] and of [`Checked::decode`].
+pub fn from_slice<T: DeserializeOwned>(payload: &[u8]) -> Result<T, DecodeError> {
+    check(payload, &Limits::default())?.decode()
+}
+
+/// Verifies a payload: 131, perhaps compression, and one whole term within the limits.
+///
+/// Bytes after the term are ignored, as erps 0.7 does. A map that has a key twice is refused; keys are
+/// compared by their bytes, so `1` and `1.0` differ, as they do in Erlang. Every node writes
+/// equal keys in equal bytes; a peer that does not can only lose values of its own.
+///
+/// # Errors
+///
+/// - [`DecodeError::Executable`]: a function or port in safe mode.
+/// - [`DecodeError::Depth`], [`DecodeError::Inflated`]: over a limit.
+/// - any other: the payload is not a term.
+pub fn check<'a>(payload: &'a [u8], limits: &Limits) -> Result<Checked<'a>, DecodeError> {
+    let body = match payload {
+        [] => return Err(DecodeError::Truncated),
+        [tag::VERSION, body @ ..] => body,
+        [other, ..] => return Err(DecodeError::Version(*other)),
+    };
+    let term = match body {
+        [tag::COMPRESSED, packed @ ..] => {
+            let mut plain = zip::inflate(packed, limits)?;
+            plain.truncate(scan::scan(&plain, limits)?);
+            Cow::Owned(plain)
+        }
+        _ => Cow::Borrowed(&body[..scan::scan(body, limits)?]),
+    };
+    Ok(Checked { term })
+}
+
+/// What a peer's term is held to.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    depth: usize,
+    inflated: usize,
+    safe: bool,
+}
+
+impl Limits {
+    /// How deeply tuples, lists and maps may nest. Default: 256.
+    ///
+    /// Decoding recurses this deep; the default is well within a thread of 2 MiB. A term that is
+    /// deeper is refused with [`DecodeError::Depth`].
+    #[must_use]
+    pub fn depth(mut self, depth: usize) -> Self {
+        self.depth = depth;
+        self
+    }
+
+    /// How many bytes a compressed term may inflate to. Default: 16 MiB.
+    ///
+    /// A term that announces more is refused with [`DecodeError::Inflated`] before it is inflated.
+    #[must_use]
+    pub fn inflated(mut self, bytes: usize) -> Self {
+        self.inflated = bytes;
+        self
+    }
+
+    /// Whether functions and ports are refused, anywhere in a term. Default: `true`.
+    ///
+    /// If not, they are passed over, and [`Term`](crate::Term) keeps them as they came.
+    #[must_use]
+    pub fn safe(mut self, safe: bool) -> Self {
+        self.safe = safe;
+        self
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            depth: 256,
+            inflated: 16 << 20,
+            safe: true,
+        }
+    }
+}
+
+/// A whole term that passed [`check`].
+#[derive(Clone, Debug)]
+pub struct Checked<'a> {
+    term: Cow<'a, [u8]>,
+}
+
+impl Checked<'_> {
+    /// Decodes the term, which the value may borrow from.
+    ///
+    /// # Errors
+    ///
+    /// - [`DecodeError::Mismatch`]: the term is none of the type's.
+    pub fn decode<'de, T: Deserialize<'de>>(&'de self) -> Result<T, DecodeError> {
+        self.as_element().decode()
+    }
+
+    /// The two elements, if the term is a pair.
+    #[must_use]
+    pub fn pair(&self) -> Option<(Element<'_>, Element<'_>)> {
+        let mut cursor = Cursor::new(&self.term);
+        let Ok(Token::Tuple(2)) = cursor.token() else {
+            return None;
+        };
+        let first = cursor.skip().ok()?;
+        let second = cursor.skip().ok()?;
+        Some((Element { term: first }, Element { term: second }))
+    }
+
+    /// The whole term.
+    #[must_use]
+    pub fn as_element(&self) -> Element<'_> {
+        Element { term: &self.term }
+    }
+}
+
+/// A term within a [`Checked`] one.
+#[derive(Clone, Copy, Debug)]
+pub struct Element<'a> {
+    term: &'a [u8],
+}
+
+impl<'a> Element<'a> {
+    /// The term as it came, without 131.
+    #[must_use]
+    pub fn as_bytes(&self) -> &'a [u8] {
+        self.term
+    }
+
+    /// Decodes the term, which the value may borrow from.
+    ///
+    /// # Errors
+    ///
+    /// - [`DecodeError::Mismatch`]: the term is none of the type's.
+    pub fn decode<T: Deserialize<'a>>(&self) -> Result<T, DecodeError> {
+        T::deserialize(&mut de::Decoder::new(self.term))
+    }
+}
+
+/// Why a value is not encoded.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EncodeError {
+    /// An atom has at most 255 characters.
+    #[error("an atom of more than 255 characters: {0:.32}…")]
+    AtomTooLong(String),
+    /// Erlang has neither infinities nor NaN.
+    #[error("the float {0} has no counterpart in Erlang")]
+    NotFinite(f64),
+    /// The format counts bytes and elements in 32 bits.
+    #[error("more than 4294967295 bytes or elements")]
+    TooLarge,
+    /// A `Serialize` wrote more or fewer elements than it had announced.
+    #[error("a tuple with more or fewer elements than announced")]
+    Arity,
+    /// A compression level is 0 to 9.
+    #[error("compression level {0} is above 9")]
+    Level(u8),
+    /// The value's own `Serialize` failed.
+    #[error("{0}")]
+    Custom(String),
+}
+
+/// Why a payload is not decoded.
+///
+/// [`Executable`](Self::Executable) is an attack or a gross mistake; all others are a peer that
+/// speaks another protocol, or an older version of this one.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DecodeError {
+    /// The term is a function or a port, or has one in it.
+    #[error("executable term (tag {tag}) refused")]
+    Executable {
+        /// The format's tag for what was found.
+        tag: u8,
+    },
+    /// The payload does not begin with 131.
+    #[error("term format {0} instead of 131")]
+    Version(u8),
+    /// The payload ends before the term does.
+    #[error("truncated term")]
+    Truncated,
+    /// No term begins with this byte.
+    #[error("unknown term tag {0}")]
+    UnknownTag(u8),
+    /// The term nests more deeply than [`Limits::depth`].
+    #[error("term deeper than {limit} levels")]
+    Depth {
+        /// The limit.
+        limit: usize,
+    },
+    /// The compressed term is larger than [`Limits::inflated`].
+    #[error("compressed term of more than {limit} bytes")]
+    Inflated {
+        /// The limit.
+        limit: usize,
+    },
+    /// The compressed term is damaged, or not as large as announced.
+    #[error("damaged compressed term")]
+    Compressed,
+    /// An atom is not UTF-8, or has more than 255 characters.
+    #[error("malformed atom")]
+    Atom,
+    /// An integer's sign is neither 0 nor 1.
+    #[error("malformed integer")]
+    Integer,
+    /// A float is malformed, infinite or not a number.
+    #[error("malformed float")]
+    Float,
+    /// A bitstring uses other than 1 to 8 bits of its last byte.
+    #[error("malformed bitstring")]
+    Bits,
+    /// A map has a key twice.
+    #[error("duplicate key in a map")]
+    DuplicateKey,
+    /// The term is well formed, but not what the type wants.
+    #[error("{0}")]
+    Mismatch(String),
+}
+
+impl DecodeError {
+    /// Whether the peer sent what could run code: reason enough to end the server.
+    #[must_use]
+    pub fn is_executable(&self) -> bool {
+        matches!(self, Self::Executable { .. })
+    }
+}
