@@ -51,6 +51,7 @@ use std::borrow::Cow;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+mod access;
 mod de;
 mod scan;
 mod ser;

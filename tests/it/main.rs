@@ -3,3 +3,5 @@
 mod identity;
 mod packet;
 mod universe;
+mod etf;
+mod term;

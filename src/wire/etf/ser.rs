@@ -145,6 +145,16 @@ fn count(length: usize) -> Result<u32, EncodeError> {
     u32::try_from(length).map_err(|_| EncodeError::TooLarge)
 }
 
+/// Every integer is written by its value, whatever its type.
+macro_rules! integers {
+    ($($method:ident($integer:ty))*) => {$(
+        #[inline]
+        fn $method(self, value: $integer) -> Result<(), EncodeError> {
+            self.integer(value.into())
+        }
+    )*};
+}
+
 impl<'a> ser::Serializer for Encoder<'a> {
     type Ok = ();
     type Error = EncodeError;
@@ -161,48 +171,9 @@ impl<'a> ser::Serializer for Encoder<'a> {
         self.atom(if value { "true" } else { "false" })
     }
 
-    #[inline]
-    fn serialize_i8(self, value: i8) -> Result<(), EncodeError> {
-        self.integer(value.into())
-    }
-
-    #[inline]
-    fn serialize_i16(self, value: i16) -> Result<(), EncodeError> {
-        self.integer(value.into())
-    }
-
-    #[inline]
-    fn serialize_i32(self, value: i32) -> Result<(), EncodeError> {
-        self.integer(value.into())
-    }
-
-    #[inline]
-    fn serialize_i64(self, value: i64) -> Result<(), EncodeError> {
-        self.integer(value.into())
-    }
-
-    fn serialize_i128(self, value: i128) -> Result<(), EncodeError> {
-        self.integer(value)
-    }
-
-    #[inline]
-    fn serialize_u8(self, value: u8) -> Result<(), EncodeError> {
-        self.integer(value.into())
-    }
-
-    #[inline]
-    fn serialize_u16(self, value: u16) -> Result<(), EncodeError> {
-        self.integer(value.into())
-    }
-
-    #[inline]
-    fn serialize_u32(self, value: u32) -> Result<(), EncodeError> {
-        self.integer(value.into())
-    }
-
-    #[inline]
-    fn serialize_u64(self, value: u64) -> Result<(), EncodeError> {
-        self.integer(value.into())
+    integers! {
+        serialize_i8(i8) serialize_i16(i16) serialize_i32(i32) serialize_i64(i64) serialize_i128(i128)
+        serialize_u8(u8) serialize_u16(u16) serialize_u32(u32) serialize_u64(u64)
     }
 
     fn serialize_u128(self, value: u128) -> Result<(), EncodeError> {

@@ -14,6 +14,7 @@ use super::{DecodeError, EncodeError, Limits, tag};
 /// # Errors
 ///
 /// - [`EncodeError::Level`]: the level is above 9.
+#[expect(clippy::missing_panics_doc, reason = "writing to memory does not fail")]
 pub fn compress(term: Vec<u8>, level: u8) -> Result<Vec<u8>, EncodeError> {
     if level > 9 {
         return Err(EncodeError::Level(level));
