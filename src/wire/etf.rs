@@ -84,7 +84,8 @@ pub fn to_vec<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, EncodeError> 
 
 /// Appends a value to `out` as a term, without the leading 131.
 ///
-/// On an error, `out` is as it was.
+/// On an error, `out` is as it was. A `Serialize` that writes a map key twice makes a term that
+/// every receiver refuses; none that serde derives does, and neither does [`Term`](crate::Term).
 ///
 /// # Errors
 ///
@@ -152,8 +153,8 @@ pub struct Limits {
 impl Limits {
     /// How deeply tuples, lists and maps may nest. Default: 256.
     ///
-    /// Decoding recurses this deep; the default is well within a thread of 2 MiB. A term that is
-    /// deeper is refused with [`DecodeError::Depth`].
+    /// Decoding recurses this deep, on the stack of the thread that decodes; the default is well within
+    /// 2 MiB. A term that is deeper is refused with [`DecodeError::Depth`].
     #[must_use]
     pub fn depth(mut self, depth: usize) -> Self {
         self.depth = depth;

@@ -394,7 +394,10 @@ impl<'de> de::Deserializer<'de> for &mut Decoder<'de> {
         match self.token()? {
             Token::Atom(text) => visitor.visit_borrowed_str(text),
             Token::Latin1Atom(text) => visitor.visit_string(latin1(text)),
-            Token::Binary(bytes) => visitor.visit_borrowed_bytes(bytes),
+            token @ Token::Binary(bytes) => match std::str::from_utf8(bytes) {
+                Ok(text) => visitor.visit_borrowed_str(text),
+                Err(_) => Err(mismatch(&token, &visitor)),
+            },
             other => Err(mismatch(&other, &visitor)),
         }
     }
