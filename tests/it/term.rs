@@ -150,6 +150,11 @@ fn bitstrings_read_and_print() {
     assert_eq!(parse("<<5::size(3)>>"), Term::bits([0b1010_0000], 3));
     assert_eq!(parse("<< 65 , 66 >>"), Term::from("AB"));
     assert_eq!(parse("<<>>"), Term::from(""));
+    // OTP never writes whole bytes this way, but reads it.
+    assert_eq!(
+        etf::from_slice::<Term>(&[131, 77, 0, 0, 0, 1, 8, 65]),
+        Ok(Term::from("A"))
+    );
     // Unused bits do not count.
     assert_eq!(Term::bits([0xff], 3), Term::bits([0xe0], 3));
     assert_eq!(Term::bits([7], 8), Term::binary([7]));

@@ -163,10 +163,20 @@ fn a_bomb_of_500_megabytes_is_refused_before_it_inflates() {
     );
     // It may lie about its size; it is inflated no further than that.
     bomb[2..6].copy_from_slice(&1000_u32.to_be_bytes());
+    let before = peak_memory();
     assert_eq!(
         etf::from_slice::<IgnoredAny>(&bomb).map(drop),
         Err(DecodeError::Compressed)
     );
+    assert!(peak_memory() - before < 100_000_000);
+}
+
+/// The most bytes this process has held at once; zero where the system does not say.
+fn peak_memory() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok());
+    kilobytes.unwrap_or(0_usize) * 1000
 }
 
 #[test]
@@ -238,6 +248,36 @@ fn keys_of_nested_maps_are_told_apart() {
     outer.extend([97, 0]);
     assert_eq!(
         etf::from_slice::<Term>(&outer),
+        Err(DecodeError::DuplicateKey)
+    );
+}
+
+#[test]
+fn an_atom_is_decoded_up_to_255_characters() {
+    let atom = |tag: u8, text: &[u8]| {
+        let mut bytes = vec![131, tag];
+        bytes.extend((text.len() as u16).to_be_bytes());
+        bytes.extend(text);
+        etf::from_slice::<Term>(&bytes)
+    };
+    for (tag, character) in [(118, "a"), (118, "日"), (100, "a")] {
+        let name = character.repeat(255);
+        assert_eq!(atom(tag, name.as_bytes()), Ok(Term::atom(&name)));
+        let longer = character.repeat(256);
+        assert_eq!(atom(tag, longer.as_bytes()), Err(DecodeError::Atom));
+    }
+    assert_eq!(atom(100, &[0xe9; 255]), Ok(Term::atom(&"é".repeat(255))));
+    assert_eq!(atom(100, &[0xe9; 256]), Err(DecodeError::Atom));
+}
+
+#[test]
+fn keys_that_hold_terms_are_compared_whole() {
+    assert!(from_elixir::<Term>("%{{1, 2} => 0, {3, 2} => 0, [1 | 2] => 0}").is_ok());
+    let twice = [
+        131, 116, 0, 0, 0, 2, 104, 1, 97, 1, 97, 0, 104, 1, 97, 1, 97, 0,
+    ];
+    assert_eq!(
+        etf::from_slice::<Term>(&twice),
         Err(DecodeError::DuplicateKey)
     );
 }

@@ -1,12 +1,12 @@
 //! serde's types and Erlang's, row by row and both ways.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
 
 use erps::Term;
 use erps::wire::etf::{self, DecodeError, EncodeError, Limits};
-use serde::de::{DeserializeOwned, IgnoredAny};
-use serde::{Deserialize, Serialize};
+use serde::de::{DeserializeOwned, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{Call, Point, from_elixir, term};
 
@@ -149,6 +149,7 @@ fn strings_are_binaries_and_charlists_are_understood() {
     refuses::<String>("<<255>>", "expected a string, found a binary of 1 bytes");
     refuses::<String>(":a", "expected a string, found atom `a`");
     refuses::<String>("[1.5]", "expected a string, found a list");
+    refuses::<String>("[97 | 98]", "expected a string, found a list");
     refuses::<String>("[55296]", "expected a string, found a list");
     refuses::<char>(
         "\"ab\"",
@@ -360,4 +361,44 @@ fn a_failed_encoding_leaves_the_buffer_as_it_was() {
         (1, Call::Ping)
     );
     assert_eq!(etf::compress(out, 10), Err(EncodeError::Level(10)));
+}
+
+#[test]
+fn a_visitor_that_stops_early_does_not_shift_what_follows() {
+    struct First;
+
+    impl<'de> Deserialize<'de> for First {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            deserializer.deserialize_any(Self)
+        }
+    }
+
+    impl<'de> Visitor<'de> for First {
+        type Value = Self;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("one of something")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self, A::Error> {
+            seq.next_element::<u8>()?;
+            Ok(self)
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self, A::Error> {
+            map.next_entry::<u8, u8>()?;
+            Ok(self)
+        }
+    }
+
+    for one in ["{1}", "[1]", "%{1 => 1}"] {
+        assert!(from_elixir::<(First, u8)>(&format!("{{{one}, 5}}")).is_ok());
+    }
+    for two in ["{1, 2}", "[1, 2]", "%{1 => 1, 2 => 2}"] {
+        let error = from_elixir::<(First, u8)>(&format!("{{{two}, 5}}")).map(drop);
+        assert_eq!(
+            error.unwrap_err().to_string(),
+            "more elements than the type takes"
+        );
+    }
 }
