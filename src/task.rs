@@ -56,8 +56,9 @@ impl Spawner {
         let future = AssertUnwindSafe(body(handle.clone())).catch_unwind();
         let guard = handle.guard();
         let task = self.spawn_task(async move {
-            // Declared before the future runs, so that a killed task is reported gone only when
-            // all that it owned has been dropped.
+            // A killed task is reported gone only when all that it owned has been dropped. Named in
+            // this order, the future is dropped before the guard, whether it was ever polled or not.
+            let future = future;
             let guard = guard;
             let reason = match future.await {
                 Ok(reason) => reason,
