@@ -8,11 +8,16 @@
 )]
 
 mod exit;
+mod supervisor;
 mod task;
 pub mod universe;
 pub mod wire;
 
 pub use exit::{BoxError, ExitReason};
+pub use supervisor::{
+    ChildInfo, ChildSpec, ChildState, Counts, DynamicSupervisor, DynamicSupervisorBuilder, Restart,
+    StartChildError, Started, SupervisorGone, TerminateChildError,
+};
 pub use task::{Linked, Shutdown, TaskRef};
 pub use universe::{Sharded, Universe};
 pub use wire::term::Term;

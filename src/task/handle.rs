@@ -50,7 +50,10 @@ struct Shared {
     /// True once `life` holds a request to end: the task asks at every poll, without the lock.
     asked: AtomicBool,
     life: Mutex<Life>,
-    ended: Event,
+    /// True once the watchers have run: only then does [`TaskRef::exited`] answer.
+    told: AtomicBool,
+    /// Notified of a request to end, and of the end.
+    changed: Event,
 }
 
 enum Life {
@@ -83,7 +86,8 @@ impl TaskRef {
                     waiter: None,
                     watchers: Vec::new(),
                 }),
-                ended: Event::new(),
+                told: AtomicBool::new(false),
+                changed: Event::new(),
             }),
         }
     }
@@ -118,9 +122,52 @@ impl TaskRef {
     /// Dropping the future has no effect.
     pub async fn exited(&self) -> ExitReason {
         loop {
-            let listener = self.shared.ended.listen();
-            if let Some(reason) = self.exit_reason() {
+            let listener = self.shared.changed.listen();
+            if self.shared.told.load(Ordering::Acquire)
+                && let Some(reason) = self.exit_reason()
+            {
                 return reason;
+            }
+            listener.await;
+        }
+    }
+
+    /// Waits until the task is asked to end, or has ended; tells the reason it is to end with.
+    ///
+    /// For the task itself, which goes on until it chooses to heed it:
+    ///
+    /// ```
+    /// use erps::{ChildSpec, ExitReason};
+    /// use smol::{future, io};
+    ///
+    /// async fn work() -> io::Result<()> {
+    ///     future::pending().await
+    /// }
+    ///
+    /// let spec = ChildSpec::task("worker", |me| async move {
+    ///     let done = async {
+    ///         match work().await {
+    ///             Ok(()) => ExitReason::Normal,
+    ///             Err(error) => ExitReason::error(error),
+    ///         }
+    ///     };
+    ///     future::or(me.shutdown_requested(), done).await
+    /// });
+    /// ```
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future has no effect.
+    pub async fn shutdown_requested(&self) -> ExitReason {
+        loop {
+            let listener = self.shared.changed.listen();
+            match &*self.life() {
+                Life::Running {
+                    request: Some(reason),
+                    ..
+                }
+                | Life::Ended(reason) => return reason.clone(),
+                Life::Running { .. } => {}
             }
             listener.await;
         }
@@ -154,6 +201,15 @@ impl TaskRef {
     /// Once polled, the task ends whether or not the future is dropped; a time limit is kept all
     /// the same.
     pub async fn shutdown(&self, how: Shutdown) -> ExitReason {
+        self.begin_shutdown(how);
+        self.exited().await
+    }
+
+    /// As [`shutdown`](Self::shutdown), without waiting. No effect on a task that has ended.
+    pub(crate) fn begin_shutdown(&self, how: Shutdown) {
+        if !self.is_alive() {
+            return;
+        }
         match how {
             Shutdown::BrutalKill => self.kill(),
             Shutdown::Infinity => self.request_shutdown(),
@@ -167,7 +223,6 @@ impl TaskRef {
                 });
             }
         }
-        self.exited().await
     }
 
     /// Asks the task to end with `reason`. The first to ask is heard.
@@ -187,6 +242,7 @@ impl TaskRef {
         if let Some(waiter) = waiter {
             waiter.wake();
         }
+        self.shared.changed.notify(usize::MAX);
     }
 
     /// For the task itself: ready, at every poll, once it has been asked to end.
@@ -214,7 +270,8 @@ impl TaskRef {
 
     /// Calls `watcher` with the reason when the task has ended, or now if it has already.
     ///
-    /// It runs in the task's last moments and must not block.
+    /// It runs in the task's last moments and must not block. When [`exited`](Self::exited)
+    /// answers, it has run.
     pub(crate) fn on_exit(&self, watcher: impl FnOnce(&ExitReason) + Send + 'static) {
         let reason = match &mut *self.life() {
             Life::Running { watchers, .. } => {
@@ -241,7 +298,6 @@ impl TaskRef {
 
     fn end(&self, reason: ExitReason) {
         let ended = std::mem::replace(&mut *self.life(), Life::Ended(reason.clone()));
-        self.shared.ended.notify(usize::MAX);
         if let Life::Running { task, watchers, .. } = ended {
             if let Some(task) = task {
                 task.detach();
@@ -250,6 +306,8 @@ impl TaskRef {
                 watcher(&reason);
             }
         }
+        self.shared.told.store(true, Ordering::Release);
+        self.shared.changed.notify(usize::MAX);
     }
 
     fn life(&self) -> MutexGuard<'_, Life> {

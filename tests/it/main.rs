@@ -2,6 +2,7 @@
 
 mod identity;
 mod packet;
+mod supervisor;
 mod universe;
 mod etf;
 mod term;

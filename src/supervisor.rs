@@ -1,0 +1,28 @@
+//! Supervisors: tasks that start other tasks, see them end, and start them again.
+//!
+//! ```text
+//! handles --> queue --> supervisor --> starter    runs one recipe in a task of its own
+//!               ^            |            |
+//!               |            +--------> child     as the recipe made it
+//!               +-- reports of their ends --+
+//! ```
+//!
+//! A supervisor is one task, the only owner of its table of children. It never waits for anything
+//! but its queue, so neither a recipe that hangs nor a child that is slow to end holds up the
+//! others. It knows recipes for tasks, not what the tasks do.
+//!
+//! The queue has no limit of its own: a child has at most one report under way, and a caller has
+//! one command, which is taken out at once.
+
+mod child;
+mod dynamic;
+mod dynamic_run;
+mod inbox;
+mod intensity;
+mod owned;
+
+pub use child::{ChildSpec, Restart, Started};
+pub use dynamic::{
+    ChildInfo, ChildState, Counts, DynamicSupervisor, DynamicSupervisorBuilder, StartChildError,
+    SupervisorGone, TerminateChildError,
+};

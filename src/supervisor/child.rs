@@ -1,0 +1,184 @@
+//! Recipes for children: how one is started, when it is started again, how it is ended.
+
+use std::{fmt, sync::Arc};
+
+use futures_channel::oneshot;
+use futures_lite::future::Boxed;
+
+use super::owned::Owned;
+use crate::{BoxError, ExitReason, Shutdown, TaskRef, task::Spawner};
+
+/// After which ends a child is started again. OTP's `restart` of a child specification.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Restart {
+    /// After every end. The default, as in OTP.
+    #[default]
+    Permanent,
+    /// After an [abnormal](ExitReason::is_abnormal) end only.
+    Transient,
+    /// Never.
+    Temporary,
+}
+
+impl Restart {
+    pub(super) fn applies_after(self, reason: &ExitReason) -> bool {
+        match self {
+            Self::Permanent => true,
+            Self::Transient => reason.is_abnormal(),
+            Self::Temporary => false,
+        }
+    }
+}
+
+/// What came of running a recipe. OTP's `{:ok, pid}` and `:ignore`.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Started {
+    /// The child runs as this task.
+    Running(TaskRef),
+    /// There is nothing to run, and nothing went wrong.
+    Ignore,
+}
+
+impl From<TaskRef> for Started {
+    fn from(task: TaskRef) -> Self {
+        Self::Running(task)
+    }
+}
+
+/// The recipe for a child. OTP's child specification.
+///
+/// By default a child is [permanent](Restart::Permanent) and has five seconds to end. A clone is
+/// the same recipe; it can be started any number of times.
+///
+/// A recipe is run in a task of its own and in the universe of the supervisor, whoever calls
+/// `start_child`: the child lives under the supervisor. A recipe that wants another universe brings
+/// it along, with [`Universe::scope`](crate::Universe::scope).
+#[derive(Clone)]
+pub struct ChildSpec {
+    pub(super) id: Arc<str>,
+    pub(super) restart: Restart,
+    pub(super) shutdown: Shutdown,
+    start: Arc<Start>,
+}
+
+type Start = dyn Fn(&Spawner) -> Boxed<Result<Started, BoxError>> + Send + Sync;
+
+impl ChildSpec {
+    /// Makes a recipe from a function that starts a task and returns its handle.
+    ///
+    /// The supervisor owns the task from the moment the function returns it. The future may be
+    /// dropped before, when the supervisor ends, and must then leave no task behind: hold what it
+    /// starts as a [`Linked`](crate::Linked) until it is ready.
+    pub fn new<F>(id: impl Into<String>, start: impl Fn() -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<Started, BoxError>> + Send + 'static,
+    {
+        Self::from_start(id.into(), move |_| Box::pin(start()))
+    }
+
+    /// Makes a recipe from the body of a task, which runs on the supervisor's executor.
+    ///
+    /// The body is given the task's own handle. To be ended politely it must look at
+    /// [`shutdown_requested`](TaskRef::shutdown_requested); a body that never does is killed when
+    /// the time of its [`Shutdown`] is over.
+    pub fn task<F>(
+        id: impl Into<String>,
+        body: impl Fn(TaskRef) -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = ExitReason> + Send + 'static,
+    {
+        let body = Arc::new(body);
+        Self::from_start(id.into(), move |spawner| {
+            let body = Arc::clone(&body);
+            // The body is called inside the task, so that its panic is the task's.
+            let task = spawner.start(|me| async move { body(me).await });
+            Box::pin(async { Ok(task.into()) })
+        })
+    }
+
+    fn from_start(
+        id: String,
+        start: impl Fn(&Spawner) -> Boxed<Result<Started, BoxError>> + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            id: id.into(),
+            restart: Restart::default(),
+            shutdown: Shutdown::default(),
+            start: Arc::new(start),
+        }
+    }
+
+    /// What the child is called in logs and in lists. It need not be unique.
+    #[must_use]
+    pub fn id(mut self, id: impl Into<String>) -> Self {
+        self.id = id.into().into();
+        self
+    }
+
+    /// After which ends the child is started again. Default: [`Restart::Permanent`].
+    #[must_use]
+    pub fn restart(mut self, restart: Restart) -> Self {
+        self.restart = restart;
+        self
+    }
+
+    /// How the supervisor ends the child. Default: [`Shutdown::Within`] five seconds.
+    #[must_use]
+    pub fn shutdown(mut self, shutdown: Shutdown) -> Self {
+        self.shutdown = shutdown;
+        self
+    }
+
+    /// Runs the recipe in a task of its own, the starter, which is returned. `report` is called
+    /// once, when the starter is gone, with its id and what came of it.
+    pub(super) fn launch(
+        &self,
+        spawner: &Spawner,
+        report: impl FnOnce(u64, Outcome) + Send + 'static,
+    ) -> Owned {
+        let (result, mut results) = oneshot::channel();
+        let (start, shutdown) = (Arc::clone(&self.start), self.shutdown);
+        let inner = spawner.clone();
+        let starter = spawner.start(|_| async move {
+            let outcome = match start(&inner).await {
+                Ok(Started::Running(task)) => Outcome::Running(Owned::new(task, shutdown)),
+                Ok(Started::Ignore) => Outcome::Ignore,
+                Err(error) => Outcome::Failed(ExitReason::error(error)),
+            };
+            // Refused only if the report was dropped, and then the child ends with the result.
+            let _ = result.send(outcome);
+            ExitReason::Normal
+        });
+        let id = starter.id();
+        starter.on_exit(move |reason| {
+            let outcome = match results.try_recv() {
+                Ok(Some(outcome)) => outcome,
+                _ => Outcome::Failed(reason.clone()),
+            };
+            report(id, outcome);
+        });
+        Owned::new(starter, Shutdown::BrutalKill)
+    }
+}
+
+impl fmt::Debug for ChildSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChildSpec")
+            .field("id", &self.id)
+            .field("restart", &self.restart)
+            .field("shutdown", &self.shutdown)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a supervisor learns of a start.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    Running(Owned),
+    Ignore,
+    /// It returned an error, panicked, or was killed.
+    Failed(ExitReason),
+}

@@ -1,0 +1,296 @@
+//! A supervisor whose children come and go: its handle, its settings, its answers.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use async_channel::Sender;
+use futures_channel::oneshot;
+
+use super::{
+    child::{ChildSpec, Restart},
+    dynamic_run::{self, Message, Settings},
+    intensity::Intensity,
+};
+use crate::{ExitReason, Linked, TaskRef, task::Spawner};
+
+/// A supervisor of any number of children that are started on demand. A handle; clones are handles
+/// to the same supervisor.
+///
+/// OTP's `DynamicSupervisor`. A child that ends is started again as its [`Restart`] says, once all
+/// of the old one is gone. A restart that fails counts as a further restart and is tried again.
+/// When there are more restarts than [`max_restarts`](DynamicSupervisorBuilder::max_restarts)
+/// allows, the supervisor gives up: it ends its children and then itself with
+/// [`ExitReason::Shutdown`].
+///
+/// It is ended through its [`TaskRef`], and then ends its children first: all at once, each as its
+/// [`Shutdown`](crate::Shutdown) says. When [`exited`](TaskRef::exited) answers, none is alive. A
+/// supervisor that is killed ends its children the same way but does not wait for them.
+///
+/// Dropping the handles has no effect on the supervisor. An owner, whose drop ends it, is made by
+/// [`start_link`](DynamicSupervisorBuilder::start_link).
+///
+/// # Example
+///
+/// ```
+/// use erps::{ChildSpec, DynamicSupervisor, Shutdown};
+///
+/// smol::block_on(async {
+///     let supervisor = DynamicSupervisor::builder().start();
+///     let spec = ChildSpec::task("idle", |me| async move { me.shutdown_requested().await });
+///     let child = supervisor.start_child(spec).await?;
+///     assert!(child.is_alive());
+///
+///     supervisor.as_ref().shutdown(Shutdown::Infinity).await;
+///     assert!(!child.is_alive());
+///     Ok::<_, erps::StartChildError>(())
+/// })
+/// # .unwrap();
+/// ```
+#[derive(Clone)]
+pub struct DynamicSupervisor {
+    name: Arc<str>,
+    task: TaskRef,
+    queue: Sender<Message>,
+}
+
+impl DynamicSupervisor {
+    /// Starts from the default settings.
+    pub fn builder() -> DynamicSupervisorBuilder {
+        DynamicSupervisorBuilder::default()
+    }
+
+    /// Starts a child and waits until its recipe has returned.
+    ///
+    /// A recipe that never returns holds up this call and nothing else. It may be called from
+    /// anywhere, also from within a recipe of the same supervisor.
+    ///
+    /// # Errors
+    ///
+    /// No child is kept after any of them.
+    ///
+    /// - [`Ignored`](StartChildError::Ignored): the recipe found nothing to run.
+    /// - [`Failed`](StartChildError::Failed): the recipe returned an error or panicked.
+    /// - [`MaxChildren`](StartChildError::MaxChildren): there are too many; the recipe was not run.
+    /// - [`SupervisorGone`](StartChildError::SupervisorGone): the recipe was not run, or what it
+    ///   started is being ended.
+    ///
+    /// # Cancel safety
+    ///
+    /// Once polled, the child is started whether or not the future is dropped.
+    pub async fn start_child(&self, spec: ChildSpec) -> Result<TaskRef, StartChildError> {
+        self.ask(|reply| Message::StartChild { spec, reply })
+            .await
+            .unwrap_or(Err(StartChildError::SupervisorGone))
+    }
+
+    /// Ends a child as its [`Shutdown`](crate::Shutdown) says, and waits until it is wholly gone.
+    /// It is not started again.
+    ///
+    /// A child that is being restarted is named by the task it was before.
+    ///
+    /// # Errors
+    ///
+    /// - [`NotFound`](TerminateChildError::NotFound): the task is no child, or no longer. A child
+    ///   that has been restarted is another task.
+    /// - [`SupervisorGone`](TerminateChildError::SupervisorGone): the child has ended or is ending,
+    ///   as all others.
+    ///
+    /// # Cancel safety
+    ///
+    /// Once polled, the child is ended whether or not the future is dropped.
+    pub async fn terminate_child(&self, child: &TaskRef) -> Result<(), TerminateChildError> {
+        let name = child.id();
+        self.ask(|reply| Message::TerminateChild { name, reply })
+            .await
+            .unwrap_or(Err(TerminateChildError::SupervisorGone))
+    }
+
+    /// Lists the children, in no particular order.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the supervisor has ended.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future has no effect.
+    pub async fn which_children(&self) -> Result<Vec<ChildInfo>, SupervisorGone> {
+        self.ask(Message::WhichChildren).await
+    }
+
+    /// Counts the children.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the supervisor has ended.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future has no effect.
+    pub async fn count_children(&self) -> Result<Counts, SupervisorGone> {
+        self.ask(Message::CountChildren).await
+    }
+
+    async fn ask<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<T>) -> Message,
+    ) -> Result<T, SupervisorGone> {
+        let (reply, answer) = oneshot::channel();
+        self.queue
+            .try_send(command(reply))
+            .map_err(|_| SupervisorGone)?;
+        answer.await.map_err(|_| SupervisorGone)
+    }
+}
+
+impl AsRef<TaskRef> for DynamicSupervisor {
+    fn as_ref(&self) -> &TaskRef {
+        &self.task
+    }
+}
+
+impl fmt::Debug for DynamicSupervisor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DynamicSupervisor")
+            .field("name", &self.name)
+            .field("task", &self.task)
+            .finish()
+    }
+}
+
+/// The settings of a [`DynamicSupervisor`] to be.
+#[derive(Debug)]
+#[must_use = "a supervisor is started by `start` or `start_link`"]
+pub struct DynamicSupervisorBuilder {
+    settings: Settings,
+}
+
+impl DynamicSupervisorBuilder {
+    /// What the supervisor is called in logs. Default: `supervisor`.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.settings.name = name.into().into();
+        self
+    }
+
+    /// How many restarts of all children together are allowed in any stretch of time as long as
+    /// `within`. Default: 3 within 5 seconds, as in OTP.
+    ///
+    /// At one more the supervisor gives up and ends, with all of its children.
+    pub fn max_restarts(mut self, count: usize, within: Duration) -> Self {
+        self.settings.intensity = Intensity::new(count, within);
+        self
+    }
+
+    /// How many children there may be, with those that are starting or being restarted.
+    /// Default: 1 048 576, as many as a BEAM has processes.
+    ///
+    /// At the limit a further child is refused with [`StartChildError::MaxChildren`].
+    pub fn max_children(mut self, count: usize) -> Self {
+        self.settings.max_children = count;
+        self
+    }
+
+    /// Where the supervisor and its starters run, and the children made by [`ChildSpec::task`].
+    /// Default: smol's global executor.
+    ///
+    /// Nothing of them moves, nor ends, unless someone runs the executor.
+    pub fn executor(mut self, executor: Arc<smol::Executor<'static>>) -> Self {
+        self.settings.spawner = Spawner::on(executor);
+        self
+    }
+
+    /// Starts the supervisor, which lives until someone ends it. It inherits the current universe.
+    #[must_use = "nobody else can start children of it"]
+    pub fn start(self) -> DynamicSupervisor {
+        let name = Arc::clone(&self.settings.name);
+        let (task, queue) = dynamic_run::start(self.settings);
+        DynamicSupervisor { name, task, queue }
+    }
+
+    /// Starts the supervisor with an owner: it is shut down when the owner is dropped.
+    pub fn start_link(self) -> Linked<DynamicSupervisor> {
+        Linked::new(self.start())
+    }
+}
+
+impl Default for DynamicSupervisorBuilder {
+    fn default() -> Self {
+        Self {
+            settings: Settings {
+                name: "supervisor".into(),
+                intensity: Intensity::default(),
+                max_children: 1 << 20,
+                spawner: Spawner::default(),
+            },
+        }
+    }
+}
+
+/// One child, as [`DynamicSupervisor::which_children`] lists it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ChildInfo {
+    /// What its recipe calls it.
+    pub id: Arc<str>,
+    /// Where it stands.
+    pub state: ChildState,
+    /// After which ends it is started again.
+    pub restart: Restart,
+}
+
+/// Where a child stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ChildState {
+    /// Its recipe is being run for the first time.
+    Starting,
+    /// It runs as this task, which may have been told to end.
+    Running(TaskRef),
+    /// It has ended, and its recipe is being run again.
+    Restarting,
+}
+
+/// How many children there are. OTP's `count_children`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counts {
+    /// All of them, whatever their state: what is held to
+    /// [`max_children`](DynamicSupervisorBuilder::max_children).
+    pub specs: usize,
+    /// Those that run.
+    pub active: usize,
+}
+
+/// Why there is no new child.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartChildError {
+    /// The recipe returned [`Started::Ignore`](crate::Started::Ignore).
+    #[error("the child had nothing to run")]
+    Ignored,
+    /// The recipe returned an error or panicked; the reason holds which.
+    #[error("the child did not start: {0}")]
+    Failed(ExitReason),
+    /// The supervisor has as many children as it may have, which is this many.
+    #[error("the supervisor has {0} children already")]
+    MaxChildren(usize),
+    /// The supervisor has ended or is ending.
+    #[error("the supervisor is gone")]
+    SupervisorGone,
+}
+
+/// Why no child was terminated.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TerminateChildError {
+    /// The supervisor has no such child.
+    #[error("the task is no child of the supervisor")]
+    NotFound,
+    /// The supervisor has ended.
+    #[error("the supervisor is gone")]
+    SupervisorGone,
+}
+
+/// The supervisor has ended, so that it cannot answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the supervisor is gone")]
+pub struct SupervisorGone;
