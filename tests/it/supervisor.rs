@@ -645,6 +645,24 @@ fn at_max_children_another_is_refused_until_one_has_ended() {
 }
 
 #[test]
+fn whoever_has_seen_a_child_end_finds_that_its_supervisor_has_seen_it() {
+    run(async {
+        let threads = Threads::new();
+        let supervisor = DynamicSupervisor::builder()
+            .max_children(1)
+            .executor(threads.executor.clone())
+            .start();
+        let spec = idle().restart(Restart::Temporary);
+        for _ in 0..2_000 {
+            let child = supervisor.start_child(spec.clone()).await.unwrap();
+            child.request_shutdown();
+            // Looks all the time, so as to look in the very moment of the end, too.
+            while future::poll_once(child.exited()).await.is_none() {}
+        }
+    });
+}
+
+#[test]
 fn a_pending_start_takes_a_childs_place() {
     run(async {
         let supervisor = DynamicSupervisor::builder().max_children(1).start();
