@@ -1,0 +1,288 @@
+//! How children and supervisors are ended.
+
+use super::*;
+
+#[test]
+fn terminate_child_lets_the_child_end_politely_and_waits_for_it() {
+    for how in [Shutdown::Within(LONG), Shutdown::Infinity] {
+        run(async {
+            let supervisor = supervisor();
+            let ((asked, is_asked), (leave, left)) = (channel::unbounded(), channel::bounded(1));
+            let spec = polite(&asked, &left).shutdown(how);
+            let child = supervisor.start_child(spec).await.unwrap();
+            let terminate = async {
+                supervisor.terminate_child(&child).await.unwrap();
+                assert!(!child.is_alive());
+            };
+            let meanwhile = async {
+                is_asked.recv().await.unwrap();
+                assert_eq!(counts(&supervisor).await, (1, 1));
+                drop(leave);
+            };
+            future::zip(terminate, meanwhile).await;
+            let reason = child.exited().await;
+            assert!(matches!(reason, ExitReason::Shutdown), "{reason}");
+            assert_eq!(counts(&supervisor).await, (0, 0));
+        });
+    }
+}
+
+#[test]
+fn terminate_child_kills_a_child_that_does_not_end_in_time() {
+    run(async {
+        let supervisor = supervisor();
+        let spec = stubborn().shutdown(Shutdown::Within(Duration::from_millis(10)));
+        let child = supervisor.start_child(spec).await.unwrap();
+        supervisor.terminate_child(&child).await.unwrap();
+        let reason = child.exit_reason();
+        assert!(matches!(reason, Some(ExitReason::Killed)), "{reason:?}");
+        assert_eq!(counts(&supervisor).await, (0, 0));
+    });
+}
+
+#[test]
+fn a_brutal_kill_does_not_ask() {
+    run(async {
+        let supervisor = supervisor();
+        let ((asked, is_asked), (_leave, left)) = (channel::unbounded(), channel::bounded(1));
+        let spec = polite(&asked, &left).shutdown(Shutdown::BrutalKill);
+        let child = supervisor.start_child(spec).await.unwrap();
+        supervisor.terminate_child(&child).await.unwrap();
+        let reason = child.exit_reason();
+        assert!(matches!(reason, Some(ExitReason::Killed)), "{reason:?}");
+        assert!(is_asked.is_empty());
+    });
+}
+
+#[test]
+fn two_may_terminate_the_same_child_and_later_it_is_not_found() {
+    run(async {
+        let supervisor = supervisor();
+        let child = supervisor.start_child(idle()).await.unwrap();
+        let twice = future::zip(
+            supervisor.terminate_child(&child),
+            supervisor.terminate_child(&child),
+        );
+        assert_eq!(twice.await, (Ok(()), Ok(())));
+        let again = supervisor.terminate_child(&child).await;
+        assert_eq!(again, Err(TerminateChildError::NotFound));
+    });
+}
+
+#[test]
+fn another_supervisors_child_is_not_found() {
+    run(async {
+        let child = supervisor().start_child(idle()).await.unwrap();
+        let outcome = supervisor().terminate_child(&child).await;
+        assert_eq!(outcome, Err(TerminateChildError::NotFound));
+        assert!(child.is_alive());
+    });
+}
+
+#[test]
+fn a_child_can_be_terminated_while_it_is_restarted() {
+    run(async {
+        let supervisor = supervisor();
+        let (entered, enters) = channel::unbounded();
+        let first = self::supervisor()
+            .start_child(idle().restart(Restart::Temporary))
+            .await
+            .unwrap();
+        let task = first.clone();
+        let spec = ChildSpec::new("once", move || {
+            let (task, entered) = (task.clone(), entered.clone());
+            async move {
+                if task.is_alive() {
+                    return Ok(task.into());
+                }
+                entered.send(()).await?;
+                future::pending().await
+            }
+        });
+        let child = supervisor.start_child(spec).await.unwrap();
+        child.kill();
+        enters.recv().await.unwrap();
+        let children = supervisor.which_children().await.unwrap();
+        assert_eq!(children[0].state, ChildState::Restarting);
+        assert_eq!(counts(&supervisor).await, (1, 0));
+        supervisor.terminate_child(&child).await.unwrap();
+        assert_eq!(counts(&supervisor).await, (0, 0));
+        assert!(supervisor.as_ref().is_alive());
+    });
+}
+
+#[test]
+fn whoever_has_seen_a_child_end_finds_that_its_supervisor_has_seen_it() {
+    run(async {
+        let threads = Threads::new();
+        let supervisor = DynamicSupervisor::builder()
+            .max_children(1)
+            .executor(threads.executor.clone())
+            .start();
+        let spec = idle().restart(Restart::Temporary);
+        for _ in 0..2_000 {
+            let child = supervisor.start_child(spec.clone()).await.unwrap();
+            child.request_shutdown();
+            // Looks all the time, so as to look in the very moment of the end, too.
+            while future::poll_once(child.exited()).await.is_none() {}
+        }
+    });
+}
+
+#[test]
+fn all_children_are_ended_at_once_and_none_outlives_the_supervisor() {
+    run(async {
+        let supervisor = supervisor();
+        let ((asked, is_asked), (leave, left)) = (channel::unbounded(), channel::bounded(1));
+        let mut children = Vec::new();
+        for _ in 0..10 {
+            let spec = polite(&asked, &left).shutdown(Shutdown::Infinity);
+            children.push(supervisor.start_child(spec).await.unwrap());
+        }
+        let spec = stubborn().shutdown(Shutdown::BrutalKill);
+        children.push(supervisor.start_child(spec).await.unwrap());
+        let spec = stubborn().shutdown(Shutdown::Within(Duration::from_millis(10)));
+        children.push(supervisor.start_child(spec).await.unwrap());
+
+        supervisor.as_ref().request_shutdown();
+        for _ in 0..10 {
+            is_asked.recv().await.unwrap();
+        }
+        drop(leave);
+        let reason = supervisor.as_ref().exited().await;
+        assert!(matches!(reason, ExitReason::Shutdown), "{reason}");
+        assert!(!children.iter().any(TaskRef::is_alive));
+    });
+}
+
+#[test]
+fn an_ending_supervisor_answers_but_starts_nothing() {
+    run(async {
+        let supervisor = supervisor();
+        let ((asked, is_asked), (_leave, left)) = (channel::unbounded(), channel::bounded(1));
+        supervisor.start_child(polite(&asked, &left)).await.unwrap();
+        supervisor.as_ref().request_shutdown();
+        is_asked.recv().await.unwrap();
+        let outcome = supervisor.start_child(idle()).await;
+        assert!(matches!(outcome, Err(StartChildError::SupervisorGone)));
+        assert_eq!(counts(&supervisor).await, (1, 1));
+    });
+}
+
+#[test]
+fn the_children_of_a_killed_supervisor_are_ended() {
+    run(async {
+        let supervisor = supervisor();
+        let polite = supervisor.start_child(idle()).await.unwrap();
+        let spec = stubborn().shutdown(Shutdown::Within(Duration::from_millis(10)));
+        let stubborn = supervisor.start_child(spec).await.unwrap();
+        supervisor.as_ref().kill();
+        let reason = polite.exited().await;
+        assert!(matches!(reason, ExitReason::Shutdown), "{reason}");
+        let reason = stubborn.exited().await;
+        assert!(matches!(reason, ExitReason::Killed), "{reason}");
+    });
+}
+
+#[test]
+fn a_supervisor_goes_with_its_owner() {
+    run(async {
+        let owner = DynamicSupervisor::builder().start_link();
+        let handle = owner.clone();
+        let child = handle.start_child(idle()).await.unwrap();
+        drop(owner);
+        handle.as_ref().exited().await;
+        assert!(!child.is_alive());
+    });
+}
+
+#[test]
+fn whoever_waits_for_a_supervisor_that_is_killed_gets_an_error() {
+    run(async {
+        let supervisor = supervisor();
+        let (entered, enters) = channel::unbounded();
+        let kill = async {
+            enters.recv().await.unwrap();
+            supervisor.as_ref().kill();
+        };
+        let (outcome, ()) = future::zip(supervisor.start_child(endless(&entered)), kill).await;
+        assert!(matches!(outcome, Err(StartChildError::SupervisorGone)));
+    });
+}
+
+#[test]
+fn a_command_that_was_never_looked_at_gets_an_error() {
+    run(async {
+        let executor = Arc::new(Executor::new());
+        let supervisor = DynamicSupervisor::builder()
+            .executor(executor.clone())
+            .start();
+        let mut start = Box::pin(supervisor.start_child(idle()));
+        assert!(future::poll_once(&mut start).await.is_none());
+        supervisor.as_ref().kill();
+        let outcome = executor.run(start).await;
+        assert!(matches!(outcome, Err(StartChildError::SupervisorGone)));
+    });
+}
+
+#[test]
+fn a_handle_answers_with_errors_when_the_supervisor_has_ended() {
+    run(async {
+        let supervisor = supervisor();
+        let child = supervisor.start_child(idle()).await.unwrap();
+        supervisor.as_ref().shutdown(Shutdown::Infinity).await;
+        let outcome = supervisor.start_child(idle()).await;
+        assert!(matches!(outcome, Err(StartChildError::SupervisorGone)));
+        assert_eq!(
+            supervisor.terminate_child(&child).await,
+            Err(TerminateChildError::SupervisorGone)
+        );
+        let listed = supervisor.which_children().await;
+        assert!(matches!(listed, Err(SupervisorGone)));
+        assert_eq!(supervisor.count_children().await, Err(SupervisorGone));
+    });
+}
+
+/// Ends a supervisor while a recipe computes, and lets the recipe then yield a task.
+async fn yield_too_late(end: impl FnOnce(&TaskRef)) -> TaskRef {
+    let threads = Threads::new();
+    let supervisor = DynamicSupervisor::builder()
+        .executor(threads.executor.clone())
+        .start();
+    let late = self::supervisor()
+        .start_child(idle().restart(Restart::Temporary))
+        .await
+        .unwrap();
+    let ((entered, enters), (go, gone)) = (channel::unbounded(), mpsc::channel::<()>());
+    let gone = std::sync::Mutex::new(gone);
+    let task = late.clone();
+    let spec = ChildSpec::new("late", move || {
+        entered.try_send(()).unwrap();
+        let _ = gone.lock().unwrap().recv();
+        future::ready(Ok(task.clone().into()))
+    });
+    let start = supervisor.start_child(spec);
+    let meanwhile = async {
+        enters.recv().await.unwrap();
+        end(supervisor.as_ref());
+        while supervisor.start_child(idle()).await.is_ok() {}
+        drop(go);
+    };
+    let (outcome, ()) = future::zip(start, meanwhile).await;
+    assert!(matches!(outcome, Err(StartChildError::SupervisorGone)));
+    supervisor.as_ref().exited().await;
+    late
+}
+
+#[test]
+fn a_task_that_a_recipe_yields_too_late_has_ended_before_the_supervisor() {
+    run(async { assert!(!yield_too_late(TaskRef::request_shutdown).await.is_alive()) });
+}
+
+#[test]
+fn a_task_that_a_recipe_yields_to_a_killed_supervisor_is_ended() {
+    run(async {
+        let reason = yield_too_late(TaskRef::kill).await.exited().await;
+        assert!(matches!(reason, ExitReason::Shutdown), "{reason}");
+    });
+}
