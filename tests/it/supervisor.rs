@@ -83,7 +83,7 @@ struct Puppet {
 enum End {
     Return(ExitReason),
     Panic,
-    AskedToEnd,
+    Asked,
     Killed,
 }
 
@@ -113,7 +113,7 @@ impl Puppet {
 
     async fn end(&self, child: &TaskRef, how: End) -> ExitReason {
         match how {
-            End::AskedToEnd => child.request_shutdown(),
+            End::Asked => child.request_shutdown(),
             End::Killed => child.kill(),
             how => self.ends.send(how).await.unwrap(),
         }
@@ -152,7 +152,7 @@ fn a_child_is_restarted_as_its_type_and_its_end_say() {
     let ends = [
         (End::Return(ExitReason::Normal), false),
         (End::Return(ExitReason::Shutdown), false),
-        (End::AskedToEnd, false),
+        (End::Asked, false),
         (End::Return(ExitReason::Disconnected), true),
         (End::Return(ExitReason::error("as the test asks")), true),
         (End::Panic, true),

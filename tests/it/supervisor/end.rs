@@ -58,12 +58,18 @@ fn a_brutal_kill_does_not_ask() {
 fn two_may_terminate_the_same_child_and_later_it_is_not_found() {
     run(async {
         let supervisor = supervisor();
-        let child = supervisor.start_child(idle()).await.unwrap();
+        let ((asked, is_asked), (leave, left)) = (channel::unbounded(), channel::bounded(1));
+        let child = supervisor.start_child(polite(&asked, &left)).await.unwrap();
         let twice = future::zip(
             supervisor.terminate_child(&child),
             supervisor.terminate_child(&child),
         );
-        assert_eq!(twice.await, (Ok(()), Ok(())));
+        let meanwhile = async {
+            is_asked.recv().await.unwrap();
+            drop(leave);
+        };
+        let (twice, ()) = future::zip(twice, meanwhile).await;
+        assert_eq!(twice, (Ok(()), Ok(())));
         let again = supervisor.terminate_child(&child).await;
         assert_eq!(again, Err(TerminateChildError::NotFound));
     });
