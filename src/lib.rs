@@ -10,6 +10,7 @@
 mod exit;
 mod supervisor;
 mod task;
+mod transport;
 pub mod universe;
 pub mod wire;
 
@@ -19,5 +20,9 @@ pub use supervisor::{
     StartChildError, Started, SupervisorGone, TerminateChildError,
 };
 pub use task::{Linked, Shutdown, TaskRef};
+pub use transport::{
+    Alert, BoxedStream, ByteStream, Handshake, HandshakeError, PeerIdentity, Secured, Tcp,
+    TcpOptions, Tls, TlsError, Transport, UnreadableCertificate, Untrusted,
+};
 pub use universe::{Sharded, Universe};
 pub use wire::term::Term;

@@ -3,6 +3,8 @@
 mod identity;
 mod packet;
 mod supervisor;
+mod support;
+mod transport;
 mod universe;
 mod etf;
 mod term;

@@ -1,0 +1,48 @@
+//! The one sorting of what rustls reports.
+
+use rustls::{CertificateError, Error, InvalidMessage};
+
+use crate::{Alert, HandshakeError, Untrusted};
+
+/// Says what an error means to the caller. `understood` tells whether the peer has said anything
+/// in TLS so far.
+pub(super) fn explain(error: &Error, understood: bool) -> HandshakeError {
+    match error {
+        Error::AlertReceived(alert) => HandshakeError::Refused(Alert::new(u8::from(*alert))),
+        Error::NoCertificatesPresented => HandshakeError::Untrusted(Untrusted::NoCertificate),
+        Error::InvalidCertificate(error) => HandshakeError::Untrusted(distrust(error)),
+        Error::InvalidMessage(
+            InvalidMessage::InvalidContentType
+            | InvalidMessage::InvalidEmptyPayload
+            | InvalidMessage::MessageTooLarge
+            | InvalidMessage::UnknownProtocolVersion,
+        ) if !understood => HandshakeError::NotTls,
+        error => HandshakeError::Protocol(error.to_string().into()),
+    }
+}
+
+fn distrust(error: &CertificateError) -> Untrusted {
+    match error {
+        CertificateError::UnknownIssuer => Untrusted::UnknownIssuer,
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => Untrusted::Expired,
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            Untrusted::NotYetValid
+        }
+        CertificateError::Revoked => Untrusted::Revoked,
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+            Untrusted::WrongPurpose
+        }
+        CertificateError::NotValidForNameContext {
+            expected,
+            presented,
+        } => Untrusted::WrongName {
+            expected: expected.to_str().into_owned(),
+            presented: presented.clone(),
+        },
+        CertificateError::Other(error) => match error.0.downcast_ref::<Untrusted>() {
+            Some(refused) => refused.clone(),
+            None => Untrusted::BadCertificate(error.to_string()),
+        },
+        error => Untrusted::BadCertificate(error.to_string()),
+    }
+}

@@ -1,0 +1,180 @@
+//! Who is let in: the chain of certificates first, then the name or the user's own check.
+
+use std::{fmt, sync::Arc};
+
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, RootCertStore,
+    SignatureScheme,
+    client::{
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+        verify_server_cert_signed_by_trust_anchor, verify_server_name,
+    },
+    crypto::WebPkiSupportedAlgorithms,
+    pki_types::{CertificateDer, ServerName, UnixTime},
+    server::{
+        ParsedCertificate, ProducesTickets,
+        danger::{ClientCertVerified, ClientCertVerifier},
+    },
+};
+
+use super::{PeerIdentity, credentials::Credentials};
+use crate::{BoxError, Untrusted};
+
+/// What [`check_peer`](crate::Tls::check_peer) was given.
+pub(super) type Check = Arc<dyn Fn(&PeerIdentity) -> Result<(), BoxError> + Send + Sync>;
+
+/// Verifies servers for a client, and clients for a server.
+pub(super) struct Verifier {
+    roots: Arc<RootCertStore>,
+    algorithms: WebPkiSupportedAlgorithms,
+    clients: Arc<dyn ClientCertVerifier>,
+    check: Option<Check>,
+}
+
+impl Verifier {
+    pub(super) fn new(credentials: &Credentials, check: Option<Check>) -> Self {
+        Self {
+            roots: Arc::clone(&credentials.roots),
+            algorithms: credentials.provider.signature_verification_algorithms,
+            clients: Arc::clone(&credentials.clients),
+            check,
+        }
+    }
+
+    /// Asks the user's check, if there is one. The identity must be readable in any case: it is
+    /// what everybody above is told about the peer.
+    fn ask(&self, certificate: &CertificateDer<'_>) -> Result<(), Error> {
+        let Ok(peer) = PeerIdentity::from_der(certificate) else {
+            return Err(CertificateError::BadEncoding.into());
+        };
+        let Some(check) = &self.check else {
+            return Ok(());
+        };
+        check(&peer).map_err(|why| {
+            let why = Untrusted::Check(why.to_string());
+            CertificateError::Other(OtherError(Arc::new(why))).into()
+        })
+    }
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let certificate = ParsedCertificate::try_from(end_entity)?;
+        verify_server_cert_signed_by_trust_anchor(
+            &certificate,
+            &self.roots,
+            intermediates,
+            now,
+            self.algorithms.all,
+        )?;
+        if self.check.is_none() {
+            verify_server_name(&certificate, server_name)?;
+        }
+        self.ask(end_entity)?;
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        rustls::crypto::verify_tls12_signature(message, cert, dss, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        rustls::crypto::verify_tls13_signature(message, cert, dss, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
+
+impl ClientCertVerifier for Verifier {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.clients.root_hint_subjects()
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        let verified = self
+            .clients
+            .verify_client_cert(end_entity, intermediates, now)?;
+        self.ask(end_entity)?;
+        Ok(verified)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.clients.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.clients.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.clients.supported_verify_schemes()
+    }
+}
+
+impl fmt::Debug for Verifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Verifier")
+            .field("check", &self.check.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A ticket for a session that cannot be resumed.
+///
+/// A TLS 1.3 server sends its ticket right after it has verified the client's certificate. That
+/// is all ours is for: the sign that the client waits for. Its lifetime of zero tells the client
+/// to throw it away, and the server knows no ticket anybody shows.
+#[derive(Debug)]
+pub(super) struct OnceTicket;
+
+impl ProducesTickets for OnceTicket {
+    fn enabled(&self) -> bool {
+        true
+    }
+
+    fn lifetime(&self) -> u32 {
+        0
+    }
+
+    fn encrypt(&self, _session: &[u8]) -> Option<Vec<u8>> {
+        Some(b"accepted".to_vec())
+    }
+
+    fn decrypt(&self, _ticket: &[u8]) -> Option<Vec<u8>> {
+        None
+    }
+}

@@ -1,0 +1,3 @@
+//! The nouns that the tests share.
+
+pub(crate) mod certs;
