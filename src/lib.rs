@@ -8,6 +8,11 @@
 )]
 
 mod exit;
+mod link;
+mod outbox;
+mod protocol;
+mod reply;
+mod server;
 mod supervisor;
 mod task;
 mod transport;
@@ -15,6 +20,13 @@ pub mod universe;
 pub mod wire;
 
 pub use exit::{BoxError, ExitReason};
+pub use link::{Peer, PeerInfo};
+pub use protocol::{Message, Protocol};
+pub use reply::ReplyTo;
+pub use server::{
+    Context, InitError, ProtocolError, PushError, SendError, Server, ServerBuilder, ServerError,
+    ServerOptions, ServerRef, StartError,
+};
 pub use supervisor::{
     ChildInfo, ChildSpec, ChildState, Counts, DynamicSupervisor, DynamicSupervisorBuilder, Restart,
     StartChildError, Started, SupervisorGone, TerminateChildError,
@@ -25,4 +37,4 @@ pub use transport::{
     TcpOptions, Tls, TlsError, Transport, UnreadableCertificate, Untrusted,
 };
 pub use universe::{Sharded, Universe};
-pub use wire::term::Term;
+pub use wire::{codec::PacketError, term::Term};

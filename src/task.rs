@@ -17,6 +17,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use futures_lite::FutureExt as _;
@@ -42,6 +43,12 @@ impl Spawner {
     /// Spawns a helper nobody asks after. It inherits the universe current at this call.
     pub(crate) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
         self.spawn_task(future).detach();
+    }
+
+    /// A timer that anybody may wait for: it is polled by a task of ours, which goes when the
+    /// waiter does.
+    pub(crate) fn after(&self, limit: Duration) -> impl Future<Output = ()> + Send + use<> {
+        self.spawn_task(sleep(limit))
     }
 
     /// Spawns a task that can be named, watched, asked to end, and killed.

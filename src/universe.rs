@@ -165,8 +165,13 @@ pub fn inherit_fn<R>(f: impl FnOnce() -> R) -> impl FnOnce() -> R {
     move || enter(&universe, f)
 }
 
+/// Makes a future that lives in `universe`, or in none, whoever polls it.
+pub(crate) fn within<F: Future>(universe: Option<Universe>, future: F) -> InUniverse<F> {
+    InUniverse::new(universe, future)
+}
+
 /// Runs `f` in `universe`, which may be none at all.
-fn enter<R>(universe: &Option<Universe>, f: impl FnOnce() -> R) -> R {
+pub(crate) fn enter<R>(universe: &Option<Universe>, f: impl FnOnce() -> R) -> R {
     if universe.is_none() && !CURRENT.is_set() {
         return f();
     }

@@ -9,10 +9,10 @@
 //! out of a stream that arrives in any pieces; [`identity`] holds the names and versions by which the two
 //! ends recognise each other. To all of them a payload is opaque bytes.
 
+pub(crate) mod codec;
 pub mod decoder;
+pub mod etf;
 pub mod identity;
 pub mod packet;
 mod requirement;
-
-pub mod etf;
 pub mod term;

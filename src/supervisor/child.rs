@@ -132,6 +132,11 @@ impl ChildSpec {
         self
     }
 
+    /// Runs the recipe here and now, under nobody's supervision.
+    pub(crate) fn start(&self) -> Boxed<Result<Started, BoxError>> {
+        (self.start)(&Spawner::default())
+    }
+
     /// Runs the recipe in a task of its own, the starter, which is returned. `report` is called
     /// once, when the starter is gone, with its id and what came of it.
     pub(super) fn launch(

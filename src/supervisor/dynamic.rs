@@ -198,6 +198,11 @@ impl DynamicSupervisorBuilder {
         self
     }
 
+    pub(crate) fn spawner(mut self, spawner: Spawner) -> Self {
+        self.settings.spawner = spawner;
+        self
+    }
+
     /// Starts the supervisor, which lives until someone ends it. It inherits the current universe.
     #[must_use = "nobody else can start children of it"]
     pub fn start(self) -> DynamicSupervisor {

@@ -1,0 +1,203 @@
+//! Packets over a stream: what both ends do with a connection.
+//!
+//! A link is polled by one task, which reads and writes in turn. It reads much at once, keeps
+//! what it has not used, and writes all that is ready in one go; it holds no buffer while there
+//! is nothing in it.
+
+use std::{
+    cell::RefCell,
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use futures_lite::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+
+use crate::{
+    task,
+    transport::{BoxedStream, PeerIdentity},
+    wire::{
+        decoder::{Decoder, FrameError, READ_CHUNK},
+        packet::Packet,
+    },
+};
+
+/// How long a closing end listens for the peer to close too. Without it, bytes that nobody read
+/// would make the system reset the connection, and the peer might lose the last packets.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// What a connection may have to write before it stops to write it.
+pub(crate) const WRITE_CHUNK: usize = 64 * 1024;
+
+/// The largest write buffer that a connection with nothing to write keeps.
+const KEEP: usize = 1024;
+
+/// Who may be at the other end of a connection.
+///
+/// Elixir's erps takes whatever one `recv` returns for one packet: two packets that arrive
+/// together are lost, or end its server. With [`Elixir`](Self::Elixir) an end of ours sends so
+/// slowly that this cannot happen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Peer {
+    /// An end of this library, or any other that reads packets from a stream.
+    #[default]
+    Erps,
+    /// An end of Elixir's erps 0.7.
+    ///
+    /// A client then has one call on its way at a time and waits `pause` after a packet that has
+    /// no answer; a server waits `pause` between any two packets.
+    Elixir {
+        /// The original's client reads once in 100 milliseconds and a little more.
+        pause: Duration,
+    },
+}
+
+impl Peer {
+    /// [`Elixir`](Self::Elixir) with a pause of 120 milliseconds.
+    #[must_use]
+    pub const fn elixir() -> Self {
+        Self::Elixir {
+            pause: Duration::from_millis(120),
+        }
+    }
+
+    pub(crate) fn pause(self) -> Option<Duration> {
+        match self {
+            Self::Erps => None,
+            Self::Elixir { pause } => Some(pause),
+        }
+    }
+}
+
+/// Who is at the other end of a connection.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct PeerInfo {
+    /// The address the connection comes from, or was made to.
+    pub address: SocketAddr,
+    /// What the peer's certificate says of it. `None` without TLS.
+    pub identity: Option<PeerIdentity>,
+}
+
+pub(crate) struct Link {
+    stream: BoxedStream,
+    decoder: Decoder,
+    out: Vec<u8>,
+    /// How much of `out` the stream has taken.
+    written: usize,
+    /// Taken by the stream, and maybe not yet by the socket.
+    unflushed: bool,
+}
+
+impl Link {
+    pub(crate) fn new(stream: BoxedStream, max_payload: usize) -> Self {
+        Self {
+            stream,
+            decoder: Decoder::new(max_payload),
+            out: Vec::new(),
+            written: 0,
+            unflushed: false,
+        }
+    }
+
+    /// The next packet of those that were read.
+    pub(crate) fn next_packet(&mut self) -> Result<Option<Packet<'_>>, FrameError> {
+        self.decoder.next_packet()
+    }
+
+    /// Whether a packet has begun to arrive and is not complete.
+    pub(crate) fn is_midway(&self) -> bool {
+        self.decoder.is_midway()
+    }
+
+    /// Reads once. Ready with the number of bytes, 0 at the end of the stream.
+    pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        thread_local! {
+            static CHUNK: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_CHUNK]);
+        }
+        CHUNK.with_borrow_mut(
+            |chunk| match Pin::new(&mut self.stream).poll_read(cx, chunk) {
+                Poll::Ready(Ok(n)) => {
+                    self.decoder.extend(&chunk[..n]);
+                    Poll::Ready(Ok(n))
+                }
+                Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+                Poll::Pending => {
+                    self.decoder.release();
+                    Poll::Pending
+                }
+            },
+        )
+    }
+
+    /// Where packets to be sent are appended.
+    pub(crate) fn out(&mut self) -> &mut Vec<u8> {
+        &mut self.out
+    }
+
+    /// How many bytes wait to be written.
+    pub(crate) fn unwritten(&self) -> usize {
+        self.out.len() - self.written
+    }
+
+    /// Whether everything was handed to the system.
+    pub(crate) fn is_flushed(&self) -> bool {
+        self.out.is_empty() && !self.unflushed
+    }
+
+    /// Writes all there is. Ready when the system has taken it; `Pending` tells with
+    /// [`unwritten`](Self::unwritten) how far it got.
+    pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.written < self.out.len() {
+            let stream = Pin::new(&mut self.stream);
+            match ready!(stream.poll_write(cx, &self.out[self.written..]))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                n => self.written += n,
+            }
+            self.unflushed = true;
+        }
+        if !self.out.is_empty() {
+            self.written = 0;
+            if self.out.capacity() > KEEP {
+                self.out = Vec::new();
+            } else {
+                self.out.clear();
+            }
+        }
+        if self.unflushed {
+            ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+            self.unflushed = false;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Writes what is left, takes leave, and waits a moment for the peer to close as well.
+    ///
+    /// Best effort: the connection may be long gone.
+    pub(crate) async fn close(mut self) {
+        let farewell = async {
+            std::future::poll_fn(|cx| self.poll_write(cx)).await?;
+            self.stream.close().await?;
+            while std::future::poll_fn(|cx| self.poll_discard(cx)).await? > 0 {}
+            io::Result::Ok(())
+        };
+        let _ = task::timeout(LINGER, farewell).await;
+    }
+
+    fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut bytes = [0; 4096];
+        Pin::new(&mut self.stream).poll_read(cx, &mut bytes)
+    }
+}
+
+impl std::fmt::Debug for Link {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Link")
+            .field("buffered", &self.decoder.buffered())
+            .field("unwritten", &self.unwritten())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,130 @@
+//! What both ends of a connection agree on.
+
+use std::marker::PhantomData;
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::wire::identity::{Identifier, Version, VersionReq, VersionReqError};
+
+/// Anything that can go over the wire. Implemented for every type that serde can write and read.
+pub trait Message: Serialize + DeserializeOwned + Send + 'static {}
+
+impl<T: Serialize + DeserializeOwned + Send + 'static> Message for T {}
+
+/// The types and the name that a server and its clients agree on.
+///
+/// Both ends name the same protocol: [`Server::Protocol`](crate::Server::Protocol) and
+/// [`Client<P>`](crate::Client). How Rust types become Erlang terms is described in
+/// [`wire::etf`](crate::wire::etf). A protocol whose types are all [`Term`](crate::Term) is
+/// untyped and talks to any peer of erps.
+///
+/// # Example
+///
+/// ```
+/// use erps::Protocol;
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Debug, Serialize, Deserialize)]
+/// #[serde(rename_all = "snake_case")]
+/// enum Call {
+///     Total,
+///     Add(i64),
+/// }
+///
+/// struct Counter;
+///
+/// impl Protocol for Counter {
+///     const IDENTIFIER: &'static str = "counter";
+///     const VERSION: &'static str = "0.2.4";
+///     const ACCEPTS: &'static str = "~> 0.2.4";
+///     type Call = Call;
+///     type Reply = i64;
+///     type Cast = ();
+///     type Push = ();
+/// }
+/// ```
+pub trait Protocol: Send + Sync + 'static {
+    /// The name of the service: what a client says it wants, and what a server insists on.
+    /// At most 36 bytes, checked when the crate that uses it is compiled.
+    ///
+    /// Default: empty, and a server takes every name.
+    const IDENTIFIER: &'static str = "";
+
+    /// The version a client says it speaks: three numbers of up to 255, checked when the crate
+    /// that uses it is compiled. Default: `"0.0.0"`.
+    const VERSION: &'static str = "0.0.0";
+
+    /// The versions a server accepts, as an Elixir requirement: `"~> 0.2.4"` is 0.2.4 up to, and
+    /// not including, 0.3.0. Checked when a daemon starts.
+    ///
+    /// Default: empty, and a server takes every version.
+    const ACCEPTS: &'static str = "";
+
+    /// What a client asks and waits for.
+    type Call: Message;
+    /// What a server answers a call with.
+    type Reply: Message;
+    /// What a client sends and does not wait for.
+    type Cast: Message;
+    /// What a server sends a client unasked.
+    type Push: Message;
+}
+
+/// What a protocol says of itself, as values. What can be checked by the compiler is.
+pub(crate) struct Checked<P>(PhantomData<P>);
+
+impl<P: Protocol> Checked<P> {
+    pub(crate) const IDENTIFIER: Identifier = {
+        let bytes = P::IDENTIFIER.as_bytes();
+        assert!(
+            bytes.len() <= Identifier::LEN,
+            "Protocol::IDENTIFIER has at most 36 bytes"
+        );
+        let mut field = [0; Identifier::LEN];
+        let mut i = 0;
+        while i < bytes.len() {
+            field[i] = bytes[i];
+            i += 1;
+        }
+        Identifier::from_wire(field)
+    };
+
+    pub(crate) const VERSION: Version = version(P::VERSION.as_bytes());
+
+    /// `None` if every version is accepted.
+    pub(crate) fn accepts() -> Result<Option<VersionReq>, VersionReqError> {
+        if P::ACCEPTS.is_empty() {
+            return Ok(None);
+        }
+        P::ACCEPTS.parse().map(Some)
+    }
+}
+
+const fn version(text: &[u8]) -> Version {
+    let mut parts = [0_u16; 3];
+    let (mut part, mut digits, mut i) = (0, 0, 0);
+    while i < text.len() {
+        match text[i] {
+            b'.' => {
+                assert!(digits > 0 && part < 2, "Protocol::VERSION is three numbers");
+                part += 1;
+                digits = 0;
+            }
+            digit => {
+                assert!(digit.is_ascii_digit(), "Protocol::VERSION is three numbers");
+                parts[part] = parts[part] * 10 + (digit - b'0') as u16;
+                assert!(
+                    parts[part] <= 255,
+                    "a number of Protocol::VERSION is over 255"
+                );
+                digits += 1;
+            }
+        }
+        i += 1;
+    }
+    assert!(
+        digits > 0 && part == 2,
+        "Protocol::VERSION is three numbers"
+    );
+    Version::new(parts[0] as u8, parts[1] as u8, parts[2] as u8)
+}

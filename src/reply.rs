@@ -1,0 +1,175 @@
+//! The one way to answer a call.
+
+use std::{fmt, sync::Arc};
+
+use futures_channel::oneshot;
+use serde::Serialize;
+
+use crate::{
+    Term,
+    outbox::Outbox,
+    wire::{codec::Codec, packet::Kind},
+};
+
+/// The right, and the duty, to answer one call.
+///
+/// Handed to [`handle_call`](crate::Server::handle_call). It may be answered there, or kept, sent
+/// to another task or thread, and answered later. Dropped unanswered, it fails the call at once.
+/// What erps calls `from`.
+#[must_use = "dropping it fails the call"]
+pub struct ReplyTo<R> {
+    caller: Option<Caller<R>>,
+}
+
+enum Caller<R> {
+    Local(oneshot::Sender<Result<R, NoReply>>),
+    Remote(RemoteCaller),
+}
+
+/// A call that came over the wire.
+pub(crate) struct RemoteCaller {
+    outbox: Arc<Outbox>,
+    /// The term the caller knows its call by, kept as it came.
+    reference: Reference,
+}
+
+/// Why a local caller gets no reply although its server lives.
+#[derive(Clone, Debug)]
+pub(crate) enum NoReply {
+    Unanswered,
+    Refused(String),
+}
+
+/// How a call that was dropped is named on the wire: the atom `:unanswered`.
+pub(crate) const UNANSWERED: &str = "unanswered";
+
+impl<R> ReplyTo<R> {
+    pub(crate) fn local(sender: oneshot::Sender<Result<R, NoReply>>) -> Self {
+        Self {
+            caller: Some(Caller::Local(sender)),
+        }
+    }
+
+    pub(crate) fn remote(caller: RemoteCaller) -> Self {
+        Self {
+            caller: Some(Caller::Remote(caller)),
+        }
+    }
+
+    /// Tells whether the caller is at the other end of the connection. erps' `is_remote/1`.
+    #[must_use]
+    pub fn is_remote(&self) -> bool {
+        matches!(self.caller, Some(Caller::Remote(_)))
+    }
+
+    /// Fails the call with a message, which the caller sees as
+    /// [`CallError::Remote`](crate::CallError::Remote) or, in this process, as
+    /// [`ServerError::Refused`](crate::ServerError::Refused).
+    pub fn refuse(mut self, message: impl Into<String>) {
+        let message = message.into();
+        match self.caller.take() {
+            Some(Caller::Local(sender)) => drop(sender.send(Err(NoReply::Refused(message)))),
+            Some(Caller::Remote(caller)) => caller.refuse(&message),
+            None => {}
+        }
+    }
+}
+
+impl<R: Serialize> ReplyTo<R> {
+    /// Answers the call.
+    ///
+    /// The reply is on its way when the handler that called this next awaits or returns; nothing
+    /// is lost if the caller has given up meanwhile. A reply that cannot be written, because it
+    /// has no form as an Erlang term or is over the limit of a packet, fails the call with a
+    /// message that says so.
+    pub fn reply(mut self, reply: R) {
+        match self.caller.take() {
+            Some(Caller::Local(sender)) => drop(sender.send(Ok(reply))),
+            Some(Caller::Remote(caller)) => caller.reply(&reply),
+            None => {}
+        }
+    }
+}
+
+impl<R> Drop for ReplyTo<R> {
+    fn drop(&mut self) {
+        match self.caller.take() {
+            Some(Caller::Local(sender)) => drop(sender.send(Err(NoReply::Unanswered))),
+            Some(Caller::Remote(caller)) => caller.fail(&Term::atom(UNANSWERED)),
+            None => {}
+        }
+    }
+}
+
+impl<R> fmt::Debug for ReplyTo<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReplyTo")
+            .field("is_remote", &self.is_remote())
+            .finish()
+    }
+}
+
+impl RemoteCaller {
+    pub(crate) fn new(outbox: Arc<Outbox>, reference: &[u8]) -> Self {
+        outbox.call_began();
+        Self {
+            outbox,
+            reference: Reference::new(reference),
+        }
+    }
+
+    fn reply(self, reply: &impl Serialize) {
+        let sent = self.outbox.send(|codec: &Codec, out| {
+            codec.answer(out, Kind::Reply, reply, self.reference.as_bytes())
+        });
+        if let Err(error) = sent {
+            tracing::warn!(target: "erps", %error, "a reply could not be sent");
+            self.refuse(&format!("the server's reply could not be sent: {error}"));
+        }
+    }
+
+    pub(crate) fn refuse(self, message: &str) {
+        self.fail(&message);
+    }
+
+    fn fail(self, reason: &impl Serialize) {
+        let sent = self.outbox.send(|codec: &Codec, out| {
+            codec.answer(out, Kind::Error, reason, self.reference.as_bytes())
+        });
+        if let Err(error) = sent {
+            tracing::warn!(target: "erps", %error, "an error packet could not be sent");
+        }
+    }
+}
+
+impl Drop for RemoteCaller {
+    fn drop(&mut self) {
+        self.outbox.call_ended();
+    }
+}
+
+/// The bytes of a reference; those of nearly all callers fit without an allocation.
+enum Reference {
+    Short([u8; Self::SHORT], u8),
+    Long(Box<[u8]>),
+}
+
+impl Reference {
+    const SHORT: usize = 14;
+
+    fn new(bytes: &[u8]) -> Self {
+        if bytes.len() > Self::SHORT {
+            return Self::Long(bytes.into());
+        }
+        let mut short = [0; Self::SHORT];
+        short[..bytes.len()].copy_from_slice(bytes);
+        Self::Short(short, bytes.len() as u8)
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Short(bytes, len) => &bytes[..usize::from(*len)],
+            Self::Long(bytes) => bytes,
+        }
+    }
+}

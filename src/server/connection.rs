@@ -1,0 +1,330 @@
+//! The server's side of a connection: what it takes, what it refuses, what it sends.
+
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use super::ServerOptions;
+use crate::{
+    ExitReason, Protocol, ReplyTo,
+    link::{Link, WRITE_CHUNK},
+    outbox::Outbox,
+    reply::RemoteCaller,
+    task::{self, Alarm},
+    transport::BoxedStream,
+    wire::{
+        codec::Codec,
+        decoder::FrameError,
+        etf::{self, DecodeError},
+        packet::{Acceptance, Kind, Packet},
+    },
+};
+
+/// How many packets a connection may handle before other tasks of its thread get a turn.
+const BURST: usize = 256;
+
+/// The longest reference of a call that is kept, in bytes. Those of Erlang nodes have up to some
+/// three hundred.
+const MAX_REFERENCE: usize = 1024;
+
+/// How long a server that ends tries to get rid of what it has still to send.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+pub(super) struct Connection {
+    link: Link,
+    outbox: Arc<Outbox>,
+    codec: Codec,
+    acceptance: Acceptance,
+    packet_timeout: Duration,
+    write_timeout: Duration,
+    /// For a peer that cannot take two packets at once: the time between them.
+    pause: Option<Duration>,
+    next_send: Option<Instant>,
+    /// Since when a packet is incomplete.
+    midway: Option<Instant>,
+    /// Since when the peer has taken nothing, and how much there was to take.
+    stalled: Option<(Instant, usize)>,
+    alarm: Alarm,
+    handled: usize,
+    ended: Option<ExitReason>,
+}
+
+/// What the peer wants.
+pub(super) enum Incoming<P: Protocol> {
+    Call(P::Call, ReplyTo<P::Reply>),
+    Cast(P::Cast),
+    /// Nothing more, ever.
+    Ended(ExitReason),
+}
+
+impl Connection {
+    pub(super) fn new(
+        stream: BoxedStream,
+        acceptance: Acceptance,
+        options: &ServerOptions,
+    ) -> Self {
+        let codec = options.codec();
+        Self {
+            link: Link::new(stream, codec.max_payload),
+            outbox: Arc::new(Outbox::new(codec.clone(), options.outbox_limits())),
+            codec,
+            acceptance,
+            packet_timeout: options.packet_timeout,
+            write_timeout: options.write_timeout,
+            pause: options.peer.pause(),
+            next_send: None,
+            midway: None,
+            stalled: None,
+            alarm: Alarm::default(),
+            handled: 0,
+            ended: None,
+        }
+    }
+
+    pub(super) fn outbox(&self) -> &Arc<Outbox> {
+        &self.outbox
+    }
+
+    /// The next call or cast. Everything that was sent meanwhile leaves before this waits.
+    pub(super) fn poll_incoming<P: Protocol>(&mut self, cx: &mut Context<'_>) -> Poll<Incoming<P>> {
+        loop {
+            if let Some(reason) = &self.ended {
+                return Poll::Ready(Incoming::Ended(reason.clone()));
+            }
+            if self.outbox.poll_may_read(cx).is_pending() {
+                self.midway = None;
+                self.poll_send(cx);
+                if self.ended.is_some() || self.outbox.poll_may_read(cx).is_ready() {
+                    continue;
+                }
+                return Poll::Pending;
+            }
+            if self.handled == BURST {
+                self.handled = 0;
+                self.poll_send(cx);
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            match self.link.next_packet() {
+                Ok(Some(packet)) => {
+                    self.midway = None;
+                    self.handled += 1;
+                    match receive(&packet, &self.codec, &self.acceptance, &self.outbox) {
+                        Ok(Some(incoming)) => return Poll::Ready(incoming),
+                        Ok(None) => {}
+                        Err(error) => self.break_off(error),
+                    }
+                    continue;
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    self.break_off(error.into());
+                    continue;
+                }
+            }
+            self.poll_send(cx);
+            if self.ended.is_some() {
+                continue;
+            }
+            match self.link.poll_read(cx) {
+                Poll::Ready(Ok(1..)) => self.handled = 0,
+                Poll::Ready(Ok(0) | Err(_)) => self.ended = Some(ExitReason::Disconnected),
+                Poll::Pending => {
+                    if self.link.is_midway() {
+                        self.midway.get_or_insert_with(task::now);
+                    }
+                    if self.poll_deadlines(cx).is_pending() {
+                        return Poll::Pending;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sends what can be sent now, and sees to it that the task is woken when more can be.
+    pub(super) fn poll_send(&mut self, cx: &mut Context<'_>) {
+        if self.ended.is_some() {
+            return;
+        }
+        loop {
+            let took = self.may_take() && {
+                let taken = self.outbox.poll_take(cx, self.link.out()).is_ready();
+                if let (true, Some(pause)) = (taken, self.pause) {
+                    self.next_send = Some(task::now() + pause);
+                }
+                taken
+            };
+            match self.link.poll_write(cx) {
+                Poll::Ready(Ok(())) => {
+                    self.stalled = None;
+                    if !took {
+                        break;
+                    }
+                }
+                Poll::Ready(Err(_)) => {
+                    self.outbox.close();
+                    self.ended = Some(ExitReason::Disconnected);
+                    return;
+                }
+                Poll::Pending => {
+                    let left = self.link.unwritten();
+                    if self.stalled.is_none_or(|(_, before)| before != left) {
+                        self.stalled = Some((task::now(), left));
+                    }
+                    break;
+                }
+            }
+        }
+        let _ = self.poll_deadlines(cx);
+    }
+
+    /// Sends what is left, with the connection's habits, and closes it.
+    pub(super) async fn close(mut self) {
+        self.outbox.close();
+        let rest = std::future::poll_fn(|cx| {
+            self.poll_send(cx);
+            if self.ended.is_some() || (self.outbox.is_empty() && self.link.is_flushed()) {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        });
+        let _ = task::timeout(FAREWELL, rest).await;
+        self.link.close().await;
+    }
+
+    /// Whether packets may be moved from the outbox to the link.
+    fn may_take(&mut self) -> bool {
+        match self.pause {
+            None => self.link.unwritten() < WRITE_CHUNK,
+            Some(_) if !self.link.is_flushed() => false,
+            Some(_) => {
+                if self.next_send.is_some_and(|at| at <= task::now()) {
+                    self.next_send = None;
+                }
+                self.next_send.is_none()
+            }
+        }
+    }
+
+    /// Ready once a deadline has passed and was dealt with; there may be more.
+    fn poll_deadlines(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let packet = self.midway.map(|since| since + self.packet_timeout);
+        let write = self.stalled.map(|(since, _)| since + self.write_timeout);
+        let next = [packet, write, self.next_send].into_iter().flatten().min();
+        if self.alarm.poll(cx, next).is_pending() {
+            return Poll::Pending;
+        }
+        if next == packet {
+            self.midway = None;
+            self.break_off(ProtocolError::PacketTimeout(self.packet_timeout));
+        } else if next == write {
+            let error = ProtocolError::WriteTimeout(self.write_timeout);
+            self.outbox.close();
+            self.ended = Some(ExitReason::error(error));
+        } else {
+            self.next_send = None;
+            cx.waker().wake_by_ref();
+        }
+        Poll::Ready(())
+    }
+
+    /// The stream makes no sense from here on: the peer is told why, and that was it.
+    fn break_off(&mut self, error: ProtocolError) {
+        tell(&self.outbox, &error.to_string());
+        self.ended = Some(ExitReason::error(error));
+    }
+}
+
+/// Sorts a packet: what it asks for, `None` if it was dealt with here, an error if the
+/// connection cannot go on.
+fn receive<P: Protocol>(
+    packet: &Packet<'_>,
+    codec: &Codec,
+    acceptance: &Acceptance,
+    outbox: &Arc<Outbox>,
+) -> Result<Option<Incoming<P>>, ProtocolError> {
+    match packet.header.kind {
+        Kind::Keepalive => return Ok(None),
+        Kind::Call | Kind::Cast => {}
+        kind => return Err(ProtocolError::UnexpectedKind(kind)),
+    }
+    let refusal = acceptance.check(&packet.header).err();
+    let checked = match (etf::check(packet.payload, &codec.limits), refusal) {
+        (Ok(checked), _) => checked,
+        (Err(_), Some(refusal)) => {
+            tell(outbox, &refusal.to_string());
+            return Ok(None);
+        }
+        (Err(error), None) if error.is_executable() => {
+            return Err(ProtocolError::Executable(error));
+        }
+        (Err(error), None) => {
+            tell(
+                outbox,
+                &format!("the payload is not a term that is taken here: {error}"),
+            );
+            return Ok(None);
+        }
+    };
+    if packet.header.kind == Kind::Cast {
+        match (refusal, checked.decode()) {
+            (Some(refusal), _) => tell(outbox, &refusal.to_string()),
+            (None, Ok(cast)) => return Ok(Some(Incoming::Cast(cast))),
+            (None, Err(error)) => tell(outbox, &format!("cast not understood: {error}")),
+        }
+        return Ok(None);
+    }
+    let Some((reference, request)) = checked.pair() else {
+        let refusal = refusal.map(|refusal| refusal.to_string());
+        let not_a_pair = || "the payload of a call is a pair {reference, request}".to_owned();
+        tell(outbox, &refusal.unwrap_or_else(not_a_pair));
+        return Ok(None);
+    };
+    if reference.as_bytes().len() > MAX_REFERENCE {
+        tell(
+            outbox,
+            &format!("the reference of a call may have up to {MAX_REFERENCE} bytes"),
+        );
+        return Ok(None);
+    }
+    let caller = RemoteCaller::new(Arc::clone(outbox), reference.as_bytes());
+    match (refusal, request.decode()) {
+        (Some(refusal), _) => caller.refuse(&refusal.to_string()),
+        (None, Ok(call)) => return Ok(Some(Incoming::Call(call, ReplyTo::remote(caller)))),
+        (None, Err(error)) => caller.refuse(&format!("call not understood: {error}")),
+    }
+    Ok(None)
+}
+
+/// Sends an error packet that belongs to no call.
+fn tell(outbox: &Outbox, message: &str) {
+    if let Err(error) = outbox.send(|codec, out| codec.term(out, Kind::Error, message)) {
+        tracing::warn!(target: "erps", %error, "an error packet could not be sent");
+    }
+}
+
+/// What a peer did that its connection could not go on after. The peer was told.
+///
+/// Found in [`ExitReason::Error`] of the server that had the connection.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProtocolError {
+    /// It sent bytes that are no packet, or a packet over the limit.
+    #[error("{0}")]
+    Frame(#[from] FrameError),
+    /// It sent a kind of packet that only servers send.
+    #[error("a server takes calls, casts and keepalives, not packets of kind {0:?}")]
+    UnexpectedKind(Kind),
+    /// It sent a function or a port, or a term with one in it.
+    #[error("{0}")]
+    Executable(DecodeError),
+    /// It began a packet and did not complete it within this time.
+    #[error("a packet was not completed within {0:?}")]
+    PacketTimeout(Duration),
+    /// It took nothing of what was sent to it for this time.
+    #[error("nothing of what was sent was taken within {0:?}")]
+    WriteTimeout(Duration),
+}

@@ -1,0 +1,159 @@
+//! What can be set about a server and its connection.
+
+use std::time::Duration;
+
+use crate::{
+    link::Peer,
+    outbox,
+    wire::{codec::Codec, decoder, etf, identity::Identifier, identity::Version},
+};
+
+/// The limits and habits of a server, and of its connection if it has one.
+///
+/// # Example
+///
+/// ```
+/// use std::time::Duration;
+/// use erps::ServerOptions;
+///
+/// let options = ServerOptions::new()
+///     .max_payload(1024 * 1024)
+///     .packet_timeout(Duration::from_secs(5));
+/// ```
+#[derive(Clone, Debug)]
+pub struct ServerOptions {
+    pub(super) mailbox: usize,
+    max_payload: usize,
+    limits: etf::Limits,
+    compression: Option<u8>,
+    max_in_flight: usize,
+    max_outgoing: usize,
+    pub(super) packet_timeout: Duration,
+    pub(super) write_timeout: Duration,
+    pub(super) peer: Peer,
+}
+
+impl Default for ServerOptions {
+    fn default() -> Self {
+        Self {
+            mailbox: 1024,
+            max_payload: decoder::MAX_PAYLOAD,
+            limits: etf::Limits::default(),
+            compression: None,
+            max_in_flight: 1024,
+            max_outgoing: 1024 * 1024,
+            packet_timeout: Duration::from_secs(30),
+            write_timeout: Duration::from_secs(30),
+            peer: Peer::default(),
+        }
+    }
+}
+
+impl ServerOptions {
+    /// The defaults.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How many messages of local callers may wait. Default: 1024. At the limit senders wait.
+    #[must_use]
+    pub fn mailbox(mut self, messages: usize) -> Self {
+        self.mailbox = messages.max(1);
+        self
+    }
+
+    /// How large the payload of a packet may be, in bytes, in both directions, and what a
+    /// compressed one may inflate to. Default: 16 MiB.
+    ///
+    /// A peer that sends more is told so, and its connection ends.
+    #[must_use]
+    pub fn max_payload(mut self, bytes: usize) -> Self {
+        self.max_payload = bytes;
+        self
+    }
+
+    /// How deep a term of the peer may nest. Default: 256. A deeper one is refused; the
+    /// connection lives on.
+    #[must_use]
+    pub fn term_depth(mut self, levels: usize) -> Self {
+        self.limits = self.limits.depth(levels);
+        self
+    }
+
+    /// Refuse terms that contain functions or ports, and end the server that was sent one.
+    /// Default: true, as in erps.
+    #[must_use]
+    pub fn safe(mut self, safe: bool) -> Self {
+        self.limits = self.limits.safe(safe);
+        self
+    }
+
+    /// Compress what is sent, at a level from 0 to 9, where that makes it smaller. A level above
+    /// 9 is taken for 9. Default: no compression.
+    #[must_use]
+    pub fn compressed(mut self, level: u8) -> Self {
+        self.compression = Some(level.min(9));
+        self
+    }
+
+    /// How many calls of the peer may be without an answer. Default: 1024. At the limit nothing
+    /// more is read from the connection.
+    #[must_use]
+    pub fn max_in_flight(mut self, calls: usize) -> Self {
+        self.max_in_flight = calls.max(1);
+        self
+    }
+
+    /// How many bytes may wait to be sent before pushes wait and nothing more is read from the
+    /// connection. Default: 1 MiB.
+    #[must_use]
+    pub fn max_outgoing(mut self, bytes: usize) -> Self {
+        self.max_outgoing = bytes.max(1);
+        self
+    }
+
+    /// How long a peer may take to complete a packet it has begun. Default: 30 seconds. A slower
+    /// one is told so, and its connection ends.
+    #[must_use]
+    pub fn packet_timeout(mut self, limit: Duration) -> Self {
+        self.packet_timeout = limit;
+        self
+    }
+
+    /// How long a peer may take nothing of what is sent to it. Default: 30 seconds. Then its
+    /// connection ends.
+    #[must_use]
+    pub fn write_timeout(mut self, limit: Duration) -> Self {
+        self.write_timeout = limit;
+        self
+    }
+
+    /// Who is at the other end. Default: [`Peer::Erps`]. An Elixir client that makes one call at
+    /// a time and is sent no pushes needs no setting.
+    #[must_use]
+    pub fn peer(mut self, peer: Peer) -> Self {
+        self.peer = peer;
+        self
+    }
+
+    /// What a server says of itself is nothing: version and identifier of its packets are empty,
+    /// as in the original.
+    pub(super) fn codec(&self) -> Codec {
+        Codec {
+            identifier: Identifier::EMPTY,
+            version: Version::new(0, 0, 0),
+            max_payload: self.max_payload,
+            limits: self.limits.clone().inflated(self.max_payload),
+            compression: self.compression,
+        }
+    }
+
+    pub(super) fn outbox_limits(&self) -> outbox::Limits {
+        outbox::Limits {
+            bytes: self.max_outgoing,
+            in_flight: self.max_in_flight,
+            one_by_one: self.peer != Peer::Erps,
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! The loop: one message at a time, from mailbox and connection, in turn.
+
+use std::{
+    future::poll_fn,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::{Pin, pin},
+    task::{self, Poll},
+    time::Instant,
+};
+
+use async_channel::Receiver;
+use futures_lite::Stream as _;
+
+use super::{
+    Context, Message, Server,
+    connection::{Connection, Incoming},
+};
+use crate::{
+    BoxError, ExitReason,
+    task::{Alarm, now},
+};
+
+/// Whatever comes next in the life of a server.
+enum Event<S: Server> {
+    Call(Message<S>),
+    Peer(Incoming<S::Protocol>),
+    Timeout,
+    Exit(ExitReason),
+}
+
+/// Runs a server from its `init` to its end.
+pub(super) async fn run<S: Server>(
+    mut server: S,
+    mut cx: Context<S>,
+    mut inbox: Pin<&mut Receiver<Message<S>>>,
+    mut connection: Option<Connection>,
+) -> ExitReason {
+    let mut events = Events {
+        peer_first: false,
+        timeout: None,
+        alarm: Alarm::default(),
+    };
+    let reason = loop {
+        // What `init` and each callback asked for.
+        if let Some(reason) = cx.stop.take() {
+            break reason;
+        }
+        events.timeout = cx.timeout.take().and_then(|limit| now().checked_add(limit));
+        let event = poll_fn(|waker| events.poll(waker, &cx, inbox.as_mut(), &mut connection)).await;
+        let connection = &mut connection;
+        let outcome = match event {
+            Event::Call(Message::Call(call, from)) | Event::Peer(Incoming::Call(call, from)) => {
+                drive(server.handle_call(call, from, &mut cx), connection).await
+            }
+            Event::Call(Message::Cast(cast)) | Event::Peer(Incoming::Cast(cast)) => {
+                drive(server.handle_cast(cast, &mut cx), connection).await
+            }
+            Event::Call(Message::Info(info)) => {
+                drive(server.handle_info(info, &mut cx), connection).await
+            }
+            Event::Timeout => drive(server.handle_timeout(&mut cx), connection).await,
+            Event::Peer(Incoming::Ended(reason)) | Event::Exit(reason) => break reason,
+        };
+        if let Err(reason) = outcome.and_then(failed) {
+            break reason;
+        }
+    };
+    cx.this().ending(&reason);
+    let terminated = drive(server.terminate(&reason, &mut cx), &mut connection).await;
+    if let Err(panic) = terminated {
+        tracing::error!(target: "erps", reason = %panic, "terminate did not run to its end");
+    }
+    drop(server);
+    if let Some(connection) = connection {
+        connection.close().await;
+    }
+    reason
+}
+
+fn failed(outcome: Result<(), BoxError>) -> Result<(), ExitReason> {
+    outcome.map_err(ExitReason::error)
+}
+
+/// Runs a callback to its end, and goes on sending whenever it awaits. A panic in it becomes a
+/// reason to end.
+pub(super) async fn drive<T>(
+    callback: impl Future<Output = T>,
+    connection: &mut Option<Connection>,
+) -> Result<T, ExitReason> {
+    let mut callback = pin!(callback);
+    poll_fn(|cx| {
+        let polled = catch_unwind(AssertUnwindSafe(|| callback.as_mut().poll(cx)));
+        match polled {
+            Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
+            Ok(Poll::Pending) => {
+                if let Some(connection) = connection {
+                    connection.poll_send(cx);
+                }
+                Poll::Pending
+            }
+            Err(panic) => Poll::Ready(Err(ExitReason::panic(&*panic))),
+        }
+    })
+    .await
+}
+
+struct Events {
+    /// Whose turn it is, if both the peer and a local caller want something.
+    peer_first: bool,
+    timeout: Option<Instant>,
+    alarm: Alarm,
+}
+
+impl Events {
+    fn poll<S: Server>(
+        &mut self,
+        waker: &mut task::Context<'_>,
+        cx: &Context<S>,
+        inbox: Pin<&mut Receiver<Message<S>>>,
+        connection: &mut Option<Connection>,
+    ) -> Poll<Event<S>> {
+        let task = cx.this().task();
+        if task.exit_requested()
+            && let Poll::Ready(reason) = task.poll_exit_request(waker)
+        {
+            return Poll::Ready(Event::Exit(reason));
+        }
+        self.peer_first = !self.peer_first;
+        if !self.peer_first
+            && let Ok(message) = inbox.try_recv()
+        {
+            return Poll::Ready(Event::Call(message));
+        }
+        if let Some(connection) = connection
+            && let Poll::Ready(incoming) = connection.poll_incoming(waker)
+        {
+            return Poll::Ready(Event::Peer(incoming));
+        }
+        // The server's own handle keeps the mailbox open: it ends only when the server does.
+        if let Poll::Ready(Some(message)) = inbox.poll_next(waker) {
+            return Poll::Ready(Event::Call(message));
+        }
+        if let Poll::Ready(reason) = task.poll_exit_request(waker) {
+            return Poll::Ready(Event::Exit(reason));
+        }
+        self.alarm
+            .poll(waker, self.timeout)
+            .map(|()| Event::Timeout)
+    }
+}
