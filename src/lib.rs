@@ -7,6 +7,8 @@
     clippy::exit
 )]
 
+mod backoff;
+mod client;
 mod exit;
 mod link;
 mod outbox;
@@ -19,6 +21,11 @@ mod transport;
 pub mod universe;
 pub mod wire;
 
+pub use backoff::Backoff;
+pub use client::{
+    Address, AddressError, CallError, CastError, Client, ClientBuilder, ClientContext,
+    ClientHandler, ConnectError, Disconnect, HandlerRef, Pushes, Reconnect, Status,
+};
 pub use exit::{BoxError, ExitReason};
 pub use link::{Peer, PeerInfo};
 pub use protocol::{Message, Protocol};

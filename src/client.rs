@@ -1,0 +1,421 @@
+//! Clients: a proxy for a server elsewhere, which heals.
+//!
+//! ```text
+//! call, cast --> queue --+                          +--> reply --> caller
+//!                        +--> task --> link --> ... +
+//!   status <-------------+                          +--> push --> stream or handler
+//! ```
+//!
+//! Many callers share one connection; replies may come in any order. One task dials, reads and
+//! writes; callers only append to its queue and wait for their own answer, so that they may sit
+//! in any runtime, or in none.
+
+mod connection;
+mod handler;
+mod options;
+mod pending;
+mod session;
+mod shared;
+
+use std::{
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use futures_channel::oneshot;
+use futures_lite::Stream;
+
+use crate::{ExitReason, PeerInfo, Protocol, TaskRef, wire::codec::PacketError};
+use handler::ClientEvent;
+use shared::{Listener, Shared};
+
+pub use connection::{ConnectError, Disconnect, Reconnect};
+pub use handler::{ClientContext, ClientHandler, HandlerRef};
+pub use options::{Address, AddressError, ClientBuilder};
+
+/// A proxy for a server at another place.
+///
+/// Clones are handles to the same client and share its connection. When the last handle is
+/// dropped the client ends. Whatever the reason a connection is lost for, the client makes
+/// another: see [`ClientBuilder::backoff`]. What was in flight is lost then, and says so.
+///
+/// # Example
+///
+/// ```no_run
+/// use erps::Client;
+/// # use erps::Protocol;
+/// # struct Counter;
+/// # impl Protocol for Counter { type Call = i64; type Reply = i64; type Cast = (); type Push = (); }
+///
+/// # async fn run() -> Result<(), erps::BoxError> {
+/// let client = Client::<Counter>::builder(("localhost", 4747)).connect().await?;
+/// assert_eq!(client.call(2).await?, 2);
+/// # Ok(())
+/// # }
+/// ```
+pub struct Client<P: Protocol> {
+    shared: Arc<Shared<P>>,
+    reply_timeout: Duration,
+    pushes: usize,
+    task: Arc<EndsWithLastHandle>,
+}
+
+struct EndsWithLastHandle(TaskRef);
+
+impl Drop for EndsWithLastHandle {
+    fn drop(&mut self) {
+        self.0.request_shutdown();
+    }
+}
+
+/// Where a client stands.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Status {
+    /// It is making a connection.
+    Connecting,
+    /// It has one, to this server.
+    Connected(PeerInfo),
+    /// It lost its connection, or could not make one, and waits before it tries again.
+    Waiting,
+    /// It was told to disconnect.
+    Disconnected,
+    /// The server refuses it; only [`Client::connect`] makes another attempt.
+    Refused(ConnectError),
+    /// It has ended.
+    Ended(ExitReason),
+}
+
+impl Status {
+    /// Tells whether there is a connection.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        matches!(self, Self::Connected(_))
+    }
+}
+
+impl<P: Protocol> Client<P> {
+    /// Prepares a client of the server at `address`.
+    pub fn builder(address: impl Into<Address>) -> ClientBuilder<P> {
+        ClientBuilder::new(address.into())
+    }
+
+    fn new(task: TaskRef, shared: Arc<Shared<P>>, reply_timeout: Duration, pushes: usize) -> Self {
+        Self {
+            shared,
+            reply_timeout,
+            pushes,
+            task: Arc::new(EndsWithLastHandle(task)),
+        }
+    }
+
+    /// Asks the server and waits for its answer, for up to
+    /// [`reply_timeout`](ClientBuilder::reply_timeout): 5 seconds unless set.
+    ///
+    /// Every call has exactly one outcome, at its deadline at the latest; a later reply is
+    /// dropped.
+    ///
+    /// # Errors
+    ///
+    /// - [`CallError::Disconnected`], [`CallError::QueueFull`], [`CallError::Unsendable`]: it was
+    ///   not sent; the server has not seen it.
+    /// - [`CallError::TimedOut`]: no answer in time; `sent` tells whether the server may have
+    ///   seen it.
+    /// - [`CallError::Lost`]: sent, and the connection was lost. The server may have seen it.
+    /// - [`CallError::Remote`], [`CallError::Unanswered`], [`CallError::Undecodable`]: the server
+    ///   saw it, and answered with something else than a reply.
+    ///
+    /// # Cancel safety
+    ///
+    /// A call that has not left when its future is dropped does not leave. One that has may be
+    /// handled; its reply is dropped.
+    pub async fn call(&self, call: P::Call) -> Result<P::Reply, CallError> {
+        self.call_within(call, self.reply_timeout).await
+    }
+
+    /// As [`call`](Self::call), with a time limit of its own.
+    ///
+    /// # Errors
+    ///
+    /// As [`call`](Self::call).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`call`](Self::call).
+    pub async fn call_within(&self, call: P::Call, limit: Duration) -> Result<P::Reply, CallError> {
+        let (reference, reply) = self.shared.queue_call(&call, limit)?;
+        let mut waiting = Waiting {
+            shared: &self.shared,
+            reference: Some(reference),
+        };
+        let outcome = reply.await;
+        waiting.reference = None;
+        // The client's task fails every call before it goes, so this is only for form's sake.
+        outcome.unwrap_or(Err(CallError::Lost))
+    }
+
+    /// Sends the server something it does not answer. Waits while the queue is full; ready means
+    /// queued, not received.
+    ///
+    /// # Errors
+    ///
+    /// - [`CastError::Disconnected`]: there is no connection; it was not sent. *erps* drops it
+    ///   without a word.
+    /// - [`CastError::Unsendable`]: the value cannot be a packet.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it is ready, nothing is sent.
+    pub async fn cast(&self, cast: P::Cast) -> Result<(), CastError> {
+        self.shared.queue_cast(&cast).await
+    }
+
+    /// The stream of what the server sends unasked.
+    ///
+    /// It begins now: pushes that nobody listened to are gone. There is one stream at a time; an
+    /// earlier one ends. A client with a [handler](ClientBuilder::handler) gives its pushes to
+    /// that, and the stream ends at once.
+    #[must_use]
+    pub fn pushes(&self) -> Pushes<P> {
+        let (sender, events) = async_channel::bounded(self.pushes);
+        self.listen(Listener::Stream(sender));
+        Pushes {
+            events: Box::pin(events),
+            _client: self.clone(),
+        }
+    }
+
+    fn listen(&self, listener: Listener<P>) {
+        let mut state = self.shared.state();
+        let taken = matches!(state.listener, Some(Listener::Handler(_)));
+        if !taken && !matches!(state.status, Status::Ended(_)) {
+            state.listener = Some(listener);
+        }
+    }
+
+    /// Where the client stands.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.shared.state().status.clone()
+    }
+
+    /// Waits until the client's status is one that `wanted` wants, and returns it; or until the
+    /// client has ended.
+    ///
+    /// A status that passes quickly may be missed.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future has no effect.
+    pub async fn until(&self, wanted: impl Fn(&Status) -> bool) -> Status {
+        self.shared.until(wanted).await
+    }
+
+    /// Connects, at once, whatever the back-off says, and waits for the outcome of that attempt.
+    ///
+    /// Needed after [`disconnect`](Self::disconnect) and after the server refused this client.
+    /// Ready immediately if there is a connection.
+    ///
+    /// # Errors
+    ///
+    /// The [`ConnectError`] of the attempt. The client goes on trying unless the error
+    /// [is permanent](ConnectError::is_permanent).
+    ///
+    /// # Cancel safety
+    ///
+    /// Once polled, the attempt is made whether or not the future is dropped.
+    pub async fn connect(&self) -> Result<(), ConnectError> {
+        let outcome = self.shared.tell(|state| {
+            if state.status.is_connected() && state.wanted {
+                return None;
+            }
+            let (waiter, outcome) = oneshot::channel();
+            // Dropped at once if the client has ended.
+            if !matches!(state.status, Status::Ended(_)) {
+                state.waiters.push(waiter);
+                state.wanted = true;
+                state.hurry = true;
+            }
+            Some(outcome)
+        });
+        match outcome {
+            None => Ok(()),
+            Some(outcome) => match outcome.await {
+                Ok(outcome) => outcome,
+                Err(oneshot::Canceled) => Err(ConnectError::Ended(self.exited().await)),
+            },
+        }
+    }
+
+    /// Closes the connection and makes no other until [`connect`](Self::connect) is called.
+    ///
+    /// Calls in flight end with [`CallError::Lost`]. Ready when the connection is closed.
+    ///
+    /// # Cancel safety
+    ///
+    /// Once polled, the connection is closed whether or not the future is dropped.
+    pub async fn disconnect(&self) {
+        self.shared.tell(|state| state.wanted = false);
+        self.until(|status| matches!(status, Status::Disconnected | Status::Refused(_)))
+            .await;
+    }
+
+    /// Waits until the client has ended; tells why. OTP's monitor.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future has no effect.
+    pub async fn exited(&self) -> ExitReason {
+        self.task().exited().await
+    }
+
+    /// The handle to its task: to shut it down, kill it, or put it under supervision.
+    #[must_use]
+    pub fn task(&self) -> &TaskRef {
+        &self.task.0
+    }
+
+    /// Why the client's connection is over for good, if it is.
+    fn ended(&self) -> Option<ExitReason> {
+        match self.status() {
+            Status::Ended(reason) => Some(reason),
+            _ => None,
+        }
+    }
+}
+
+impl<P: Protocol> Clone for Client<P> {
+    fn clone(&self) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+            task: Arc::clone(&self.task),
+            ..*self
+        }
+    }
+}
+
+impl<P: Protocol> AsRef<TaskRef> for Client<P> {
+    fn as_ref(&self) -> &TaskRef {
+        self.task()
+    }
+}
+
+impl<P: Protocol> fmt::Debug for Client<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("task", self.task())
+            .field("status", &self.status())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Takes a call back if its caller gives up.
+struct Waiting<'a, P: Protocol> {
+    shared: &'a Shared<P>,
+    reference: Option<u64>,
+}
+
+impl<P: Protocol> Drop for Waiting<'_, P> {
+    fn drop(&mut self) {
+        if let Some(reference) = self.reference {
+            self.shared.state().pending.abandon(reference);
+        }
+    }
+}
+
+/// What a server sends unasked, in order. Made by [`Client::pushes`].
+///
+/// Ends when the client does. While it is full and nobody takes anything from it, nothing is read
+/// from the connection.
+pub struct Pushes<P: Protocol> {
+    events: Pin<Box<async_channel::Receiver<ClientEvent<P>>>>,
+    _client: Client<P>,
+}
+
+impl<P: Protocol> Stream for Pushes<P> {
+    type Item = P::Push;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<P::Push>> {
+        loop {
+            match std::task::ready!(self.events.as_mut().poll_next(cx)) {
+                Some(ClientEvent::Push(push)) => return Poll::Ready(Some(push)),
+                Some(_) => {}
+                None => return Poll::Ready(None),
+            }
+        }
+    }
+}
+
+impl<P: Protocol> fmt::Debug for Pushes<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pushes")
+            .field("waiting", &self.events.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a call has no reply.
+///
+/// Ordered by what the server may have done: nothing, or perhaps something.
+/// [`may_have_run`](Self::may_have_run) is the question to ask before trying again.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CallError {
+    /// There is no connection, or it was lost before the call left. It was never sent.
+    #[error("not connected")]
+    Disconnected,
+    /// Too much waits to be sent already. It was never sent.
+    #[error("too many calls are waiting to be sent; see `max_queued`")]
+    QueueFull,
+    /// The value cannot be a packet. It was never sent.
+    #[error("the call cannot be sent: {0}")]
+    Unsendable(#[source] Box<PacketError>),
+    /// No answer came in time.
+    #[error("no answer in time{}", if *.sent { "" } else { ": the call did not even leave" })]
+    TimedOut {
+        /// Whether it left. If not, it will not.
+        sent: bool,
+    },
+    /// It was sent, and then the connection was lost.
+    #[error("the connection was lost before the answer came")]
+    Lost,
+    /// The server dropped the call without an answer.
+    #[error("the server dropped the call unanswered")]
+    Unanswered,
+    /// The server refused the call, or failed at it, with this message.
+    #[error("the server says: {0}")]
+    Remote(String),
+    /// The server answered with something that is not the protocol's reply.
+    #[error("the answer was not understood: {0}")]
+    Undecodable(String),
+}
+
+impl CallError {
+    /// Tells whether the server may have handled the call, or part of it. If not, it is safe to
+    /// call again.
+    #[must_use]
+    pub fn may_have_run(&self) -> bool {
+        !matches!(
+            self,
+            Self::Disconnected
+                | Self::QueueFull
+                | Self::Unsendable(_)
+                | Self::TimedOut { sent: false }
+        )
+    }
+}
+
+/// Why a cast was not sent.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CastError {
+    /// There is no connection.
+    #[error("not connected")]
+    Disconnected,
+    /// The value cannot be a packet.
+    #[error("the cast cannot be sent: {0}")]
+    Unsendable(#[source] Box<PacketError>),
+}

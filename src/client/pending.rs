@@ -1,0 +1,199 @@
+//! The calls that wait for replies, and the packets that wait to be sent.
+
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, HashMap, VecDeque},
+    time::Instant,
+};
+
+use futures_channel::oneshot;
+
+use super::CallError;
+use crate::link::WRITE_CHUNK;
+
+type Answer<R> = oneshot::Sender<Result<R, CallError>>;
+
+/// Calls by their reference. Each gets exactly one outcome.
+#[derive(Debug)]
+pub(super) struct Pending<R> {
+    calls: HashMap<u64, Call<R>>,
+    /// May hold calls that are long over; they are dropped when their turn comes.
+    deadlines: BinaryHeap<Reverse<(Instant, u64)>>,
+    sent: usize,
+}
+
+#[derive(Debug)]
+struct Call<R> {
+    /// `None` if the caller has given up.
+    answer: Option<Answer<R>>,
+    sent: bool,
+}
+
+impl<R> Pending<R> {
+    pub(super) fn new() -> Self {
+        Self {
+            calls: HashMap::new(),
+            deadlines: BinaryHeap::new(),
+            sent: 0,
+        }
+    }
+
+    /// How many calls have left and are neither answered nor out of time.
+    pub(super) fn sent(&self) -> usize {
+        self.sent
+    }
+
+    pub(super) fn insert(&mut self, reference: u64, answer: Answer<R>, deadline: Option<Instant>) {
+        let call = Call {
+            answer: Some(answer),
+            sent: false,
+        };
+        self.calls.insert(reference, call);
+        if let Some(deadline) = deadline {
+            self.deadlines.push(Reverse((deadline, reference)));
+        }
+    }
+
+    /// Notes that the call leaves now. False if nobody wants it any more.
+    pub(super) fn send(&mut self, reference: u64) -> bool {
+        match self.calls.get_mut(&reference) {
+            Some(call) => {
+                call.sent = true;
+                self.sent += 1;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Ends a call; its outcome goes to whoever is returned. A reply that comes too late finds
+    /// nobody.
+    pub(super) fn take(&mut self, reference: u64) -> Option<Answer<R>> {
+        let call = self.calls.remove(&reference)?;
+        self.sent -= usize::from(call.sent);
+        call.answer
+    }
+
+    /// The caller has given up. What has not left does not leave; what has left counts as in
+    /// flight until it is answered or out of time, for the server is still at it.
+    pub(super) fn abandon(&mut self, reference: u64) {
+        if let Some(call) = self.calls.get_mut(&reference) {
+            if call.sent {
+                call.answer = None;
+            } else {
+                self.calls.remove(&reference);
+            }
+        }
+    }
+
+    /// The only call in flight, if there is just one.
+    pub(super) fn only_sent(&self) -> Option<u64> {
+        let mut sent = self.calls.iter().filter(|(_, call)| call.sent);
+        match (sent.next(), sent.next()) {
+            (Some((reference, _)), None) => Some(*reference),
+            _ => None,
+        }
+    }
+
+    /// When the first of the calls runs out of time.
+    pub(super) fn next_deadline(&mut self) -> Option<Instant> {
+        while let Some(Reverse((deadline, reference))) = self.deadlines.peek() {
+            if self.calls.contains_key(reference) {
+                return Some(*deadline);
+            }
+            self.deadlines.pop();
+        }
+        None
+    }
+
+    /// Fails the calls that are out of time.
+    pub(super) fn expire(&mut self, now: Instant) {
+        while self.next_deadline().is_some_and(|deadline| deadline <= now) {
+            if let Some(Reverse((_, reference))) = self.deadlines.pop() {
+                let sent = self.calls.get(&reference).is_some_and(|call| call.sent);
+                if let Some(answer) = self.take(reference) {
+                    let _ = answer.send(Err(CallError::TimedOut { sent }));
+                }
+            }
+        }
+    }
+
+    /// Fails all calls: the connection is gone.
+    pub(super) fn fail(&mut self) {
+        for (_, call) in self.calls.drain() {
+            if let Some(answer) = call.answer {
+                let _ = answer.send(Err(if call.sent {
+                    CallError::Lost
+                } else {
+                    CallError::Disconnected
+                }));
+            }
+        }
+        self.deadlines.clear();
+        self.sent = 0;
+    }
+}
+
+/// Packets in the order of sending, as they go over the wire.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    bytes: Vec<u8>,
+    /// How much of `bytes` is gone already.
+    taken: usize,
+    packets: VecDeque<Queued>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Queued {
+    /// `None` for what has no answer.
+    pub(super) reference: Option<u64>,
+    len: usize,
+}
+
+impl Queue {
+    pub(super) fn push(&mut self, packet: &[u8], reference: Option<u64>) {
+        self.bytes.extend_from_slice(packet);
+        let len = packet.len();
+        self.packets.push_back(Queued { reference, len });
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.packets.len()
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes.len() - self.taken
+    }
+
+    pub(super) fn front(&self) -> Option<Queued> {
+        self.packets.front().copied()
+    }
+
+    /// Takes the first packet, if there is one.
+    pub(super) fn pop(&mut self) -> Option<&[u8]> {
+        let len = self.packets.pop_front()?.len;
+        if self.taken >= WRITE_CHUNK && self.taken * 2 > self.bytes.len() {
+            self.bytes.drain(..self.taken);
+            self.taken = 0;
+        }
+        let start = self.taken;
+        self.taken += len;
+        Some(&self.bytes[start..self.taken])
+    }
+
+    /// Gives back memory if everything was taken.
+    pub(super) fn tidy(&mut self) {
+        if self.packets.is_empty() {
+            self.taken = 0;
+            if self.bytes.capacity() > WRITE_CHUNK {
+                self.bytes = Vec::new();
+            } else {
+                self.bytes.clear();
+            }
+        }
+    }
+
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+}

@@ -1,0 +1,400 @@
+//! A connection that is up: one task reads, matches replies to calls, and writes.
+
+use std::{
+    future::poll_fn,
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use super::{
+    CallError,
+    handler::ClientEvent,
+    shared::{Listener, Shared},
+};
+use crate::{
+    ExitReason, Protocol, TaskRef, Term,
+    link::{Link, WRITE_CHUNK},
+    reply::UNANSWERED,
+    task::{self, Alarm},
+    wire::{
+        etf::{self, Checked},
+        packet::{KEEPALIVE, Kind, Packet},
+    },
+};
+
+/// How many packets are handled before other tasks of the thread get a turn.
+const BURST: usize = 256;
+
+/// Why a connection is over.
+pub(super) enum End {
+    /// The client is to end.
+    Exit(ExitReason),
+    /// `disconnect` was called.
+    Asked,
+    /// The peer closed it.
+    Closed,
+    /// It failed.
+    Failed(io::Error),
+    /// The peer sent what makes no sense, or nothing for too long in the middle of a packet.
+    Broken(String),
+}
+
+/// What a connection of a client does by the clock.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Habits {
+    pub(super) keepalive: Option<Duration>,
+    pub(super) packet_timeout: Duration,
+    pub(super) write_timeout: Duration,
+    /// For a peer that takes one packet at a time: how long to wait after one without an answer.
+    pub(super) pause: Option<Duration>,
+}
+
+pub(super) struct Session<'a, P: Protocol> {
+    link: Link,
+    shared: &'a Shared<P>,
+    task: &'a TaskRef,
+    habits: Habits,
+    next_keepalive: Option<Instant>,
+    next_send: Option<Instant>,
+    /// Since when a packet is incomplete.
+    midway: Option<Instant>,
+    /// Since when the peer has taken nothing, and how much there was to take.
+    stalled: Option<(Instant, usize)>,
+    alarm: Alarm,
+    /// A push that the listener has no room for. Nothing is read until it has.
+    held: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    handled: usize,
+}
+
+impl<'a, P: Protocol> Session<'a, P> {
+    pub(super) fn new(
+        link: Link,
+        shared: &'a Shared<P>,
+        task: &'a TaskRef,
+        habits: Habits,
+    ) -> Self {
+        Self {
+            link,
+            shared,
+            task,
+            next_keepalive: habits.keepalive.and_then(|it| task::now().checked_add(it)),
+            habits,
+            next_send: None,
+            midway: None,
+            stalled: None,
+            alarm: Alarm::default(),
+            held: None,
+            handled: 0,
+        }
+    }
+
+    /// Runs until the connection is over, and closes it.
+    pub(super) async fn run(mut self) -> End {
+        let end = poll_fn(|cx| self.poll(cx)).await;
+        if let End::Exit(_) | End::Asked | End::Closed = end {
+            self.link.close().await;
+        }
+        end
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        loop {
+            if let Poll::Ready(reason) = self.task.poll_exit_request(cx) {
+                return Poll::Ready(End::Exit(reason));
+            }
+            if let Some(end) = self.send(cx) {
+                return Poll::Ready(end);
+            }
+            if let Some(held) = &mut self.held {
+                if held.as_mut().poll(cx).is_pending() {
+                    self.midway = None;
+                    match self.poll_deadlines(cx) {
+                        Poll::Ready(Some(end)) => return Poll::Ready(end),
+                        Poll::Ready(None) => continue,
+                        Poll::Pending => return Poll::Pending,
+                    }
+                }
+                self.held = None;
+            }
+            if let Some(end) = self.receive_all() {
+                return Poll::Ready(end);
+            }
+            if self.held.is_some() {
+                continue;
+            }
+            if self.handled >= BURST {
+                self.handled = 0;
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            match self.link.poll_read(cx) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(End::Closed),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(End::Failed(error)),
+                Poll::Pending => {
+                    self.handled = 0;
+                    if self.link.is_midway() {
+                        self.midway.get_or_insert_with(task::now);
+                    }
+                    match self.poll_deadlines(cx) {
+                        Poll::Ready(Some(end)) => return Poll::Ready(end),
+                        Poll::Ready(None) => {}
+                        Poll::Pending => return Poll::Pending,
+                    }
+                }
+            }
+        }
+    }
+
+    /// Moves what is queued to the link and writes what can be written now.
+    fn send(&mut self, cx: &mut Context<'_>) -> Option<End> {
+        loop {
+            let took = {
+                let mut state = self.shared.state();
+                if !state.wanted {
+                    return Some(End::Asked);
+                }
+                state.answer_waiters(&Ok(()));
+                state.wait(cx);
+                let was_full = !self.shared.has_room(&state);
+                let mut took = false;
+                while self.link.unwritten() < WRITE_CHUNK
+                    && let Some(next) = state.queue.front()
+                {
+                    if self.habits.pause.is_some()
+                        && (state.pending.sent() > 0
+                            || self.next_send.is_some()
+                            || !self.link.is_flushed())
+                    {
+                        break;
+                    }
+                    let wanted = match next.reference {
+                        Some(_) if state.pending.sent() >= self.shared.limits.in_flight => break,
+                        Some(reference) => state.pending.send(reference),
+                        None => {
+                            self.next_send = self.habits.pause.map(|pause| task::now() + pause);
+                            true
+                        }
+                    };
+                    if let Some(packet) = state.queue.pop()
+                        && wanted
+                    {
+                        self.link.out().extend_from_slice(packet);
+                        took = true;
+                    }
+                }
+                state.queue.tidy();
+                let has_room = self.shared.has_room(&state);
+                drop(state);
+                if was_full && has_room {
+                    self.shared.notify();
+                }
+                took
+            };
+            match self.link.poll_write(cx) {
+                Poll::Ready(Ok(())) => {
+                    self.stalled = None;
+                    if !took {
+                        return None;
+                    }
+                }
+                Poll::Ready(Err(error)) => return Some(self.why_unwritable(cx, error)),
+                Poll::Pending => {
+                    let left = self.link.unwritten();
+                    if self.stalled.is_none_or(|(_, before)| before != left) {
+                        self.stalled = Some((task::now(), left));
+                    }
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// A peer that refuses a client says so and closes; the client may meet the closed door
+    /// first. What was said is still there to be read.
+    fn why_unwritable(&mut self, cx: &mut Context<'_>, error: io::Error) -> End {
+        match self.link.poll_read(cx) {
+            Poll::Ready(Err(said)) => End::Failed(said),
+            _ => End::Failed(error),
+        }
+    }
+
+    /// Handles the packets that have been read.
+    fn receive_all(&mut self) -> Option<End> {
+        while self.held.is_none() {
+            match self.link.next_packet() {
+                Ok(None) => return None,
+                Ok(Some(packet)) => {
+                    self.midway = None;
+                    self.handled += 1;
+                    match receive(&packet, self.shared) {
+                        Ok(None) => {}
+                        Ok(Some(push)) => self.held = hand_over(self.shared, push),
+                        Err(why) => return Some(End::Broken(why)),
+                    }
+                }
+                Err(error) => return Some(End::Broken(error.to_string())),
+            }
+        }
+        None
+    }
+
+    /// Ready once a deadline has passed and was dealt with: with an end, if it was the last.
+    fn poll_deadlines(&mut self, cx: &mut Context<'_>) -> Poll<Option<End>> {
+        let packet = self.midway.map(|since| since + self.habits.packet_timeout);
+        let write = self
+            .stalled
+            .map(|(since, _)| since + self.habits.write_timeout);
+        let call = self.shared.state().pending.next_deadline();
+        let next = [packet, write, call, self.next_keepalive, self.next_send]
+            .into_iter()
+            .flatten()
+            .min();
+        if self.alarm.poll(cx, next).is_pending() {
+            return Poll::Pending;
+        }
+        let now = task::now();
+        let is_over = |deadline: Option<Instant>| deadline.is_some_and(|it| it <= now);
+        if is_over(packet) {
+            let why = "the server did not complete a packet in time";
+            return Poll::Ready(Some(End::Broken(why.to_owned())));
+        }
+        if is_over(write) {
+            let why = "the server took nothing of what was sent in time";
+            return Poll::Ready(Some(End::Broken(why.to_owned())));
+        }
+        if is_over(self.next_send) {
+            self.next_send = None;
+        }
+        let mut state = self.shared.state();
+        if is_over(call) {
+            state.pending.expire(now);
+        }
+        if is_over(self.next_keepalive) {
+            state.queue.push(&KEEPALIVE, None);
+            self.next_keepalive = self.habits.keepalive.and_then(|it| now.checked_add(it));
+        }
+        Poll::Ready(None)
+    }
+}
+
+/// Sorts a packet. A push is returned; an error is why the connection cannot go on.
+fn receive<P: Protocol>(
+    packet: &Packet<'_>,
+    shared: &Shared<P>,
+) -> Result<Option<P::Push>, String> {
+    match packet.header.kind {
+        Kind::Keepalive => return Ok(None),
+        Kind::Reply | Kind::Push | Kind::Error => {}
+        kind => return Err(format!("a client takes no packets of kind {kind:?}")),
+    }
+    let checked = match etf::check(packet.payload, &shared.codec.limits) {
+        Ok(checked) => checked,
+        Err(error) if error.is_executable() => return Err(error.to_string()),
+        Err(error) => {
+            tracing::warn!(target: "erps", %error, "a packet of the server is no term");
+            return Ok(None);
+        }
+    };
+    match packet.header.kind {
+        Kind::Reply => answer(shared, &checked),
+        Kind::Error => fail(shared, &checked),
+        _ => match checked.decode() {
+            Ok(push) => return Ok(Some(push)),
+            Err(error) => tracing::warn!(target: "erps", %error, "a push was not understood"),
+        },
+    }
+    Ok(None)
+}
+
+/// A reply goes to its caller; one that comes too late goes to nobody.
+fn answer<P: Protocol>(shared: &Shared<P>, checked: &Checked<'_>) {
+    let Some((reply, reference)) = checked.pair() else {
+        tracing::warn!(target: "erps", "a reply is not a pair {{reply, reference}}");
+        return;
+    };
+    let Ok(reference) = reference.decode() else {
+        tracing::warn!(target: "erps", "a reply has a reference that was never sent");
+        return;
+    };
+    let reply = reply
+        .decode()
+        .map_err(|error| CallError::Undecodable(error.to_string()));
+    finish(shared, reference, reply);
+}
+
+/// An error is `{reason, reference}`, or a reason of its own, which belongs to no call.
+fn fail<P: Protocol>(shared: &Shared<P>, checked: &Checked<'_>) {
+    if let Some((reason, reference)) = checked.pair()
+        && let Ok(reference) = reference.decode()
+    {
+        let reason = match reason.decode::<Term>() {
+            Ok(reason) if reason.as_atom() == Some(UNANSWERED) => CallError::Unanswered,
+            Ok(reason) => CallError::Remote(message(&reason)),
+            Err(error) => CallError::Undecodable(error.to_string()),
+        };
+        finish(shared, reference, Err(reason));
+        return;
+    }
+    let reason = match checked.decode::<Term>() {
+        Ok(reason) => message(&reason),
+        Err(error) => error.to_string(),
+    };
+    // Elixir's server names no call. It has one at a time only if it is treated so.
+    let only = match shared.limits.in_flight {
+        1 => shared.state().pending.only_sent(),
+        _ => None,
+    };
+    match only {
+        Some(reference) => finish(shared, reference, Err(CallError::Remote(reason))),
+        None => tracing::warn!(target: "erps", reason, "the server reports an error"),
+    }
+}
+
+fn finish<P: Protocol>(shared: &Shared<P>, reference: u64, outcome: Result<P::Reply, CallError>) {
+    let answer = shared.state().pending.take(reference);
+    if let Some(answer) = answer {
+        let _ = answer.send(outcome);
+    }
+}
+
+/// A text as it is, anything else as Elixir would print it.
+fn message(reason: &Term) -> String {
+    reason
+        .as_str()
+        .map_or_else(|| reason.to_string(), str::to_owned)
+}
+
+/// Gives a push to whoever listens. If there is no room, what is returned waits for some.
+fn hand_over<P: Protocol>(
+    shared: &Shared<P>,
+    push: P::Push,
+) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
+    let sender = shared
+        .state()
+        .listener
+        .as_ref()
+        .map(|it| it.sender().clone());
+    let Some(sender) = sender else {
+        tracing::debug!(target: "erps", "a push found nobody who listens");
+        return None;
+    };
+    match sender.try_send(ClientEvent::Push(push)) {
+        Ok(()) | Err(async_channel::TrySendError::Closed(_)) => None,
+        Err(async_channel::TrySendError::Full(event)) => Some(Box::pin(async move {
+            let _ = sender.send(event).await;
+        })),
+    }
+}
+
+/// Tells a handler, which hears of more than pushes.
+pub(super) async fn notify_handler<P: Protocol>(shared: &Arc<Shared<P>>, event: ClientEvent<P>) {
+    let sender = match &shared.state().listener {
+        Some(Listener::Handler(sender)) => sender.clone(),
+        _ => return,
+    };
+    let _ = sender.send(event).await;
+}

@@ -1,0 +1,213 @@
+//! What the callers of a client share with its task.
+
+use std::{
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Waker},
+    time::Duration,
+};
+
+use async_channel::Sender;
+use event_listener::Event;
+use futures_channel::oneshot;
+
+use super::{
+    CallError, CastError, ConnectError, Status,
+    handler::ClientEvent,
+    pending::{Pending, Queue},
+};
+use crate::{
+    Protocol,
+    outbox::{put_back, scratch},
+    task,
+    wire::{codec::Codec, packet::Kind},
+};
+
+/// Where a caller waits.
+pub(super) type Answer<R> = oneshot::Receiver<Result<R, CallError>>;
+
+pub(super) struct Shared<P: Protocol> {
+    pub(super) codec: Codec,
+    pub(super) limits: Limits,
+    next_reference: AtomicU64,
+    state: Mutex<State<P>>,
+    /// Notified when the status changes, and when there is room in the queue again.
+    changed: Event,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    pub(super) in_flight: usize,
+    pub(super) queued: usize,
+    pub(super) queued_bytes: usize,
+}
+
+pub(super) struct State<P: Protocol> {
+    pub(super) status: Status,
+    /// What was asked for last: to be connected, or not to be.
+    pub(super) wanted: bool,
+    /// A connection is wanted at once, whatever the back-off says.
+    pub(super) hurry: bool,
+    pub(super) waiters: Vec<oneshot::Sender<Result<(), ConnectError>>>,
+    pub(super) pending: Pending<P::Reply>,
+    pub(super) queue: Queue,
+    pub(super) listener: Option<Listener<P>>,
+    /// The client's task, if it waits.
+    pub(super) driver: Option<Waker>,
+}
+
+/// Who hears of pushes.
+pub(super) enum Listener<P: Protocol> {
+    Stream(Sender<ClientEvent<P>>),
+    Handler(Sender<ClientEvent<P>>),
+}
+
+impl<P: Protocol> Listener<P> {
+    pub(super) fn sender(&self) -> &Sender<ClientEvent<P>> {
+        match self {
+            Self::Stream(sender) | Self::Handler(sender) => sender,
+        }
+    }
+}
+
+impl<P: Protocol> Shared<P> {
+    pub(super) fn new(codec: Codec, limits: Limits) -> Self {
+        Self {
+            codec,
+            limits,
+            next_reference: AtomicU64::new(1),
+            state: Mutex::new(State {
+                status: Status::Connecting,
+                wanted: true,
+                hurry: false,
+                waiters: Vec::new(),
+                pending: Pending::new(),
+                queue: Queue::default(),
+                listener: None,
+                driver: None,
+            }),
+            changed: Event::new(),
+        }
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State<P>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Encodes a call and queues it. The user's `Serialize` runs before the lock is taken.
+    pub(super) fn queue_call(
+        &self,
+        call: &P::Call,
+        limit: Duration,
+    ) -> Result<(u64, Answer<P::Reply>), CallError> {
+        let reference = self.next_reference.fetch_add(1, Ordering::Relaxed);
+        let mut packet = scratch();
+        self.codec
+            .call(&mut packet, reference, call)
+            .map_err(|error| CallError::Unsendable(Box::new(error)))?;
+        let deadline = task::now().checked_add(limit);
+        let (answer, receiver) = oneshot::channel();
+        let driver = {
+            let mut state = self.state();
+            if !state.status.is_connected() {
+                return Err(CallError::Disconnected);
+            }
+            if !self.has_room(&state) {
+                return Err(CallError::QueueFull);
+            }
+            state.pending.insert(reference, answer, deadline);
+            state.queue.push(&packet, Some(reference));
+            state.driver.take()
+        };
+        put_back(packet);
+        wake(driver);
+        Ok((reference, receiver))
+    }
+
+    /// Encodes a cast and queues it, as soon as there is room.
+    pub(super) async fn queue_cast(&self, cast: &P::Cast) -> Result<(), CastError> {
+        let mut packet = Vec::new();
+        self.codec
+            .term(&mut packet, Kind::Cast, cast)
+            .map_err(|error| CastError::Unsendable(Box::new(error)))?;
+        loop {
+            let listener = self.changed.listen();
+            {
+                let mut state = self.state();
+                if !state.status.is_connected() {
+                    return Err(CastError::Disconnected);
+                }
+                if self.has_room(&state) {
+                    state.queue.push(&packet, None);
+                    let driver = state.driver.take();
+                    drop(state);
+                    wake(driver);
+                    return Ok(());
+                }
+            }
+            listener.await;
+        }
+    }
+
+    pub(super) fn has_room(&self, state: &State<P>) -> bool {
+        state.queue.len() < self.limits.queued && state.queue.bytes() < self.limits.queued_bytes
+    }
+
+    /// Changes something that the client's task has to hear of.
+    pub(super) fn tell<R>(&self, change: impl FnOnce(&mut State<P>) -> R) -> R {
+        let mut state = self.state();
+        let result = change(&mut state);
+        let driver = state.driver.take();
+        drop(state);
+        wake(driver);
+        result
+    }
+
+    pub(super) fn set_status(&self, status: Status) {
+        self.state().status = status;
+        self.notify();
+    }
+
+    pub(super) fn notify(&self) {
+        self.changed.notify(usize::MAX);
+    }
+
+    /// Waits until the status is one that `wanted` wants, or the client has ended.
+    pub(super) async fn until(&self, wanted: impl Fn(&Status) -> bool) -> Status {
+        loop {
+            let listener = self.changed.listen();
+            {
+                let state = self.state();
+                if wanted(&state.status) || matches!(state.status, Status::Ended(_)) {
+                    return state.status.clone();
+                }
+            }
+            listener.await;
+        }
+    }
+}
+
+impl<P: Protocol> State<P> {
+    /// For the client's task: it is woken by whatever is queued or asked for next.
+    pub(super) fn wait(&mut self, cx: &Context<'_>) {
+        match &mut self.driver {
+            Some(driver) => driver.clone_from(cx.waker()),
+            None => self.driver = Some(cx.waker().clone()),
+        }
+    }
+
+    /// Tells those that wait for a connection how the attempt went.
+    pub(super) fn answer_waiters(&mut self, outcome: &Result<(), ConnectError>) {
+        for waiter in self.waiters.drain(..) {
+            let _ = waiter.send(outcome.clone());
+        }
+    }
+}
+
+fn wake(driver: Option<Waker>) {
+    if let Some(driver) = driver {
+        driver.wake();
+    }
+}
