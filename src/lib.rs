@@ -9,6 +9,7 @@
 
 mod backoff;
 mod client;
+mod daemon;
 mod exit;
 mod link;
 mod outbox;
@@ -25,6 +26,10 @@ pub use backoff::Backoff;
 pub use client::{
     Address, AddressError, CallError, CastError, Client, ClientBuilder, ClientContext,
     ClientHandler, ConnectError, Disconnect, HandlerRef, Pushes, Reconnect, Status,
+};
+pub use daemon::{
+    Daemon, DaemonBuilder, DaemonInfo, ServerRecipe, ServerSupervisor, StartDaemonError,
+    StartServer,
 };
 pub use exit::{BoxError, ExitReason};
 pub use link::{Peer, PeerInfo};

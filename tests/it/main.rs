@@ -1,10 +1,11 @@
 //! The specification, as tests.
 
+mod basic;
+mod etf;
 mod identity;
 mod packet;
 mod supervisor;
 mod support;
+mod term;
 mod transport;
 mod universe;
-mod etf;
-mod term;

@@ -1,0 +1,145 @@
+//! From an accepted socket to a supervised server, in a task of the connection's own.
+//!
+//! ```text
+//! accepted --> handshake, under a time limit --> supervisor --> init --> the server's own task
+//! ```
+//!
+//! Whatever fails on the way closes the socket and makes one event.
+
+use std::{
+    net::SocketAddr,
+    panic::AssertUnwindSafe,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use futures_lite::FutureExt as _;
+
+use super::{
+    ServerRecipe, ServerSupervisor,
+    shared::{Permit, Shared},
+};
+use crate::{
+    BoxError, ChildSpec, ExitReason, PeerInfo, Server, StartError, Started,
+    server::{self, Connected},
+    task::{self, Spawner},
+    transport::BoxedStream,
+    universe,
+};
+
+pub(super) fn start<S: Server>(
+    shared: &Arc<Shared<S>>,
+    spawner: &Spawner,
+    stream: BoxedStream,
+    address: SocketAddr,
+) {
+    let permit = shared.permit();
+    let shared = Arc::clone(shared);
+    let own_spawner = spawner.clone();
+    spawner.start(|task| async move {
+        let Some(handshaking) = shared.begin_handshake(&task) else {
+            return ExitReason::Shutdown;
+        };
+        let handshake = shared.settings.transport.accept(stream, address);
+        let failure = match task::timeout(shared.settings.handshake_timeout, handshake).await {
+            Ok(Ok(secured)) => {
+                drop(handshaking);
+                let peer = PeerInfo {
+                    address,
+                    identity: secured.identity,
+                };
+                match supervise(&shared, own_spawner, permit, secured.stream, peer).await {
+                    Ok(()) => return ExitReason::Normal,
+                    Err(error) => ("start", error),
+                }
+            }
+            Ok(Err(error)) => ("handshake", error.into()),
+            Err(task::Elapsed) => ("handshake", "it took too long".into()),
+        };
+        shared.count_failed();
+        let (stage, error) = failure;
+        tracing::warn!(target: "erps", peer = %address, stage, %error, "no server for a connection");
+        ExitReason::Normal
+    });
+}
+
+/// Has the server started by whoever supervises it.
+async fn supervise<S: Server>(
+    shared: &Arc<Shared<S>>,
+    spawner: Spawner,
+    permit: Permit<S>,
+    stream: BoxedStream,
+    peer: PeerInfo,
+) -> Result<(), BoxError> {
+    let spec = recipe(shared, spawner, permit, stream, peer.clone());
+    let started = match &shared.supervisor {
+        ServerSupervisor::Dynamic(supervisor) => supervisor.start_child(spec).await?.into(),
+        ServerSupervisor::Custom(start) => {
+            let recipe = ServerRecipe {
+                spec,
+                peer,
+                server: std::any::type_name::<S>(),
+            };
+            // The closure itself may panic, and so may its future.
+            let start = async { (start.0)(recipe).await };
+            match AssertUnwindSafe(start).catch_unwind().await {
+                Ok(started) => started?,
+                Err(panic) => return Err(ExitReason::panic(&*panic).to_string().into()),
+            }
+        }
+        ServerSupervisor::Unsupervised => spec.start().await?,
+    };
+    match started {
+        Started::Running(_) => Ok(()),
+        _ => Err("ignored".into()),
+    }
+}
+
+/// The recipe for the server of one connection, to be followed once, by whomever.
+///
+/// It carries the daemon's universe with it, so that the server lives there whoever starts it.
+fn recipe<S: Server>(
+    shared: &Arc<Shared<S>>,
+    spawner: Spawner,
+    permit: Permit<S>,
+    stream: BoxedStream,
+    peer: PeerInfo,
+) -> ChildSpec {
+    let id = format!("server of {}", peer.address);
+    let (restart, shutdown) = (shared.settings.restart, shared.settings.shutdown);
+    let shared = Arc::clone(shared);
+    let once = Mutex::new(Some((permit, stream, peer)));
+    let start = move || {
+        let once = once.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let (shared, spawner) = (Arc::clone(&shared), spawner.clone());
+        let forwarded = shared.forwarded.clone();
+        let start = async move {
+            let Some((permit, stream, peer)) = once else {
+                return Ok(Started::Ignore);
+            };
+            let connected = Connected {
+                stream,
+                peer,
+                acceptance: shared.acceptance.clone(),
+            };
+            let options = &shared.settings.server;
+            let started = server::start::<S>(shared.seed(), options, &spawner, Some(connected));
+            match started.await {
+                Ok(server) => {
+                    shared.track(server.task(), permit);
+                    Ok(Started::Running(server.task().clone()))
+                }
+                Err(StartError::Ignored) => Ok(Started::Ignore),
+                Err(error) => Err(error.into()),
+            }
+        };
+        async move {
+            match forwarded {
+                Some(universe) => universe::within(universe, start).await,
+                None => start.await,
+            }
+        }
+    };
+    ChildSpec::new(id, start)
+        .restart(restart)
+        .shutdown(shutdown)
+}

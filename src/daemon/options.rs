@@ -1,0 +1,266 @@
+//! How a daemon is made.
+
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use super::{Daemon, ServerSupervisor, StartDaemonError, run};
+use crate::{
+    ChildSpec, Linked, Restart, Server, ServerOptions, Shutdown, Started, Universe,
+    task::Spawner,
+    transport::{Tcp, TcpOptions, Transport},
+    universe,
+    wire::identity::{Identifier, VersionReq},
+};
+
+/// What is the same for every start of a daemon.
+#[derive(Clone, Debug)]
+pub(super) struct Settings {
+    pub(super) address: SocketAddr,
+    pub(super) transport: Arc<dyn Transport>,
+    pub(super) plaintext_anywhere: bool,
+    pub(super) tcp: TcpOptions,
+    pub(super) server: ServerOptions,
+    pub(super) restart: Restart,
+    pub(super) shutdown: Shutdown,
+    pub(super) max_connections: usize,
+    pub(super) max_pending_handshakes: usize,
+    pub(super) handshake_timeout: Duration,
+}
+
+/// Prepares a daemon. Made by [`Daemon::builder`].
+#[must_use = "a builder does nothing until started"]
+pub struct DaemonBuilder<S: Server> {
+    pub(super) seed: S::Seed,
+    pub(super) settings: Settings,
+    pub(super) spawner: Spawner,
+    pub(super) supervisor: Option<ServerSupervisor>,
+    pub(super) forward_callers: bool,
+    pub(super) identifier: Option<Identifier>,
+    pub(super) versions: Option<VersionReq>,
+    pub(super) on_start: Option<OnStart<S>>,
+}
+
+pub(super) type OnStart<S> = Arc<dyn Fn(&Daemon<S>) + Send + Sync>;
+
+impl<S: Server> DaemonBuilder<S> {
+    pub(super) fn new(seed: S::Seed) -> Self {
+        Self {
+            seed,
+            settings: Settings {
+                address: (Ipv4Addr::LOCALHOST, 0).into(),
+                transport: Arc::new(Tcp),
+                plaintext_anywhere: false,
+                tcp: TcpOptions::new(),
+                server: ServerOptions::new(),
+                restart: Restart::Temporary,
+                shutdown: Shutdown::default(),
+                max_connections: 16 * 1024,
+                max_pending_handshakes: 256,
+                handshake_timeout: Duration::from_secs(10),
+            },
+            spawner: Spawner::default(),
+            supervisor: None,
+            forward_callers: true,
+            identifier: None,
+            versions: None,
+            on_start: None,
+        }
+    }
+
+    /// The port to listen on. Default: 0, which is any free one; [`Daemon::port`] tells which.
+    pub fn port(mut self, port: u16) -> Self {
+        self.settings.address.set_port(port);
+        self
+    }
+
+    /// The address to listen on. Default: 127.0.0.1, which only this machine reaches. *erps*
+    /// listens on all addresses.
+    ///
+    /// Beyond loopback a [`transport`](Self::transport) that is secure is required, unless
+    /// [`plaintext_anywhere`](Self::plaintext_anywhere) is asked for.
+    pub fn bind(mut self, address: impl Into<IpAddr>) -> Self {
+        self.settings.address.set_ip(address.into());
+        self
+    }
+
+    /// How connections are secured. Default: [`Tcp`], which does nothing.
+    pub fn transport(mut self, transport: impl Transport) -> Self {
+        self.settings.transport = Arc::new(transport);
+        self
+    }
+
+    /// Accepts plaintext from other machines: whoever reaches the port reaches the servers, and
+    /// whoever is on the way reads and changes what is said.
+    pub fn plaintext_anywhere(mut self) -> Self {
+        self.settings.plaintext_anywhere = true;
+        self
+    }
+
+    /// Options of the listener and its connections. Default: [`TcpOptions::new`].
+    pub fn tcp(mut self, options: TcpOptions) -> Self {
+        self.settings.tcp = options;
+        self
+    }
+
+    /// The executor that runs the daemon and its servers; whoever gives one has to run it.
+    /// Default: smol's global one, which runs itself.
+    pub fn executor(mut self, executor: Arc<smol::Executor<'static>>) -> Self {
+        self.spawner = Spawner::on(executor);
+        self
+    }
+
+    /// Limits and habits of every server. Default: [`ServerOptions::new`].
+    pub fn server_options(mut self, options: ServerOptions) -> Self {
+        self.settings.server = options;
+        self
+    }
+
+    /// Who supervises the servers: a [`DynamicSupervisor`](crate::DynamicSupervisor), or a
+    /// [`ServerSupervisor`]. Default: a dynamic supervisor of the daemon's own.
+    pub fn server_supervisor(mut self, supervisor: impl Into<ServerSupervisor>) -> Self {
+        self.supervisor = Some(supervisor.into());
+        self
+    }
+
+    /// The restart type of the servers. Default: [`Restart::Temporary`].
+    ///
+    /// A server whose connection is gone has nothing to come back to: restarted, it is ignored.
+    pub fn server_restart(mut self, restart: Restart) -> Self {
+        self.settings.restart = restart;
+        self
+    }
+
+    /// How servers are made to end. Default: [`Shutdown::default`], 5 seconds.
+    pub fn server_shutdown(mut self, shutdown: Shutdown) -> Self {
+        self.settings.shutdown = shutdown;
+        self
+    }
+
+    /// Whether the daemon and its servers live in the [`Universe`] of whoever starts the daemon,
+    /// whoever's supervisor starts the servers. Default: true.
+    ///
+    /// If not, the daemon lives in no universe, and its servers in that of their supervisor.
+    /// *erps* has it off by default; but where nobody makes universes, it has no effect.
+    pub fn forward_callers(mut self, forward: bool) -> Self {
+        self.forward_callers = forward;
+        self
+    }
+
+    /// The name that packets must carry. Default: [`Protocol::IDENTIFIER`](crate::Protocol).
+    pub fn identifier(mut self, identifier: Identifier) -> Self {
+        self.identifier = Some(identifier);
+        self
+    }
+
+    /// The versions that are accepted. Default: [`Protocol::ACCEPTS`](crate::Protocol).
+    pub fn versions(mut self, versions: VersionReq) -> Self {
+        self.versions = Some(versions);
+        self
+    }
+
+    /// How many connections there may be. Default: 16 384. At the limit newcomers wait in the
+    /// system's backlog.
+    pub fn max_connections(mut self, connections: usize) -> Self {
+        self.settings.max_connections = connections.max(1);
+        self
+    }
+
+    /// How many handshakes may be pending. Default: 256. At the limit the one that has taken
+    /// longest is dropped for a newcomer.
+    pub fn max_pending_handshakes(mut self, handshakes: usize) -> Self {
+        self.settings.max_pending_handshakes = handshakes.max(1);
+        self
+    }
+
+    /// How long a peer may take over its TLS handshake. Default: 10 seconds.
+    ///
+    /// A peer that takes longer is dropped; no server is started for it.
+    pub fn handshake_timeout(mut self, limit: Duration) -> Self {
+        self.settings.handshake_timeout = limit;
+        self
+    }
+
+    /// Called whenever the daemon has started: also when a supervisor restarts it, which is how
+    /// to learn of the new handle and, if none was given, the new port.
+    pub fn on_start(mut self, callback: impl Fn(&Daemon<S>) + Send + Sync + 'static) -> Self {
+        self.on_start = Some(Arc::new(callback));
+        self
+    }
+
+    /// Starts the daemon and returns once it listens.
+    ///
+    /// It lives until it is told to end, or is killed, or its listener fails; handles do not keep
+    /// it alive.
+    ///
+    /// # Errors
+    ///
+    /// A [`StartDaemonError`] that says what to change. Nothing is left listening.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it is ready, nothing is left listening.
+    pub async fn start(self) -> Result<Daemon<S>, StartDaemonError> {
+        run::start(self).await
+    }
+
+    /// As [`start`](Self::start), and the daemon ends when what is returned is dropped.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`start`](Self::start).
+    pub async fn start_link(self) -> Result<Linked<Daemon<S>>, StartDaemonError> {
+        self.start().await.map(Linked::new)
+    }
+
+    /// The daemon as a child of a supervisor. It keeps the universe current at this call through
+    /// every restart, and its port if one was given.
+    ///
+    /// Its shutdown is [`Shutdown::Infinity`], as it waits for its servers, who have their own
+    /// time limit.
+    pub fn child_spec(self, id: impl Into<String>) -> ChildSpec {
+        let universe = Universe::current();
+        let builder = Mutex::new(self);
+        let start = move || {
+            let builder = builder
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone();
+            universe::within(universe.clone(), async move {
+                let daemon = builder.start().await?;
+                Ok(Started::Running(daemon.task().clone()))
+            })
+        };
+        ChildSpec::new(id, start).shutdown(Shutdown::Infinity)
+    }
+}
+
+impl<S: Server> Clone for DaemonBuilder<S> {
+    fn clone(&self) -> Self {
+        Self {
+            seed: self.seed.clone(),
+            settings: self.settings.clone(),
+            spawner: self.spawner.clone(),
+            supervisor: self.supervisor.clone(),
+            forward_callers: self.forward_callers,
+            identifier: self.identifier,
+            versions: self.versions.clone(),
+            on_start: self.on_start.clone(),
+        }
+    }
+}
+
+impl<S: Server> fmt::Debug for DaemonBuilder<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DaemonBuilder")
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}

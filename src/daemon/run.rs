@@ -1,0 +1,142 @@
+//! The life of a daemon: bound, listening, closed.
+
+use std::{marker::PhantomData, sync::Arc};
+
+use futures_channel::oneshot;
+
+use super::{
+    Daemon, DaemonBuilder, ServerSupervisor, StartDaemonError, accept, options::Settings,
+    shared::Shared,
+};
+use crate::{
+    DynamicSupervisor, ExitReason, Server, Universe, protocol::Checked, transport::Listener,
+    universe, wire::packet::Acceptance,
+};
+
+/// Starts a daemon in a task of its own and waits until it listens.
+pub(super) async fn start<S: Server>(
+    builder: DaemonBuilder<S>,
+) -> Result<Daemon<S>, StartDaemonError> {
+    let forwarded = builder.forward_callers.then(Universe::current);
+    let life = forwarded.clone().unwrap_or(None);
+    let (started, ready) = oneshot::channel();
+    let spawner = builder.spawner.clone();
+    let task = universe::enter(&life, || {
+        spawner.clone().start(|task| async move {
+            let on_start = builder.on_start.clone();
+            let (listener, shared, own_supervisor) = match prepare(builder, forwarded) {
+                Ok(prepared) => prepared,
+                Err(error) => {
+                    let reason = ExitReason::error(error.clone());
+                    let _ = started.send(Err(error));
+                    return reason;
+                }
+            };
+            // From here on, whatever becomes of this task, nobody is left behind.
+            let closing = Closing(&shared);
+            let daemon = Daemon {
+                task: task.clone(),
+                shared: Arc::clone(&shared) as Arc<_>,
+                server: PhantomData,
+            };
+            if let Some(on_start) = on_start {
+                on_start(&daemon);
+            }
+            if started.send(Ok(daemon)).is_err() {
+                return ExitReason::Shutdown;
+            }
+            tracing::debug!(target: "erps", address = %shared.local_addr, "listening");
+            let reason = accept::run(&listener, &shared, &spawner, &task).await;
+            drop(listener);
+            shared.close().await;
+            drop(closing);
+            if let Some(supervisor) = own_supervisor {
+                supervisor.shutdown().await;
+            }
+            reason
+        })
+    });
+    match ready.await {
+        Ok(outcome) => outcome,
+        Err(oneshot::Canceled) => Err(StartDaemonError::Ended(task.exited().await)),
+    }
+}
+
+type Prepared<S> = (
+    Listener,
+    Arc<Shared<S>>,
+    Option<crate::Linked<DynamicSupervisor>>,
+);
+
+/// Checks the settings and opens the port.
+fn prepare<S: Server>(
+    builder: DaemonBuilder<S>,
+    forwarded: Option<Option<Universe>>,
+) -> Result<Prepared<S>, StartDaemonError> {
+    let settings = builder.settings;
+    refuse_plaintext(&settings)?;
+    let acceptance = acceptance::<S>(builder.identifier, builder.versions)?;
+    let (supervisor, own_supervisor) = match builder.supervisor {
+        Some(supervisor) => (supervisor, None),
+        None => {
+            let own = DynamicSupervisor::builder()
+                .name("servers")
+                .spawner(builder.spawner)
+                .start_link();
+            (
+                ServerSupervisor::Dynamic(DynamicSupervisor::clone(&own)),
+                Some(own),
+            )
+        }
+    };
+    let bind = |source| StartDaemonError::Bind {
+        address: settings.address,
+        source: Arc::new(source),
+    };
+    let listener = Listener::bind(settings.address, &settings.tcp).map_err(bind)?;
+    let local_addr = listener.local_addr().map_err(bind)?;
+    let shared = Shared::new(
+        settings,
+        acceptance,
+        local_addr,
+        supervisor,
+        forwarded,
+        builder.seed,
+    );
+    Ok((listener, Arc::new(shared), own_supervisor))
+}
+
+fn refuse_plaintext(settings: &Settings) -> Result<(), StartDaemonError> {
+    let Settings {
+        address, transport, ..
+    } = settings;
+    if transport.is_secure() || address.ip().is_loopback() || settings.plaintext_anywhere {
+        return Ok(());
+    }
+    Err(StartDaemonError::Plaintext(*address))
+}
+
+fn acceptance<S: Server>(
+    identifier: Option<crate::wire::identity::Identifier>,
+    versions: Option<crate::wire::identity::VersionReq>,
+) -> Result<Acceptance, StartDaemonError> {
+    type Protocol<S> = Checked<<S as Server>::Protocol>;
+    let identifier = identifier.unwrap_or(Protocol::<S>::IDENTIFIER);
+    let versions = match versions {
+        Some(versions) => Some(versions),
+        None => Protocol::<S>::accepts().map_err(StartDaemonError::Accepts)?,
+    };
+    Ok(Acceptance {
+        identifier: (identifier != crate::wire::identity::Identifier::EMPTY).then_some(identifier),
+        versions,
+    })
+}
+
+/// Kills what is left if the daemon is killed.
+struct Closing<'a, S: Server>(&'a Shared<S>);
+
+impl<S: Server> Drop for Closing<'_, S> {
+    fn drop(&mut self) {
+        self.0.kill_all();
+    }
+}
