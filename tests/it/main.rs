@@ -1,6 +1,6 @@
 //! The specification, as tests.
 
-mod basic;
+mod calls;
 mod etf;
 mod identity;
 mod packet;

@@ -1,3 +1,4 @@
 //! The nouns that the tests share.
 
 pub(crate) mod certs;
+pub(crate) mod lab;
