@@ -48,6 +48,9 @@ pub(super) struct Connection {
     stalled: Option<(Instant, usize)>,
     alarm: Alarm,
     handled: usize,
+    /// The socket takes nothing any more.
+    dead: bool,
+    /// Nothing more is read. What is queued may still be sent.
     ended: Option<ExitReason>,
 }
 
@@ -79,6 +82,7 @@ impl Connection {
             stalled: None,
             alarm: Alarm::default(),
             handled: 0,
+            dead: false,
             ended: None,
         }
     }
@@ -145,7 +149,7 @@ impl Connection {
 
     /// Sends what can be sent now, and sees to it that the task is woken when more can be.
     pub(super) fn poll_send(&mut self, cx: &mut Context<'_>) {
-        if self.ended.is_some() {
+        if self.dead {
             return;
         }
         loop {
@@ -164,8 +168,7 @@ impl Connection {
                     }
                 }
                 Poll::Ready(Err(_)) => {
-                    self.outbox.close();
-                    self.ended = Some(ExitReason::Disconnected);
+                    self.die(ExitReason::Disconnected);
                     return;
                 }
                 Poll::Pending => {
@@ -185,14 +188,16 @@ impl Connection {
         self.outbox.close();
         let rest = std::future::poll_fn(|cx| {
             self.poll_send(cx);
-            if self.ended.is_some() || (self.outbox.is_empty() && self.link.is_flushed()) {
+            if self.dead || (self.outbox.is_empty() && self.link.is_flushed()) {
                 Poll::Ready(())
             } else {
                 Poll::Pending
             }
         });
         let _ = task::timeout(FAREWELL, rest).await;
-        self.link.close().await;
+        if !self.dead {
+            self.link.close().await;
+        }
     }
 
     /// Whether packets may be moved from the outbox to the link.
@@ -222,13 +227,19 @@ impl Connection {
             self.break_off(ProtocolError::PacketTimeout(self.packet_timeout));
         } else if next == write {
             let error = ProtocolError::WriteTimeout(self.write_timeout);
-            self.outbox.close();
-            self.ended = Some(ExitReason::error(error));
+            self.die(ExitReason::error(error));
         } else {
             self.next_send = None;
             cx.waker().wake_by_ref();
         }
         Poll::Ready(())
+    }
+
+    /// The socket is of no use any more. The first reason stays.
+    fn die(&mut self, reason: ExitReason) {
+        self.outbox.close();
+        self.dead = true;
+        self.ended.get_or_insert(reason);
     }
 
     /// The stream makes no sense from here on: the peer is told why, and that was it.

@@ -1,13 +1,344 @@
 //! Calls over the wire: each has one outcome, and it is the right one.
 
-use erps::{CallError, ExitReason, Status};
+use std::time::Duration;
 
-use crate::support::lab::{Call, Life, Reply, pair, run};
+use erps::{CallError, Client, ExitReason, Status};
+use futures::future::join_all;
+use smol::future;
+
+use crate::support::lab::{self, Call, Cast, Lab, Life, Reply, pair, run};
+
+const LONG: Duration = Duration::from_secs(50);
 
 #[test]
 fn a_call_is_answered() {
     run(async {
         let (_daemon, client, _watch) = pair().await;
         assert_eq!(client.call(Call::Ping).await.unwrap(), Reply::Pong);
+    });
+}
+
+/// Sends a call that is held, and all that was queued before it.
+async fn hold(client: &Client<Lab>) -> impl Future<Output = Result<Reply, CallError>> + use<> {
+    let client = client.clone();
+    let mut call = Box::pin(async move { client.call_within(Call::Hold, LONG).await });
+    assert!(future::poll_once(&mut call).await.is_none());
+    call
+}
+
+#[test]
+fn a_thousand_calls_in_flight_are_answered_in_reverse_order() {
+    run(async {
+        let (_daemon, client, _watch) = pair().await;
+        let mut held = Vec::new();
+        for _ in 0..1000 {
+            held.push(hold(&client).await);
+        }
+        let released = client.call_within(Call::Release, LONG).await.unwrap();
+        assert_eq!(released, Reply::Released(1000));
+        for (n, call) in held.into_iter().enumerate() {
+            assert_eq!(call.await.unwrap(), Reply::Released(n as u64));
+        }
+    });
+}
+
+#[test]
+fn ten_mebibytes_come_back_as_they_went() {
+    run(async {
+        let (_daemon, client, _watch) = pair().await;
+        let bytes: Vec<u8> = (0..10 << 20).map(|n: u32| (n ^ (n >> 8)) as u8).collect();
+        let echoed = client.call_within(Call::Echo(bytes.clone()), LONG).await;
+        assert!(echoed.unwrap() == Reply::Bytes(bytes));
+    });
+}
+
+#[test]
+fn a_call_over_the_limit_is_not_sent_and_the_error_names_size_and_limit() {
+    run(async {
+        let (daemon, _, _watch) = pair().await;
+        let client = lab::client(&daemon).max_payload(1000).connect().await;
+        let client = client.unwrap();
+        let error = client.call(Call::Echo(vec![0; 2000])).await.unwrap_err();
+        assert!(matches!(error, CallError::Unsendable(_)), "{error:?}");
+        assert!(!error.may_have_run());
+        assert!(
+            error.to_string().contains("over the limit of 1000 bytes"),
+            "{error}"
+        );
+        assert_eq!(client.call(Call::Ping).await.unwrap(), Reply::Pong);
+    });
+}
+
+#[test]
+fn a_reply_over_the_limit_is_told_to_the_caller_and_other_calls_go_on() {
+    run(async {
+        let (builder, _watch) = lab::daemon();
+        let options = erps::ServerOptions::new().max_payload(1000);
+        let daemon = builder.server_options(options).start_link().await.unwrap();
+        let client = lab::client(&daemon).connect().await.unwrap();
+        for n in 0..400 {
+            client.cast(Cast::Note(1_000_000 + n)).await.unwrap();
+        }
+        let error = client.call(Call::Casts).await.unwrap_err();
+        let CallError::Remote(message) = error else {
+            panic!("{error:?}");
+        };
+        assert!(
+            message.contains("over the limit of 1000 bytes"),
+            "{message}"
+        );
+        assert_eq!(client.call(Call::Ping).await.unwrap(), Reply::Pong);
+    });
+}
+
+#[test]
+fn the_reply_leaves_although_the_handler_goes_on() {
+    run(async {
+        let (_daemon, client, watch) = pair().await;
+        let first = client.call(Call::AnswerAndGoOn).await;
+        assert_eq!(first.unwrap(), Reply::Pong);
+        // The handler has not returned: the next call waits for it.
+        let mut second = Box::pin(client.call_within(Call::Ping, LONG));
+        assert!(future::poll_once(&mut second).await.is_none());
+        watch.gate.send(()).await.unwrap();
+        assert_eq!(second.await.unwrap(), Reply::Pong);
+    });
+}
+
+#[test]
+fn a_dropped_reply_fails_the_call_at_once() {
+    run(async {
+        let (_daemon, client, _watch) = pair().await;
+        let error = client.call_within(Call::Forget, LONG).await.unwrap_err();
+        assert!(matches!(error, CallError::Unanswered), "{error:?}");
+        assert!(error.may_have_run());
+        assert_eq!(client.call(Call::Ping).await.unwrap(), Reply::Pong);
+    });
+}
+
+#[test]
+fn a_refusal_carries_its_message() {
+    run(async {
+        let (_daemon, client, _watch) = pair().await;
+        let refused = client.call(Call::Refuse("not today".into())).await;
+        assert!(matches!(refused, Err(CallError::Remote(why)) if why == "not today"));
+    });
+}
+
+#[test]
+fn a_call_without_an_answer_times_out_and_the_late_reply_goes_to_nobody() {
+    run(async {
+        let (_daemon, client, _watch) = pair().await;
+        let late = client
+            .call_within(Call::Hold, Duration::from_millis(30))
+            .await;
+        assert!(
+            matches!(late, Err(CallError::TimedOut { sent: true })),
+            "{late:?}"
+        );
+        // The held call is answered now; only the new one may get an answer.
+        assert_eq!(
+            client.call(Call::Release).await.unwrap(),
+            Reply::Released(1)
+        );
+        assert_eq!(client.call(Call::Ping).await.unwrap(), Reply::Pong);
+    });
+}
+
+#[test]
+fn a_call_that_waits_its_turn_until_its_deadline_was_not_sent() {
+    run(async {
+        let (daemon, _, _watch) = pair().await;
+        let client = lab::client(&daemon)
+            .max_in_flight(1)
+            .connect()
+            .await
+            .unwrap();
+        let mut first = Box::pin(client.call_within(Call::Hold, LONG));
+        assert!(future::poll_once(&mut first).await.is_none());
+        let second = client
+            .call_within(Call::Ping, Duration::from_millis(30))
+            .await;
+        let error = second.unwrap_err();
+        assert!(
+            matches!(error, CallError::TimedOut { sent: false }),
+            "{error:?}"
+        );
+        assert!(!error.may_have_run());
+    });
+}
+
+#[test]
+fn a_call_taken_back_before_it_left_never_leaves() {
+    run(async {
+        let (daemon, _, watch) = pair().await;
+        let client = lab::client(&daemon)
+            .max_in_flight(1)
+            .connect()
+            .await
+            .unwrap();
+        let held = client.call_within(Call::Hold, Duration::from_millis(50));
+        let crash = async {
+            let mut crash = Box::pin(client.call_within(Call::Crash, LONG));
+            assert!(future::poll_once(&mut crash).await.is_none());
+            drop(crash);
+        };
+        let (held, ()) = future::zip(held, crash).await;
+        assert!(matches!(held, Err(CallError::TimedOut { sent: true })));
+        assert_eq!(client.call(Call::Ping).await.unwrap(), Reply::Pong);
+        while let Ok(life) = watch.lives.try_recv() {
+            assert!(!matches!(life, Life::Terminated(ExitReason::Panic(_))));
+        }
+    });
+}
+
+#[test]
+fn a_call_given_up_after_it_left_counts_as_in_flight_until_its_deadline() {
+    run(async {
+        let (daemon, _, _watch) = pair().await;
+        let client = lab::client(&daemon)
+            .max_in_flight(1)
+            .connect()
+            .await
+            .unwrap();
+        let mut held = Box::pin(client.call_within(Call::Hold, LONG));
+        assert!(future::poll_once(&mut held).await.is_none());
+        // Long enough for the first call to leave: the second would have been answered.
+        let second = client
+            .call_within(Call::Ping, Duration::from_millis(50))
+            .await;
+        assert!(matches!(second, Err(CallError::TimedOut { sent: false })));
+        drop(held);
+        let third = client
+            .call_within(Call::Ping, Duration::from_millis(50))
+            .await;
+        assert!(matches!(third, Err(CallError::TimedOut { sent: false })));
+    });
+}
+
+#[test]
+fn a_full_queue_refuses_calls_and_says_so() {
+    run(async {
+        let (daemon, _, _watch) = pair().await;
+        let client = lab::client(&daemon).max_in_flight(1).max_queued(2);
+        let client = client.connect().await.unwrap();
+        let mut calls: Vec<_> = (0..8)
+            .map(|_| Box::pin(client.call_within(Call::Hold, LONG)))
+            .collect();
+        let mut refused = 0;
+        for call in &mut calls {
+            if let Some(outcome) = future::poll_once(call).await {
+                let error = outcome.unwrap_err();
+                assert!(matches!(error, CallError::QueueFull), "{error:?}");
+                assert!(!error.may_have_run());
+                refused += 1;
+            }
+        }
+        // One is in flight at most, two wait.
+        assert!((5..=6).contains(&refused), "{refused}");
+    });
+}
+
+#[test]
+fn casts_and_calls_arrive_in_the_order_of_sending() {
+    run(async {
+        let (_daemon, client, _watch) = pair().await;
+        for n in 0..5000 {
+            client.cast(Cast::Note(n)).await.unwrap();
+        }
+        let casts = client.call(Call::Casts).await.unwrap();
+        assert_eq!(casts, Reply::Casts((0..5000).collect()));
+    });
+}
+
+#[test]
+fn a_panic_ends_its_own_server_and_no_other() {
+    run(async {
+        let (daemon, client, watch) = pair().await;
+        let other = lab::client(&daemon).connect().await.unwrap();
+        assert_eq!(other.call(Call::Ping).await.unwrap(), Reply::Pong);
+        let crashed = client.call_within(Call::Crash, LONG).await;
+        assert!(matches!(crashed, Err(CallError::Unanswered)), "{crashed:?}");
+        let reason = loop {
+            if let Life::Terminated(reason) = watch.lives.recv().await.unwrap() {
+                break reason;
+            }
+        };
+        assert!(matches!(&reason, ExitReason::Panic(why) if &**why == "as the test asks"));
+        assert_eq!(other.call(Call::Ping).await.unwrap(), Reply::Pong);
+        // And its client heals.
+        client.until(Status::is_connected).await;
+        assert_eq!(client.call(Call::Ping).await.unwrap(), Reply::Pong);
+    });
+}
+
+#[test]
+fn an_error_of_a_handler_ends_its_server_with_it() {
+    run(async {
+        let (_daemon, client, watch) = pair().await;
+        let failed = client.call_within(Call::Fail("broken".into()), LONG).await;
+        assert!(failed.is_err());
+        let reason = loop {
+            if let Life::Terminated(reason) = watch.lives.recv().await.unwrap() {
+                break reason;
+            }
+        };
+        assert!(matches!(&reason, ExitReason::Error(error) if error.to_string() == "broken"));
+    });
+}
+
+#[test]
+fn a_reply_given_before_stopping_arrives() {
+    run(async {
+        let (_daemon, client, watch) = pair().await;
+        assert_eq!(client.call(Call::StopReply).await.unwrap(), Reply::Pong);
+        let reason = loop {
+            if let Life::Terminated(reason) = watch.lives.recv().await.unwrap() {
+                break reason;
+            }
+        };
+        assert!(matches!(reason, ExitReason::Normal));
+    });
+}
+
+#[test]
+fn when_a_server_stops_every_call_in_flight_is_told_at_once() {
+    run(async {
+        let (daemon, client, _watch) = pair().await;
+        let mut held = Vec::new();
+        for _ in 0..100 {
+            held.push(hold(&client).await);
+        }
+        // Answered in order: the server has them all.
+        assert_eq!(client.call(Call::Ping).await.unwrap(), Reply::Pong);
+        daemon.shutdown().await;
+        for outcome in join_all(held).await {
+            let error = outcome.unwrap_err();
+            assert!(error.may_have_run(), "{error:?}");
+            assert!(!matches!(error, CallError::TimedOut { .. }), "{error:?}");
+        }
+    });
+}
+
+#[test]
+fn many_callers_on_many_threads_share_one_connection() {
+    run(async {
+        let (daemon, client, _watch) = pair().await;
+        let threads: Vec<_> = (0..8_u8)
+            .map(|thread| {
+                let client = client.clone();
+                smol::unblock(move || {
+                    smol::block_on(async {
+                        for n in 0..200_u8 {
+                            let bytes = vec![thread, n];
+                            let reply = client.call(Call::Echo(bytes.clone())).await.unwrap();
+                            assert_eq!(reply, Reply::Bytes(bytes));
+                        }
+                    });
+                })
+            })
+            .collect();
+        join_all(threads).await;
+        assert_eq!(daemon.info().accepted, 1);
     });
 }

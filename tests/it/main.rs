@@ -2,6 +2,7 @@
 
 mod calls;
 mod etf;
+mod hostile;
 mod identity;
 mod packet;
 mod supervisor;

@@ -2,3 +2,4 @@
 
 pub(crate) mod certs;
 pub(crate) mod lab;
+pub(crate) mod raw;

@@ -1,0 +1,424 @@
+//! Peers that send what they should not: each is answered, and harms nobody else.
+
+use std::time::Duration;
+
+use erps::{
+    Daemon, ExitReason, Linked, ProtocolError, ServerOptions,
+    wire::{
+        decoder::FrameError,
+        packet::{KEEPALIVE, Kind},
+    },
+};
+use serde_json::Value;
+
+use crate::support::{
+    lab::{self, Call, LabServer, Life, Reply, Watch, run},
+    raw::{self, Raw},
+};
+
+async fn daemon() -> (Linked<Daemon<LabServer>>, Watch) {
+    let (builder, watch) = lab::daemon();
+    (builder.start_link().await.unwrap(), watch)
+}
+
+/// What became of the first server that ended.
+async fn end(watch: &Watch) -> ExitReason {
+    loop {
+        if let Life::Terminated(reason) = watch.lives.recv().await.unwrap() {
+            return reason;
+        }
+    }
+}
+
+fn protocol_error(reason: &ExitReason) -> &ProtocolError {
+    let ExitReason::Error(error) = reason else {
+        panic!("{reason:?}");
+    };
+    error.downcast_ref().expect("a protocol error")
+}
+
+#[test]
+fn two_casts_and_a_call_in_one_segment_are_three_packets() {
+    run(async {
+        let (daemon, _watch) = daemon().await;
+        let mut peer = Raw::connect(daemon.local_addr()).await;
+        let mut bytes = raw::cast("{:note, 1}");
+        bytes.extend(raw::cast("{:note, 2}"));
+        bytes.extend(raw::call(7, ":casts"));
+        peer.send(&bytes).await;
+        assert_eq!(
+            peer.text().await,
+            Some((Kind::Reply, "{{:casts, [1, 2]}, 7}".into()))
+        );
+    });
+}
+
+#[test]
+fn a_packet_dribbled_byte_by_byte_is_one_packet() {
+    run(async {
+        let (daemon, _watch) = daemon().await;
+        let mut peer = Raw::connect(daemon.local_addr()).await;
+        for byte in raw::call(8, ":ping") {
+            peer.send(&[byte]).await;
+            smol::future::yield_now().await;
+        }
+        assert_eq!(peer.text().await, Some((Kind::Reply, "{:pong, 8}".into())));
+    });
+}
+
+#[test]
+fn keepalives_have_no_answer_and_may_stand_anywhere_between_packets() {
+    run(async {
+        let (daemon, _watch) = daemon().await;
+        let mut peer = Raw::connect(daemon.local_addr()).await;
+        let mut bytes = KEEPALIVE.repeat(3);
+        bytes.extend(raw::call(1, ":ping"));
+        bytes.extend(KEEPALIVE);
+        bytes.extend(raw::call(2, ":ping"));
+        peer.send(&bytes).await;
+        assert_eq!(peer.text().await.unwrap().1, "{:pong, 1}");
+        assert_eq!(peer.text().await.unwrap().1, "{:pong, 2}");
+    });
+}
+
+#[test]
+fn the_reference_of_a_call_comes_back_as_it_was() {
+    run(async {
+        let (daemon, _watch) = daemon().await;
+        let mut peer = Raw::connect(daemon.local_addr()).await;
+        for reference in [
+            "-1",
+            "1180591620717411303424",
+            ":a",
+            "{:x, [1, \"two\"]}",
+            "%{a: 1}",
+        ] {
+            let request: erps::Term = format!("{{{reference}, :ping}}").parse().unwrap();
+            peer.send(&raw::bytes(Kind::Call, &request)).await;
+            let answer = peer.text().await.unwrap();
+            assert_eq!(answer, (Kind::Reply, format!("{{:pong, {reference}}}")));
+        }
+    });
+}
+
+#[test]
+fn what_is_refused_is_answered_and_the_connection_lives_on() {
+    let undecodable = |why: &str| format!("{{\"call not understood: {why}");
+    run(async {
+        let (daemon, _watch) = daemon().await;
+        let mut peer = Raw::connect(daemon.local_addr()).await;
+        let request = |text: &str| text.parse::<erps::Term>().unwrap();
+        let ping = request("{5, :ping}");
+        let mut unsigned = raw::bytes(Kind::Call, &ping);
+        unsigned[50] = 1;
+        let table = [
+            (
+                raw::bytes_as("other", "1.2.3", Kind::Call, &ping),
+                "{\"wrong identifier\", 5}".to_owned(),
+            ),
+            (
+                raw::bytes_as("lab", "2.0.0", Kind::Call, &ping),
+                "{\"incompatible version\", 5}".to_owned(),
+            ),
+            (unsigned, "{\"authentication provided\", 5}".to_owned()),
+            (
+                raw::bytes_as("other", "2.0.0", Kind::Cast, &request(":x")),
+                "\"wrong identifier\"".to_owned(),
+            ),
+            (
+                raw::bytes(Kind::Call, &request(":just_an_atom")),
+                "\"the payload of a call is a pair {reference, request}\"".to_owned(),
+            ),
+            (
+                raw::bytes(Kind::Call, &request("{6, :no_such_call}")),
+                undecodable("unknown variant `no_such_call`, expected one of `ping`"),
+            ),
+            (
+                raw::bytes(Kind::Cast, &request("{:note, \"text\"}")),
+                "\"cast not understood: ".to_owned(),
+            ),
+            (
+                raw::raw_bytes("lab", "1.2.3", Kind::Call, &[131, 104, 3, 97, 1]),
+                "\"the payload is not a term that is taken here: truncated".to_owned(),
+            ),
+            (
+                raw::bytes(Kind::Call, &(vec![0_u16; 2000], "ping")),
+                "\"the reference of a call may have up to 1024 bytes\"".to_owned(),
+            ),
+        ];
+        for (bytes, expected) in table {
+            peer.send(&bytes).await;
+            let (kind, text) = peer.text().await.expect("the connection lives");
+            assert_eq!(kind, Kind::Error);
+            assert!(
+                text.starts_with(&expected),
+                "{text} does not start with {expected}"
+            );
+        }
+        peer.send(&raw::call(9, ":ping")).await;
+        assert_eq!(peer.text().await, Some((Kind::Reply, "{:pong, 9}".into())));
+    });
+}
+
+#[test]
+fn a_broken_frame_is_told_why_and_its_connection_ends() {
+    run(async {
+        let (daemon, watch) = daemon().await;
+        let good = lab::client(&daemon).connect().await.unwrap();
+        let mut too_large = raw::call(1, ":ping");
+        too_large[4..8].copy_from_slice(&u32::MAX.to_be_bytes());
+        let mut unknown = raw::call(1, ":ping");
+        unknown[8] = 5;
+        let table: [(Vec<u8>, &str, FrameError); 3] = [
+            (
+                b"GET / HTTP/1.1\r\n\r\n".to_vec(),
+                "cookie",
+                FrameError::BadCookie { at: 0, found: b'G' },
+            ),
+            (
+                too_large,
+                "4294967295 bytes is over the limit of 16777216 bytes",
+                FrameError::TooLarge {
+                    size: u32::MAX as usize,
+                    limit: 16 << 20,
+                },
+            ),
+            (unknown, "kind 5", FrameError::UnknownKind(5)),
+        ];
+        for (bytes, expected, error) in table {
+            let mut peer = Raw::connect(daemon.local_addr()).await;
+            peer.send(&bytes).await;
+            let (kind, text) = peer.text().await.expect("an error packet");
+            assert_eq!(kind, Kind::Error);
+            assert!(text.contains(expected), "{text} does not name {expected}");
+            assert_eq!(peer.text().await, None);
+            drop(peer);
+            let reason = end(&watch).await;
+            let ProtocolError::Frame(found) = protocol_error(&reason) else {
+                panic!("{reason:?}");
+            };
+            assert_eq!(*found, error);
+            assert_eq!(good.call(Call::Ping).await.unwrap(), Reply::Pong);
+        }
+    });
+}
+
+#[test]
+fn the_error_arrives_even_if_the_peer_goes_on_sending() {
+    run(async {
+        let (daemon, _watch) = daemon().await;
+        for _ in 0..20 {
+            let mut peer = Raw::connect(daemon.local_addr()).await;
+            let mut bytes = raw::call(1, ":ping");
+            bytes[0] = b'X';
+            bytes.resize(100_000, 0);
+            peer.try_send(&bytes).await;
+            assert_eq!(peer.text().await.expect("the reason").0, Kind::Error);
+        }
+    });
+}
+
+#[test]
+fn packets_that_only_servers_send_end_the_connection() {
+    run(async {
+        let (daemon, watch) = daemon().await;
+        for kind in [Kind::Reply, Kind::Push, Kind::Error] {
+            let mut peer = Raw::connect(daemon.local_addr()).await;
+            peer.send(&raw::bytes(kind, &("x", 1))).await;
+            assert_eq!(peer.text().await.expect("the reason").0, Kind::Error);
+            assert_eq!(peer.text().await, None);
+            let reason = end(&watch).await;
+            let error = protocol_error(&reason);
+            assert!(matches!(error, ProtocolError::UnexpectedKind(it) if *it == kind));
+        }
+    });
+}
+
+#[test]
+fn executable_terms_end_the_server_unless_it_is_told_to_take_them() {
+    // {5, &String.length/1}
+    let fun = b"\x83h\x02a\x05qd\0\rElixir.Stringd\0\x06lengtha\x01";
+    run(async {
+        let (daemon, watch) = daemon().await;
+        let mut peer = Raw::connect(daemon.local_addr()).await;
+        peer.send(&raw::raw_bytes("lab", "1.2.3", Kind::Call, fun))
+            .await;
+        assert_eq!(peer.text().await.expect("the reason").0, Kind::Error);
+        assert_eq!(peer.text().await, None);
+        let reason = end(&watch).await;
+        assert!(matches!(
+            protocol_error(&reason),
+            ProtocolError::Executable(_)
+        ));
+
+        let (builder, _watch) = lab::daemon();
+        let options = ServerOptions::new().safe(false);
+        let daemon = builder.server_options(options).start_link().await.unwrap();
+        let mut peer = Raw::connect(daemon.local_addr()).await;
+        peer.send(&raw::raw_bytes("lab", "1.2.3", Kind::Call, fun))
+            .await;
+        let (kind, text) = peer.text().await.expect("an answer to the call");
+        assert_eq!(kind, Kind::Error);
+        assert!(text.ends_with(", 5}"), "{text}");
+        peer.send(&raw::call(9, ":ping")).await;
+        assert_eq!(peer.text().await, Some((Kind::Reply, "{:pong, 9}".into())));
+    });
+}
+
+#[test]
+fn a_packet_that_is_never_completed_ends_its_connection() {
+    run(async {
+        let (builder, watch) = lab::daemon();
+        let options = ServerOptions::new().packet_timeout(Duration::from_millis(100));
+        let daemon = builder.server_options(options).start_link().await.unwrap();
+        let mut slow = Raw::connect(daemon.local_addr()).await;
+        let mut idle = Raw::connect(daemon.local_addr()).await;
+        slow.send(&raw::call(1, ":ping")[..50]).await;
+        let (kind, text) = slow.text().await.expect("the reason");
+        assert_eq!(kind, Kind::Error);
+        assert!(text.contains("not completed within 100ms"), "{text}");
+        assert_eq!(slow.text().await, None);
+        let reason = end(&watch).await;
+        assert!(matches!(
+            protocol_error(&reason),
+            ProtocolError::PacketTimeout(_)
+        ));
+        // Silence between packets is no offence.
+        idle.send(&raw::call(2, ":ping")).await;
+        assert_eq!(idle.text().await, Some((Kind::Reply, "{:pong, 2}".into())));
+    });
+}
+
+#[test]
+fn a_peer_that_reads_nothing_is_dropped_and_costs_bounded_memory() {
+    run(async {
+        let (builder, watch) = lab::daemon();
+        let options = ServerOptions::new()
+            .write_timeout(Duration::from_millis(200))
+            .max_outgoing(64 * 1024);
+        let daemon = builder.server_options(options).start_link().await.unwrap();
+        let mut peer = Raw::connect(daemon.local_addr()).await;
+        let bytes = vec![0_u8; 256 * 1024];
+        let request = erps::Term::tuple([erps::Term::atom("echo"), erps::Term::binary(bytes)]);
+        let bytes = raw::bytes(Kind::Call, &(1, request));
+        // The server stops reading long before this is all sent.
+        let flood = async {
+            for _ in 0..400 {
+                peer.try_send(&bytes).await;
+            }
+        };
+        let reason = smol::future::or(end(&watch), async {
+            flood.await;
+            std::future::pending().await
+        })
+        .await;
+        assert!(
+            matches!(protocol_error(&reason), ProtocolError::WriteTimeout(_)),
+            "{reason:?}"
+        );
+    });
+}
+
+#[test]
+fn every_golden_negative_gets_its_answer_and_the_daemon_goes_on() {
+    let golden: Vec<Value> =
+        serde_json::from_str(include_str!("../golden/packets.json")).expect("the golden file");
+    run(async {
+        let (builder, _watch) = lab::daemon();
+        let options = ServerOptions::new().packet_timeout(Duration::from_millis(200));
+        let daemon = builder
+            .identifier("oracle".parse().unwrap())
+            .versions("~> 1.2".parse().unwrap())
+            .server_options(options)
+            .start_link()
+            .await
+            .unwrap();
+        let mut seen = 0;
+        for record in golden.iter().filter(|it| it["kind"] == "negative") {
+            let name = record["name"].as_str().unwrap();
+            let hex = record["hex"].as_str().unwrap();
+            let bytes: Vec<u8> = (0..hex.len())
+                .step_by(2)
+                .map(|i| u8::from_str_radix(&hex[i..i + 2], 16).unwrap())
+                .collect();
+            // A good call behind it shows whether the connection lives on.
+            let good: erps::Term = "{4711, :ping}".parse().unwrap();
+            let good = raw::bytes_as("oracle", "1.2.3", Kind::Call, &good);
+            let mut peer = Raw::connect(daemon.local_addr()).await;
+            peer.try_send(&bytes).await;
+            if !is_incomplete(name) {
+                peer.try_send(&good).await;
+            }
+            let mut answers = Vec::new();
+            let lives = loop {
+                match peer.text().await {
+                    None => break false,
+                    Some((Kind::Reply, text)) if text == "{:pong, 4711}" => break true,
+                    Some(answer) => answers.push(answer),
+                }
+            };
+            let (expected_to_live, expected) = expectation(name);
+            assert_eq!(lives, expected_to_live, "{name}: {answers:?}");
+            match expected {
+                None => assert_eq!(answers, [], "{name}"),
+                Some((kind, start)) => {
+                    if name == "size_field_one_too_small" {
+                        let (_, last) = answers.pop().expect("two answers");
+                        assert!(last.contains("cookie"), "{last}");
+                    }
+                    assert_eq!(answers.len(), 1, "{name}: {answers:?}");
+                    assert_eq!(answers[0].0, kind, "{name}: {answers:?}");
+                    assert!(answers[0].1.starts_with(start), "{name}: {answers:?}");
+                }
+            }
+            seen += 1;
+        }
+        assert!(seen >= 40, "only {seen} records");
+    });
+}
+
+/// Packets that never end: here the time limit of a begun packet strikes.
+fn is_incomplete(name: &str) -> bool {
+    matches!(
+        name,
+        "cookie_only"
+            | "seven_bytes"
+            | "eight_bytes_size_0"
+            | "header_one_byte_short"
+            | "truncated_payload"
+    )
+}
+
+/// Whether the connection lives on, and the answer before the good call's, if there is one.
+fn expectation(name: &str) -> (bool, Option<(Kind, &'static str)>) {
+    let error = |text| Some((Kind::Error, text));
+    match name {
+        _ if is_incomplete(name) => (false, error("\"a packet was not completed")),
+        "bad_cookie" | "bad_cookie_one_bit" | "garbage_http" => (false, error("\"")),
+        // The last byte of the payload stands where the next cookie should.
+        "size_field_one_too_small" => (false, error("\"the payload is not a term")),
+        _ if name.starts_with("size_field_") => (false, error("\"payload of ")),
+        "two_keepalives_in_one_segment" => (true, None),
+        "keepalive_then_call_in_one_segment" => (true, Some((Kind::Reply, "{:pong, 77}"))),
+        _ if name.starts_with("type_code_0_with_full_header_no") => (false, error("\"")),
+        _ if name.starts_with("type_") => (false, error("\"")),
+        "identifier_wrong"
+        | "identifier_trailing_garbage_after_nul"
+        | "identifier_and_version_both_wrong" => (true, error("{\"wrong identifier\", 77}")),
+        "version_too_new" | "version_too_old" => (true, error("{\"incompatible version\", 77}")),
+        "hmac_not_empty" | "signature_not_empty" => {
+            (true, error("{\"authentication provided\", 77}"))
+        }
+        _ if name.starts_with("executable_") => (false, error("\"")),
+        "port_term" => (false, error("\"")),
+        // Atoms are no danger here; these calls are no pairs.
+        _ if name.starts_with("unsafe_atom") => (true, error("\"the payload of a call is a pair")),
+        "call_payload_not_a_pair" => (true, error("\"the payload of a call is a pair")),
+        "etf_trailing_bytes" => (true, Some((Kind::Reply, "{:pong, 77}"))),
+        "call_ref_is_an_atom" => (true, Some((Kind::Reply, "{:pong, :ping}"))),
+        "call_ref_is_negative" => (true, Some((Kind::Reply, "{:pong, -1}"))),
+        "call_ref_is_big" => (true, Some((Kind::Reply, "{:pong, 1180591620717411303424}"))),
+        _ if name.starts_with("etf_") => (true, error("\"the payload is not a term")),
+        _ => panic!("a golden packet without an expectation: {name}"),
+    }
+}
