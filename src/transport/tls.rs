@@ -141,7 +141,8 @@ impl Tls {
     /// The name a client verifies the server's certificate against: a DNS name or an IP address.
     /// Default: the host it connects to.
     ///
-    /// It is also the name the server is told (SNI), if it is a DNS name. A daemon ignores it.
+    /// The name must be among the certificate's alternative names; its common name does not
+    /// count. It is also what the server is told (SNI), if it is a DNS name. A daemon ignores it.
     #[must_use]
     pub fn server_name(self, name: impl Into<String>) -> Self {
         self.change(|settings| settings.server_name = Some(name.into()))
@@ -231,7 +232,7 @@ impl Tls {
         let start = task::now();
         stream.handshake().await?;
         if stream.may_still_be_refused() {
-            let limit = settings.settle_time + start.elapsed();
+            let limit = settings.settle_time + task::now().duration_since(start);
             if let Ok(verdict) = task::timeout(limit, stream.accepted()).await {
                 verdict?;
             }

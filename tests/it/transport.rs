@@ -121,12 +121,13 @@ fn a_server_is_verified_by_its_address_as_well() {
 fn a_server_for_another_host_is_not_trusted() {
     run(async {
         let ca = Ca::new();
-        let both = shake(&ca.tls(&["else.where"]), &ca.tls(&["client"]), "localhost").await;
+        let server = ca.tls(&["else.where", "192.0.2.1"]);
+        let both = shake(&server, &ca.tls(&["client"]), "localhost").await;
         assert_eq!(
             refused_server(both, "bad_certificate"),
             Untrusted::WrongName {
                 expected: "localhost".into(),
-                presented: vec!["DnsName(\"else.where\")".into()],
+                presented: vec!["else.where".into(), "192.0.2.1".into()],
             }
         );
     });
@@ -199,6 +200,21 @@ fn a_server_whose_certificate_has_expired_is_not_trusted() {
         assert_eq!(
             refused_server(both, "certificate_expired"),
             Untrusted::Expired
+        );
+    });
+}
+
+#[test]
+fn a_certificate_for_clients_is_none_for_servers() {
+    run(async {
+        let ca = Ca::new();
+        let only = ca.tls_with(&ca.issue_for_clients_only(&HOST));
+        let (server, client) = shake(&ca.tls(&HOST), &only, "localhost").await;
+        assert!(server.is_ok() && client.is_ok());
+        let both = shake(&only, &ca.tls(&["client"]), "localhost").await;
+        assert_eq!(
+            refused_server(both, "unsupported_certificate"),
+            Untrusted::WrongPurpose
         );
     });
 }
@@ -324,6 +340,17 @@ fn plain_tcp_has_no_handshake_and_knows_nobody() {
         drop(server);
         assert_eq!(client.stream.read(&mut [0; 8]).await.unwrap(), 0);
     });
+}
+
+#[test]
+fn settings_errors_and_identities_may_cross_threads() {
+    fn crosses<T: Send + Sync + Clone>() {}
+    crosses::<Tcp>();
+    crosses::<Tls>();
+    crosses::<erps::TcpOptions>();
+    crosses::<erps::TlsError>();
+    crosses::<erps::PeerIdentity>();
+    crosses::<HandshakeError>();
 }
 
 /// Sees that an error of a stream says what the peer had against this end.

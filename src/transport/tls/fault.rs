@@ -37,7 +37,7 @@ fn distrust(error: &CertificateError) -> Untrusted {
             presented,
         } => Untrusted::WrongName {
             expected: expected.to_str().into_owned(),
-            presented: presented.clone(),
+            presented: presented.iter().map(|name| bare(name)).collect(),
         },
         CertificateError::Other(error) => match error.0.downcast_ref::<Untrusted>() {
             Some(refused) => refused.clone(),
@@ -45,4 +45,13 @@ fn distrust(error: &CertificateError) -> Untrusted {
         },
         error => Untrusted::BadCertificate(error.to_string()),
     }
+}
+
+/// Takes the name out of what rustls makes of it: `DnsName("localhost")`.
+fn bare(presented: &str) -> String {
+    let name = match presented.split_once('(') {
+        Some((_, name)) => name.trim_end_matches(')'),
+        None => presented,
+    };
+    name.trim_matches('"').to_owned()
 }
