@@ -20,8 +20,8 @@ use super::tls::sha256;
 
 /// The peer of a connection, as its certificate names it.
 ///
-/// A CA this end trusts has vouched for all of it. Clones share one value. Two identities are
-/// equal if they come from the same certificate.
+/// For the peer of a connection, a CA that this end trusts has vouched for all of it. Clones share
+/// one value. Two identities are equal if they come from the same certificate.
 #[derive(Clone)]
 pub struct PeerIdentity(Arc<Fields>);
 

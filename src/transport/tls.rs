@@ -20,6 +20,7 @@
 mod buffer;
 mod credentials;
 mod fault;
+mod records;
 mod stream;
 mod verify;
 
@@ -79,7 +80,7 @@ struct Settings {
 }
 
 /// Enough for a server that refuses at once, on top of the round trips the handshake has shown.
-/// It is spent only on servers that answer neither with a ticket nor to a key update.
+/// It is spent only on servers that neither send a ticket nor answer a key update at once.
 const SETTLE_TIME: Duration = Duration::from_millis(250);
 
 impl Tls {
@@ -186,9 +187,9 @@ impl Tls {
     /// How long a client waits for a sign that the server has accepted its certificate, where the
     /// server gives none. Default: 250 milliseconds.
     ///
-    /// The time that the handshake took is added. Few servers need it: those of this library,
-    /// Erlang's and OpenSSL's show at once that they are content. When the time is up the client
-    /// counts as accepted; a refusal that comes later ends the connection.
+    /// The time that the handshake took is added. Few servers need it: this library's, Erlang's,
+    /// and all that send session tickets show at once that they are content. When the time is up
+    /// the client counts as accepted; a refusal that comes later ends the connection.
     #[must_use]
     pub fn settle_time(self, time: Duration) -> Self {
         self.change(|settings| settings.settle_time = time)

@@ -18,7 +18,7 @@ use std::{
 use futures_lite::{AsyncRead, AsyncWrite};
 use rustls::{Connection, ProtocolVersion};
 
-use super::{buffer::Buffer, fault::explain};
+use super::{buffer::Buffer, fault::explain, records::Records};
 use crate::{BoxedStream, HandshakeError, PeerIdentity, Untrusted};
 
 pub(super) struct TlsStream {
@@ -77,8 +77,9 @@ impl TlsStream {
     /// ```
     ///
     /// Whatever record comes after the server's `finished` answers the client's certificate: an
-    /// alert says no, everything else says yes. Our servers send a ticket, on their own. A server
-    /// that sends none (Erlang's) is made to speak: it must answer a key update.
+    /// alert says no, everything else says yes. Our servers send a ticket on their own, as most do.
+    /// A server that sends none may still answer a key update, as Erlang's does at once; others
+    /// answer that only when they have something to say. For these the caller sets a time limit.
     pub(super) async fn accepted(&mut self) -> Result<(), HandshakeError> {
         poll_fn(|cx| {
             let result = ready!(self.poll_accepted(cx));
@@ -106,17 +107,16 @@ impl TlsStream {
             }
             // A peer that refuses this end may have closed already, so that sending fails. Why
             // it did so is still there to be read.
-            let came = match self.incoming.is_empty() {
-                true => ready!(self.poll_fill(cx)),
-                false => Ok(()),
-            };
-            came.and(if self.ended { sent } else { Ok(()) })?;
+            if self.incoming.is_empty() {
+                ready!(self.poll_fill(cx))?;
+            }
             if self.ended {
+                sent?;
                 return Poll::Ready(Err(HandshakeError::Closed));
             }
             self.take_record()?;
             if self.may_still_be_refused() && !self.session.is_handshaking() {
-                // It fails only if it cannot be sent, which the next step finds out.
+                // It travels with our `finished`. If it cannot be sent, the next step finds out.
                 let _ = self.session.refresh_traffic_keys();
             }
         }
@@ -126,9 +126,10 @@ impl TlsStream {
         loop {
             while !self.incoming.is_empty() {
                 if self.take_record()? {
-                    return Poll::Ready(match self.session.wants_read() || self.has_data() {
-                        true => Ok(()),
-                        false => Err(HandshakeError::Closed),
+                    let farewell = !self.session.wants_read() && !self.has_data();
+                    return Poll::Ready(match farewell {
+                        true => Err(HandshakeError::Closed),
+                        false => Ok(()),
                     });
                 }
             }
@@ -343,38 +344,4 @@ fn is_gone(error: &io::Error) -> bool {
         error.kind(),
         BrokenPipe | ConnectionAborted | ConnectionReset | NotConnected
     )
-}
-
-/// Where the boundaries between TLS records are: five bytes of header, the last two of which say
-/// how many follow.
-#[derive(Default)]
-struct Records {
-    header: [u8; 5],
-    seen: usize,
-    body: usize,
-}
-
-impl Records {
-    /// How many of `bytes` belong to the present record, and whether it ends there.
-    fn next(&mut self, bytes: &[u8]) -> (usize, bool) {
-        let mut used = 0;
-        for (&byte, place) in bytes.iter().zip(&mut self.header[self.seen..]) {
-            *place = byte;
-            used += 1;
-        }
-        if used > 0 {
-            self.seen += used;
-            self.body = usize::from(u16::from_be_bytes([self.header[3], self.header[4]]));
-        }
-        if self.seen < self.header.len() {
-            return (used, false);
-        }
-        let body = self.body.min(bytes.len() - used);
-        self.body -= body;
-        let whole = self.body == 0;
-        if whole {
-            self.seen = 0;
-        }
-        (used + body, whole)
-    }
 }
