@@ -152,6 +152,7 @@ impl<'a, P: Protocol> Session<'a, P> {
     /// Moves what is queued to the link and writes what can be written now.
     fn send(&mut self, cx: &mut Context<'_>) -> Option<End> {
         loop {
+            let was_full = self.link.unwritten() >= WRITE_CHUNK;
             let took = {
                 let mut state = self.shared.state();
                 if !state.wanted {
@@ -159,7 +160,7 @@ impl<'a, P: Protocol> Session<'a, P> {
                 }
                 state.answer_waiters(&Ok(()));
                 state.wait(cx);
-                let was_full = !self.shared.has_room(&state);
+                let had_room = self.shared.has_room(&state);
                 let mut took = false;
                 while self.link.unwritten() < WRITE_CHUNK
                     && let Some(next) = state.queue.front()
@@ -189,7 +190,7 @@ impl<'a, P: Protocol> Session<'a, P> {
                 state.queue.tidy();
                 let has_room = self.shared.has_room(&state);
                 drop(state);
-                if was_full && has_room {
+                if !had_room && has_room {
                     self.shared.notify();
                 }
                 took
@@ -197,7 +198,7 @@ impl<'a, P: Protocol> Session<'a, P> {
             match self.link.poll_write(cx) {
                 Poll::Ready(Ok(())) => {
                     self.stalled = None;
-                    if !took {
+                    if !took && !was_full {
                         return None;
                     }
                 }

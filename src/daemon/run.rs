@@ -9,8 +9,8 @@ use super::{
     shared::Shared,
 };
 use crate::{
-    DynamicSupervisor, ExitReason, Server, Universe, protocol::Checked, transport::Listener,
-    universe, wire::packet::Acceptance,
+    DynamicSupervisor, ExitReason, Linked, Server, Universe, protocol::Checked,
+    transport::Listener, universe, wire::packet::Acceptance,
 };
 
 /// Starts a daemon in a task of its own and waits until it listens.
@@ -42,9 +42,8 @@ pub(super) async fn start<S: Server>(
             if let Some(on_start) = on_start {
                 on_start(&daemon);
             }
-            if started.send(Ok(daemon)).is_err() {
-                return ExitReason::Shutdown;
-            }
+            // Whether it is taken or not: nobody's daemon ends.
+            let _ = started.send(Ok(Linked::new(daemon)));
             tracing::debug!(target: "erps", address = %shared.local_addr, "listening");
             let reason = accept::run(&listener, &shared, &spawner, &task).await;
             drop(listener);
@@ -57,16 +56,12 @@ pub(super) async fn start<S: Server>(
         })
     });
     match ready.await {
-        Ok(outcome) => outcome,
+        Ok(outcome) => outcome.map(Linked::unlink),
         Err(oneshot::Canceled) => Err(StartDaemonError::Ended(task.exited().await)),
     }
 }
 
-type Prepared<S> = (
-    Listener,
-    Arc<Shared<S>>,
-    Option<crate::Linked<DynamicSupervisor>>,
-);
+type Prepared<S> = (Listener, Arc<Shared<S>>, Option<Linked<DynamicSupervisor>>);
 
 /// Checks the settings and opens the port.
 fn prepare<S: Server>(

@@ -153,17 +153,17 @@ impl Connection {
             return;
         }
         loop {
-            let took = self.may_take() && {
-                let taken = self.outbox.poll_take(cx, self.link.out()).is_ready();
-                if let (true, Some(pause)) = (taken, self.pause) {
-                    self.next_send = Some(task::now() + pause);
-                }
-                taken
-            };
+            let may_take = self.may_take();
+            let took = may_take && self.outbox.poll_take(cx, self.link.out()).is_ready();
+            if let (true, Some(pause)) = (took, self.pause) {
+                self.next_send = Some(task::now() + pause);
+            }
             match self.link.poll_write(cx) {
                 Poll::Ready(Ok(())) => {
                     self.stalled = None;
-                    if !took {
+                    // Either there is nothing more, or it is not its time yet. If the link was
+                    // merely full, it no longer is.
+                    if !took && (may_take || self.next_send.is_some()) {
                         break;
                     }
                 }

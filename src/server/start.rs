@@ -50,9 +50,8 @@ pub(crate) async fn start<S: Server>(
             let init = drive(S::init(seed, &mut cx), &mut connection).await;
             let failure = match init {
                 Ok(Ok(server)) => {
-                    if started.send(Ok(this)).is_err() {
-                        cx.stop(ExitReason::Shutdown);
-                    }
+                    // Whether it is taken or not: nobody's server ends.
+                    let _ = started.send(Ok(Linked::new(this)));
                     let inbox = pin!(inbox);
                     return run(server, cx, inbox, connection).await;
                 }
@@ -70,7 +69,7 @@ pub(crate) async fn start<S: Server>(
         }
     });
     match ready.await {
-        Ok(outcome) => outcome,
+        Ok(outcome) => outcome.map(Linked::unlink),
         Err(oneshot::Canceled) => Err(StartError::Failed(task.exited().await)),
     }
 }

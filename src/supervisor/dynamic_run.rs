@@ -225,7 +225,9 @@ impl Supervisor {
             return;
         };
         let (supervisor, id) = (&self.settings.name, &child.spec.id);
-        if reason.is_abnormal() && !child.ending {
+        // Connections come and go; that is nothing to be warned of.
+        let expected = matches!(reason, ExitReason::Disconnected) || !reason.is_abnormal();
+        if !expected && !child.ending {
             warn!(target: "erps", %supervisor, child = %id, task = name, %reason, "child ended");
         } else {
             debug!(target: "erps", %supervisor, child = %id, task = name, %reason, "child ended");

@@ -2,9 +2,12 @@
 
 mod calls;
 mod etf;
+mod healing;
 mod hostile;
 mod identity;
+mod local;
 mod packet;
+mod push;
 mod supervisor;
 mod support;
 mod term;

@@ -205,3 +205,11 @@ pub(crate) async fn eventually(what: &str, mut condition: impl FnMut() -> bool) 
         smol::Timer::after(Duration::from_millis(2)).await;
     }
 }
+
+/// As [`eventually`], where looking takes a while.
+pub(crate) async fn eventually_async(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+    let limit = std::time::Instant::now() + Duration::from_secs(20);
+    while !condition().await {
+        assert!(std::time::Instant::now() < limit, "never: {what}");
+    }
+}

@@ -1,0 +1,114 @@
+//! What servers send unasked.
+
+use std::{pin::pin, time::Duration};
+
+use erps::{PushError, ServerOptions, ServerRef};
+use smol::{future, stream::StreamExt as _};
+
+use crate::support::lab::{self, Call, Cast, LabServer, Reply, pair, run};
+
+#[test]
+fn pushes_arrive_in_order() {
+    run(async {
+        let (_daemon, client, _watch) = pair().await;
+        let mut pushes = client.pushes();
+        for n in 0..2000 {
+            client.cast(Cast::Push(n.to_string())).await.unwrap();
+        }
+        for n in 0..2000 {
+            assert_eq!(pushes.next().await.unwrap(), n.to_string());
+        }
+    });
+}
+
+#[test]
+fn pushes_that_nobody_listens_to_do_not_hold_up_calls() {
+    run(async {
+        let (_daemon, client, _watch) = pair().await;
+        for n in 0..5000 {
+            client.cast(Cast::Push(n.to_string())).await.unwrap();
+        }
+        assert_eq!(client.call(Call::Ping).await.unwrap(), Reply::Pong);
+        // A stream that is dropped is no listener either.
+        drop(client.pushes());
+        client.cast(Cast::Push("gone".into())).await.unwrap();
+        assert_eq!(client.call(Call::Ping).await.unwrap(), Reply::Pong);
+    });
+}
+
+#[test]
+fn a_listener_that_takes_nothing_stops_the_reading_and_loses_nothing() {
+    run(async {
+        let (daemon, _, _watch) = pair().await;
+        let client = lab::client(&daemon).max_pushes(4).connect().await.unwrap();
+        let mut pushes = client.pushes();
+        for n in 0..100 {
+            client.cast(Cast::Push(n.to_string())).await.unwrap();
+        }
+        let mut ping = pin!(client.call_within(Call::Ping, Duration::from_secs(50)));
+        assert!(future::poll_once(&mut ping).await.is_none());
+        for n in 0..100 {
+            assert_eq!(pushes.next().await.unwrap(), n.to_string());
+        }
+        assert_eq!(ping.await.unwrap(), Reply::Pong);
+    });
+}
+
+#[test]
+fn a_new_stream_of_pushes_ends_the_old_one() {
+    run(async {
+        let (_daemon, client, _watch) = pair().await;
+        let mut old = client.pushes();
+        let mut new = client.pushes();
+        client.cast(Cast::Push("hello".into())).await.unwrap();
+        assert_eq!(old.next().await, None);
+        assert_eq!(new.next().await.unwrap(), "hello");
+        client.task().request_shutdown();
+        assert_eq!(new.next().await, None);
+    });
+}
+
+#[test]
+fn a_push_to_a_peer_that_does_not_read_waits_and_its_memory_is_bounded() {
+    run(async {
+        let (builder, _watch) = lab::daemon();
+        let options = ServerOptions::new()
+            .max_outgoing(64 * 1024)
+            .write_timeout(Duration::from_secs(3600));
+        let daemon = builder.server_options(options).start_link().await.unwrap();
+        let mut peer = crate::support::raw::Raw::connect(daemon.local_addr()).await;
+        // The handler waits in its push once the socket and the outbox are full.
+        let megabyte = "x".repeat(1 << 20);
+        let push = erps::Term::tuple([erps::Term::atom("push"), erps::Term::from(megabyte)]);
+        let cast = crate::support::raw::bytes(erps::wire::packet::Kind::Cast, &push);
+        let stuck = future::or(
+            async {
+                for _ in 0..200 {
+                    peer.try_send(&cast).await;
+                }
+                false
+            },
+            async {
+                smol::Timer::after(Duration::from_millis(500)).await;
+                true
+            },
+        )
+        .await;
+        assert!(stuck, "200 MiB went somewhere");
+        // It reads after all, and nothing was lost so far.
+        assert_eq!(peer.text().await.unwrap().1.len(), (1 << 20) + 2);
+    });
+}
+
+#[test]
+fn a_server_without_a_connection_has_nobody_to_push_to() {
+    run(async {
+        let (seed, _watch) = lab::seed();
+        let server = ServerRef::<LabServer>::builder(seed)
+            .start_link()
+            .await
+            .unwrap();
+        let outcome = server.push("hello".into()).await;
+        assert!(matches!(outcome, Err(PushError::Disconnected)));
+    });
+}
