@@ -13,3 +13,4 @@ mod support;
 mod term;
 mod transport;
 mod universe;
+mod wormhole;

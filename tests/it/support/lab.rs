@@ -1,6 +1,6 @@
 //! A protocol and a server that do whatever a test needs.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use erps::{
     BoxError, Client, ClientBuilder, Context, Daemon, DaemonBuilder, ExitReason, InitError, Linked,
@@ -120,7 +120,7 @@ impl Server for LabServer {
         match call {
             Call::Ping => from.reply(Reply::Pong),
             Call::Echo(bytes) => from.reply(Reply::Bytes(bytes)),
-            Call::Universe => from.reply(Reply::Universe(Universe::current().map(|it| it.id()))),
+            Call::Universe => from.reply(Reply::Universe(here())),
             Call::Peer => {
                 let identity = cx.peer().and_then(|peer| peer.identity.as_ref());
                 let name = identity.and_then(|it| it.common_name()).map(str::to_owned);
@@ -211,5 +211,47 @@ pub(crate) async fn eventually_async(what: &str, mut condition: impl AsyncFnMut(
     let limit = std::time::Instant::now() + Duration::from_secs(20);
     while !condition().await {
         assert!(std::time::Instant::now() < limit, "never: {what}");
+    }
+}
+
+/// Which universe this code is in, by its number.
+pub(crate) fn here() -> Option<u64> {
+    Universe::current().map(|universe| universe.id())
+}
+
+/// Which universe the server of this client is in.
+pub(crate) async fn universe_of(client: &Client<Lab>) -> Option<u64> {
+    match client.call(Call::Universe).await {
+        Ok(Reply::Universe(id)) => id,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Fails unless the server of this client answers.
+pub(crate) async fn is_served(client: &Client<Lab>) {
+    assert_eq!(client.call(Call::Ping).await.unwrap(), Reply::Pong);
+}
+
+/// An executor with a thread of its own, which looks after no sockets and no timers: it runs what
+/// is ready and parks. Runs until dropped.
+pub(crate) struct OwnThread {
+    pub(crate) executor: Arc<smol::Executor<'static>>,
+    pub(crate) id: std::thread::ThreadId,
+    _stop: async_channel::Sender<()>,
+}
+
+impl OwnThread {
+    pub(crate) fn new() -> Self {
+        let executor = Arc::new(smol::Executor::new());
+        let (stop, stopped) = async_channel::bounded::<()>(1);
+        let own = Arc::clone(&executor);
+        let thread = std::thread::spawn(move || {
+            futures_lite::future::block_on(own.run(stopped.recv())).unwrap_err();
+        });
+        Self {
+            executor,
+            id: thread.thread().id(),
+            _stop: stop,
+        }
     }
 }
