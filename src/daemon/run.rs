@@ -42,8 +42,7 @@ pub(super) async fn start<S: Server>(
             if let Some(on_start) = on_start {
                 on_start(&daemon);
             }
-            // Whether it is taken or not: nobody's daemon ends.
-            let _ = started.send(Ok(Linked::new(daemon)));
+            let _ = started.send(Ok(daemon));
             tracing::debug!(target: "erps", address = %shared.local_addr, "listening");
             let reason = accept::run(&listener, &shared, &spawner, &task).await;
             drop(listener);
@@ -55,10 +54,14 @@ pub(super) async fn start<S: Server>(
             reason
         })
     });
-    match ready.await {
-        Ok(outcome) => outcome.map(Linked::unlink),
-        Err(oneshot::Canceled) => Err(StartDaemonError::Ended(task.exited().await)),
-    }
+    // Dropped with this future, it ends the daemon: also one that listens and has not been taken.
+    let owner = Linked::new(task);
+    let outcome = match ready.await {
+        Ok(outcome) => outcome,
+        Err(oneshot::Canceled) => Err(StartDaemonError::Ended(owner.exited().await)),
+    };
+    owner.unlink();
+    outcome
 }
 
 type Prepared<S> = (Listener, Arc<Shared<S>>, Option<Linked<DynamicSupervisor>>);

@@ -50,8 +50,7 @@ pub(crate) async fn start<S: Server>(
             let init = drive(S::init(seed, &mut cx), &mut connection).await;
             let failure = match init {
                 Ok(Ok(server)) => {
-                    // Whether it is taken or not: nobody's server ends.
-                    let _ = started.send(Ok(Linked::new(this)));
+                    let _ = started.send(Ok(this));
                     let inbox = pin!(inbox);
                     return run(server, cx, inbox, connection).await;
                 }
@@ -68,10 +67,14 @@ pub(crate) async fn start<S: Server>(
             reason
         }
     });
-    match ready.await {
-        Ok(outcome) => outcome.map(Linked::unlink),
-        Err(oneshot::Canceled) => Err(StartError::Failed(task.exited().await)),
-    }
+    // Dropped with this future, it ends the server: also one that runs and has not been taken.
+    let owner = Linked::new(task);
+    let outcome = match ready.await {
+        Ok(outcome) => outcome,
+        Err(oneshot::Canceled) => Err(StartError::Failed(owner.exited().await)),
+    };
+    owner.unlink();
+    outcome
 }
 
 /// Prepares a server without a connection. Made by [`ServerRef::builder`].

@@ -327,6 +327,12 @@ impl fmt::Debug for TaskRef {
     }
 }
 
+impl AsRef<Self> for TaskRef {
+    fn as_ref(&self) -> &Self {
+        self
+    }
+}
+
 /// Two handles are equal when they are handles to the same task.
 impl PartialEq for TaskRef {
     fn eq(&self, other: &Self) -> bool {
