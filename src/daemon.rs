@@ -155,7 +155,7 @@ pub struct DaemonInfo {
     pub connections: usize,
     /// How many of them are at their handshake.
     pub handshakes: usize,
-    /// How many of them have a server.
+    /// How many of them have a server, if only one at its `init`.
     pub servers: usize,
     /// How many connections there may be.
     pub max_connections: usize,

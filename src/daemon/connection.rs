@@ -19,7 +19,7 @@ use super::{
     shared::{Permit, Shared},
 };
 use crate::{
-    BoxError, ChildSpec, ExitReason, PeerInfo, Server, StartError, Started,
+    BoxError, ChildSpec, ExitReason, PeerInfo, Server, StartError, Started, TaskRef,
     server::{self, Connected},
     task::{self, Spawner},
     transport::BoxedStream,
@@ -36,13 +36,13 @@ pub(super) fn start<S: Server>(
     let shared = Arc::clone(shared);
     let own_spawner = spawner.clone();
     spawner.start(|task| async move {
-        let Some(handshaking) = shared.begin_handshake(&task) else {
+        let Some(arriving) = shared.begin_handshake(&task) else {
             return ExitReason::Shutdown;
         };
         let handshake = shared.settings.transport.accept(stream, address);
         let failure = match task::timeout(shared.settings.handshake_timeout, handshake).await {
+            Ok(Ok(_)) if !arriving.end_handshake() => return ExitReason::Shutdown,
             Ok(Ok(secured)) => {
-                drop(handshaking);
                 let peer = PeerInfo {
                     address,
                     identity: secured.identity,
@@ -62,6 +62,28 @@ pub(super) fn start<S: Server>(
     });
 }
 
+/// What one connection needs to get its one server. Whoever takes it starts that server.
+type Ticket<S> = Arc<Mutex<Option<(Permit<S>, BoxedStream, PeerInfo)>>>;
+
+/// Closes a connection that got no server, even if its recipe is kept somewhere.
+struct Revoke<S: Server>(Ticket<S>);
+
+impl<S: Server> Revoke<S> {
+    fn is_too_late(&self) -> bool {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_none()
+    }
+}
+
+impl<S: Server> Drop for Revoke<S> {
+    fn drop(&mut self) {
+        let unused = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(unused);
+    }
+}
+
 /// Has the server started by whoever supervises it.
 async fn supervise<S: Server>(
     shared: &Arc<Shared<S>>,
@@ -70,7 +92,9 @@ async fn supervise<S: Server>(
     stream: BoxedStream,
     peer: PeerInfo,
 ) -> Result<(), BoxError> {
-    let spec = recipe(shared, spawner, permit, stream, peer.clone());
+    let ticket = Arc::new(Mutex::new(Some((permit, stream, peer.clone()))));
+    let revoke = Revoke(Arc::clone(&ticket));
+    let spec = recipe(shared, spawner, &peer, ticket);
     let started = match &shared.supervisor {
         ServerSupervisor::Dynamic(supervisor) => supervisor.start_child(spec).await?.into(),
         ServerSupervisor::Custom(start) => {
@@ -89,7 +113,8 @@ async fn supervise<S: Server>(
         ServerSupervisor::Unsupervised => spec.start().await?,
     };
     match started {
-        Started::Running(_) => Ok(()),
+        Started::Running(_) if revoke.is_too_late() => Ok(()),
+        Started::Running(_) => Err("the supervisor started something else".into()),
         _ => Err("ignored".into()),
     }
 }
@@ -100,20 +125,18 @@ async fn supervise<S: Server>(
 fn recipe<S: Server>(
     shared: &Arc<Shared<S>>,
     spawner: Spawner,
-    permit: Permit<S>,
-    stream: BoxedStream,
-    peer: PeerInfo,
+    peer: &PeerInfo,
+    ticket: Ticket<S>,
 ) -> ChildSpec {
     let id = format!("server of {}", peer.address);
     let (restart, shutdown) = (shared.settings.restart, shared.settings.shutdown);
     let shared = Arc::clone(shared);
-    let once = Mutex::new(Some((permit, stream, peer)));
     let start = move || {
-        let once = once.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let ticket = ticket.lock().unwrap_or_else(PoisonError::into_inner).take();
         let (shared, spawner) = (Arc::clone(&shared), spawner.clone());
         let forwarded = shared.forwarded.clone();
         let start = async move {
-            let Some((permit, stream, peer)) = once else {
+            let Some((permit, stream, peer)) = ticket else {
                 return Ok(Started::Ignore);
             };
             let connected = Connected {
@@ -122,12 +145,10 @@ fn recipe<S: Server>(
                 acceptance: shared.acceptance.clone(),
             };
             let options = &shared.settings.server;
-            let started = server::start::<S>(shared.seed(), options, &spawner, Some(connected));
-            match started.await {
-                Ok(server) => {
-                    shared.track(server.task(), permit);
-                    Ok(Started::Running(server.task().clone()))
-                }
+            let seed = shared.seed();
+            let track = |task: &TaskRef| shared.track(task, permit);
+            match server::start::<S>(seed, options, &spawner, Some(connected), track).await {
+                Ok(server) => Ok(Started::Running(server.task().clone())),
                 Err(StartError::Ignored) => Ok(Started::Ignore),
                 Err(error) => Err(error.into()),
             }

@@ -35,6 +35,8 @@ pub(super) struct Shared<S: Server> {
 struct Tasks {
     /// The connections whose peers have not been authenticated, oldest first.
     handshakes: BTreeMap<u64, TaskRef>,
+    /// The connections whose servers are being started, by whomever.
+    starting: HashMap<u64, TaskRef>,
     servers: HashMap<u64, TaskRef>,
     closing: bool,
 }
@@ -94,7 +96,7 @@ impl<S: Server> Shared<S> {
     /// Notes that a connection's task is at its handshake. `None` if the daemon is closing.
     ///
     /// At the limit the oldest makes way: silent peers must not keep others out.
-    pub(super) fn begin_handshake(self: &Arc<Self>, task: &TaskRef) -> Option<Handshaking<S>> {
+    pub(super) fn begin_handshake(self: &Arc<Self>, task: &TaskRef) -> Option<Arriving<S>> {
         let mut tasks = self.tasks();
         if tasks.closing {
             return None;
@@ -111,13 +113,14 @@ impl<S: Server> Shared<S> {
             self.count_failed();
             oldest.kill();
         }
-        Some(Handshaking {
+        Some(Arriving {
             shared: Arc::clone(self),
             id: task.id(),
         })
     }
 
-    /// Takes note of a server, until it ends; ends it at once if the daemon is closing.
+    /// Takes note of a server, from before its `init` until it ends; ends it at once if the daemon
+    /// is closing.
     pub(super) fn track(self: &Arc<Self>, server: &TaskRef, permit: Permit<S>) {
         let closing = {
             let mut tasks = self.tasks();
@@ -156,13 +159,15 @@ impl<S: Server> Shared<S> {
     }
 
     fn take_all(&self) -> Vec<TaskRef> {
-        let (handshakes, servers) = {
+        let (handshakes, starting, servers) = {
             let mut tasks = self.tasks();
             tasks.closing = true;
             let handshakes = std::mem::take(&mut tasks.handshakes);
-            (handshakes, tasks.servers.values().cloned().collect())
+            let starting = std::mem::take(&mut tasks.starting);
+            let servers = tasks.servers.values().cloned().collect();
+            (handshakes, starting, servers)
         };
-        for task in handshakes.into_values() {
+        for task in handshakes.into_values().chain(starting.into_values()) {
             task.kill();
         }
         servers
@@ -197,14 +202,31 @@ impl<S: Server> Drop for Permit<S> {
     }
 }
 
-/// A handshake under way; over when dropped.
-pub(super) struct Handshaking<S: Server> {
+/// A connection that has no server yet, and has or gives up when this is dropped.
+pub(super) struct Arriving<S: Server> {
     shared: Arc<Shared<S>>,
     id: u64,
 }
 
-impl<S: Server> Drop for Handshaking<S> {
+impl<S: Server> Arriving<S> {
+    /// Notes that the handshake is over. False if this connection has just made way for another,
+    /// or the daemon is closing.
+    pub(super) fn end_handshake(&self) -> bool {
+        let mut tasks = self.shared.tasks();
+        match tasks.handshakes.remove(&self.id) {
+            Some(task) => {
+                tasks.starting.insert(self.id, task);
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+impl<S: Server> Drop for Arriving<S> {
     fn drop(&mut self) {
-        self.shared.tasks().handshakes.remove(&self.id);
+        let mut tasks = self.shared.tasks();
+        tasks.handshakes.remove(&self.id);
+        tasks.starting.remove(&self.id);
     }
 }

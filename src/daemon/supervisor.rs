@@ -24,6 +24,8 @@ impl ServerSupervisor {
     ///
     /// It may answer with the started child, with [`Started::Ignore`], or with an error. With
     /// anything but a child, and if it panics, the connection is closed and one event says why.
+    /// A recipe that is kept for later starts nothing any more once the closure has answered, or
+    /// the daemon has ended.
     ///
     /// # Example
     ///

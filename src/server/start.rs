@@ -10,7 +10,8 @@ use super::{
     run::{drive, run},
 };
 use crate::{
-    ExitReason, Linked, PeerInfo, task::Spawner, transport::BoxedStream, wire::packet::Acceptance,
+    ExitReason, Linked, PeerInfo, TaskRef, task::Spawner, transport::BoxedStream,
+    wire::packet::Acceptance,
 };
 
 /// The connection a server is started for. The peer has been authenticated.
@@ -20,7 +21,8 @@ pub(crate) struct Connected {
     pub(crate) acceptance: Acceptance,
 }
 
-/// Starts a server in a task of its own and waits for its `init`.
+/// Starts a server in a task of its own and waits for its `init`. `born` is told of the task before
+/// that.
 ///
 /// If the future is dropped before it is ready, the server ends as soon as its `init` is done.
 pub(crate) async fn start<S: Server>(
@@ -28,6 +30,7 @@ pub(crate) async fn start<S: Server>(
     options: &ServerOptions,
     spawner: &Spawner,
     connected: Option<Connected>,
+    born: impl FnOnce(&TaskRef),
 ) -> Result<ServerRef<S>, StartError> {
     let (mailbox, inbox) = async_channel::bounded(options.mailbox);
     let (started, ready) = oneshot::channel();
@@ -67,6 +70,7 @@ pub(crate) async fn start<S: Server>(
             reason
         }
     });
+    born(&task);
     // Dropped with this future, it ends the server: also one that runs and has not been taken.
     let owner = Linked::new(task);
     let outcome = match ready.await {
@@ -120,7 +124,7 @@ impl<S: Server> ServerBuilder<S> {
     ///
     /// Dropped before it is ready, the server ends as soon as its `init` is done.
     pub async fn start(self) -> Result<ServerRef<S>, StartError> {
-        start(self.seed, &self.options, &self.spawner, None).await
+        start(self.seed, &self.options, &self.spawner, None, |_| ()).await
     }
 
     /// As [`start`](Self::start), and the server ends when what is returned is dropped.
