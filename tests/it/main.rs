@@ -1,5 +1,6 @@
 //! The specification, as tests.
 
+mod admission;
 mod calls;
 mod etf;
 mod healing;
