@@ -68,11 +68,7 @@ enum Next {
 
 impl<P: Protocol> Healer<P> {
     /// Runs until the client is told to end, or may not heal.
-    pub(super) async fn run(self, task: &TaskRef) -> ExitReason {
-        let mut last_rites = LastRites {
-            shared: &self.shared,
-            reason: ExitReason::Killed,
-        };
+    pub(super) async fn run(self, task: &TaskRef, mut last_rites: LastRites<P>) -> ExitReason {
         last_rites.reason = self.heal(task).await;
         last_rites.reason.clone()
     }
@@ -245,13 +241,22 @@ impl<P: Protocol> Healer<P> {
     }
 }
 
-/// Leaves nobody waiting, whether the client ends, panics or is killed.
-struct LastRites<'a, P: Protocol> {
-    shared: &'a Shared<P>,
+/// Leaves nobody waiting, whether the client ends, panics or is killed, even before it has begun.
+pub(super) struct LastRites<P: Protocol> {
+    shared: Arc<Shared<P>>,
     reason: ExitReason,
 }
 
-impl<P: Protocol> Drop for LastRites<'_, P> {
+impl<P: Protocol> LastRites<P> {
+    pub(super) fn new(shared: &Arc<Shared<P>>) -> Self {
+        Self {
+            shared: Arc::clone(shared),
+            reason: ExitReason::Killed,
+        }
+    }
+}
+
+impl<P: Protocol> Drop for LastRites<P> {
     fn drop(&mut self) {
         let mut state = self.shared.state();
         state.status = Status::Ended(self.reason.clone());

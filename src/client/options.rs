@@ -4,7 +4,7 @@ use std::{fmt, net::SocketAddr, str::FromStr, sync::Arc, time::Duration};
 
 use super::{
     Client, ClientHandler, ConnectError, Reconnect,
-    connection::Healer,
+    connection::{Healer, LastRites},
     handler::{self, ClientEvent},
     session::Habits,
     shared::{Limits, Listener, Shared},
@@ -311,9 +311,10 @@ impl<P: Protocol> ClientBuilder<P> {
             habits: self.habits,
         };
         let (handler_task, handler_gone) = futures_channel::oneshot::channel::<TaskRef>();
+        let last_rites = LastRites::new(&shared);
         let task = self.spawner.start(|task| async move {
             let handler = handler_gone.await;
-            let reason = healer.run(&task).await;
+            let reason = healer.run(&task, last_rites).await;
             if let Ok(handler) = handler {
                 handler.exited().await;
             }
