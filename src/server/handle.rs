@@ -105,10 +105,10 @@ impl<S: Server> ServerRef<S> {
                 Ok(Ok(reply)) => Ok(reply),
                 Ok(Err(NoReply::Refused(message))) => Err(ServerError::Refused(message)),
                 Ok(Err(NoReply::Unanswered)) | Err(oneshot::Canceled) => {
-                    Err(match self.inner.ending.get() {
-                        Some(reason) => ServerError::Stopped(reason.clone()),
-                        None => ServerError::Unanswered,
-                    })
+                    if self.inner.ending.get().is_none() && !self.inner.task.is_doomed() {
+                        return Err(ServerError::Unanswered);
+                    }
+                    Err(ServerError::Stopped(self.stopped().await))
                 }
             }
         };

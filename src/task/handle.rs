@@ -283,6 +283,14 @@ impl TaskRef {
         watcher(&reason);
     }
 
+    /// Tells whether the task was killed, or has ended: what it owns is being dropped, or is gone.
+    pub(crate) fn is_doomed(&self) -> bool {
+        match &*self.life() {
+            Life::Running { killed, .. } => *killed,
+            Life::Ended(_) => true,
+        }
+    }
+
     pub(super) fn guard(&self) -> Guard {
         Guard(Some(self.clone()))
     }
