@@ -511,9 +511,9 @@ fn an_address_that_is_not_this_machines_is_an_error_value() {
     });
 }
 
-/// An address that no other test listens at, with a port that is free there.
-fn alone() -> SocketAddr {
-    let free = TcpListener::bind((Ipv4Addr::new(127, 0, 0, 8), 0)).unwrap();
+/// An address and a port that nobody listens at.
+fn free() -> SocketAddr {
+    let free = TcpListener::bind((lab::alone(), 0)).unwrap();
     free.local_addr().unwrap()
 }
 
@@ -521,7 +521,7 @@ fn alone() -> SocketAddr {
 fn nothing_is_left_listening_if_the_start_is_dropped_before_the_port_is_bound() {
     run(async {
         let executor = Arc::new(smol::Executor::new());
-        let (at, (builder, _watch)) = (alone(), lab::daemon());
+        let (at, (builder, _watch)) = (free(), lab::daemon());
         let builder = builder.bind(at.ip()).port(at.port());
         let mut start = Box::pin(builder.executor(Arc::clone(&executor)).start());
         assert!(future::poll_once(&mut start).await.is_none());
@@ -535,7 +535,7 @@ fn nothing_is_left_listening_if_the_start_is_dropped_before_the_port_is_bound() 
 fn nothing_is_left_listening_if_the_start_is_dropped_after_the_port_was_bound() {
     run(async {
         let executor = Arc::new(smol::Executor::new());
-        let (at, (builder, _watch)) = (alone(), lab::daemon());
+        let (at, (builder, _watch)) = (free(), lab::daemon());
         let builder = builder.bind(at.ip()).port(at.port());
         let mut start = Box::pin(builder.executor(Arc::clone(&executor)).start());
         assert!(future::poll_once(&mut start).await.is_none());
@@ -642,11 +642,9 @@ async fn first_is_unlucky<S: Server>(daemon: Linked<Daemon<S>>, mood: Mood)
 where
     S: Server<Protocol = Lab>,
 {
-    let client = |reconnect| {
-        let builder = Client::<Lab>::builder(daemon.local_addr()).reconnect(reconnect);
-        async move { builder.connect().await.unwrap() }
-    };
-    let unlucky = client(Reconnect::Never).await;
+    let client = || Client::<Lab>::builder(daemon.local_addr());
+    // It may have been disconnected before anybody asks.
+    let unlucky = client().reconnect(Reconnect::Never).start();
     if !matches!(mood, Mood::Never) {
         let reason = unlucky.exited().await;
         assert!(
@@ -658,9 +656,9 @@ where
     } else {
         eventually("it is accepted", || daemon.info().accepted == 1).await;
     }
-    let lucky = client(Reconnect::Always).await;
+    let lucky = client().connect().await.unwrap();
     is_served(&lucky).await;
-    is_served(&client(Reconnect::Always).await).await;
+    is_served(&client().connect().await.unwrap()).await;
     assert!(daemon.task().is_alive());
     let handle = Daemon::clone(&daemon);
     daemon.shutdown().await;

@@ -3,6 +3,7 @@
 mod admission;
 mod calls;
 mod etf;
+mod handles;
 mod healing;
 mod hostile;
 mod identity;

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     future::Future,
-    net::{Ipv4Addr, TcpListener},
+    net::TcpListener,
     sync::{Arc, Mutex, Weak},
     thread,
 };
@@ -271,19 +271,17 @@ fn the_universe_is_that_of_the_await_of_start_and_not_of_the_builder() {
 
 #[test]
 fn a_supervised_daemon_keeps_its_universe_and_its_port_when_it_is_restarted() {
-    /// Where no other test listens, nor connects from, so that nobody is given the port.
-    const ALONE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 7);
-
     run(async {
         let (home, nest) = (Universe::new(), Universe::new());
         let supervisor = supervisor_in(&nest);
-        let free = TcpListener::bind((ALONE, 0)).unwrap();
+        let address = lab::alone();
+        let free = TcpListener::bind((address, 0)).unwrap();
         let port = free.local_addr().unwrap().port();
         drop(free);
         let (builder, _watch) = lab::daemon();
         let (started, starts) = async_channel::unbounded();
         let builder = builder
-            .bind(ALONE)
+            .bind(address)
             .port(port)
             .on_start(move |daemon| started.try_send((daemon.clone(), here())).unwrap());
         let spec = home.enter(|| builder.child_spec("daemon"));

@@ -1,6 +1,13 @@
 //! A protocol and a server that do whatever a test needs.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    net::Ipv4Addr,
+    sync::{
+        Arc,
+        atomic::{AtomicU16, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use erps::{
     BoxError, Client, ClientBuilder, Context, Daemon, DaemonBuilder, ExitReason, InitError, Linked,
@@ -254,4 +261,12 @@ impl OwnThread {
             _stop: stop,
         }
     }
+}
+
+/// An address of this machine that no other test listens at or connects from, so that a port which
+/// was freed there is given to nobody else. (Linux answers to all of 127/8.)
+pub(crate) fn alone() -> Ipv4Addr {
+    static NEXT: AtomicU16 = AtomicU16::new(1);
+    let [high, low] = NEXT.fetch_add(1, Relaxed).to_be_bytes();
+    Ipv4Addr::new(127, 1, high, low)
 }

@@ -1,0 +1,541 @@
+//! Handles and owners: what they are, whom they keep alive, and whom they take along.
+
+use std::{fmt::Debug, net::TcpListener, sync::Arc, time::Duration};
+
+use erps::{
+    Backoff, CallError, Client, ConnectError, ExitReason, Linked, Reconnect, ServerError,
+    ServerRef, ServerSupervisor, Shutdown, Status, TaskRef,
+};
+use futures::{FutureExt as _, StreamExt as _, future::join_all};
+use smol::future;
+
+use crate::support::lab::{
+    self, Call, Cast, Lab, LabServer, Life, Reply, Watch, eventually, is_served, pair, run, seed,
+};
+
+// ---- what every type can do ----
+
+fn is_shareable<T: Send + Sync + Debug>() {}
+fn is_a_handle<T: Clone + Send + Sync + Debug>() {}
+fn is_an_error<T: std::error::Error + Send + Sync + 'static>() {}
+
+#[test]
+fn handles_can_be_cloned_shared_and_shown() {
+    is_a_handle::<erps::Client<Lab>>();
+    is_a_handle::<erps::Daemon<LabServer>>();
+    is_a_handle::<erps::ServerRef<LabServer>>();
+    is_a_handle::<erps::DynamicSupervisor>();
+    is_a_handle::<erps::TaskRef>();
+    is_a_handle::<erps::Universe>();
+    is_a_handle::<erps::PeerIdentity>();
+    is_a_handle::<erps::PeerInfo>();
+    is_a_handle::<erps::Tls>();
+    is_a_handle::<erps::ChildSpec>();
+    is_a_handle::<erps::StartServer>();
+    is_a_handle::<erps::ServerSupervisor>();
+}
+
+#[test]
+fn builders_owners_and_values_can_be_shared_and_shown() {
+    is_shareable::<erps::ClientBuilder<Lab>>();
+    is_shareable::<erps::DaemonBuilder<LabServer>>();
+    is_shareable::<erps::ServerBuilder<LabServer>>();
+    is_shareable::<erps::DynamicSupervisorBuilder>();
+    is_shareable::<erps::Linked<erps::Client<Lab>>>();
+    is_shareable::<erps::Linked<erps::Daemon<LabServer>>>();
+    is_shareable::<erps::Linked<erps::ServerRef<LabServer>>>();
+    is_shareable::<erps::Linked<erps::DynamicSupervisor>>();
+    is_shareable::<erps::Context<LabServer>>();
+    is_shareable::<erps::ReplyTo<Reply>>();
+    is_shareable::<erps::Pushes<Lab>>();
+    is_shareable::<erps::ServerRecipe>();
+    is_shareable::<erps::ServerOptions>();
+    is_shareable::<erps::TcpOptions>();
+    is_shareable::<erps::Sharded<u8>>();
+    is_shareable::<erps::universe::InUniverse<std::future::Ready<()>>>();
+    is_shareable::<erps::Address>();
+    is_shareable::<erps::Backoff>();
+    is_shareable::<erps::Status>();
+    is_shareable::<erps::DaemonInfo>();
+    is_shareable::<erps::ChildInfo>();
+    is_shareable::<erps::Counts>();
+    is_shareable::<erps::Started>();
+    is_shareable::<erps::ExitReason>();
+    is_shareable::<erps::InitError>();
+    is_shareable::<erps::Term>();
+}
+
+#[test]
+fn errors_are_errors() {
+    is_an_error::<erps::AddressError>();
+    is_an_error::<erps::CallError>();
+    is_an_error::<erps::CastError>();
+    is_an_error::<erps::ConnectError>();
+    is_an_error::<erps::Disconnect>();
+    is_an_error::<erps::HandshakeError>();
+    is_an_error::<erps::PacketError>();
+    is_an_error::<erps::ProtocolError>();
+    is_an_error::<erps::PushError>();
+    is_an_error::<erps::SendError>();
+    is_an_error::<erps::ServerError>();
+    is_an_error::<erps::StartChildError>();
+    is_an_error::<erps::StartDaemonError>();
+    is_an_error::<erps::StartError>();
+    is_an_error::<erps::SupervisorGone>();
+    is_an_error::<erps::TerminateChildError>();
+    is_an_error::<erps::TlsError>();
+    is_an_error::<erps::UnreadableCertificate>();
+    is_an_error::<erps::Untrusted>();
+}
+
+#[test]
+fn futures_can_be_sent_to_other_threads() {
+    fn sent<T: Send>(future: T) -> T {
+        future
+    }
+    run(async {
+        let (daemon, client, _watch) = pair().await;
+        sent(client.call(Call::Ping)).await.unwrap();
+        sent(client.cast(Cast::Note(1))).await.unwrap();
+        sent(client.connect()).await.unwrap();
+        sent(client.until(Status::is_connected)).await;
+        sent(client.disconnect()).await;
+        drop(sent(lab::client(&daemon).connect()).await.unwrap());
+        drop(sent(lab::daemon().0.start_link()).await.unwrap());
+        let (seed, _watch) = seed();
+        let server = sent(ServerRef::<LabServer>::builder(seed).start_link());
+        let server = server.await.unwrap();
+        sent(server.call(Call::Ping)).await.unwrap();
+        sent(server.shutdown()).await;
+        sent(daemon.task().shutdown(Shutdown::Infinity)).await;
+        sent(daemon.exited()).await;
+    });
+}
+
+// ---- owners ----
+
+async fn server() -> (Linked<ServerRef<LabServer>>, Watch) {
+    let (seed, watch) = seed();
+    let server = ServerRef::builder(seed).start_link().await.unwrap();
+    (server, watch)
+}
+
+/// What becomes of a task of every kind when its owner is dropped, or not any more its owner.
+async fn drop_ends<T: AsRef<TaskRef> + Clone>(kept: Linked<T>, dropped: Linked<T>) {
+    let (kept, ended): (T, T) = (kept.unlink(), T::clone(&dropped));
+    drop(dropped);
+    let reason = ended.as_ref().exited().await;
+    assert!(matches!(reason, ExitReason::Shutdown), "{reason}");
+    assert!(kept.as_ref().is_alive());
+    let reason = kept.as_ref().shutdown(Shutdown::default()).await;
+    assert!(matches!(reason, ExitReason::Shutdown), "{reason}");
+}
+
+#[test]
+fn an_owner_that_is_dropped_ends_what_it_owns_and_one_that_is_unlinked_does_not() {
+    run(async {
+        let (one, _watch) = server().await;
+        let (other, _watch) = server().await;
+        drop_ends(one, other).await;
+
+        let (builder, _watch) = lab::daemon();
+        let one = builder.clone().start_link().await.unwrap();
+        let client = lab::client(&one);
+        drop_ends(client.start_link(), client.start_link()).await;
+        drop_ends(one, builder.start_link().await.unwrap()).await;
+
+        let supervisor = || erps::DynamicSupervisor::builder().start_link();
+        drop_ends(supervisor(), supervisor()).await;
+    });
+}
+
+#[test]
+fn shutting_an_owned_task_down_waits_for_its_end() {
+    run(async {
+        let (server, watch) = server().await;
+        let handle = ServerRef::clone(&server);
+        let reason = server.shutdown().await;
+        assert!(matches!(reason, ExitReason::Shutdown), "{reason}");
+        assert!(!handle.task().is_alive());
+        assert!(matches!(watch.lives.try_recv(), Ok(Life::Init)));
+        assert!(matches!(watch.lives.try_recv(), Ok(Life::Terminated(_))));
+    });
+}
+
+#[test]
+fn exited_answers_as_often_as_it_is_asked_and_long_after_the_end() {
+    run(async {
+        let (daemon, client, _watch) = pair().await;
+        let (daemon, tasks) = {
+            let tasks = [daemon.task().clone(), client.task().clone()];
+            (daemon.unlink(), tasks)
+        };
+        let waiting = join_all(tasks.iter().chain(&tasks).map(TaskRef::exited));
+        let end = async {
+            client.task().request_shutdown();
+            client.task().request_shutdown();
+            daemon.task().shutdown(Shutdown::Infinity).await;
+        };
+        let (reasons, ()) = future::zip(waiting, end).await;
+        assert!(reasons.iter().all(|it| matches!(it, ExitReason::Shutdown)));
+        drop((daemon, client));
+        for task in &tasks {
+            for _ in 0..3 {
+                assert!(matches!(task.exited().await, ExitReason::Shutdown));
+                assert!(matches!(task.exit_reason(), Some(ExitReason::Shutdown)));
+            }
+            // Nothing of this changes an end that has been.
+            task.kill();
+            task.request_shutdown();
+            assert!(matches!(
+                task.shutdown(Shutdown::BrutalKill).await,
+                ExitReason::Shutdown
+            ));
+        }
+    });
+}
+
+#[test]
+fn a_client_ends_with_its_last_handle() {
+    run(async {
+        let (daemon, client, _watch) = pair().await;
+        let task = client.task().clone();
+        let other = client.clone();
+        drop(client);
+        is_served(&other).await;
+        let pushes = other.pushes();
+        drop(other);
+        assert!(task.is_alive(), "a stream of pushes is a handle");
+        drop(pushes);
+        let reason = task.exited().await;
+        assert!(matches!(reason, ExitReason::Shutdown), "{reason}");
+        eventually("its server ends", || daemon.info().connections == 0).await;
+    });
+}
+
+#[test]
+fn the_handle_of_a_task_does_not_keep_a_client_alive() {
+    run(async {
+        let (_daemon, client, _watch) = pair().await;
+        let tasks: Vec<TaskRef> = (0..8).map(|_| client.task().clone()).collect();
+        drop(client);
+        tasks[0].exited().await;
+    });
+}
+
+#[test]
+fn handles_of_a_daemon_neither_end_it_nor_keep_it_alive() {
+    run(async {
+        let (builder, _watch) = lab::daemon();
+        let daemon = builder.start().await.unwrap();
+        let (address, task) = (daemon.local_addr(), daemon.task().clone());
+        drop(daemon.clone());
+        drop(daemon);
+        let client = Client::<Lab>::builder(address).connect().await.unwrap();
+        is_served(&client).await;
+        assert!(task.is_alive());
+        task.shutdown(Shutdown::Infinity).await;
+
+        let (builder, _watch) = lab::daemon();
+        let daemon = builder.bind(lab::alone()).start_link().await.unwrap();
+        let handles: Vec<_> = (0..8).map(|_| erps::Daemon::clone(&daemon)).collect();
+        drop(daemon);
+        handles[0].exited().await;
+        TcpListener::bind(handles[0].local_addr()).expect("its port is free");
+    });
+}
+
+#[test]
+fn handles_of_a_server_neither_end_it_nor_keep_it_alive() {
+    run(async {
+        let (seed, watch) = seed();
+        let server = ServerRef::<LabServer>::builder(seed).start().await.unwrap();
+        let task = server.task().clone();
+        let other = server.clone();
+        drop(server);
+        assert_eq!(other.call(Call::Ping).await.unwrap(), Reply::Pong);
+        drop(other);
+        assert!(task.is_alive());
+        task.request_shutdown();
+        task.exited().await;
+        assert_eq!(watch.lives.len(), 2);
+    });
+}
+
+#[test]
+fn a_handle_tells_what_it_is_a_handle_to() {
+    run(async {
+        let (daemon, client, _watch) = pair().await;
+        assert!(format!("{daemon:?}").contains(&daemon.port().to_string()));
+        assert!(format!("{client:?}").contains("Connected"));
+        assert_eq!(daemon.task(), erps::Daemon::clone(&daemon).task());
+        assert_ne!(daemon.task(), client.task());
+        assert!(format!("{:?}", daemon.task()).contains("TaskRef"));
+    });
+}
+
+// ---- kills ----
+
+/// How many calls a test has in flight when somebody is killed.
+const CALLS: usize = 20;
+
+/// A daemon whose servers hold calls, and a client whose calls they hold. It gives up when it is
+/// disconnected, so that every end is seen.
+async fn held() -> (Linked<erps::Daemon<LabServer>>, Client<Lab>, Watch) {
+    let (builder, watch) = lab::daemon();
+    let daemon = builder.bind(lab::alone()).start_link().await.unwrap();
+    let client = lab::client(&daemon)
+        .reconnect(Reconnect::Never)
+        .reply_timeout(Duration::from_secs(3600));
+    (daemon, client.connect().await.unwrap(), watch)
+}
+
+/// What becomes of calls that the server holds, when `end` happens.
+async fn interrupted(client: &Client<Lab>, end: impl FnOnce()) -> Vec<CallError> {
+    let calls = (0..CALLS).map(|_| client.call(Call::Hold));
+    let mut calls = Box::pin(join_all(calls));
+    assert!(future::poll_once(&mut calls).await.is_none());
+    // Calls are answered in order unless the server says otherwise: those are with it.
+    is_served(client).await;
+    assert!(future::poll_once(&mut calls).await.is_none());
+    end();
+    calls.await.into_iter().map(Result::unwrap_err).collect()
+}
+
+#[test]
+fn a_client_that_is_killed_leaves_no_caller_waiting_and_no_socket_open() {
+    run(async {
+        let (daemon, client, watch) = held().await;
+        let errors = interrupted(&client, || client.task().kill()).await;
+        assert!(
+            errors.iter().all(|it| matches!(it, CallError::Lost)),
+            "{errors:?}"
+        );
+        assert!(matches!(client.exited().await, ExitReason::Killed));
+        assert!(matches!(client.status(), Status::Ended(ExitReason::Killed)));
+        let late = client.call(Call::Ping).await;
+        assert!(matches!(late, Err(CallError::Disconnected)), "{late:?}");
+        let late = client.connect().await;
+        assert!(
+            matches!(late, Err(ConnectError::Ended(ExitReason::Killed))),
+            "{late:?}"
+        );
+        client.disconnect().await;
+        assert!(client.pushes().next().await.is_none());
+        assert!(matches!(watch.lives.recv().await, Ok(Life::Init)));
+        let end = watch.lives.recv().await;
+        assert!(
+            matches!(end, Ok(Life::Terminated(ExitReason::Disconnected))),
+            "{end:?}"
+        );
+        eventually("its connection is gone", || daemon.info().connections == 0).await;
+    });
+}
+
+#[test]
+fn a_client_that_is_killed_before_it_has_begun_leaves_nobody_waiting() {
+    run(async {
+        let silent = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        // It runs only when the test says so.
+        let executor = Arc::new(smol::Executor::new());
+        let client = Client::<Lab>::builder(silent.local_addr().unwrap())
+            .executor(Arc::clone(&executor))
+            .start();
+        let mut connect = Box::pin(client.connect());
+        let mut until = Box::pin(client.until(Status::is_connected));
+        assert!(future::poll_once(&mut connect).await.is_none());
+        assert!(future::poll_once(&mut until).await.is_none());
+        client.task().kill();
+        while executor.try_tick() {}
+        let outcome = connect.await;
+        assert!(
+            matches!(outcome, Err(ConnectError::Ended(ExitReason::Killed))),
+            "{outcome:?}"
+        );
+        assert!(matches!(until.await, Status::Ended(ExitReason::Killed)));
+    });
+}
+
+#[test]
+fn a_client_that_is_killed_while_it_waits_for_the_next_attempt_leaves_nobody_waiting() {
+    run(async {
+        let closed = TcpListener::bind((lab::alone(), 0)).unwrap();
+        let address = closed.local_addr().unwrap();
+        drop(closed);
+        let hour = Duration::from_secs(3600);
+        let client = Client::<Lab>::builder(address).backoff(Backoff::new(hour, hour));
+        let client = client.start();
+        client.until(|it| matches!(it, Status::Waiting)).await;
+        let until = client.until(Status::is_connected);
+        let (status, ()) = future::zip(until, async { client.task().kill() }).await;
+        assert!(
+            matches!(status, Status::Ended(ExitReason::Killed)),
+            "{status:?}"
+        );
+    });
+}
+
+#[test]
+fn a_server_that_is_killed_leaves_no_caller_waiting_and_no_socket_open() {
+    run(async {
+        let (seen, sights) = async_channel::unbounded();
+        let supervisor = ServerSupervisor::custom(move |recipe| {
+            let seen = seen.clone();
+            async move {
+                let started = recipe.start().await?;
+                if let erps::Started::Running(task) = &started {
+                    seen.try_send(task.clone())?;
+                }
+                Ok(started)
+            }
+        });
+        let (builder, watch) = lab::daemon();
+        let builder = builder.server_supervisor(supervisor);
+        let daemon = builder.start_link().await.unwrap();
+        let client = lab::client(&daemon)
+            .reconnect(Reconnect::Never)
+            .reply_timeout(Duration::from_secs(3600));
+        let client = client.connect().await.unwrap();
+        let task = sights.recv().await.unwrap();
+        let errors = interrupted(&client, || task.kill()).await;
+        assert!(
+            errors.iter().all(|it| matches!(it, CallError::Lost)),
+            "{errors:?}"
+        );
+        assert!(matches!(task.exited().await, ExitReason::Killed));
+        client.exited().await;
+        assert_eq!(daemon.info().connections, 0);
+        assert_eq!(watch.lives.len(), 1, "nothing of it runs any more");
+        let next = lab::client(&daemon).connect().await.unwrap();
+        is_served(&next).await;
+    });
+}
+
+#[test]
+fn a_server_that_is_killed_leaves_no_local_caller_waiting() {
+    run(async {
+        let (server, _watch) = server().await;
+        let hour = Duration::from_secs(3600);
+        let calls = (0..CALLS).map(|_| server.call_within(Call::Hold, hour));
+        let mut calls = Box::pin(join_all(calls));
+        assert!(future::poll_once(&mut calls).await.is_none());
+        server.call(Call::Ping).await.unwrap();
+        server.task().kill();
+        for outcome in calls.await {
+            assert!(
+                matches!(outcome, Err(ServerError::Stopped(ExitReason::Killed))),
+                "{outcome:?}"
+            );
+        }
+        let late = server.call(Call::Ping).await;
+        assert!(
+            matches!(late, Err(ServerError::Stopped(ExitReason::Killed))),
+            "{late:?}"
+        );
+        assert!(matches!(
+            server.cast(Cast::Note(1)).await.unwrap_err().0,
+            ExitReason::Killed
+        ));
+    });
+}
+
+#[test]
+fn a_server_that_is_killed_amid_a_handler_leaves_nobody_waiting() {
+    run(async {
+        let (server, _watch) = server().await;
+        // From now on its handler waits for the test.
+        server.call(Call::AnswerAndGoOn).await.unwrap();
+        let hour = Duration::from_secs(3600);
+        let mut call = Box::pin(server.call_within(Call::Ping, hour));
+        assert!(future::poll_once(&mut call).await.is_none());
+        server.task().kill();
+        let outcome = call.await;
+        assert!(
+            matches!(outcome, Err(ServerError::Stopped(ExitReason::Killed))),
+            "{outcome:?}"
+        );
+    });
+}
+
+#[test]
+fn a_daemon_that_is_killed_takes_its_servers_along_and_frees_its_port() {
+    run(async {
+        let (daemon, client, watch) = held().await;
+        let mut others = Vec::new();
+        for _ in 0..5 {
+            others.push(lab::client(&daemon).connect().await.unwrap());
+            is_served(others.last().unwrap()).await;
+        }
+        assert_eq!(daemon.info().servers, 6);
+        let errors = interrupted(&client, || daemon.task().kill()).await;
+        assert!(
+            errors.iter().all(|it| matches!(it, CallError::Lost)),
+            "{errors:?}"
+        );
+        assert!(matches!(daemon.exited().await, ExitReason::Killed));
+        TcpListener::bind(daemon.local_addr()).expect("the port is free");
+        for lost in others {
+            lost.until(|it| !it.is_connected()).await;
+        }
+        eventually("no socket is open", || daemon.info().connections == 0).await;
+        assert_eq!(daemon.info().servers, 0);
+        assert_eq!(watch.lives.len(), 6, "nothing of them runs any more");
+    });
+}
+
+#[test]
+fn a_daemon_that_is_killed_takes_its_servers_along_whoever_supervises_them() {
+    run(async {
+        let supervisor = erps::DynamicSupervisor::builder().start_link();
+        let handle = erps::DynamicSupervisor::clone(&supervisor);
+        for supervisor in [handle.into(), ServerSupervisor::Unsupervised] {
+            let (builder, _watch) = lab::daemon();
+            let builder = builder.server_supervisor(supervisor);
+            let daemon = builder.start_link().await.unwrap();
+            let client = lab::client(&daemon).reconnect(Reconnect::Never);
+            let client = client.connect().await.unwrap();
+            is_served(&client).await;
+            daemon.task().kill();
+            client.exited().await;
+            eventually("no socket is open", || daemon.info().connections == 0).await;
+        }
+        let counts = supervisor.count_children().await.unwrap();
+        assert_eq!(counts.specs, 0);
+        assert!(supervisor.as_ref().is_alive());
+    });
+}
+
+#[test]
+fn a_daemon_that_is_shut_down_lets_its_servers_terminate_first() {
+    run(async {
+        let (daemon, client, watch) = held().await;
+        is_served(&client).await;
+        let address = daemon.local_addr();
+        daemon.shutdown().await;
+        assert!(matches!(watch.lives.try_recv(), Ok(Life::Init)));
+        let end = watch.lives.try_recv();
+        assert!(
+            matches!(end, Ok(Life::Terminated(ExitReason::Shutdown))),
+            "{end:?}"
+        );
+        TcpListener::bind(address).expect("the port is free");
+        let reason = client.exited().await;
+        assert!(matches!(reason, ExitReason::Disconnected), "{reason}");
+    });
+}
+
+#[test]
+fn a_killed_task_is_gone_before_anybody_hears_of_it() {
+    run(async {
+        for _ in 0..20 {
+            let (daemon, client, _watch) = held().await;
+            let at = daemon.local_addr();
+            is_served(&client).await;
+            daemon.task().kill();
+            daemon.exited().await;
+            TcpListener::bind(at).expect("the port is free");
+            // And it stays so.
+            assert!(daemon.exited().now_or_never().is_some());
+        }
+    });
+}
