@@ -28,7 +28,11 @@ use std::{
 use futures_channel::oneshot;
 use futures_lite::Stream;
 
-use crate::{ExitReason, PeerInfo, Protocol, TaskRef, wire::codec::PacketError};
+use crate::{
+    ExitReason, PeerInfo, Protocol, TaskRef,
+    mailbox::{Receiver, mailbox},
+    wire::codec::PacketError,
+};
 use handler::ClientEvent;
 use shared::{Listener, Shared};
 
@@ -180,10 +184,10 @@ impl<P: Protocol> Client<P> {
     /// that, and the stream ends at once.
     #[must_use]
     pub fn pushes(&self) -> Pushes<P> {
-        let (sender, events) = async_channel::bounded(self.pushes);
+        let (sender, events) = mailbox(self.pushes);
         self.listen(Listener::Stream(sender));
         Pushes {
-            events: Box::pin(events),
+            events,
             _client: self.clone(),
         }
     }
@@ -331,7 +335,7 @@ impl<P: Protocol> Drop for Waiting<'_, P> {
 /// Ends when the client does. While it is full and nobody takes anything from it, nothing is read
 /// from the connection.
 pub struct Pushes<P: Protocol> {
-    events: Pin<Box<async_channel::Receiver<ClientEvent<P>>>>,
+    events: Receiver<ClientEvent<P>>,
     _client: Client<P>,
 }
 
@@ -340,7 +344,7 @@ impl<P: Protocol> Stream for Pushes<P> {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<P::Push>> {
         loop {
-            match std::task::ready!(self.events.as_mut().poll_next(cx)) {
+            match std::task::ready!(self.events.poll_recv(cx)) {
                 Some(ClientEvent::Push(push)) => return Poll::Ready(Some(push)),
                 Some(_) => {}
                 None => return Poll::Ready(None),

@@ -12,6 +12,7 @@ mod client;
 mod daemon;
 mod exit;
 mod link;
+mod mailbox;
 mod outbox;
 mod protocol;
 mod reply;

@@ -2,11 +2,14 @@
 
 use std::{fmt, panic::AssertUnwindSafe};
 
-use async_channel::{Receiver, Sender};
 use futures_lite::FutureExt as _;
 
 use super::{Client, Disconnect};
-use crate::{BoxError, ExitReason, PeerInfo, Protocol, SendError, task::Spawner};
+use crate::{
+    BoxError, ExitReason, PeerInfo, Protocol, SendError,
+    mailbox::{Receiver, Sender, mailbox},
+    task::Spawner,
+};
 
 /// The callbacks of a client. They run one at a time, in a task of their own: a callback may call
 /// the server and wait for the answer.
@@ -201,11 +204,11 @@ enum Told<H: ClientHandler> {
 pub(super) fn start<H: ClientHandler>(
     mut handler: H,
     client: Client<H::Protocol>,
-    events: Receiver<ClientEvent<H::Protocol>>,
+    mut events: Receiver<ClientEvent<H::Protocol>>,
     capacity: usize,
     spawner: &Spawner,
 ) -> crate::TaskRef {
-    let (infos, inbox) = async_channel::bounded(capacity);
+    let (infos, mut inbox) = mailbox(capacity);
     let task = client.task().clone();
     let handler_task = spawner.start(|_| async move {
         let mut cx = ClientContext {
@@ -216,7 +219,8 @@ pub(super) fn start<H: ClientHandler>(
             client,
             stop: None,
         };
-        let run = AssertUnwindSafe(run(&mut handler, &mut cx, &events, &inbox)).catch_unwind();
+        let run =
+            AssertUnwindSafe(run(&mut handler, &mut cx, &mut events, &mut inbox)).catch_unwind();
         let reason = match run.await {
             Ok(reason) => reason,
             Err(panic) => ExitReason::panic(&*panic),
@@ -233,8 +237,8 @@ pub(super) fn start<H: ClientHandler>(
 async fn run<H: ClientHandler>(
     handler: &mut H,
     cx: &mut ClientContext<H>,
-    events: &Receiver<ClientEvent<H::Protocol>>,
-    inbox: &Receiver<H::Info>,
+    events: &mut Receiver<ClientEvent<H::Protocol>>,
+    inbox: &mut Receiver<H::Info>,
 ) -> ExitReason {
     let mut outcome = handler.init(cx).await;
     loop {

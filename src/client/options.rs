@@ -2,15 +2,18 @@
 
 use std::{fmt, net::SocketAddr, str::FromStr, sync::Arc, time::Duration};
 
+use futures_channel::oneshot;
+
 use super::{
     Client, ClientHandler, ConnectError, Reconnect,
     connection::{Healer, LastRites},
     handler::{self, ClientEvent},
     session::Habits,
-    shared::{Limits, Listener, Shared},
+    shared::{Limits, Listener, Shared, Waiters},
 };
 use crate::{
     Backoff, Linked, Peer, Protocol, TaskRef,
+    mailbox::{Receiver, mailbox},
     protocol::Checked,
     task::Spawner,
     transport::{Tcp, TcpOptions, Transport},
@@ -81,9 +84,8 @@ impl fmt::Display for Address {
 #[error("an address is a host and a port, as in localhost:4747 or [::1]:4747")]
 pub struct AddressError;
 
-type StartHandler<P> = dyn Fn(Client<P>, async_channel::Receiver<ClientEvent<P>>, usize, &Spawner) -> TaskRef
-    + Send
-    + Sync;
+type StartHandler<P> =
+    dyn Fn(Client<P>, Receiver<ClientEvent<P>>, usize, &Spawner) -> TaskRef + Send + Sync;
 
 /// Prepares a client. Made by [`Client::builder`].
 #[must_use = "a builder does nothing until started"]
@@ -286,6 +288,11 @@ impl<P: Protocol> ClientBuilder<P> {
     /// The client ends when its last handle is dropped, for nobody could use it any more.
     #[must_use = "a client ends when its last handle is dropped"]
     pub fn start(&self) -> Client<P> {
+        self.launch(Vec::new())
+    }
+
+    /// `waiters` are told of the first attempt to connect.
+    fn launch(&self, waiters: Waiters) -> Client<P> {
         let codec = Codec {
             identifier: self.identifier,
             version: self.version,
@@ -297,7 +304,7 @@ impl<P: Protocol> ClientBuilder<P> {
         if self.habits.pause.is_some() {
             limits.in_flight = 1;
         }
-        let shared = Arc::new(Shared::new(codec, limits));
+        let shared = Arc::new(Shared::new(codec, limits, waiters));
         let healer = Healer {
             shared: Arc::clone(&shared),
             address: self.address.clone(),
@@ -310,7 +317,7 @@ impl<P: Protocol> ClientBuilder<P> {
             reconnect: self.reconnect,
             habits: self.habits,
         };
-        let (handler_task, handler_gone) = futures_channel::oneshot::channel::<TaskRef>();
+        let (handler_task, handler_gone) = oneshot::channel::<TaskRef>();
         let last_rites = LastRites::new(&shared);
         let task = self.spawner.start(|task| async move {
             let handler = handler_gone.await;
@@ -322,7 +329,7 @@ impl<P: Protocol> ClientBuilder<P> {
         });
         let client = Client::new(task, shared, self.reply_timeout, self.pushes);
         if let Some(start) = &self.handler {
-            let (sender, events) = async_channel::bounded(self.pushes);
+            let (sender, events) = mailbox(self.pushes);
             client.listen(Listener::Handler(sender));
             let handler = start(client.clone(), events, self.pushes, &self.spawner);
             let _ = handler_task.send(handler);
@@ -346,8 +353,12 @@ impl<P: Protocol> ClientBuilder<P> {
     ///
     /// Dropped before it is ready, there is no client.
     pub async fn connect(&self) -> Result<Client<P>, ConnectError> {
-        let client = self.start_link();
-        client.connect().await?;
+        let (first, outcome) = oneshot::channel();
+        let client = Linked::new(self.launch(vec![first]));
+        match outcome.await {
+            Ok(outcome) => outcome?,
+            Err(oneshot::Canceled) => return Err(ConnectError::Ended(client.exited().await)),
+        }
         Ok(client.unlink())
     }
 }

@@ -17,6 +17,7 @@ use super::{
 use crate::{
     ExitReason, Protocol, TaskRef, Term,
     link::{Link, WRITE_CHUNK},
+    mailbox::TrySendError,
     reply::UNANSWERED,
     task::{self, Alarm},
     wire::{
@@ -384,8 +385,8 @@ fn hand_over<P: Protocol>(
         return None;
     };
     match sender.try_send(ClientEvent::Push(push)) {
-        Ok(()) | Err(async_channel::TrySendError::Closed(_)) => None,
-        Err(async_channel::TrySendError::Full(event)) => Some(Box::pin(async move {
+        Ok(()) | Err(TrySendError::Closed(_)) => None,
+        Err(TrySendError::Full(event)) => Some(Box::pin(async move {
             let _ = sender.send(event).await;
         })),
     }

@@ -9,7 +9,6 @@ use std::{
     time::Duration,
 };
 
-use async_channel::Sender;
 use event_listener::Event;
 use futures_channel::oneshot;
 
@@ -20,6 +19,7 @@ use super::{
 };
 use crate::{
     Protocol,
+    mailbox::Sender,
     outbox::{put_back, scratch},
     task,
     wire::{codec::Codec, packet::Kind},
@@ -27,6 +27,9 @@ use crate::{
 
 /// Where a caller waits.
 pub(super) type Answer<R> = oneshot::Receiver<Result<R, CallError>>;
+
+/// Those who wait to hear of an attempt to connect.
+pub(super) type Waiters = Vec<oneshot::Sender<Result<(), ConnectError>>>;
 
 pub(super) struct Shared<P: Protocol> {
     pub(super) codec: Codec,
@@ -50,7 +53,7 @@ pub(super) struct State<P: Protocol> {
     pub(super) wanted: bool,
     /// A connection is wanted at once, whatever the back-off says.
     pub(super) hurry: bool,
-    pub(super) waiters: Vec<oneshot::Sender<Result<(), ConnectError>>>,
+    pub(super) waiters: Waiters,
     pub(super) pending: Pending<P::Reply>,
     pub(super) queue: Queue,
     pub(super) listener: Option<Listener<P>>,
@@ -73,7 +76,7 @@ impl<P: Protocol> Listener<P> {
 }
 
 impl<P: Protocol> Shared<P> {
-    pub(super) fn new(codec: Codec, limits: Limits) -> Self {
+    pub(super) fn new(codec: Codec, limits: Limits, waiters: Waiters) -> Self {
         Self {
             codec,
             limits,
@@ -82,7 +85,7 @@ impl<P: Protocol> Shared<P> {
                 status: Status::Connecting,
                 wanted: true,
                 hurry: false,
-                waiters: Vec::new(),
+                waiters,
                 pending: Pending::new(),
                 queue: Queue::default(),
                 listener: None,

@@ -191,7 +191,7 @@ impl<S: Server> DaemonBuilder<S> {
         self
     }
 
-    /// Starts the daemon and returns once it listens.
+    /// Starts the daemon, in the universe of whoever awaits this, and is ready once it listens.
     ///
     /// It lives until it is told to end, or is killed, or its listener fails; handles do not keep
     /// it alive.

@@ -12,6 +12,7 @@ use futures_lite::FutureExt as _;
 use super::{Message, Server, ServerBuilder};
 use crate::{
     ExitReason, Protocol, ReplyTo, TaskRef,
+    mailbox::Sender,
     outbox::Outbox,
     reply::NoReply,
     task::Spawner,
@@ -31,7 +32,7 @@ pub struct ServerRef<S: Server> {
 
 struct Inner<S: Server> {
     task: TaskRef,
-    mailbox: async_channel::Sender<Message<S>>,
+    mailbox: Sender<Message<S>>,
     outbox: Option<Arc<Outbox>>,
     spawner: Spawner,
     /// Known from the moment the server takes no messages any more, before `terminate` has run.
@@ -46,7 +47,7 @@ impl<S: Server> ServerRef<S> {
 
     pub(super) fn new(
         task: TaskRef,
-        mailbox: async_channel::Sender<Message<S>>,
+        mailbox: Sender<Message<S>>,
         outbox: Option<Arc<Outbox>>,
         spawner: Spawner,
     ) -> Self {

@@ -3,13 +3,10 @@
 use std::{
     future::poll_fn,
     panic::{AssertUnwindSafe, catch_unwind},
-    pin::{Pin, pin},
+    pin::pin,
     task::{self, Poll},
     time::Instant,
 };
-
-use async_channel::Receiver;
-use futures_lite::Stream as _;
 
 use super::{
     Context, Message, Server,
@@ -17,6 +14,7 @@ use super::{
 };
 use crate::{
     BoxError, ExitReason,
+    mailbox::Receiver,
     task::{Alarm, now},
 };
 
@@ -32,7 +30,7 @@ enum Event<S: Server> {
 pub(super) async fn run<S: Server>(
     mut server: S,
     mut cx: Context<S>,
-    mut inbox: Pin<&mut Receiver<Message<S>>>,
+    mut inbox: Receiver<Message<S>>,
     mut connection: Option<Connection>,
 ) -> ExitReason {
     let mut events = Events {
@@ -46,7 +44,7 @@ pub(super) async fn run<S: Server>(
             break reason;
         }
         events.timeout = cx.timeout.take().and_then(|limit| now().checked_add(limit));
-        let event = poll_fn(|waker| events.poll(waker, &cx, inbox.as_mut(), &mut connection)).await;
+        let event = poll_fn(|waker| events.poll(waker, &cx, &mut inbox, &mut connection)).await;
         let connection = &mut connection;
         let outcome = match event {
             Event::Call(Message::Call(call, from)) | Event::Peer(Incoming::Call(call, from)) => {
@@ -116,7 +114,7 @@ impl Events {
         &mut self,
         waker: &mut task::Context<'_>,
         cx: &Context<S>,
-        inbox: Pin<&mut Receiver<Message<S>>>,
+        inbox: &mut Receiver<Message<S>>,
         connection: &mut Option<Connection>,
     ) -> Poll<Event<S>> {
         let task = cx.this().task();
@@ -127,7 +125,7 @@ impl Events {
         }
         self.peer_first = !self.peer_first;
         if !self.peer_first
-            && let Ok(message) = inbox.try_recv()
+            && let Some(message) = inbox.try_recv()
         {
             return Poll::Ready(Event::Call(message));
         }
@@ -137,7 +135,7 @@ impl Events {
             return Poll::Ready(Event::Peer(incoming));
         }
         // The server's own handle keeps the mailbox open: it ends only when the server does.
-        if let Poll::Ready(Some(message)) = inbox.poll_next(waker) {
+        if let Poll::Ready(Some(message)) = inbox.poll_recv(waker) {
             return Poll::Ready(Event::Call(message));
         }
         if let Poll::Ready(reason) = task.poll_exit_request(waker) {

@@ -1,6 +1,6 @@
 //! From a seed to a running server.
 
-use std::{fmt, pin::pin, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use futures_channel::oneshot;
 
@@ -10,7 +10,7 @@ use super::{
     run::{drive, run},
 };
 use crate::{
-    ExitReason, Linked, PeerInfo, TaskRef, task::Spawner, transport::BoxedStream,
+    ExitReason, Linked, PeerInfo, TaskRef, mailbox::mailbox, task::Spawner, transport::BoxedStream,
     wire::packet::Acceptance,
 };
 
@@ -32,7 +32,7 @@ pub(crate) async fn start<S: Server>(
     connected: Option<Connected>,
     born: impl FnOnce(&TaskRef),
 ) -> Result<ServerRef<S>, StartError> {
-    let (mailbox, inbox) = async_channel::bounded(options.mailbox);
+    let (sender, inbox) = mailbox(options.mailbox);
     let (started, ready) = oneshot::channel();
     let (peer, mut connection) = match connected {
         Some(Connected {
@@ -47,14 +47,13 @@ pub(crate) async fn start<S: Server>(
     };
     let outbox = connection.as_ref().map(|it| Arc::clone(it.outbox()));
     let task = spawner.start(|task| {
-        let this = ServerRef::new(task, mailbox, outbox, spawner.clone());
+        let this = ServerRef::new(task, sender, outbox, spawner.clone());
         async move {
             let mut cx = Context::new(this.clone(), peer);
             let init = drive(S::init(seed, &mut cx), &mut connection).await;
             let failure = match init {
                 Ok(Ok(server)) => {
                     let _ = started.send(Ok(this));
-                    let inbox = pin!(inbox);
                     return run(server, cx, inbox, connection).await;
                 }
                 Ok(Err(InitError::Ignore)) => StartError::Ignored,
@@ -111,7 +110,7 @@ impl<S: Server> ServerBuilder<S> {
         self
     }
 
-    /// Starts the server, in the caller's universe, and waits for its `init`.
+    /// Starts the server, in the universe of whoever awaits this, and waits for its `init`.
     ///
     /// It lives until it stops, is told to end, or is killed; handles do not keep it alive.
     ///
