@@ -232,12 +232,28 @@ pub(crate) async fn dial(
     let mut last = None;
     for address in resolve(host, port).await? {
         match task::timeout(limit, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) if is_its_own_peer(&stream) => {
+                let source = io::ErrorKind::ConnectionRefused.into();
+                last = Some(DialError::Failed { address, source });
+            }
             Ok(Ok(stream)) => return Ok((options.finish(stream), address)),
             Ok(Err(source)) => last = Some(DialError::Failed { address, source }),
             Err(task::Elapsed) => last = Some(DialError::TimedOut { address, limit }),
         }
     }
     Err(last.unwrap_or_else(|| DialError::NoAddress(host.to_owned())))
+}
+
+/// Tells whether a socket was connected to itself, as TCP allows.
+///
+/// It happens to whoever dials a port of this machine on which nobody listens, once the system
+/// picks that same port for the dialling end. A client that heals tries often enough to meet it,
+/// and would then keep the server it waits for from listening there.
+fn is_its_own_peer(stream: &TcpStream) -> bool {
+    matches!(
+        (stream.local_addr(), stream.peer_addr()),
+        (Ok(local), Ok(peer)) if local == peer
+    )
 }
 
 async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, DialError> {
