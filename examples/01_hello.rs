@@ -1,0 +1,88 @@
+//! One server behind a port, one client, and TLS in both directions.
+//!
+//! A protocol says what both ends agree on, a server answers, a daemon listens and has one server
+//! started per connection under a supervisor. A certificate authority made in memory vouches for
+//! both ends; without its word neither lets the other in.
+//!
+//! It prints:
+//!
+//! ```text
+//! hello, world
+//! 1 supervised server
+//! ```
+
+use erps::{
+    BoxError, Client, Context, Daemon, DynamicSupervisor, InitError, Protocol, ReplyTo, Server, Tls,
+};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+
+struct Hello;
+
+impl Protocol for Hello {
+    type Call = String;
+    type Reply = String;
+    type Cast = ();
+    type Push = ();
+}
+
+struct HelloServer;
+
+impl Server for HelloServer {
+    type Protocol = Hello;
+    type Seed = ();
+    type Info = ();
+
+    async fn init(_: (), _: &mut Context<Self>) -> Result<Self, InitError> {
+        Ok(Self)
+    }
+
+    async fn handle_call(
+        &mut self,
+        name: String,
+        from: ReplyTo<String>,
+        _: &mut Context<Self>,
+    ) -> Result<(), BoxError> {
+        from.reply(format!("hello, {name}"));
+        Ok(())
+    }
+}
+
+fn main() -> Result<(), BoxError> {
+    smol::block_on(async {
+        let ca = authority()?;
+        let supervisor = DynamicSupervisor::builder().start_link();
+        let daemon = Daemon::<HelloServer>::builder(())
+            .transport(tls(&ca, "localhost")?)
+            .server_supervisor(supervisor.clone())
+            .start_link()
+            .await?;
+
+        let client = Client::<Hello>::builder(("localhost", daemon.port()))
+            .transport(tls(&ca, "somebody")?)
+            .connect()
+            .await?;
+        let reply = client.call("world".into()).await?;
+
+        let servers = supervisor.which_children().await?.len();
+
+        assert_eq!((reply.as_str(), servers), ("hello, world", 1));
+        println!("{reply}");
+        println!("{servers} supervised server");
+        Ok(())
+    })
+}
+
+type Authority = CertifiedIssuer<'static, KeyPair>;
+
+fn authority() -> Result<Authority, BoxError> {
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    Ok(CertifiedIssuer::self_signed(params, KeyPair::generate()?)?)
+}
+
+/// A transport that trusts the authority and presents a certificate of it for `name`.
+fn tls(ca: &Authority, name: &str) -> Result<Tls, BoxError> {
+    let key = KeyPair::generate()?;
+    let own = CertificateParams::new([name.to_owned()])?.signed_by(&key, ca)?;
+    Ok(Tls::from_pem(ca.pem(), own.pem(), key.serialize_pem())?)
+}

@@ -1,0 +1,88 @@
+//! A server sends what nobody asked for: a push.
+//!
+//! `Context::push` reaches the client at the other end of the server's connection. A `ServerRef`,
+//! which `Context::this` gives away, lets the rest of the process push through a server too; here
+//! the servers of a room keep a list of each other. A client reads its pushes as a stream, which
+//! begins when it is made: make it before saying that you listen.
+//!
+//! It prints:
+//!
+//! ```text
+//! ann hears: welcome, ann
+//! ann hears: welcome, ben
+//! ben hears: welcome, ben
+//! ```
+
+use std::sync::{Arc, Mutex};
+
+use erps::{BoxError, Client, Context, Daemon, InitError, Protocol, ReplyTo, Server, ServerRef};
+use smol::stream::StreamExt as _;
+
+struct Chat;
+
+impl Protocol for Chat {
+    type Call = String; // the name of somebody who enters
+    type Reply = ();
+    type Cast = ();
+    type Push = String;
+}
+
+/// What all servers of the daemon share, through its seed.
+type Room = Arc<Mutex<Vec<ServerRef<ChatServer>>>>;
+
+struct ChatServer {
+    room: Room,
+}
+
+impl Server for ChatServer {
+    type Protocol = Chat;
+    type Seed = Room;
+    type Info = ();
+
+    async fn init(room: Room, _: &mut Context<Self>) -> Result<Self, InitError> {
+        Ok(Self { room })
+    }
+
+    async fn handle_call(
+        &mut self,
+        name: String,
+        from: ReplyTo<()>,
+        cx: &mut Context<Self>,
+    ) -> Result<(), BoxError> {
+        let others = self.room.lock().unwrap().clone();
+        for other in others {
+            // An error tells that somebody has left, which is no concern of this server.
+            let _ = other.push(format!("welcome, {name}")).await;
+        }
+        self.room.lock().unwrap().push(cx.this().clone());
+        cx.push(format!("welcome, {name}")).await?;
+        from.reply(());
+        Ok(())
+    }
+}
+
+fn main() -> Result<(), BoxError> {
+    smol::block_on(async {
+        let daemon = Daemon::<ChatServer>::builder(Room::default())
+            .start_link()
+            .await?;
+        let to_chat = Client::<Chat>::builder(daemon.local_addr());
+        let (ann, ben) = (to_chat.connect().await?, to_chat.connect().await?);
+        let (ann_hears, ben_hears) = (ann.pushes(), ben.pushes());
+
+        ann.call("ann".into()).await?;
+        ben.call("ben".into()).await?;
+
+        let ann_heard: Vec<String> = ann_hears.take(2).collect().await;
+        let ben_heard: Vec<String> = ben_hears.take(1).collect().await;
+        assert_eq!(ann_heard, ["welcome, ann", "welcome, ben"]);
+        assert_eq!(ben_heard, ["welcome, ben"]);
+        for text in ann_heard {
+            println!("ann hears: {text}");
+        }
+        for text in ben_heard {
+            println!("ben hears: {text}");
+        }
+        Ok(())
+    })
+}

@@ -1,0 +1,97 @@
+//! A call is answered when there is something to say, by whomever.
+//!
+//! `ReplyTo` may be kept in the server's state and answered while another message is handled, or
+//! sent to a thread or task that answers by itself; the server goes on meanwhile. Calls of one
+//! client are thus answered out of order. Dropped, it fails the call at once: nobody waits in vain.
+//!
+//! It prints:
+//!
+//! ```text
+//! from a thread: 5050
+//! kept, then answered: 7
+//! dropped: the server dropped the call unanswered
+//! ```
+
+use std::thread;
+
+use erps::{BoxError, CallError, Client, Context, Daemon, InitError, Protocol, ReplyTo, Server};
+use serde::{Deserialize, Serialize};
+use smol::future;
+
+#[derive(Debug, Serialize, Deserialize)]
+enum Call {
+    /// The sum of the numbers up to this one.
+    Sum(u64),
+    /// The next number that somebody announces.
+    Wait,
+    Announce(u64),
+    Ignore,
+}
+
+struct Numbers;
+
+impl Protocol for Numbers {
+    type Call = Call;
+    type Reply = u64;
+    type Cast = ();
+    type Push = ();
+}
+
+#[derive(Default)]
+struct NumbersServer {
+    waiting: Vec<ReplyTo<u64>>,
+}
+
+impl Server for NumbersServer {
+    type Protocol = Numbers;
+    type Seed = ();
+    type Info = ();
+
+    async fn init(_: (), _: &mut Context<Self>) -> Result<Self, InitError> {
+        Ok(Self::default())
+    }
+
+    async fn handle_call(
+        &mut self,
+        call: Call,
+        from: ReplyTo<u64>,
+        _: &mut Context<Self>,
+    ) -> Result<(), BoxError> {
+        match call {
+            Call::Sum(n) => drop(thread::spawn(move || from.reply((1..=n).sum()))),
+            Call::Wait => self.waiting.push(from),
+            Call::Announce(n) => {
+                for waiting in self.waiting.drain(..) {
+                    waiting.reply(n);
+                }
+                from.reply(n);
+            }
+            Call::Ignore => drop(from),
+        }
+        Ok(())
+    }
+}
+
+fn main() -> Result<(), BoxError> {
+    smol::block_on(async {
+        let daemon = Daemon::<NumbersServer>::builder(()).start_link().await?;
+        let client = Client::<Numbers>::builder(daemon.local_addr())
+            .connect()
+            .await?;
+
+        let sum = client.call(Call::Sum(100)).await?;
+        assert_eq!(sum, 5050);
+        println!("from a thread: {sum}");
+
+        // Both are on their way at once, in this order; the second lets the first be answered.
+        let (kept, announced) =
+            future::zip(client.call(Call::Wait), client.call(Call::Announce(7))).await;
+        assert_eq!((kept?, announced?), (7, 7));
+        println!("kept, then answered: 7");
+
+        let error = client.call(Call::Ignore).await.unwrap_err();
+        assert!(matches!(error, CallError::Unanswered));
+        println!("dropped: {error}");
+        Ok(())
+    })
+}

@@ -1,0 +1,146 @@
+//! Certificates come from files, and tell each end who the other is.
+//!
+//! Both ends are given the same three things: the authority they trust, a certificate of their own,
+//! and its key. The server reads the name in its client's certificate from `Context::peer`. A
+//! stranger, whose certificate another authority issued, is told so and gets no server: the
+//! client knows that trying again is pointless, and does not.
+//!
+//! It prints:
+//!
+//! ```text
+//! the server says: you are billing
+//! the stranger is told: no secure connection: the peer refused this end: unknown_ca (48)
+//! 1 server was started
+//! ```
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+};
+
+use erps::{BoxError, Client, Context, Daemon, InitError, Protocol, ReplyTo, Server, Tls};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+
+struct WhoAmI;
+
+impl Protocol for WhoAmI {
+    type Call = ();
+    type Reply = String;
+    type Cast = ();
+    type Push = ();
+}
+
+struct WhoAmIServer {
+    client: String,
+}
+
+impl Server for WhoAmIServer {
+    type Protocol = WhoAmI;
+    type Seed = Arc<AtomicU32>;
+    type Info = ();
+
+    async fn init(started: Arc<AtomicU32>, cx: &mut Context<Self>) -> Result<Self, InitError> {
+        started.fetch_add(1, Relaxed);
+        let identity = cx.peer().and_then(|peer| peer.identity.as_ref());
+        let name = identity.and_then(|identity| identity.common_name());
+        let client = name.ok_or("a certificate without a name")?.to_owned();
+        Ok(Self { client })
+    }
+
+    async fn handle_call(
+        &mut self,
+        (): (),
+        from: ReplyTo<String>,
+        _: &mut Context<Self>,
+    ) -> Result<(), BoxError> {
+        from.reply(format!("you are {}", self.client));
+        Ok(())
+    }
+}
+
+fn main() -> Result<(), BoxError> {
+    let files = Files::new()?;
+    let (ca, other_ca) = (authority("ours")?, authority("theirs")?);
+    fs::write(files.path("ca.pem"), ca.pem())?;
+    files.write("server", &ca, "localhost")?;
+    files.write("client", &ca, "billing")?;
+    files.write("stranger", &other_ca, "billing")?;
+
+    smol::block_on(async {
+        let started = Arc::default();
+        let daemon = Daemon::<WhoAmIServer>::builder(Arc::clone(&started))
+            .transport(files.tls("server")?)
+            .start_link()
+            .await?;
+        let to_daemon = Client::<WhoAmI>::builder(("localhost", daemon.port()));
+
+        let client = to_daemon.clone().transport(files.tls("client")?);
+        let answer = client.connect().await?.call(()).await?;
+        assert_eq!(answer, "you are billing");
+        println!("the server says: {answer}");
+
+        let stranger = to_daemon.transport(files.tls("stranger")?);
+        let error = stranger.connect().await.unwrap_err();
+        assert!(error.is_permanent());
+        println!("the stranger is told: {error}");
+
+        assert_eq!(started.load(Relaxed), 1);
+        println!("{} server was started", started.load(Relaxed));
+        Ok(())
+    })
+}
+
+type Authority = CertifiedIssuer<'static, KeyPair>;
+
+fn authority(name: &str) -> Result<Authority, BoxError> {
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    Ok(CertifiedIssuer::self_signed(params, KeyPair::generate()?)?)
+}
+
+/// A directory of its own for the files, gone when this is dropped.
+struct Files(PathBuf);
+
+impl Files {
+    fn new() -> Result<Self, BoxError> {
+        let directory = std::env::temp_dir().join(format!("erps-example-{}", std::process::id()));
+        fs::create_dir_all(&directory)?;
+        Ok(Self(directory))
+    }
+
+    fn path(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.0.join(name)
+    }
+
+    /// Has a certificate issued, and writes it and its key: `{who}.pem` and `{who}.key`.
+    fn write(&self, who: &str, ca: &Authority, name: &str) -> Result<(), BoxError> {
+        let key = KeyPair::generate()?;
+        let mut params = CertificateParams::new([name.to_owned()])?;
+        params.distinguished_name.push(DnType::CommonName, name);
+        fs::write(
+            self.path(format!("{who}.pem")),
+            params.signed_by(&key, ca)?.pem(),
+        )?;
+        fs::write(self.path(format!("{who}.key")), key.serialize_pem())?;
+        Ok(())
+    }
+
+    fn tls(&self, who: &str) -> Result<Tls, BoxError> {
+        Ok(Tls::from_files(
+            self.path("ca.pem"),
+            self.path(format!("{who}.pem")),
+            self.path(format!("{who}.key")),
+        )?)
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
