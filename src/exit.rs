@@ -65,3 +65,8 @@ impl fmt::Display for ExitReason {
         }
     }
 }
+
+/// Whoever a message was for has ended; it was not delivered.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("the receiver has ended: {0}")]
+pub struct SendError(pub ExitReason);

@@ -32,12 +32,12 @@ pub use daemon::{
     Daemon, DaemonBuilder, DaemonInfo, ServerRecipe, ServerSupervisor, StartDaemonError,
     StartServer,
 };
-pub use exit::{BoxError, ExitReason};
+pub use exit::{BoxError, ExitReason, SendError};
 pub use link::{Peer, PeerInfo};
 pub use protocol::{Message, Protocol};
 pub use reply::ReplyTo;
 pub use server::{
-    Context, InitError, ProtocolError, PushError, SendError, Server, ServerBuilder, ServerError,
+    Context, InitError, ProtocolError, PushError, Server, ServerBuilder, ServerError,
     ServerOptions, ServerRef, StartError,
 };
 pub use supervisor::{

@@ -23,7 +23,7 @@ use crate::{BoxError, ExitReason, Protocol, ReplyTo};
 
 pub use connection::ProtocolError;
 pub use context::Context;
-pub use handle::{PushError, SendError, ServerError, ServerRef};
+pub use handle::{PushError, ServerError, ServerRef};
 pub use options::ServerOptions;
 pub(crate) use start::{Connected, start};
 pub use start::{ServerBuilder, StartError};

@@ -11,7 +11,7 @@ use futures_lite::FutureExt as _;
 
 use super::{Message, Server, ServerBuilder};
 use crate::{
-    ExitReason, Protocol, ReplyTo, TaskRef,
+    ExitReason, Protocol, ReplyTo, SendError, TaskRef,
     mailbox::Sender,
     outbox::Outbox,
     reply::NoReply,
@@ -251,11 +251,6 @@ pub enum ServerError {
     #[error("the server refused: {0}")]
     Refused(String),
 }
-
-/// The server has ended; nothing was delivered.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("the server has ended: {0}")]
-pub struct SendError(pub ExitReason);
 
 /// Why a push was not sent.
 #[derive(Debug, thiserror::Error)]
