@@ -3,6 +3,7 @@
 mod admission;
 mod calls;
 mod etf;
+mod examples;
 mod handles;
 mod healing;
 mod hostile;
@@ -13,6 +14,7 @@ mod push;
 mod supervisor;
 mod support;
 mod term;
+mod tidy;
 mod transport;
 mod universe;
 mod wormhole;
