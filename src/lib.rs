@@ -1,4 +1,62 @@
-//! Supervised, authenticated, testable network servers.
+//! Supervised servers over two-way TLS, whose parallel tests do not disturb each other.
+//!
+//! The Elixir library erps 0.7, in Rust, on smol; either end of a connection may be an Elixir node.
+//! A [`Protocol`] names what both ends agree on. A [`Server`] handles its calls and casts, one at a
+//! time, and answers through [`ReplyTo`]. A [`Daemon`] listens and has one server started per
+//! connection, under a [`DynamicSupervisor`]. A [`Client`] is shared by many callers and heals.
+//! [`Tls`] secures the connection between them. A [`Universe`] keeps parallel tests apart.
+//!
+//! ```
+//! use erps::{BoxError, Client, Context, Daemon, InitError, Protocol, ReplyTo, Server};
+//!
+//! struct Adder;
+//! impl Protocol for Adder {
+//!     type Call = (i64, i64);
+//!     type Reply = i64;
+//!     type Cast = ();
+//!     type Push = ();
+//! }
+//!
+//! struct AdderServer;
+//! impl Server for AdderServer {
+//!     type Protocol = Adder;
+//!     type Seed = ();
+//!     type Info = ();
+//!
+//!     async fn init(_: (), _: &mut Context<Self>) -> Result<Self, InitError> {
+//!         Ok(Self)
+//!     }
+//!
+//!     async fn handle_call(
+//!         &mut self,
+//!         (a, b): (i64, i64),
+//!         from: ReplyTo<i64>,
+//!         _: &mut Context<Self>,
+//!     ) -> Result<(), BoxError> {
+//!         from.reply(a + b);
+//!         Ok(())
+//!     }
+//! }
+//!
+//! # fn main() -> Result<(), BoxError> {
+//! smol::block_on(async {
+//!     let daemon = Daemon::<AdderServer>::builder(()).start_link().await?;
+//!     let client = Client::<Adder>::builder(daemon.local_addr()).connect().await?;
+//!     assert_eq!(client.call((2, 3)).await?, 5);
+//!     Ok(())
+//! })
+//! # }
+//! ```
+//!
+//! - *To do X, read Y.* Typed messages: [`wire::etf`]. Untyped ones: [`Term`]. Certificates: [`Tls`].
+//!   Limits: [`ServerOptions`], [`DaemonBuilder`], [`ClientBuilder`]. Servers started by a closure:
+//!   [`ServerSupervisor`]. A server without a network: [`ServerRef`]. Elixir peers: [`Peer`].
+//! - *Cancel safety.* Any future may be dropped at any time; each says what has happened by then. None
+//!   polls a socket or a timer, so that any runtime may wait for it.
+//! - *Supervision.* What a supervisor restarts is the task, not its state. A server is not restarted: it
+//!   ends with its connection, and the client makes another of both. Calls in flight are lost, and
+//!   [`CallError::may_have_run`] tells which may be repeated.
+//! - *Testing.* Each test runs in [`Universe::scope`]; statics that differ per test are [`Sharded`].
 #![warn(
     clippy::panic,
     clippy::unwrap_used,
@@ -51,3 +109,8 @@ pub use transport::{
 };
 pub use universe::{Sharded, Universe};
 pub use wire::{codec::PacketError, term::Term};
+
+/// The code in the README, compiled and run with the documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

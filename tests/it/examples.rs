@@ -34,6 +34,21 @@ fn the_examples_are_numbered_without_a_gap() {
     }
 }
 
+#[test]
+fn the_readme_shows_the_first_example_and_lists_them_all() {
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let readme = fs::read_to_string(readme).unwrap();
+    let examples = numbered();
+    let first = fs::read_to_string(&examples[0]).unwrap();
+    let (_header, code) = first.split_once("\n\n").unwrap();
+    assert!(readme.contains(code), "it shows another program than 01");
+    for example in examples {
+        let name = example.file_stem().unwrap().to_str().unwrap();
+        let entry = format!("[{name}](examples/{name}.rs)");
+        assert!(readme.contains(&entry), "it does not list {entry}");
+    }
+}
+
 /// The sources of the numbered examples, in order.
 fn numbered() -> Vec<PathBuf> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");

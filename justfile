@@ -1,0 +1,56 @@
+# Lists what there is.
+default:
+    @just --list --unsorted
+
+# Runs all tests: those in tests/it, the examples, the code in the documentation.
+test *ARGS:
+    cargo test {{ ARGS }}
+
+# Runs everything that has to pass.
+ci:
+    .ci/run
+
+# Looks for mistakes and untidiness.
+lint:
+    cargo clippy --all-targets --all-features -- -D warnings
+
+# Formats the sources.
+fmt:
+    cargo fmt
+
+# Builds the documentation and says where it is.
+doc:
+    RUSTDOCFLAGS="-D warnings" cargo doc --no-deps
+    @echo "target/doc/erps/index.html"
+
+# Runs the numbered examples, one after the other.
+examples:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    for source in examples/[0-9]*.rs; do
+        name=$(basename "$source" .rs)
+        echo "== $name"
+        cargo run --quiet --example "$name"
+    done
+
+# Runs one numbered example: `just example 3`.
+example N:
+    cargo run --quiet --example "$(basename examples/"$(printf %02d "{{ N }}")"_*.rs .rs)"
+
+# Runs the tests N times in a row and stops at the first failure.
+soak N="10":
+    #!/usr/bin/env bash
+    set -euo pipefail
+    cargo build --quiet --examples
+    cargo test --quiet --no-run --test it
+    tests=$(cargo test --color never --no-run --test it 2>&1 | sed -n 's/.*Executable .*(\(.*\))$/\1/p')
+    output=$(mktemp)
+    trap 'rm -f "$output"' EXIT
+    for run in $(seq "{{ N }}"); do
+        if ! "$tests" > "$output" 2>&1; then
+            cat "$output"
+            echo "run $run of {{ N }} failed" >&2
+            exit 1
+        fi
+        echo "run $run of {{ N }}: $(grep '^test result' "$output")"
+    done
