@@ -57,6 +57,9 @@ pub trait ClientHandler: Sized + Send + 'static {
     }
 
     /// Runs whenever a connection has been made: the place to subscribe again. Default: nothing.
+    ///
+    /// The connection may be lost again before this has run. A call or cast then fails, and its
+    /// error, returned with `?`, would end the client instead of letting it heal.
     fn handle_connect(
         &mut self,
         server: PeerInfo,
