@@ -14,6 +14,7 @@ const DOORS: &str = "
     universe:
     exit:
     backoff:
+    mailbox:
     protocol:   wire
     task:       universe exit
     transport:  task exit
@@ -21,8 +22,8 @@ const DOORS: &str = "
     outbox:     wire
     reply:      wire outbox
     supervisor: exit task
-    server:     wire universe exit protocol task transport link outbox reply
-    client:     wire universe exit protocol task transport link outbox reply backoff
+    server:     wire universe exit protocol task transport link mailbox outbox reply
+    client:     wire universe exit protocol task transport link mailbox outbox reply backoff
     daemon:     wire universe exit protocol task transport link server supervisor
 ";
 
