@@ -1,0 +1,139 @@
+//! What both peers share: the untyped protocol, the reading of arguments, and how they end.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    env,
+    error::Error,
+    fmt::Display,
+    io::{self, Write as _},
+    process::ExitCode,
+    str::FromStr,
+};
+
+use erps::{Protocol, Term, Tls};
+
+/// Every message is any term. It talks to every peer, whatever that speaks.
+pub(crate) struct Untyped;
+
+impl Protocol for Untyped {
+    type Call = Term;
+    type Reply = Term;
+    type Cast = Term;
+    type Push = Term;
+}
+
+/// Why a program did not do what it should, in one line.
+pub(crate) enum Failure {
+    /// It was called wrongly. Status 2.
+    Usage(String),
+    /// It did not work. Status 1.
+    Failed(String),
+}
+
+impl<E: Error> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+/// The options of a program, and the values that each of them wants.
+pub(crate) type Options = [(&'static str, &'static [&'static str])];
+
+/// Runs `main` with the program's arguments. Success is status 0.
+pub(crate) fn run(
+    help: &str,
+    options: &Options,
+    main: impl FnOnce(Args) -> Result<(), Failure>,
+) -> ExitCode {
+    let outcome = Args::read(options).and_then(|args| match args.has("--help") {
+        true => say(help.trim_end()),
+        false => main(args),
+    });
+    let (status, reason) = match outcome {
+        Ok(()) => return ExitCode::SUCCESS,
+        Err(Failure::Failed(reason)) => (1, reason),
+        Err(Failure::Usage(reason)) => (2, format!("{reason}; --help tells more")),
+    };
+    eprintln!("{}", reason.lines().collect::<Vec<_>>().join(" "));
+    ExitCode::from(status)
+}
+
+/// Prints a line at once.
+pub(crate) fn say(line: impl Display) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{line}")?;
+    Ok(out.flush()?)
+}
+
+/// The arguments: options, and words, in any order.
+pub(crate) struct Args {
+    options: HashMap<&'static str, Vec<String>>,
+    pub(crate) words: Vec<String>,
+}
+
+impl Args {
+    fn read(known: &Options) -> Result<Self, Failure> {
+        let mut args = Self {
+            options: HashMap::new(),
+            words: Vec::new(),
+        };
+        let mut rest = VecDeque::new();
+        for arg in env::args_os().skip(1) {
+            let not_text = |arg| Failure::Usage(format!("{arg:?} is not UTF-8"));
+            rest.push_back(arg.into_string().map_err(not_text)?);
+        }
+        while let Some(mut word) = rest.pop_front() {
+            if !word.starts_with("--") && word != "-h" {
+                args.words.push(word);
+                continue;
+            }
+            if let Some((name, value)) = word.split_once('=') {
+                rest.push_front(value.to_owned());
+                word = name.to_owned();
+            }
+            let (name, wanted) = known
+                .iter()
+                .chain(&[("--help", &[] as _)])
+                .find(|(name, _)| *name == word || (*name, &*word) == ("--help", "-h"))
+                .ok_or_else(|| Failure::Usage(format!("there is no option {word}")))?;
+            if rest.len() < wanted.len() {
+                let wanted = wanted.join(" ");
+                return Err(Failure::Usage(format!("{name} wants {wanted}")));
+            }
+            let values = rest.drain(..wanted.len()).collect();
+            if args.options.insert(name, values).is_some() {
+                return Err(Failure::Usage(format!("{name} is there twice")));
+            }
+        }
+        Ok(args)
+    }
+
+    /// Whether the option is there.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.options.contains_key(name)
+    }
+
+    /// The one value of an option, read as what is `wanted`.
+    pub(crate) fn value<T: FromStr<Err: Display>>(
+        &self,
+        name: &str,
+        wanted: &str,
+    ) -> Result<Option<T>, Failure> {
+        let Some([value]) = self.options.get(name).map(Vec::as_slice) else {
+            return Ok(None);
+        };
+        let wrong = |why| format!("{name} wants {wanted}, and not {value:?} ({why})");
+        match value.parse() {
+            Ok(value) => Ok(Some(value)),
+            Err(why) => Err(Failure::Usage(wrong(why))),
+        }
+    }
+
+    /// The TLS settings of `--tls CA CERT KEY`.
+    pub(crate) fn tls(&self) -> Result<Option<Tls>, Failure> {
+        let Some([ca, certificate, key]) = self.options.get("--tls").map(Vec::as_slice) else {
+            return Ok(None);
+        };
+        Ok(Some(Tls::from_files(ca, certificate, key)?))
+    }
+}
