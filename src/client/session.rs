@@ -106,22 +106,26 @@ impl<'a, P: Protocol> Session<'a, P> {
             if let Poll::Ready(reason) = self.task.poll_exit_request(cx) {
                 return Poll::Ready(End::Exit(reason));
             }
+            if let Some(held) = &mut self.held
+                && held.as_mut().poll(cx).is_ready()
+            {
+                self.held = None;
+            }
+            let was_held = self.held.is_some();
+            if let Some(end) = self.receive_all() {
+                return Poll::Ready(end);
+            }
+            // After the answers, for they let calls leave that waited for them.
             if let Some(end) = self.send(cx) {
                 return Poll::Ready(end);
             }
-            if let Some(held) = &mut self.held {
-                if held.as_mut().poll(cx).is_pending() {
-                    self.midway = None;
-                    match self.poll_deadlines(cx) {
-                        Poll::Ready(Some(end)) => return Poll::Ready(end),
-                        Poll::Ready(None) => continue,
-                        Poll::Pending => return Poll::Pending,
-                    }
+            if was_held {
+                self.midway = None;
+                match self.poll_deadlines(cx) {
+                    Poll::Ready(Some(end)) => return Poll::Ready(end),
+                    Poll::Ready(None) => continue,
+                    Poll::Pending => return Poll::Pending,
                 }
-                self.held = None;
-            }
-            if let Some(end) = self.receive_all() {
-                return Poll::Ready(end);
             }
             if self.held.is_some() {
                 continue;

@@ -217,6 +217,19 @@ fn a_call_given_up_after_it_left_counts_as_in_flight_until_its_deadline() {
 }
 
 #[test]
+fn calls_that_wait_their_turn_leave_as_answers_come() {
+    run(async {
+        let (daemon, _, _watch) = pair().await;
+        let client = lab::client(&daemon).max_in_flight(1);
+        let client = client.connect().await.unwrap();
+        let calls = (0..20).map(|_| client.call(Call::Ping));
+        for outcome in futures::future::join_all(calls).await {
+            assert_eq!(outcome.unwrap(), Reply::Pong);
+        }
+    });
+}
+
+#[test]
 fn a_full_queue_refuses_calls_and_says_so() {
     run(async {
         let (daemon, _, _watch) = pair().await;
