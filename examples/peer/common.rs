@@ -82,20 +82,26 @@ impl Args {
             let not_text = |arg| Failure::Usage(format!("{arg:?} is not UTF-8"));
             rest.push_back(arg.into_string().map_err(not_text)?);
         }
-        while let Some(mut word) = rest.pop_front() {
+        while let Some(word) = rest.pop_front() {
             if !word.starts_with("--") && word != "-h" {
                 args.words.push(word);
                 continue;
             }
-            if let Some((name, value)) = word.split_once('=') {
-                rest.push_front(value.to_owned());
-                word = name.to_owned();
-            }
+            let (word, value) = match word.split_once('=') {
+                Some((name, value)) => (name, Some(value.to_owned())),
+                None => (word.as_str(), None),
+            };
             let (name, wanted) = known
                 .iter()
                 .chain(&[("--help", &[] as _)])
-                .find(|(name, _)| *name == word || (*name, &*word) == ("--help", "-h"))
+                .find(|(name, _)| *name == word || (*name, word) == ("--help", "-h"))
                 .ok_or_else(|| Failure::Usage(format!("there is no option {word}")))?;
+            if wanted.is_empty() && value.is_some() {
+                return Err(Failure::Usage(format!("{name} wants no value")));
+            }
+            if let Some(value) = value {
+                rest.push_front(value);
+            }
             if rest.len() < wanted.len() {
                 let wanted = wanted.join(" ");
                 return Err(Failure::Usage(format!("{name} wants {wanted}")));
