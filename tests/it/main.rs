@@ -2,6 +2,7 @@
 
 mod admission;
 mod calls;
+mod erlang;
 mod etf;
 mod examples;
 mod handles;
@@ -10,6 +11,7 @@ mod hostile;
 mod identity;
 mod local;
 mod packet;
+mod peer;
 mod push;
 mod supervisor;
 mod support;

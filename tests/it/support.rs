@@ -2,4 +2,5 @@
 
 pub(crate) mod certs;
 pub(crate) mod lab;
+pub(crate) mod pem;
 pub(crate) mod raw;
