@@ -5,6 +5,7 @@ mod calls;
 mod erlang;
 mod etf;
 mod examples;
+mod executors;
 mod handles;
 mod healing;
 mod hostile;

@@ -1,0 +1,503 @@
+//! Callers of every kind: the library works in any runtime, and in none.
+
+use std::{
+    future::Future,
+    pin::pin,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    task::{Context, Poll, Wake, Waker},
+    thread::{self, Thread, ThreadId},
+    time::{Duration, Instant},
+};
+
+use erps::{
+    CallError, ChildSpec, Client, Daemon, DynamicSupervisor, ExitReason, ServerRef, Shutdown,
+    Started, Status,
+};
+use futures::{StreamExt as _, future::join_all};
+
+use crate::support::{
+    certs::Ca,
+    lab::{
+        self, Call, Cast, Lab, LabServer, OwnThread, Reply, eventually, is_served, pair, run, seed,
+    },
+};
+
+// ---- everything, from everywhere ----
+
+/// A life of everything there is. It waits for nothing but the library.
+async fn tour() {
+    let supervisor = DynamicSupervisor::builder().start_link();
+    let ca = Ca::new();
+    let (builder, _watch) = lab::daemon();
+    let daemon = builder
+        .transport(ca.tls(&["127.0.0.1"]))
+        .server_supervisor(DynamicSupervisor::clone(&supervisor))
+        .start_link()
+        .await
+        .unwrap();
+    let client = lab::client(&daemon).transport(ca.tls(&["guest"]));
+    let client = client.connect().await.unwrap();
+    visit(&client).await;
+    client.disconnect().await;
+    client.connect().await.unwrap();
+    is_served(&client).await;
+    client.task().shutdown(Shutdown::Infinity).await;
+    daemon.shutdown().await;
+    supervisor.shutdown().await;
+
+    let (seed, _watch) = seed();
+    let server = ServerRef::<LabServer>::builder(seed).start_link().await;
+    let server = server.unwrap();
+    assert_eq!(server.call(Call::Ping).await.unwrap(), Reply::Pong);
+    server.cast(Cast::Note(7)).await.unwrap();
+    assert_eq!(
+        server.call(Call::Casts).await.unwrap(),
+        Reply::Casts(vec![7])
+    );
+    server.shutdown().await;
+}
+
+/// Whatever one does with a client: calls, one and many; a call that times out; casts and pushes.
+async fn visit(client: &Client<Lab>) {
+    is_served(client).await;
+    let many = join_all((0..50).map(|_| client.call(Call::Ping))).await;
+    assert!(many.into_iter().all(|it| it.is_ok()));
+    let late = client
+        .call_within(Call::Hold, Duration::from_millis(10))
+        .await;
+    assert!(
+        matches!(late, Err(CallError::TimedOut { sent: true })),
+        "{late:?}"
+    );
+    let mut pushes = client.pushes();
+    client.cast(Cast::Push("news".into())).await.unwrap();
+    assert_eq!(pushes.next().await.as_deref(), Some("news"));
+}
+
+/// Runs a test on a thread of its own, and fails it if it hangs: where the test runs there may be
+/// no timer.
+fn bounded(test: impl FnOnce() + Send + 'static) {
+    let (done, finished) = std::sync::mpsc::channel();
+    let thread = thread::spawn(move || {
+        test();
+        let _ = done.send(());
+    });
+    let hangs = std::sync::mpsc::RecvTimeoutError::Timeout;
+    assert_ne!(
+        finished.recv_timeout(Duration::from_secs(60)),
+        Err(hangs),
+        "it hangs"
+    );
+    thread.join().unwrap();
+}
+
+fn tokio_runtime(workers: usize) -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(workers)
+        .build()
+        .unwrap()
+}
+
+#[test]
+fn everything_works_from_smol() {
+    bounded(|| smol::block_on(tour()));
+}
+
+#[test]
+fn everything_works_in_a_task_of_smols_global_executor() {
+    bounded(|| smol::block_on(smol::spawn(tour())));
+}
+
+#[test]
+fn everything_works_from_a_tokio_runtime() {
+    bounded(|| tokio_runtime(2).block_on(tour()));
+}
+
+#[test]
+fn everything_works_in_a_task_of_a_tokio_runtime() {
+    bounded(|| {
+        let runtime = tokio_runtime(2);
+        runtime.block_on(runtime.spawn(tour())).unwrap();
+    });
+}
+
+#[test]
+fn everything_works_from_a_tokio_runtime_of_one_thread() {
+    bounded(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        runtime.unwrap().block_on(tour());
+    });
+}
+
+#[test]
+fn everything_works_from_the_executor_of_futures() {
+    bounded(|| futures::executor::block_on(tour()));
+}
+
+#[test]
+fn everything_works_on_a_thread_with_no_runtime() {
+    bounded(|| futures_lite::future::block_on(tour()));
+}
+
+#[test]
+fn everything_works_from_all_of_them_at_once() {
+    bounded(|| {
+        let runtime = tokio_runtime(2);
+        let on_tokio = runtime.spawn(tour());
+        let on_smol = smol::spawn(tour());
+        let on_a_thread = thread::spawn(|| futures_lite::future::block_on(tour()));
+        let on_another = thread::spawn(|| futures::executor::block_on(tour()));
+        smol::block_on(on_smol);
+        runtime.block_on(on_tokio).unwrap();
+        on_a_thread.join().unwrap();
+        on_another.join().unwrap();
+    });
+}
+
+// ---- executors of the user's ----
+
+/// A daemon and a client of it, with nothing of either on smol's global executor.
+async fn pair_on(own: &OwnThread) -> (erps::Linked<Daemon<LabServer>>, Client<Lab>, lab::Watch) {
+    let (builder, watch) = lab::daemon();
+    let builder = builder.executor(Arc::clone(&own.executor));
+    let daemon = builder.start_link().await.unwrap();
+    let client = lab::client(&daemon).executor(Arc::clone(&own.executor));
+    (daemon, client.connect().await.unwrap(), watch)
+}
+
+#[test]
+fn daemon_and_client_run_on_the_executor_they_are_given() {
+    bounded(|| {
+        futures_lite::future::block_on(async {
+            let own = OwnThread::new();
+            let (daemon, client, _watch) = pair_on(&own).await;
+            visit(&client).await;
+            client.task().shutdown(Shutdown::default()).await;
+            daemon.shutdown().await;
+        });
+    });
+}
+
+#[test]
+fn server_and_supervisor_run_on_the_executor_they_are_given() {
+    bounded(|| {
+        futures_lite::future::block_on(async {
+            let own = OwnThread::new();
+            let (seed, _watch) = seed();
+            let server = ServerRef::<LabServer>::builder(seed).executor(Arc::clone(&own.executor));
+            let server = server.start_link().await.unwrap();
+            assert_eq!(server.call(Call::Ping).await.unwrap(), Reply::Pong);
+            let late = server
+                .call_within(Call::Hold, Duration::from_millis(10))
+                .await;
+            assert!(matches!(late, Err(erps::ServerError::TimedOut)), "{late:?}");
+            server.shutdown().await;
+
+            let supervisor = DynamicSupervisor::builder().executor(Arc::clone(&own.executor));
+            let supervisor = supervisor.start_link();
+            let (seen, sights) = async_channel::unbounded();
+            let spec = ChildSpec::task("child", move |me| {
+                let seen = seen.clone();
+                async move {
+                    seen.try_send(thread::current().id()).unwrap();
+                    me.shutdown_requested().await
+                }
+            });
+            supervisor.start_child(spec).await.unwrap();
+            assert_eq!(sights.recv().await.unwrap(), own.id);
+            supervisor.shutdown().await;
+        });
+    });
+}
+
+#[test]
+fn the_executor_of_a_daemon_runs_its_servers_even_if_their_supervisor_has_another() {
+    run(async {
+        let (own, nest) = (OwnThread::new(), OwnThread::new());
+        let supervisor = DynamicSupervisor::builder().executor(Arc::clone(&nest.executor));
+        let supervisor = supervisor.start_link();
+        let (seed, threads) = thread_teller();
+        let daemon = Daemon::<ThreadTeller>::builder(seed)
+            .executor(Arc::clone(&own.executor))
+            .server_supervisor(DynamicSupervisor::clone(&supervisor));
+        let daemon = daemon.start_link().await.unwrap();
+        let client = Client::<Lab>::builder(daemon.local_addr())
+            .connect()
+            .await
+            .unwrap();
+        is_served(&client).await;
+        assert_eq!(*threads.lock().unwrap(), [own.id]);
+    });
+}
+
+type Threads = Arc<Mutex<Vec<ThreadId>>>;
+
+fn thread_teller() -> (Threads, Threads) {
+    let threads = Threads::default();
+    (Arc::clone(&threads), threads)
+}
+
+/// A server that notes which thread its calls are handled on.
+struct ThreadTeller(Threads);
+
+impl erps::Server for ThreadTeller {
+    type Protocol = Lab;
+    type Seed = Threads;
+    type Info = ();
+
+    async fn init(seed: Threads, _: &mut erps::Context<Self>) -> Result<Self, erps::InitError> {
+        Ok(Self(seed))
+    }
+
+    async fn handle_call(
+        &mut self,
+        _: Call,
+        from: erps::ReplyTo<Reply>,
+        _: &mut erps::Context<Self>,
+    ) -> Result<(), erps::BoxError> {
+        self.0.lock().unwrap().push(thread::current().id());
+        from.reply(Reply::Pong);
+        Ok(())
+    }
+}
+
+#[test]
+fn nothing_happens_on_an_executor_that_nobody_runs() {
+    run(async {
+        let executor = Arc::new(smol::Executor::new());
+        let (builder, _watch) = lab::daemon();
+        let builder = builder.executor(Arc::clone(&executor));
+        let mut start = Box::pin(builder.start_link());
+        for _ in 0..100 {
+            assert!(smol::future::poll_once(&mut start).await.is_none());
+        }
+        executor.run(start).await.expect("now it is run");
+    });
+}
+
+// ---- why it works: no future of the library's touches a socket or a timer ----
+
+/// Notes who wakes a task, and wakes its thread.
+struct Witness {
+    thread: Thread,
+    woken: AtomicBool,
+    by: Mutex<Vec<ThreadId>>,
+}
+
+impl Wake for Witness {
+    fn wake(self: Arc<Self>) {
+        self.by.lock().unwrap().push(thread::current().id());
+        self.woken.store(true, Relaxed);
+        self.thread.unpark();
+    }
+}
+
+/// Polls a future on this thread, which only parks in between; tells who woke it.
+fn witnessed<T>(future: impl Future<Output = T>) -> (T, Vec<ThreadId>) {
+    let witness = Arc::new(Witness {
+        thread: thread::current(),
+        woken: AtomicBool::new(false),
+        by: Mutex::default(),
+    });
+    let waker = Waker::from(Arc::clone(&witness));
+    let mut future = pin!(future);
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            return (output, std::mem::take(&mut *witness.by.lock().unwrap()));
+        }
+        while !witness.woken.swap(false, Relaxed) {
+            thread::park();
+        }
+    }
+}
+
+/// The output of a future that was woken at most so often, and by that thread alone,
+/// or by its own.
+///
+/// All tasks of the library are on that thread in these tests, and sockets and timers are looked
+/// after by any thread but these two. Whatever waited for a socket or a timer itself would be woken
+/// by another.
+#[track_caller]
+fn woken_by<T>(own: &OwnThread, most: usize, future: impl Future<Output = T>) -> T {
+    let (output, by) = witnessed(future);
+    assert!(by.len() <= most, "woken {} times", by.len());
+    // Something that the future drops may wake it once more, in vain.
+    let known = [own.id, thread::current().id()];
+    assert!(by.iter().all(|it| known.contains(it)), "woken by others");
+    output
+}
+
+#[test]
+fn the_witness_tells_a_timer_from_a_task() {
+    bounded(|| {
+        let own = OwnThread::new();
+        let (_, by) = witnessed(smol::Timer::after(Duration::from_millis(1)));
+        assert!(!by.is_empty() && !by.contains(&own.id));
+        woken_by(&own, 1, own.executor.spawn(async {}));
+    });
+}
+
+#[test]
+fn callers_are_woken_by_the_librarys_tasks_and_never_by_sockets_or_timers() {
+    bounded(|| {
+        let own = OwnThread::new();
+        let executor = || Arc::clone(&own.executor);
+        let (builder, _watch) = lab::daemon();
+        let start = builder.executor(executor()).start_link();
+        let daemon = woken_by(&own, 1, start).unwrap();
+        let client = lab::client(&daemon).executor(executor());
+        let client = woken_by(&own, 2, client.connect()).unwrap();
+        for _ in 0..100 {
+            let reply = woken_by(&own, 1, client.call(Call::Ping));
+            assert_eq!(reply.unwrap(), Reply::Pong);
+        }
+        let limit = Duration::from_millis(5);
+        let late = woken_by(&own, 1, client.call_within(Call::Hold, limit));
+        assert!(
+            matches!(late, Err(CallError::TimedOut { sent: true })),
+            "{late:?}"
+        );
+
+        let mut pushes = client.pushes();
+        for n in 0..100 {
+            woken_by(&own, 1, client.cast(Cast::Push(n.to_string()))).unwrap();
+            let push = woken_by(&own, 2, pushes.next());
+            assert_eq!(push.unwrap(), n.to_string());
+        }
+        drop(pushes);
+
+        woken_by(&own, 10, client.disconnect());
+        woken_by(&own, 1, client.connect()).unwrap();
+        client.task().request_shutdown();
+        // Each change of its status is looked at.
+        woken_by(&own, 10, client.until(|it| matches!(it, Status::Ended(_))));
+        woken_by(&own, 10, client.exited());
+        woken_by(&own, 10, daemon.shutdown());
+    });
+}
+
+#[test]
+fn local_callers_are_woken_by_the_librarys_tasks_and_never_by_timers() {
+    bounded(|| {
+        let own = OwnThread::new();
+        let executor = || Arc::clone(&own.executor);
+        let (seed, _watch) = seed();
+        let start = ServerRef::<LabServer>::builder(seed).executor(executor());
+        let server = woken_by(&own, 1, start.start_link()).unwrap();
+        for _ in 0..100 {
+            let reply = woken_by(&own, 2, server.call(Call::Ping));
+            assert_eq!(reply.unwrap(), Reply::Pong);
+        }
+        let limit = Duration::from_millis(5);
+        let late = woken_by(&own, 2, server.call_within(Call::Hold, limit));
+        assert!(matches!(late, Err(erps::ServerError::TimedOut)), "{late:?}");
+        woken_by(&own, 2, server.cast(Cast::Note(1))).unwrap();
+        let task = server.task().clone();
+        woken_by(&own, 10, server.shutdown());
+        let reason = woken_by(&own, 0, task.exited());
+        assert!(matches!(reason, ExitReason::Shutdown), "{reason}");
+
+        let supervisor = DynamicSupervisor::builder()
+            .executor(executor())
+            .start_link();
+        let spec = ChildSpec::new("nothing", || async { Ok(Started::Ignore) });
+        woken_by(&own, 1, supervisor.start_child(spec)).unwrap_err();
+        let spec = ChildSpec::task("idle", |me| async move { me.shutdown_requested().await });
+        let child = woken_by(&own, 1, supervisor.start_child(spec)).unwrap();
+        woken_by(&own, 1, supervisor.which_children()).unwrap();
+        woken_by(&own, 1, supervisor.terminate_child(&child)).unwrap();
+        woken_by(&own, 10, supervisor.shutdown());
+    });
+}
+
+#[test]
+fn callers_that_wait_long_are_not_woken_meanwhile() {
+    bounded(|| {
+        let own = OwnThread::new();
+        let (daemon, client, _watch) = futures_lite::future::block_on(pair_on(&own));
+        let (other, release) = (client.clone(), client.clone());
+        let waits = thread::spawn({
+            let id = own.id;
+            move || {
+                let (reply, by) = witnessed(client.call(Call::Hold));
+                assert_eq!(by, [id], "once, when its answer has come");
+                reply.unwrap()
+            }
+        });
+        // All that others do concerns it not.
+        futures_lite::future::block_on(async {
+            for _ in 0..100 {
+                is_served(&other).await;
+            }
+            loop {
+                match release.call(Call::Release).await.unwrap() {
+                    Reply::Released(0) => smol::future::yield_now().await,
+                    Reply::Released(1) => break,
+                    other => panic!("{other:?}"),
+                }
+            }
+        });
+        assert_eq!(waits.join().unwrap(), Reply::Released(0));
+        drop(daemon);
+    });
+}
+
+#[test]
+fn a_call_from_a_busy_tokio_runtime_is_answered_as_promptly_as_one_from_smol() {
+    bounded(|| {
+        let (_daemon, client, _watch) = smol::block_on(pair());
+        let runtime = tokio_runtime(2);
+        let busy = Arc::new(AtomicBool::new(true));
+        for _ in 0..4 {
+            let busy = Arc::clone(&busy);
+            runtime.spawn(async move {
+                while busy.load(Relaxed) {
+                    tokio::task::yield_now().await;
+                }
+            });
+        }
+        let on_tokio = || {
+            let client = client.clone();
+            let ping = async move {
+                let start = Instant::now();
+                is_served(&client).await;
+                start.elapsed()
+            };
+            runtime.block_on(runtime.spawn(ping)).unwrap()
+        };
+        let on_smol = || {
+            let start = Instant::now();
+            smol::block_on(is_served(&client));
+            start.elapsed()
+        };
+        let (mut tokio, mut smol): (Vec<_>, Vec<_>) =
+            (0..200).map(|_| (on_tokio(), on_smol())).unzip();
+        busy.store(false, Relaxed);
+        tokio.sort();
+        smol.sort();
+        let (tokio, smol) = (tokio[100], smol[100]);
+        println!("median of 200 pings: {tokio:?} from a busy tokio runtime, {smol:?} from smol");
+        // The worst that a socket in a tokio task has been seen to cost is 8 milliseconds.
+        let generous = (smol * 10).max(Duration::from_millis(20));
+        assert!(tokio < generous, "{tokio:?} from tokio, {smol:?} from smol");
+    });
+}
+
+#[test]
+fn a_runtime_that_goes_away_takes_nothing_of_the_library_along() {
+    run(async {
+        let (daemon, client, _watch) = smol::unblock(|| {
+            let runtime = tokio_runtime(1);
+            let started = runtime.block_on(pair());
+            drop(runtime);
+            started
+        })
+        .await;
+        is_served(&client).await;
+        drop(client);
+        eventually("its server ends", || daemon.info().servers == 0).await;
+    });
+}
