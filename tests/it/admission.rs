@@ -78,7 +78,8 @@ impl House {
         })
         .await;
         assert!(self.watch.lives.is_empty(), "`init` has run");
-        let (accepted, connections) = (self.accepted(), self.daemon.info().connections);
+        eventually("they are gone", || self.daemon.info().connections == 0).await;
+        let accepted = self.accepted();
         let guest = self
             .visitor(self.ca.tls(&["guest"]))
             .connect()
@@ -88,7 +89,7 @@ impl House {
         assert!(matches!(self.watch.lives.try_recv(), Ok(Life::Init)));
         let info = self.daemon.info();
         assert_eq!((info.failed, info.accepted), (count, accepted + 1));
-        assert_eq!((info.servers, info.connections), (1, connections + 1));
+        assert_eq!((info.servers, info.connections), (1, 1));
         let server_ended = async {
             let Ok(Life::Terminated(reason)) = self.watch.lives.recv().await else {
                 panic!("a second server");
@@ -274,8 +275,12 @@ fn a_server_that_has_expired_is_mistrusted_until_it_has_a_new_certificate() {
 fn a_server_of_another_name_is_mistrusted() {
     run(async {
         let house = House::with(|ca, it| it.transport(ca.tls(&["elsewhere.test"]))).await;
-        let error = house.visitor(house.ca.tls(&["guest"])).connect().await;
-        let error = handshake(error.unwrap_err());
+        let outcome = house
+            .visitor(house.ca.tls(&["guest"]))
+            .reconnect(Reconnect::Never)
+            .connect()
+            .await;
+        let error = handshake(outcome.unwrap_err());
         assert!(
             matches!(
                 error,
@@ -378,6 +383,28 @@ fn a_peer_that_leaves_during_its_handshake_is_forgotten() {
         drop(house.raw().await);
         house.turned_away(1).await;
         eventually("it is forgotten", || house.daemon.info().connections == 0).await;
+    });
+}
+
+#[test]
+fn connecting_makes_one_attempt_and_fails_with_its_error() {
+    run(async {
+        let house = House::new().await;
+        let own = Ca::new().issue(&["stranger"]);
+        let papers = Tls::from_pem(house.ca.pem(), own.certificate, own.key).unwrap();
+        let (one_by_one, client) = (50, house.visitor(papers));
+        for attempt in 1..=one_by_one {
+            let error = client.connect().await.unwrap_err();
+            assert!(error.is_permanent(), "{error}");
+            assert_eq!(house.accepted(), attempt);
+        }
+        // Nor does it matter that the client gives up at once.
+        let client = client.reconnect(Reconnect::Never);
+        for attempt in 1..=one_by_one {
+            let error = client.connect().await.unwrap_err();
+            assert!(error.is_permanent(), "{error}");
+            assert_eq!(house.accepted(), one_by_one + attempt);
+        }
     });
 }
 
