@@ -225,11 +225,13 @@ impl TaskRef {
         }
     }
 
-    /// Asks the task to end with `reason`. The first to ask is heard.
+    /// Asks the task to end with `reason`. The first to ask is heard; a task that was killed hears
+    /// nobody, for it might still be running and take leave of others.
     pub(crate) fn request_exit(&self, reason: ExitReason) {
         let waiter = match &mut *self.life() {
             Life::Running {
                 request: request @ None,
+                killed: false,
                 waiter,
                 ..
             } => {
