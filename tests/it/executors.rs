@@ -68,10 +68,7 @@ async fn visit(client: &Client<Lab>) {
     let late = client
         .call_within(Call::Hold, Duration::from_millis(10))
         .await;
-    assert!(
-        matches!(late, Err(CallError::TimedOut { sent: true })),
-        "{late:?}"
-    );
+    assert!(matches!(late, Err(CallError::TimedOut { .. })), "{late:?}");
     let mut pushes = client.pushes();
     client.cast(Cast::Push("news".into())).await.unwrap();
     assert_eq!(pushes.next().await.as_deref(), Some("news"));
@@ -274,7 +271,8 @@ fn nothing_happens_on_an_executor_that_nobody_runs() {
         for _ in 0..100 {
             assert!(smol::future::poll_once(&mut start).await.is_none());
         }
-        executor.run(start).await.expect("now it is run");
+        let daemon = executor.run(start).await.expect("now it is run");
+        drop(daemon);
     });
 }
 
@@ -356,10 +354,7 @@ fn callers_are_woken_by_the_librarys_tasks_and_never_by_sockets_or_timers() {
         }
         let limit = Duration::from_millis(5);
         let late = woken_by(&own, 1, client.call_within(Call::Hold, limit));
-        assert!(
-            matches!(late, Err(CallError::TimedOut { sent: true })),
-            "{late:?}"
-        );
+        assert!(matches!(late, Err(CallError::TimedOut { .. })), "{late:?}");
 
         let mut pushes = client.pushes();
         for n in 0..100 {

@@ -3,8 +3,14 @@
 use std::{fmt::Debug, net::TcpListener, sync::Arc, time::Duration};
 
 use erps::{
-    Backoff, CallError, Client, ConnectError, ExitReason, Linked, Reconnect, ServerError,
-    ServerRef, ServerSupervisor, Shutdown, Status, TaskRef,
+    Address, AddressError, Backoff, CallError, CastError, ChildInfo, ChildSpec, Client,
+    ClientBuilder, ConnectError, Context, Counts, Daemon, DaemonBuilder, DaemonInfo, Disconnect,
+    DynamicSupervisor, DynamicSupervisorBuilder, ExitReason, HandshakeError, InitError, Linked,
+    PacketError, PeerIdentity, PeerInfo, ProtocolError, PushError, Pushes, Reconnect, ReplyTo,
+    Restart, SendError, ServerBuilder, ServerError, ServerOptions, ServerRecipe, ServerRef,
+    ServerSupervisor, Sharded, Shutdown, StartChildError, StartDaemonError, StartError,
+    StartServer, Started, Status, SupervisorGone, TaskRef, TcpOptions, Term, TerminateChildError,
+    Tls, TlsError, Universe, UnreadableCertificate, Untrusted, universe::InUniverse,
 };
 use futures::{FutureExt as _, StreamExt as _, future::join_all};
 use smol::future;
@@ -21,71 +27,71 @@ fn is_an_error<T: std::error::Error + Send + Sync + 'static>() {}
 
 #[test]
 fn handles_can_be_cloned_shared_and_shown() {
-    is_a_handle::<erps::Client<Lab>>();
-    is_a_handle::<erps::Daemon<LabServer>>();
-    is_a_handle::<erps::ServerRef<LabServer>>();
-    is_a_handle::<erps::DynamicSupervisor>();
-    is_a_handle::<erps::TaskRef>();
-    is_a_handle::<erps::Universe>();
-    is_a_handle::<erps::PeerIdentity>();
-    is_a_handle::<erps::PeerInfo>();
-    is_a_handle::<erps::Tls>();
-    is_a_handle::<erps::ChildSpec>();
-    is_a_handle::<erps::StartServer>();
-    is_a_handle::<erps::ServerSupervisor>();
+    is_a_handle::<Client<Lab>>();
+    is_a_handle::<Daemon<LabServer>>();
+    is_a_handle::<ServerRef<LabServer>>();
+    is_a_handle::<DynamicSupervisor>();
+    is_a_handle::<TaskRef>();
+    is_a_handle::<Universe>();
+    is_a_handle::<PeerIdentity>();
+    is_a_handle::<PeerInfo>();
+    is_a_handle::<Tls>();
+    is_a_handle::<ChildSpec>();
+    is_a_handle::<StartServer>();
+    is_a_handle::<ServerSupervisor>();
 }
 
 #[test]
 fn builders_owners_and_values_can_be_shared_and_shown() {
-    is_shareable::<erps::ClientBuilder<Lab>>();
-    is_shareable::<erps::DaemonBuilder<LabServer>>();
-    is_shareable::<erps::ServerBuilder<LabServer>>();
-    is_shareable::<erps::DynamicSupervisorBuilder>();
-    is_shareable::<erps::Linked<erps::Client<Lab>>>();
-    is_shareable::<erps::Linked<erps::Daemon<LabServer>>>();
-    is_shareable::<erps::Linked<erps::ServerRef<LabServer>>>();
-    is_shareable::<erps::Linked<erps::DynamicSupervisor>>();
-    is_shareable::<erps::Context<LabServer>>();
-    is_shareable::<erps::ReplyTo<Reply>>();
-    is_shareable::<erps::Pushes<Lab>>();
-    is_shareable::<erps::ServerRecipe>();
-    is_shareable::<erps::ServerOptions>();
-    is_shareable::<erps::TcpOptions>();
-    is_shareable::<erps::Sharded<u8>>();
-    is_shareable::<erps::universe::InUniverse<std::future::Ready<()>>>();
-    is_shareable::<erps::Address>();
-    is_shareable::<erps::Backoff>();
-    is_shareable::<erps::Status>();
-    is_shareable::<erps::DaemonInfo>();
-    is_shareable::<erps::ChildInfo>();
-    is_shareable::<erps::Counts>();
-    is_shareable::<erps::Started>();
-    is_shareable::<erps::ExitReason>();
-    is_shareable::<erps::InitError>();
-    is_shareable::<erps::Term>();
+    is_shareable::<ClientBuilder<Lab>>();
+    is_shareable::<DaemonBuilder<LabServer>>();
+    is_shareable::<ServerBuilder<LabServer>>();
+    is_shareable::<DynamicSupervisorBuilder>();
+    is_shareable::<Linked<Client<Lab>>>();
+    is_shareable::<Linked<Daemon<LabServer>>>();
+    is_shareable::<Linked<ServerRef<LabServer>>>();
+    is_shareable::<Linked<DynamicSupervisor>>();
+    is_shareable::<Context<LabServer>>();
+    is_shareable::<ReplyTo<Reply>>();
+    is_shareable::<Pushes<Lab>>();
+    is_shareable::<ServerRecipe>();
+    is_shareable::<ServerOptions>();
+    is_shareable::<TcpOptions>();
+    is_shareable::<Sharded<u8>>();
+    is_shareable::<InUniverse<std::future::Ready<()>>>();
+    is_shareable::<Address>();
+    is_shareable::<Backoff>();
+    is_shareable::<Status>();
+    is_shareable::<DaemonInfo>();
+    is_shareable::<ChildInfo>();
+    is_shareable::<Counts>();
+    is_shareable::<Started>();
+    is_shareable::<ExitReason>();
+    is_shareable::<InitError>();
+    is_shareable::<Term>();
 }
 
 #[test]
 fn errors_are_errors() {
-    is_an_error::<erps::AddressError>();
-    is_an_error::<erps::CallError>();
-    is_an_error::<erps::CastError>();
-    is_an_error::<erps::ConnectError>();
-    is_an_error::<erps::Disconnect>();
-    is_an_error::<erps::HandshakeError>();
-    is_an_error::<erps::PacketError>();
-    is_an_error::<erps::ProtocolError>();
-    is_an_error::<erps::PushError>();
-    is_an_error::<erps::SendError>();
-    is_an_error::<erps::ServerError>();
-    is_an_error::<erps::StartChildError>();
-    is_an_error::<erps::StartDaemonError>();
-    is_an_error::<erps::StartError>();
-    is_an_error::<erps::SupervisorGone>();
-    is_an_error::<erps::TerminateChildError>();
-    is_an_error::<erps::TlsError>();
-    is_an_error::<erps::UnreadableCertificate>();
-    is_an_error::<erps::Untrusted>();
+    is_an_error::<AddressError>();
+    is_an_error::<CallError>();
+    is_an_error::<CastError>();
+    is_an_error::<ConnectError>();
+    is_an_error::<Disconnect>();
+    is_an_error::<HandshakeError>();
+    is_an_error::<PacketError>();
+    is_an_error::<ProtocolError>();
+    is_an_error::<PushError>();
+    is_an_error::<SendError>();
+    is_an_error::<ServerError>();
+    is_an_error::<StartChildError>();
+    is_an_error::<StartDaemonError>();
+    is_an_error::<StartError>();
+    is_an_error::<SupervisorGone>();
+    is_an_error::<TerminateChildError>();
+    is_an_error::<TlsError>();
+    is_an_error::<UnreadableCertificate>();
+    is_an_error::<Untrusted>();
 }
 
 #[test]
@@ -144,7 +150,7 @@ fn an_owner_that_is_dropped_ends_what_it_owns_and_one_that_is_unlinked_does_not(
         drop_ends(client.start_link(), client.start_link()).await;
         drop_ends(one, builder.start_link().await.unwrap()).await;
 
-        let supervisor = || erps::DynamicSupervisor::builder().start_link();
+        let supervisor = || DynamicSupervisor::builder().start_link();
         drop_ends(supervisor(), supervisor()).await;
     });
 }
@@ -238,7 +244,7 @@ fn handles_of_a_daemon_neither_end_it_nor_keep_it_alive() {
 
         let (builder, _watch) = lab::daemon();
         let daemon = builder.bind(lab::alone()).start_link().await.unwrap();
-        let handles: Vec<_> = (0..8).map(|_| erps::Daemon::clone(&daemon)).collect();
+        let handles: Vec<_> = (0..8).map(|_| Daemon::clone(&daemon)).collect();
         drop(daemon);
         handles[0].exited().await;
         TcpListener::bind(handles[0].local_addr()).expect("its port is free");
@@ -268,7 +274,7 @@ fn a_handle_tells_what_it_is_a_handle_to() {
         let (daemon, client, _watch) = pair().await;
         assert!(format!("{daemon:?}").contains(&daemon.port().to_string()));
         assert!(format!("{client:?}").contains("Connected"));
-        assert_eq!(daemon.task(), erps::Daemon::clone(&daemon).task());
+        assert_eq!(daemon.task(), Daemon::clone(&daemon).task());
         assert_ne!(daemon.task(), client.task());
         assert!(format!("{:?}", daemon.task()).contains("TaskRef"));
     });
@@ -281,7 +287,7 @@ const CALLS: usize = 20;
 
 /// A daemon whose servers hold calls, and a client whose calls they hold. It gives up when it is
 /// disconnected, so that every end is seen.
-async fn held() -> (Linked<erps::Daemon<LabServer>>, Client<Lab>, Watch) {
+async fn held() -> (Linked<Daemon<LabServer>>, Client<Lab>, Watch) {
     let (builder, watch) = lab::daemon();
     let daemon = builder.bind(lab::alone()).start_link().await.unwrap();
     let client = lab::client(&daemon)
@@ -383,7 +389,7 @@ fn a_server_that_is_killed_leaves_no_caller_waiting_and_no_socket_open() {
             let seen = seen.clone();
             async move {
                 let started = recipe.start().await?;
-                if let erps::Started::Running(task) = &started {
+                if let Started::Running(task) = &started {
                     seen.try_send(task.clone())?;
                 }
                 Ok(started)
@@ -486,8 +492,8 @@ fn a_daemon_that_is_killed_takes_its_servers_along_and_frees_its_port() {
 #[test]
 fn a_daemon_that_is_killed_takes_its_servers_along_whoever_supervises_them() {
     run(async {
-        let supervisor = erps::DynamicSupervisor::builder().start_link();
-        let handle = erps::DynamicSupervisor::clone(&supervisor);
+        let supervisor = DynamicSupervisor::builder().start_link();
+        let handle = DynamicSupervisor::clone(&supervisor);
         for supervisor in [handle.into(), ServerSupervisor::Unsupervised] {
             let (builder, _watch) = lab::daemon();
             let builder = builder.server_supervisor(supervisor);
@@ -521,6 +527,28 @@ fn a_daemon_that_is_shut_down_lets_its_servers_terminate_first() {
         TcpListener::bind(address).expect("the port is free");
         let reason = client.exited().await;
         assert!(matches!(reason, ExitReason::Disconnected), "{reason}");
+    });
+}
+
+#[test]
+fn a_task_that_is_killed_while_it_runs_is_not_asked_to_end_as_well() {
+    run(async {
+        let (seen, sights) = async_channel::unbounded();
+        let spec = ChildSpec::task("suicidal", move |me| {
+            let seen = seen.clone();
+            async move {
+                me.kill();
+                me.request_shutdown();
+                let asked = future::poll_once(me.shutdown_requested()).await;
+                seen.try_send(asked.is_some()).unwrap();
+                future::pending().await
+            }
+        });
+        let supervisor = DynamicSupervisor::builder().start_link();
+        let spec = spec.restart(Restart::Temporary);
+        let task = supervisor.start_child(spec).await.unwrap();
+        assert!(!sights.recv().await.unwrap(), "it could have taken leave");
+        assert!(matches!(task.exited().await, ExitReason::Killed));
     });
 }
 
