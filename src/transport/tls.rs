@@ -1,9 +1,9 @@
 //! TLS in both directions: each end presents a certificate, and verifies the other's.
 //!
 //! ```text
-//! packets  <-->  TlsStream  <-->  rustls  <-->  Buffer  <-->  socket       `stream`, `buffer`
-//!                                   |
-//!                                Verifier   chain, then name or `check_peer`   `verify`
+//! packets  <-->  TlsStream  <-->  futures-rustls  <-->  Buffered  <-->  socket
+//!                `stream`               |               `buffer`
+//!                                   Verifier   chain, then name or `check_peer`   `verify`
 //! ```
 //!
 //! This file and those below it are the only ones that name rustls. Two things differ from how
@@ -15,12 +15,11 @@
 //! - *A client is connected only when the server has accepted its certificate.* Under TLS 1.3 a
 //!   client has finished its handshake before the server has seen its certificate. A refusal
 //!   would reach the first reader of the connection, long after `connect` has reported success.
-//!   [`TlsStream::accepted`] tells how it is waited for.
+//!   [`TlsStream::connect`] tells how it is waited for.
 
 mod buffer;
 mod credentials;
 mod fault;
-mod records;
 mod stream;
 mod verify;
 
@@ -33,8 +32,8 @@ use std::{
 };
 
 use rustls::{
-    ClientConfig, ClientConnection, ServerConfig, ServerConnection, client::Resumption,
-    pki_types::ServerName, server::NoServerSessionStorage,
+    ClientConfig, ServerConfig, client::Resumption, pki_types::ServerName,
+    server::NoServerSessionStorage,
 };
 
 pub use credentials::TlsError;
@@ -42,12 +41,11 @@ pub(super) use credentials::sha256;
 
 use self::{
     credentials::{Credentials, Source},
-    fault::explain,
     stream::TlsStream,
     verify::{Check, OnceTicket, Verifier},
 };
 use super::{BoxedStream, Handshake, HandshakeError, PeerIdentity, Secured, Transport};
-use crate::{BoxError, task};
+use crate::BoxError;
 
 /// The transport that lets in nobody without a certificate: two-way TLS, 1.2 and 1.3.
 ///
@@ -215,11 +213,8 @@ impl Tls {
     }
 
     async fn shake_as_server(&self, stream: BoxedStream) -> Result<Secured, HandshakeError> {
-        let session = ServerConnection::new(Arc::clone(&self.settings().server))
-            .map_err(|error| explain(&error, false))?;
-        let mut stream = Box::new(TlsStream::new(stream, session.into()));
-        stream.handshake().await?;
-        secured(stream)
+        let config = Arc::clone(&self.settings().server);
+        secured(TlsStream::accept(config, stream).await?)
     }
 
     async fn shake_as_client(
@@ -228,23 +223,15 @@ impl Tls {
         host: &str,
     ) -> Result<Secured, HandshakeError> {
         let settings = self.settings();
-        let session = settings.session_to(host)?;
-        let mut stream = Box::new(TlsStream::new(stream, session.into()));
-        let start = task::now();
-        stream.handshake().await?;
-        if stream.may_still_be_refused() {
-            let limit = settings.settle_time + task::now().duration_since(start);
-            if let Ok(verdict) = task::timeout(limit, stream.accepted()).await {
-                verdict?;
-            }
-        }
-        secured(stream)
+        let name = settings.name_of(host)?;
+        let config = Arc::clone(&settings.client);
+        secured(TlsStream::connect(config, name, stream, settings.settle_time).await?)
     }
 }
 
-fn secured(stream: Box<TlsStream>) -> Result<Secured, HandshakeError> {
+fn secured(stream: TlsStream) -> Result<Secured, HandshakeError> {
     let identity = stream.identity()?;
-    Ok(Secured::new(stream).with_identity(identity))
+    Ok(Secured::new(Box::new(stream)).with_identity(identity))
 }
 
 impl Settings {
@@ -275,13 +262,10 @@ impl Settings {
         }
     }
 
-    fn session_to(&self, host: &str) -> Result<ClientConnection, HandshakeError> {
+    fn name_of(&self, host: &str) -> Result<ServerName<'static>, HandshakeError> {
         let name = self.server_name.as_deref().unwrap_or(host);
         let bare = name.trim_start_matches('[').trim_end_matches(']');
-        let name = ServerName::try_from(bare.to_owned())
-            .map_err(|_| HandshakeError::ServerName(name.into()))?;
-        ClientConnection::new(Arc::clone(&self.client), name)
-            .map_err(|error| explain(&error, false))
+        ServerName::try_from(bare.to_owned()).map_err(|_| HandshakeError::ServerName(name.into()))
     }
 }
 

@@ -1,12 +1,19 @@
 //! The one sorting of what rustls reports.
 
+use std::io;
+
 use rustls::{CertificateError, Error, InvalidMessage};
 
 use crate::{Alert, HandshakeError, Untrusted};
 
-/// Says what an error means to the caller. `understood` tells whether the peer has said anything
-/// in TLS so far.
-pub(super) fn explain(error: &Error, understood: bool) -> HandshakeError {
+/// Says what an error of a stream means to the caller, if rustls has reported it. `understood`
+/// tells whether the peer has said anything in TLS so far.
+pub(super) fn reported(error: &io::Error, understood: bool) -> Option<HandshakeError> {
+    let error = error.get_ref()?.downcast_ref()?;
+    Some(explain(error, understood))
+}
+
+fn explain(error: &Error, understood: bool) -> HandshakeError {
     match error {
         Error::AlertReceived(alert) => HandshakeError::Refused(Alert::new(u8::from(*alert))),
         Error::NoCertificatesPresented => HandshakeError::Untrusted(Untrusted::NoCertificate),
