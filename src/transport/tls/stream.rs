@@ -168,7 +168,9 @@ impl AsyncRead for TlsStream {
             buf[0] = byte;
             return Poll::Ready(Ok(1));
         }
-        if let Some(error) = &this.failed {
+        if let Some(error) = &this.failed
+            && this.inner.get_ref().1.wants_read()
+        {
             return Poll::Ready(Err(error.clone().into()));
         }
         let mut filled = 0;
@@ -183,8 +185,11 @@ impl AsyncRead for TlsStream {
                     if filled > 0 {
                         break;
                     }
-                    let error = this.failed.clone().map_or(error, io::Error::from);
-                    return Poll::Ready(Err(error));
+                    if this.inner.get_ref().1.wants_read() {
+                        let error = this.failed.clone().map_or(error, io::Error::from);
+                        return Poll::Ready(Err(error));
+                    }
+                    // futures-rustls passes over the data that came before.
                 }
                 Poll::Pending if filled == 0 => return Poll::Pending,
                 // A peer that is gone without a farewell is gone all the same: packets tell by
