@@ -280,7 +280,10 @@ impl<'a, P: Protocol> Session<'a, P> {
             state.pending.expire(now);
         }
         if is_over(self.next_keepalive) {
-            state.queue.push(&KEEPALIVE, None);
+            // What waits to be sent shows as well that the client lives.
+            if state.queue.len() == 0 {
+                state.queue.push(&KEEPALIVE, None);
+            }
             self.next_keepalive = self.habits.keepalive.and_then(|it| now.checked_add(it));
         }
         Poll::Ready(None)
