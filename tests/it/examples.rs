@@ -1,11 +1,12 @@
 //! The numbered examples: each runs to its end and prints what its header says.
 
 use std::{
-    env, fs,
+    fs,
     path::{Path, PathBuf},
     process::Command,
-    sync::Once,
 };
+
+use crate::support::examples::example;
 
 #[test]
 fn every_numbered_example_prints_what_its_header_says() {
@@ -15,7 +16,7 @@ fn every_numbered_example_prints_what_its_header_says() {
         let name = source.file_stem().unwrap().to_str().unwrap();
         let promised = promise(&fs::read_to_string(&source).unwrap());
         let promised = promised.unwrap_or_else(|| panic!("{name}: no `It prints:` and a block"));
-        let ran = Command::new(binary(&source)).output().unwrap();
+        let ran = Command::new(example(name)).output().unwrap();
         let said = String::from_utf8_lossy(&ran.stderr);
         assert!(ran.status.success(), "{name}: {}: {said}", ran.status);
         assert_eq!(String::from_utf8_lossy(&ran.stdout), promised, "{name}");
@@ -70,48 +71,4 @@ fn promise(source: &str) -> Option<String> {
             .map(|line| line.strip_prefix(' ').unwrap_or(line).to_owned() + "\n")
             .collect(),
     )
-}
-
-/// Where cargo has put an example. `cargo test` builds them all; `cargo test --test it` does not, so
-/// that one which is missing, or older than its source, is built here.
-fn binary(source: &Path) -> PathBuf {
-    static BUILD: Once = Once::new();
-    // This is target/PROFILE/deps/it-HASH.
-    let this = env::current_exe().unwrap();
-    let profile = this.ancestors().nth(2).unwrap();
-    let binary = profile.join("examples").join(source.file_stem().unwrap());
-    let binary = binary.with_extension(env::consts::EXE_EXTENSION);
-    let written = |path: &Path| path.metadata().and_then(|it| it.modified()).ok();
-    if written(&binary) < written(source) {
-        BUILD.call_once(|| build(profile));
-    }
-    binary
-}
-
-fn build(profile: &Path) {
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["build", "--examples", "--quiet", "--target-dir"]);
-    cargo.arg(profile.parent().unwrap());
-    if profile.ends_with("release") {
-        cargo.arg("--release");
-    }
-    if cfg!(not(feature = "ring")) {
-        cargo.arg("--no-default-features");
-    }
-    if cfg!(feature = "aws-lc-rs") {
-        cargo.args(["--features", "aws-lc-rs"]);
-    }
-    // What cargo tells a test of its package would make ring's build script run again.
-    for (name, _) in env::vars_os() {
-        let text = name.to_string_lossy();
-        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
-            cargo.env_remove(&name);
-        }
-    }
-    let built = cargo
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&built.stderr);
-    assert!(built.status.success(), "cargo build --examples: {said}");
 }

@@ -1,12 +1,6 @@
 //! The programs `peer_daemon` and `peer_client`, as somebody at a shell has them.
 
-use std::{
-    env, fs, io,
-    path::{Path, PathBuf},
-    process::{self, Stdio},
-    sync::OnceLock,
-    time::SystemTime,
-};
+use std::process::Stdio;
 
 use smol::{
     future,
@@ -14,69 +8,14 @@ use smol::{
     process::{Child, ChildStdout, Command},
 };
 
-use crate::support::{certs::Ca, lab::run, pem::Pem};
+use crate::support::{certs::Ca, examples::example, lab::run, pem::Pem};
 
-/// Where a program is. Cargo builds it ahead of all tests, but not for `--test it`: then it is
-/// built here.
-fn program(name: &str) -> PathBuf {
-    static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
-    let directory = DIRECTORY.get_or_init(|| {
-        let this = env::current_exe().unwrap();
-        let profile = this.ancestors().nth(2).unwrap();
-        let directory = profile.join("examples");
-        let programs = ["peer_daemon", "peer_client"].map(|name| directory.join(name));
-        let built = programs.iter().map(|program| modified(program)).min();
-        if built.unwrap() <= newest(Path::new(env!("CARGO_MANIFEST_DIR"))).unwrap() {
-            build(profile);
-        }
-        directory
-    });
-    directory.join(name)
-}
-
-/// Runs a test, once there is something to run.
+/// Runs a test, once there are programs to run.
 fn run_programs(test: impl Future<Output = ()>) {
-    program("");
-    run(test);
-}
-
-/// When a file was written; long ago if it is not there.
-fn modified(path: &Path) -> SystemTime {
-    fs::metadata(path)
-        .and_then(|metadata| metadata.modified())
-        .unwrap_or(SystemTime::UNIX_EPOCH)
-}
-
-/// When anything that the programs are made of was written last.
-fn newest(package: &Path) -> io::Result<SystemTime> {
-    let mut newest = modified(&package.join("Cargo.toml"));
-    let mut directories = vec![package.join("src"), package.join("examples")];
-    while let Some(directory) = directories.pop() {
-        for entry in fs::read_dir(directory)? {
-            let path = entry?.path();
-            newest = newest.max(modified(&path));
-            if path.is_dir() {
-                directories.push(path);
-            }
-        }
+    for name in ["peer_daemon", "peer_client"] {
+        example(name);
     }
-    Ok(newest)
-}
-
-fn build(profile: &Path) {
-    let name = match profile.file_name().unwrap().to_str().unwrap() {
-        "debug" => "dev",
-        name => name,
-    };
-    let built = process::Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--profile", name, "--target-dir"])
-        .arg(profile.parent().unwrap())
-        .args(["--example", "peer_daemon", "--example", "peer_client"])
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&built.stderr);
-    assert!(built.status.success(), "the programs do not build: {said}");
+    run(test);
 }
 
 /// A running daemon.
@@ -88,7 +27,7 @@ struct Daemon {
 
 impl Daemon {
     async fn start(arguments: &[&str]) -> Self {
-        let mut child = Command::new(program("peer_daemon"))
+        let mut child = Command::new(example("peer_daemon"))
             .args(arguments)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -140,7 +79,7 @@ struct Ended {
 }
 
 async fn ended(name: &str, arguments: &[&str]) -> Ended {
-    let output = Command::new(program(name))
+    let output = Command::new(example(name))
         .args(arguments)
         .kill_on_drop(true)
         .output()
@@ -158,17 +97,17 @@ impl Ended {
     /// It printed these lines and said nothing else.
     #[track_caller]
     fn with(&self, status: i32, lines: &[&str]) {
-        assert_eq!(self.status, Some(status), "{self:?}");
-        assert_eq!(self.out.lines().collect::<Vec<_>>(), lines, "{self:?}");
-        assert_eq!(self.err, "", "{self:?}");
+        let printed: Vec<_> = self.out.lines().collect();
+        let outcome = (self.status, printed.as_slice(), self.err.as_str());
+        assert_eq!(outcome, (Some(status), lines, ""), "{:?}", self.arguments);
     }
 
     /// It printed nothing and gave a reason, in one line.
     #[track_caller]
     fn for_a_reason(&self, status: i32, reason: &str) {
-        assert_eq!(self.status, Some(status), "{self:?}");
-        assert_eq!(self.out, "", "{self:?}");
-        assert_eq!(self.err.lines().count(), 1, "{self:?}");
+        let lines = self.err.lines().count();
+        let outcome = (self.status, self.out.as_str(), lines);
+        assert_eq!(outcome, (Some(status), "", 1), "{:?}", self.arguments);
         assert!(self.err.contains(reason), "{reason}: {self:?}");
     }
 }
@@ -353,7 +292,7 @@ fn a_daemon_ends_well_when_it_is_told_to_whatever_its_clients_do() {
     run_programs(async {
         for signal in ["TERM", "INT"] {
             let mut daemon = Daemon::start(&[]).await;
-            let mut client = Command::new(program("peer_client"))
+            let mut client = Command::new(example("peer_client"))
                 .args([&daemon.address, "ping", ",", "sleepfor", "60000"])
                 .stdout(Stdio::piped())
                 .stderr(Stdio::null())

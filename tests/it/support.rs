@@ -1,6 +1,7 @@
 //! The nouns that the tests share.
 
 pub(crate) mod certs;
+pub(crate) mod examples;
 pub(crate) mod lab;
 pub(crate) mod pem;
 pub(crate) mod raw;
