@@ -26,7 +26,6 @@
 -record(end_, {mod, socket, version = {0, 0, 0}, identifier = <<>>, options = []}).
 
 main(["client", Port, Transport | Rest]) ->
-    {ok, _} = application:ensure_all_started(ssl),
     {Mod, Options} = transport(Transport, []),
     Result = Mod:connect("localhost", list_to_integer(Port),
         [binary, {active, false}, {nodelay, true} | Options], 5000),
@@ -39,7 +38,6 @@ main(["client", Port, Transport | Rest]) ->
             say({refused, Reason})
     end;
 main(["server", Transport | Rest]) ->
-    {ok, _} = application:ensure_all_started(ssl),
     {Mod, Options} = transport(Transport, [{fail_if_no_peer_cert, true}]),
     {ok, Listener} = Mod:listen(0,
         [binary, {active, false}, {nodelay, true}, {reuseaddr, true}, {backlog, 5} | Options]),
@@ -60,6 +58,10 @@ identity(End, [Identifier, Version]) ->
 
 transport("tcp", _) -> {gen_tcp, []};
 transport("tlsv1." ++ [Minor, $: | Dir], Options) ->
+    case application:ensure_all_started(ssl) of
+        {ok, _} -> ok;
+        {error, _} -> say(no_ssl), halt()
+    end,
     {ssl, [{versions, [list_to_atom("tlsv1." ++ [Minor])]},
         {cacertfile, Dir ++ "/ca"}, {certfile, Dir ++ "/certificate"}, {keyfile, Dir ++ "/key"},
         {verify, verify_peer} | Options]}.

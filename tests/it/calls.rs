@@ -223,7 +223,7 @@ fn calls_that_wait_their_turn_leave_as_answers_come() {
         let client = lab::client(&daemon).max_in_flight(1);
         let client = client.connect().await.unwrap();
         let calls = (0..20).map(|_| client.call(Call::Ping));
-        for outcome in futures::future::join_all(calls).await {
+        for outcome in join_all(calls).await {
             assert_eq!(outcome.unwrap(), Reply::Pong);
         }
     });

@@ -92,7 +92,7 @@ impl Erlang {
         let mut arguments = vec!["client", &port, &transport];
         arguments.extend(identity);
         let mut this = Self::start(&arguments)?;
-        assert_eq!(this.line().await, "connected");
+        assert_eq!(this.first_line().await?, "connected");
         Some(this)
     }
 
@@ -102,8 +102,18 @@ impl Erlang {
         let mut arguments = vec!["server", &transport];
         arguments.extend(identifier);
         let mut this = Self::start(&arguments)?;
-        let port = this.line().await.parse().unwrap();
+        let port = this.first_line().await?.parse().unwrap();
         Some((this, port))
+    }
+
+    /// `None`, and a word about it, where Erlang is not all there.
+    async fn first_line(&mut self) -> Option<String> {
+        let line = self.line().await;
+        if line == "no_ssl" {
+            eprintln!("left out: there is no ssl in the Erlang here");
+            return None;
+        }
+        Some(line)
     }
 
     async fn line(&mut self) -> String {
