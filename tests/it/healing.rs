@@ -70,8 +70,9 @@ fn a_client_outlives_its_daemons_restarts() {
     run(async {
         let (builder, _watch) = lab::daemon();
         let mut daemon = builder.clone().start_link().await.unwrap();
-        let builder = builder.port(daemon.port());
-        let client = quick(daemon.local_addr()).connect().await.unwrap();
+        let address = daemon.local_addr();
+        let builder = builder.port(address.port());
+        let client = quick(address).connect().await.unwrap();
         for _ in 0..5 {
             assert_eq!(client.call(Call::Ping).await.unwrap(), Reply::Pong);
             let mut held = Box::pin(client.call_within(Call::Hold, LONG));
@@ -85,6 +86,7 @@ fn a_client_outlives_its_daemons_restarts() {
                 "{error:?}"
             );
             client.until(|status| !status.is_connected()).await;
+            lab::freed(address).await;
             daemon = builder.clone().start_link().await.unwrap();
             client.until(Status::is_connected).await;
         }

@@ -213,6 +213,15 @@ pub(crate) async fn eventually(what: &str, mut condition: impl FnMut() -> bool) 
     }
 }
 
+/// Waits until nobody listens at this address any more.
+///
+/// The system may be a moment behind: a process that another test is starting holds all sockets of
+/// this one until it has become the program that it is to run.
+pub(crate) async fn freed(address: std::net::SocketAddr) {
+    let bind = || std::net::TcpListener::bind(address).is_ok();
+    eventually("the port is free", bind).await;
+}
+
 /// As [`eventually`], where looking takes a while.
 pub(crate) async fn eventually_async(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     let limit = std::time::Instant::now() + Duration::from_secs(20);
