@@ -17,9 +17,10 @@ use erps::{
 };
 use futures_rustls::TlsConnector;
 use rustls::{
-    ClientConfig, RootCertStore,
+    ClientConfig, RootCertStore, ServerConfig, ServerConnection,
     crypto::ring,
-    pki_types::{CertificateDer, pem::PemObject as _},
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+    server::WebPkiClientVerifier,
 };
 use smol::{
     future,
@@ -239,6 +240,70 @@ fn a_client_that_was_refused_is_let_in_with_new_papers_when_it_connects_again() 
         papers.rotate(&house.ca.tls(&["old friend"]));
         client.connect().await.unwrap();
         is_served(&client).await;
+    });
+}
+
+/// A TLS server that trusts nobody, and looks at its client's certificate only when it is told to.
+fn hesitant(ca: &Ca, listener: &TcpListener, look: &std::sync::mpsc::Receiver<()>) {
+    let strangers = Ca::new();
+    let mut roots = RootCertStore::empty();
+    let root = CertificateDer::from_pem_slice(strangers.pem().as_bytes()).unwrap();
+    roots.add(root).unwrap();
+    let provider = Arc::new(ring::default_provider());
+    let verifier =
+        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
+    let own = ca.issue(&HOST);
+    let chain = vec![CertificateDer::from_pem_slice(own.certificate.as_bytes()).unwrap()];
+    let key = PrivateKeyDer::from_pem_slice(own.key.as_bytes()).unwrap();
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_client_cert_verifier(verifier.build().unwrap())
+        .with_single_cert(chain, key)
+        .unwrap();
+    let mut session = ServerConnection::new(Arc::new(config)).unwrap();
+    let (mut stream, _) = listener.accept().unwrap();
+    while !session.wants_write() {
+        session.read_tls(&mut stream).unwrap();
+        session.process_new_packets().unwrap();
+    }
+    while session.wants_write() {
+        session.write_tls(&mut stream).unwrap();
+    }
+    look.recv().unwrap();
+    while session.read_tls(&mut stream).unwrap() > 0 && session.process_new_packets().is_ok() {}
+    while session.wants_write() {
+        session.write_tls(&mut stream).unwrap();
+    }
+}
+
+#[test]
+fn a_client_that_is_refused_when_it_thought_itself_connected_does_not_come_back_either() {
+    run(async {
+        let ca = Ca::new();
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let papers = ca.tls(&["guest"]).settle_time(Duration::from_millis(1));
+        let at_once = Backoff::new(Duration::from_millis(1), Duration::from_millis(1));
+        let client = Client::<Lab>::builder(listener.local_addr().unwrap())
+            .transport(papers)
+            .backoff(at_once)
+            .start();
+        let (tell, told) = std::sync::mpsc::channel();
+        let server = smol::unblock(move || {
+            hesitant(&ca, &listener, &told);
+            listener
+        });
+        client.until(Status::is_connected).await;
+        tell.send(()).unwrap();
+        let over = |it: &Status| matches!(it, Status::Refused(_) | Status::Waiting);
+        let status = client.until(over).await;
+        let Status::Refused(error) = status else {
+            panic!("{status:?}");
+        };
+        assert!(error.is_permanent(), "{error}");
+        let listener = server.await;
+        listener.set_nonblocking(true).unwrap();
+        assert!(listener.accept().is_err(), "it came back");
     });
 }
 
