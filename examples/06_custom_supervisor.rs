@@ -63,7 +63,7 @@ fn doorkeeper(lobby: DynamicSupervisor, open: Arc<AtomicBool>) -> ServerSupervis
             if !open {
                 return Err(format!("no room for {}", recipe.peer().address).into());
             }
-            let server = lobby.start_child(recipe.into()).await?;
+            let server = lobby.start_child(recipe).await?;
             Ok(server.into())
         }
     })

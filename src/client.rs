@@ -162,7 +162,8 @@ impl<P: Protocol> Client<P> {
     }
 
     /// Sends the server something it does not answer. Waits while the queue is full; ready means
-    /// queued, not received.
+    /// queued, not received. What is queued still leaves if the client is told to disconnect or
+    /// to end.
     ///
     /// # Errors
     ///
@@ -196,7 +197,11 @@ impl<P: Protocol> Client<P> {
         let mut state = self.shared.state();
         let taken = matches!(state.listener, Some(Listener::Handler(_)));
         if !taken && !matches!(state.status, Status::Ended(_)) {
-            state.listener = Some(listener);
+            let earlier = state.listener.replace(listener);
+            // A push may be waiting for room in the earlier stream.
+            if let Some(earlier) = earlier {
+                earlier.sender().close();
+            }
         }
     }
 
@@ -242,6 +247,7 @@ impl<P: Protocol> Client<P> {
                 state.waiters.push(waiter);
                 state.wanted = true;
                 state.hurry = true;
+                state.leavers.clear();
             }
             Some(outcome)
         });
@@ -256,15 +262,25 @@ impl<P: Protocol> Client<P> {
 
     /// Closes the connection and makes no other until [`connect`](Self::connect) is called.
     ///
-    /// Calls in flight end with [`CallError::Lost`]. Ready when the connection is closed.
+    /// Casts that were queued leave first, for up to three seconds. Calls in flight end with
+    /// [`CallError::Lost`]. Ready when the connection is closed, or when somebody calls `connect`.
     ///
     /// # Cancel safety
     ///
     /// Once polled, the connection is closed whether or not the future is dropped.
     pub async fn disconnect(&self) {
-        self.shared.tell(|state| state.wanted = false);
-        self.until(|status| matches!(status, Status::Disconnected | Status::Refused(_)))
-            .await;
+        let closed = self.shared.tell(|state| {
+            let (leaver, closed) = oneshot::channel();
+            state.wanted = false;
+            state.hurry = false;
+            state.answer_waiters(&Err(ConnectError::Disconnected));
+            match state.status {
+                Status::Disconnected | Status::Refused(_) | Status::Ended(_) => {}
+                _ => state.leavers.push(leaver),
+            }
+            closed
+        });
+        let _ = closed.await;
     }
 
     /// Waits until the client has ended; tells why. OTP's monitor.
@@ -337,6 +353,17 @@ impl<P: Protocol> Drop for Waiting<'_, P> {
 pub struct Pushes<P: Protocol> {
     events: Receiver<ClientEvent<P>>,
     _client: Client<P>,
+}
+
+impl<P: Protocol> Pushes<P> {
+    /// The next push; `None` when the client has ended, or another stream took over.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it is ready, nothing is lost.
+    pub async fn next(&mut self) -> Option<P::Push> {
+        std::future::poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
+    }
 }
 
 impl<P: Protocol> Stream for Pushes<P> {

@@ -102,6 +102,8 @@ impl<S: Server> Daemon<S> {
 
     /// Waits until the daemon has ended, and all its servers with it; tells why. OTP's monitor.
     ///
+    /// A daemon that was killed kills its servers, and is not there any more to wait for them.
+    ///
     /// # Cancel safety
     ///
     /// Dropping the future has no effect.

@@ -92,7 +92,7 @@ pub use daemon::{
 };
 pub use exit::{BoxError, ExitReason, SendError};
 pub use link::{Peer, PeerInfo};
-pub use protocol::{Message, Protocol};
+pub use protocol::{Message, Never, Protocol};
 pub use reply::ReplyTo;
 pub use server::{
     Context, InitError, ProtocolError, PushError, Server, ServerBuilder, ServerError,

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use futures_lite::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use futures_lite::{AsyncRead, AsyncWrite, AsyncWriteExt as _, future};
 
 use crate::{
     task,
@@ -67,7 +67,8 @@ impl Peer {
     pub(crate) fn pause(self) -> Option<Duration> {
         match self {
             Self::Erps => None,
-            Self::Elixir { pause } => Some(pause),
+            // A day is as good as for ever, and can be added to any time.
+            Self::Elixir { pause } => Some(pause.min(Duration::from_secs(24 * 60 * 60))),
         }
     }
 }
@@ -90,6 +91,8 @@ pub(crate) struct Link {
     written: usize,
     /// Taken by the stream, and maybe not yet by the socket.
     unflushed: bool,
+    /// How many bytes the stream has ever taken.
+    taken: u64,
 }
 
 impl Link {
@@ -100,6 +103,7 @@ impl Link {
             out: Vec::new(),
             written: 0,
             unflushed: false,
+            taken: 0,
         }
     }
 
@@ -143,19 +147,27 @@ impl Link {
         self.out.len() - self.written
     }
 
+    /// A number that grows whenever something is written.
+    pub(crate) fn taken(&self) -> u64 {
+        self.taken
+    }
+
     /// Whether everything was handed to the system.
     pub(crate) fn is_flushed(&self) -> bool {
         self.out.is_empty() && !self.unflushed
     }
 
-    /// Writes all there is. Ready when the system has taken it; `Pending` tells with
-    /// [`unwritten`](Self::unwritten) how far it got.
+    /// Writes all there is. Ready when the system has taken it; [`taken`](Self::taken) tells whether
+    /// it gets on.
     pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.written < self.out.len() {
             let stream = Pin::new(&mut self.stream);
             match ready!(stream.poll_write(cx, &self.out[self.written..]))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                n => self.written += n,
+                n => {
+                    self.written += n;
+                    self.taken += n as u64;
+                }
             }
             self.unflushed = true;
         }
@@ -181,7 +193,10 @@ impl Link {
         let farewell = async {
             std::future::poll_fn(|cx| self.poll_write(cx)).await?;
             self.stream.close().await?;
-            while std::future::poll_fn(|cx| self.poll_discard(cx)).await? > 0 {}
+            while std::future::poll_fn(|cx| self.poll_discard(cx)).await? > 0 {
+                // A peer that sends without end must not keep the time limit from striking.
+                future::yield_now().await;
+            }
             io::Result::Ok(())
         };
         let _ = task::timeout(LINGER, farewell).await;

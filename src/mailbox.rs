@@ -54,7 +54,7 @@ impl Places {
 
     fn free(&self) {
         self.taken.fetch_sub(1, Ordering::AcqRel);
-        self.freed.notify(1);
+        self.freed.notify_additional(1);
     }
 }
 
@@ -96,6 +96,14 @@ impl<T> Sender<T> {
             self.places.free();
             TrySendError::Closed(error.into_inner())
         })
+    }
+
+    /// Sends, whether or not there is a place: for what is rare and must not wait.
+    pub(crate) fn send_beyond(&self, message: T) {
+        self.places.taken.fetch_add(1, Ordering::AcqRel);
+        if self.queue.try_send(message).is_err() {
+            self.places.free();
+        }
     }
 
     /// Takes nothing more. What is queued may still be received.

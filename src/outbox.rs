@@ -195,12 +195,13 @@ thread_local! {
 
 /// The thread's buffer, empty. A `Serialize` that itself sends finds a new one.
 pub(crate) fn scratch() -> Vec<u8> {
-    BUFFER.take()
+    BUFFER.try_with(RefCell::take).unwrap_or_default()
 }
 
 pub(crate) fn put_back(mut scratch: Vec<u8>) {
     if scratch.capacity() <= SCRATCH {
         scratch.clear();
-        BUFFER.set(scratch);
+        // A thread that is ending has no buffer any more.
+        let _ = BUFFER.try_with(|buffer| buffer.replace(scratch));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::wire::identity::{Identifier, Version, VersionReq, VersionReqError};
 
@@ -69,6 +69,13 @@ pub trait Protocol: Send + Sync + 'static {
     /// What a server sends a client unasked.
     type Push: Message;
 }
+
+/// A message that there is none of: `type Cast = Never` says that a server takes no casts.
+///
+/// What a peer sends in its place is refused as not understood, and `match never {}` satisfies a
+/// callback that has to handle one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Never {}
 
 /// What a protocol says of itself, as values. What can be checked by the compiler is.
 pub(crate) struct Checked<P>(PhantomData<P>);

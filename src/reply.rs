@@ -8,7 +8,10 @@ use serde::Serialize;
 use crate::{
     Term,
     outbox::Outbox,
-    wire::{codec::Codec, packet::Kind},
+    wire::{
+        codec::{Codec, PacketError},
+        packet::Kind,
+    },
 };
 
 /// The right, and the duty, to answer one call.
@@ -26,9 +29,10 @@ enum Caller<R> {
     Remote(RemoteCaller),
 }
 
-/// A call that came over the wire.
+/// A call that came over the wire. Dropped, it fails: also if a `Serialize` panics in between.
 pub(crate) struct RemoteCaller {
     outbox: Arc<Outbox>,
+    answered: bool,
     /// The term the caller knows its call by, kept as it came.
     reference: Reference,
 }
@@ -78,8 +82,8 @@ impl<R> ReplyTo<R> {
 impl<R: Serialize> ReplyTo<R> {
     /// Answers the call.
     ///
-    /// The reply is on its way when the handler that called this next awaits or returns; nothing
-    /// is lost if the caller has given up meanwhile. A reply that cannot be written, because it
+    /// The reply is on its way when the handler that called this next awaits, or within a
+    /// millisecond of its return; nothing is lost if the caller has given up meanwhile. A reply that cannot be written, because it
     /// has no form as an Erlang term or is over the limit of a packet, fails the call with a
     /// message that says so.
     pub fn reply(mut self, reply: R) {
@@ -95,7 +99,7 @@ impl<R> Drop for ReplyTo<R> {
     fn drop(&mut self) {
         match self.caller.take() {
             Some(Caller::Local(sender)) => drop(sender.send(Err(NoReply::Unanswered))),
-            Some(Caller::Remote(caller)) => caller.fail(&Term::atom(UNANSWERED)),
+            Some(Caller::Remote(caller)) => drop(caller),
             None => {}
         }
     }
@@ -114,36 +118,43 @@ impl RemoteCaller {
         outbox.call_began();
         Self {
             outbox,
+            answered: false,
             reference: Reference::new(reference),
         }
     }
 
-    fn reply(self, reply: &impl Serialize) {
-        let sent = self.outbox.send(|codec: &Codec, out| {
-            codec.answer(out, Kind::Reply, reply, self.reference.as_bytes())
-        });
-        if let Err(error) = sent {
+    fn reply(mut self, reply: &impl Serialize) {
+        if let Err(error) = self.send(Kind::Reply, reply) {
             tracing::warn!(target: "erps", %error, "a reply could not be sent");
             self.refuse(&format!("the server's reply could not be sent: {error}"));
         }
     }
 
-    pub(crate) fn refuse(self, message: &str) {
+    pub(crate) fn refuse(mut self, message: &str) {
         self.fail(&message);
     }
 
-    fn fail(self, reason: &impl Serialize) {
-        let sent = self.outbox.send(|codec: &Codec, out| {
-            codec.answer(out, Kind::Error, reason, self.reference.as_bytes())
-        });
-        if let Err(error) = sent {
+    fn fail(&mut self, reason: &impl Serialize) {
+        if let Err(error) = self.send(Kind::Error, reason) {
             tracing::warn!(target: "erps", %error, "an error packet could not be sent");
         }
+    }
+
+    fn send(&mut self, kind: Kind, answer: &impl Serialize) -> Result<(), PacketError> {
+        let reference = self.reference.as_bytes();
+        let encode = |codec: &Codec, out: &mut Vec<u8>| codec.answer(out, kind, answer, reference);
+        // If the connection is gone, so is the caller.
+        let _gone = self.outbox.send(encode)?;
+        self.answered = true;
+        Ok(())
     }
 }
 
 impl Drop for RemoteCaller {
     fn drop(&mut self) {
+        if !self.answered {
+            self.fail(&Term::atom(UNANSWERED));
+        }
         self.outbox.call_ended();
     }
 }

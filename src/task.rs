@@ -14,7 +14,7 @@ use std::{
     fmt,
     panic::AssertUnwindSafe,
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -28,27 +28,39 @@ pub(crate) use time::{Alarm, Elapsed, now, random_below, sleep, timeout};
 use crate::{ExitReason, universe};
 
 /// Where tasks are spawned: smol's global executor, or one that the user runs.
+///
+/// The latter is held weakly. Its tasks hold spawners, so that it would otherwise keep itself
+/// alive, and with it every socket they own.
 #[derive(Clone, Default)]
 pub(crate) struct Spawner {
-    executor: Option<Arc<smol::Executor<'static>>>,
+    executor: Option<Weak<smol::Executor<'static>>>,
 }
 
 impl Spawner {
-    pub(crate) fn on(executor: Arc<smol::Executor<'static>>) -> Self {
+    pub(crate) fn on(executor: &Arc<smol::Executor<'static>>) -> Self {
         Self {
-            executor: Some(executor),
+            executor: Some(Arc::downgrade(executor)),
         }
     }
 
     /// Spawns a helper nobody asks after. It inherits the universe current at this call.
     pub(crate) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
-        self.spawn_task(future).detach();
+        if let Some(task) = self.spawn_task(future) {
+            task.detach();
+        }
     }
 
     /// A timer that anybody may wait for: it is polled by a task of ours, which goes when the
     /// waiter does.
     pub(crate) fn after(&self, limit: Duration) -> impl Future<Output = ()> + Send + use<> {
-        self.spawn_task(sleep(limit))
+        let timer = self.spawn_task(sleep(limit));
+        async move {
+            match timer {
+                Some(timer) => timer.await,
+                // Whatever this was to limit is on an executor that is gone.
+                None => std::future::pending().await,
+            }
+        }
     }
 
     /// Spawns a task that can be named, watched, asked to end, and killed.
@@ -73,16 +85,23 @@ impl Spawner {
             };
             guard.ended(reason);
         });
-        handle.keep(task);
+        if let Some(task) = task {
+            handle.keep(task);
+        }
         handle
     }
 
-    fn spawn_task(&self, future: impl Future<Output = ()> + Send + 'static) -> smol::Task<()> {
+    /// `None` if the executor is gone: the future is dropped then, and who holds its handle is told
+    /// that it was killed.
+    fn spawn_task(
+        &self,
+        future: impl Future<Output = ()> + Send + 'static,
+    ) -> Option<smol::Task<()>> {
         let future = universe::inherit(future);
-        match &self.executor {
-            Some(executor) => executor.spawn(future),
+        Some(match &self.executor {
+            Some(executor) => executor.upgrade()?.spawn(future),
             None => smol::spawn(future),
-        }
+        })
     }
 }
 

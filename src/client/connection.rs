@@ -124,18 +124,22 @@ impl<P: Protocol> Healer<P> {
         }
         self.shared.notify();
         tracing::debug!(target: "erps", peer = %peer.address, "connected");
-        notify_handler(&self.shared, ClientEvent::Connected(peer)).await;
-        let end = Session::new(link, &self.shared, task, self.habits)
-            .run()
-            .await;
+        notify_handler(&self.shared, ClientEvent::Connected(peer));
+        let mut session = Session::new(link, &self.shared, task, self.habits);
+        let end = session.run().await;
         tracing::debug!(target: "erps", address = %self.address, why = %end, "disconnected");
         {
             let mut state = self.shared.state();
             state.status = Status::Connecting;
             state.pending.fail();
-            state.queue.clear();
         }
         self.shared.notify();
+        match end {
+            End::Exit(_) | End::Asked => session.leave().await,
+            End::Closed => session.close().await,
+            End::Failed(_) | End::Broken(_) => drop(session),
+        }
+        self.shared.state().queue.clear();
         let refusal = end.refusal();
         let next = match &end {
             End::Exit(reason) => Next::Exit(reason.clone()),
@@ -143,8 +147,7 @@ impl<P: Protocol> Healer<P> {
             _ if self.reconnect == Reconnect::Never => Next::Exit(ExitReason::Disconnected),
             End::Closed | End::Failed(_) | End::Broken(_) => Next::Again,
         };
-        let why = ClientEvent::Disconnected(end.into());
-        notify_handler(&self.shared, why).await;
+        notify_handler(&self.shared, ClientEvent::Disconnected(end.into()));
         match (next, refusal) {
             (Next::Again, Some(error)) => self.refused(error.into()),
             (next, _) => next,
@@ -193,6 +196,7 @@ impl<P: Protocol> Healer<P> {
             if !matches!(state.status, Status::Refused(_)) {
                 state.status = Status::Disconnected;
             }
+            state.leavers.clear();
         }
         self.shared.notify();
         self.asked(task, |state| state.wanted).await
@@ -263,6 +267,7 @@ impl<P: Protocol> Drop for LastRites<P> {
         state.pending.fail();
         state.queue.clear();
         state.waiters.clear();
+        state.leavers.clear();
         state.listener = None;
         drop(state);
         self.shared.notify();

@@ -1,12 +1,12 @@
 //! A client with callbacks: told of connections, pushes and what the process sends it.
 
-use std::{fmt, panic::AssertUnwindSafe};
+use std::{error::Error, fmt, panic::AssertUnwindSafe};
 
 use futures_lite::FutureExt as _;
 
-use super::{Client, Disconnect};
+use super::{CallError, CastError, Client, Disconnect};
 use crate::{
-    BoxError, ExitReason, PeerInfo, Protocol, SendError,
+    BoxError, ExitReason, PeerInfo, Protocol, SendError, TaskRef,
     mailbox::{Receiver, Sender, mailbox},
     task::Spawner,
 };
@@ -14,7 +14,9 @@ use crate::{
 /// The callbacks of a client. They run one at a time, in a task of their own: a callback may call
 /// the server and wait for the answer.
 ///
-/// An `Err` or a panic ends the client with it. Given to
+/// An `Err` or a panic ends the client with it, but for one: an error that says only that the
+/// connection is gone ([`CallError::Disconnected`], [`CallError::Lost`],
+/// [`CastError::Disconnected`]) is passed over, for the client heals. Given to
 /// [`ClientBuilder::handler`](crate::ClientBuilder::handler).
 ///
 /// # Example
@@ -47,7 +49,8 @@ pub trait ClientHandler: Sized + Send + 'static {
     /// What it may be told from inside the process.
     type Info: Send + 'static;
 
-    /// Runs first, before there is a connection. Default: nothing.
+    /// Runs first. Nobody waits for it: the connection may be there before it is done. Default:
+    /// nothing.
     fn init(
         &mut self,
         cx: &mut ClientContext<Self>,
@@ -58,8 +61,7 @@ pub trait ClientHandler: Sized + Send + 'static {
 
     /// Runs whenever a connection has been made: the place to subscribe again. Default: nothing.
     ///
-    /// The connection may be lost again before this has run. A call or cast then fails, and its
-    /// error, returned with `?`, would end the client instead of letting it heal.
+    /// The connection may be lost again before this has run.
     fn handle_connect(
         &mut self,
         server: PeerInfo,
@@ -72,7 +74,8 @@ pub trait ClientHandler: Sized + Send + 'static {
     /// Handles what the server sent unasked. Default: ignores it.
     ///
     /// While it runs, further pushes wait; when too many do, nothing more is read from the
-    /// connection.
+    /// connection. That goes for replies too: a call made here by a client that is flooded with
+    /// pushes may wait until its deadline.
     fn handle_push(
         &mut self,
         push: <Self::Protocol as Protocol>::Push,
@@ -167,7 +170,9 @@ impl<H: ClientHandler> HandlerRef<H> {
     pub async fn info(&self, info: H::Info) -> Result<(), SendError> {
         match self.infos.send(info).await {
             Ok(()) => Ok(()),
-            Err(_) => Err(SendError(self.client.exited().await)),
+            Err(_) => Err(SendError(
+                self.client.ended().unwrap_or(ExitReason::Shutdown),
+            )),
         }
     }
 }
@@ -210,7 +215,7 @@ pub(super) fn start<H: ClientHandler>(
     mut events: Receiver<ClientEvent<H::Protocol>>,
     capacity: usize,
     spawner: &Spawner,
-) -> crate::TaskRef {
+) -> Owned {
     let (infos, mut inbox) = mailbox(capacity);
     let task = client.task().clone();
     let handler_task = spawner.start(|_| async move {
@@ -234,7 +239,22 @@ pub(super) fn start<H: ClientHandler>(
         reason
     });
     handler_task.on_exit(move |reason| task.request_exit(reason.clone()));
-    handler_task
+    Owned(handler_task)
+}
+
+/// A handler's task, owned by its client's: it does not outlive a client that is killed.
+pub(super) struct Owned(TaskRef);
+
+impl Owned {
+    pub(super) async fn gone(self) {
+        self.0.exited().await;
+    }
+}
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        self.0.kill();
+    }
 }
 
 async fn run<H: ClientHandler>(
@@ -245,15 +265,20 @@ async fn run<H: ClientHandler>(
 ) -> ExitReason {
     let mut outcome = handler.init(cx).await;
     loop {
-        if let Err(error) = outcome {
-            return ExitReason::error(error);
+        match outcome {
+            // The connection is gone again; the client heals, and its handler hears of it.
+            Err(error) if is_disconnection(&*error) => {
+                tracing::debug!(target: "erps", %error, "a handler lost its connection");
+            }
+            Err(error) => return ExitReason::error(error),
+            Ok(()) => {}
         }
         if let Some(reason) = cx.stop.take() {
             return reason;
         }
         let event = async { events.recv().await.map_or(Told::<H>::Ended, Told::Event) };
         let info = async { inbox.recv().await.map_or(Told::Ended, Told::Info) };
-        outcome = match event.or(info).await {
+        outcome = match event.race(info).await {
             Told::Event(ClientEvent::Connected(server)) => handler.handle_connect(server, cx).await,
             Told::Event(ClientEvent::Push(push)) => handler.handle_push(push, cx).await,
             Told::Event(ClientEvent::Disconnected(why)) => handler.handle_disconnect(why, cx).await,
@@ -261,4 +286,12 @@ async fn run<H: ClientHandler>(
             Told::Ended => return cx.client.ended().unwrap_or(ExitReason::Shutdown),
         };
     }
+}
+
+/// Tells whether a callback failed only because the client was disconnected meanwhile.
+fn is_disconnection(error: &(dyn Error + 'static)) -> bool {
+    let call = error.downcast_ref();
+    let cast = error.downcast_ref();
+    matches!(call, Some(CallError::Disconnected | CallError::Lost))
+        || matches!(cast, Some(CastError::Disconnected))
 }

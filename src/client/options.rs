@@ -12,7 +12,7 @@ use super::{
     shared::{Limits, Listener, Shared, Waiters},
 };
 use crate::{
-    Backoff, Linked, Peer, Protocol, TaskRef,
+    Backoff, Linked, Peer, Protocol,
     mailbox::{Receiver, mailbox},
     protocol::Checked,
     task::Spawner,
@@ -85,9 +85,9 @@ impl fmt::Display for Address {
 pub struct AddressError;
 
 type StartHandler<P> =
-    dyn Fn(Client<P>, Receiver<ClientEvent<P>>, usize, &Spawner) -> TaskRef + Send + Sync;
+    dyn Fn(Client<P>, Receiver<ClientEvent<P>>, usize, &Spawner) -> handler::Owned + Send + Sync;
 
-/// Prepares a client. Made by [`Client::builder`].
+/// Prepares a client, or any number of them. Made by [`Client::builder`].
 #[must_use = "a builder does nothing until started"]
 pub struct ClientBuilder<P: Protocol> {
     address: Address,
@@ -125,6 +125,7 @@ impl<P: Protocol> ClientBuilder<P> {
                 in_flight: 1024,
                 queued: 16 * 1024,
                 queued_bytes: 64 * 1024 * 1024,
+                one_at_a_time: false,
             },
             reply_timeout: Duration::from_secs(5),
             connect_timeout: Duration::from_secs(10),
@@ -155,10 +156,10 @@ impl<P: Protocol> ClientBuilder<P> {
         self
     }
 
-    /// The executor that runs the client; whoever gives one has to run it. Default: smol's global
+    /// The executor that runs the client; whoever gives one has to run it, and to keep it. Default: smol's global
     /// one, which runs itself.
     pub fn executor(mut self, executor: Arc<smol::Executor<'static>>) -> Self {
-        self.spawner = Spawner::on(executor);
+        self.spawner = Spawner::on(&executor);
         self
     }
 
@@ -216,9 +217,10 @@ impl<P: Protocol> ClientBuilder<P> {
         self
     }
 
-    /// How often the server is told that the client lives. Default: 60 seconds; `None`: never.
+    /// How often the server is told that the client lives. Default: 60 seconds; `None` or zero:
+    /// never.
     pub fn keepalive(mut self, every: impl Into<Option<Duration>>) -> Self {
-        self.habits.keepalive = every.into();
+        self.habits.keepalive = every.into().filter(|every| !every.is_zero());
         self
     }
 
@@ -303,6 +305,7 @@ impl<P: Protocol> ClientBuilder<P> {
         let mut limits = self.limits;
         if self.habits.pause.is_some() {
             limits.in_flight = 1;
+            limits.one_at_a_time = true;
         }
         let shared = Arc::new(Shared::new(codec, limits, waiters));
         let healer = Healer {
@@ -317,13 +320,13 @@ impl<P: Protocol> ClientBuilder<P> {
             reconnect: self.reconnect,
             habits: self.habits,
         };
-        let (handler_task, handler_gone) = oneshot::channel::<TaskRef>();
+        let (handler_task, handler_gone) = oneshot::channel::<handler::Owned>();
         let last_rites = LastRites::new(&shared);
         let task = self.spawner.start(|task| async move {
             let handler = handler_gone.await;
             let reason = healer.run(&task, last_rites).await;
             if let Ok(handler) = handler {
-                handler.exited().await;
+                handler.gone().await;
             }
             reason
         });

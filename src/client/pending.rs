@@ -3,7 +3,7 @@
 use std::{
     cmp::Reverse,
     collections::{BinaryHeap, HashMap, VecDeque},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use futures_channel::oneshot;
@@ -24,10 +24,16 @@ pub(super) struct Pending<R> {
 
 #[derive(Debug)]
 struct Call<R> {
-    /// `None` if the caller has given up.
+    /// `None` if the caller has given up, or has been told that it waited long enough.
     answer: Option<Answer<R>>,
     sent: bool,
+    /// Its time was up once, and it still stands in the way of others.
+    overdue: bool,
 }
+
+/// How long a server that takes one packet at a time may go on with a call that nobody waits for
+/// any more. Until then nothing else is sent to it; then the connection is given up.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 impl<R> Pending<R> {
     pub(super) fn new() -> Self {
@@ -47,8 +53,15 @@ impl<R> Pending<R> {
         let call = Call {
             answer: Some(answer),
             sent: false,
+            overdue: false,
         };
         self.calls.insert(reference, call);
+        // Calls that are over, and behind one that is not, are cleared out before they add up.
+        if self.deadlines.len() > 2 * self.calls.len() + 64 {
+            let calls = &self.calls;
+            self.deadlines
+                .retain(|Reverse((_, reference))| calls.contains_key(reference));
+        }
         if let Some(deadline) = deadline {
             self.deadlines.push(Reverse((deadline, reference)));
         }
@@ -106,16 +119,31 @@ impl<R> Pending<R> {
         None
     }
 
-    /// Fails the calls that are out of time.
-    pub(super) fn expire(&mut self, now: Instant) {
+    /// Fails the calls that are out of time. False if the connection must be given up.
+    ///
+    /// If the server takes one packet at a time, a call it has not answered keeps its place: a
+    /// second packet might reach the server together with a third.
+    pub(super) fn expire(&mut self, now: Instant, one_at_a_time: bool) -> bool {
         while self.next_deadline().is_some_and(|deadline| deadline <= now) {
-            if let Some(Reverse((_, reference))) = self.deadlines.pop() {
-                let sent = self.calls.get(&reference).is_some_and(|call| call.sent);
-                if let Some(answer) = self.take(reference) {
-                    let _ = answer.send(Err(CallError::TimedOut { sent }));
-                }
+            let Some(Reverse((_, reference))) = self.deadlines.pop() else {
+                break;
+            };
+            let Some(call) = self.calls.get_mut(&reference) else {
+                continue;
+            };
+            let sent = call.sent;
+            if let Some(answer) = call.answer.take() {
+                let _ = answer.send(Err(CallError::TimedOut { sent }));
+            }
+            if !(one_at_a_time && sent) {
+                self.take(reference);
+            } else if std::mem::replace(&mut call.overdue, true) {
+                return false;
+            } else if let Some(later) = now.checked_add(PATIENCE) {
+                self.deadlines.push(Reverse((later, reference)));
             }
         }
+        true
     }
 
     /// Fails all calls: the connection is gone.

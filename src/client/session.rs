@@ -3,8 +3,8 @@
 use std::{
     future::poll_fn,
     io,
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll},
     time::{Duration, Instant},
 };
@@ -25,6 +25,9 @@ use crate::{
         packet::{KEEPALIVE, Kind, Packet},
     },
 };
+
+/// How long a client that leaves tries to get rid of the casts that are queued.
+const FAREWELL: Duration = Duration::from_secs(3);
 
 /// How many packets are handled before other tasks of the thread get a turn.
 const BURST: usize = 256;
@@ -62,8 +65,12 @@ pub(super) struct Session<'a, P: Protocol> {
     next_send: Option<Instant>,
     /// Since when a packet is incomplete.
     midway: Option<Instant>,
-    /// Since when the peer has taken nothing, and how much there was to take.
-    stalled: Option<(Instant, usize)>,
+    /// Since when the peer has taken nothing, and how much it had taken by then.
+    stalled: Option<(Instant, u64)>,
+    /// A packet without an answer has been handed to the link: once it is gone, a pause is due.
+    pause_due: bool,
+    /// The connection is to be closed as soon as the casts that are queued have left.
+    leaving: bool,
     alarm: Alarm,
     /// A push that the listener has no room for. Nothing is read until it has.
     held: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
@@ -86,19 +93,46 @@ impl<'a, P: Protocol> Session<'a, P> {
             next_send: None,
             midway: None,
             stalled: None,
+            pause_due: false,
+            leaving: false,
             alarm: Alarm::default(),
             held: None,
             handled: 0,
         }
     }
 
-    /// Runs until the connection is over, and closes it.
-    pub(super) async fn run(mut self) -> End {
-        let end = poll_fn(|cx| self.poll(cx)).await;
-        if let End::Exit(_) | End::Asked | End::Closed = end {
-            self.link.close().await;
-        }
-        end
+    /// Runs until the connection is over.
+    pub(super) async fn run(&mut self) -> End {
+        poll_fn(|cx| {
+            // A user's `Deserialize` may panic, which must not be taken for a kill.
+            catch_unwind(AssertUnwindSafe(|| self.poll(cx)))
+                .unwrap_or_else(|panic| Poll::Ready(End::Exit(ExitReason::panic(&*panic))))
+        })
+        .await
+    }
+
+    /// Sends the casts that are queued, and closes the connection.
+    pub(super) async fn leave(mut self) {
+        self.leaving = true;
+        let rest = poll_fn(|cx| {
+            loop {
+                let queued = self.shared.state().queue.len();
+                if self.send(cx).is_some() || (queued == 0 && self.link.is_flushed()) {
+                    return Poll::Ready(());
+                }
+                match self.poll_deadlines(cx) {
+                    Poll::Ready(None) => {}
+                    Poll::Ready(Some(_)) => return Poll::Ready(()),
+                    Poll::Pending => return Poll::Pending,
+                }
+            }
+        });
+        let _ = task::timeout(FAREWELL, rest).await;
+        self.close().await;
+    }
+
+    pub(super) async fn close(self) {
+        self.link.close().await;
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
@@ -132,6 +166,10 @@ impl<'a, P: Protocol> Session<'a, P> {
             }
             if self.handled >= BURST {
                 self.handled = 0;
+                // Time passes for calls even if the server never stops sending.
+                if let Poll::Ready(Some(end)) = self.poll_deadlines(cx) {
+                    return Poll::Ready(end);
+                }
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
@@ -157,66 +195,84 @@ impl<'a, P: Protocol> Session<'a, P> {
     /// Moves what is queued to the link and writes what can be written now.
     fn send(&mut self, cx: &mut Context<'_>) -> Option<End> {
         loop {
-            let was_full = self.link.unwritten() >= WRITE_CHUNK;
-            let took = {
-                let mut state = self.shared.state();
-                if !state.wanted {
-                    return Some(End::Asked);
-                }
-                state.answer_waiters(&Ok(()));
-                state.wait(cx);
-                let had_room = self.shared.has_room(&state);
-                let mut took = false;
-                while self.link.unwritten() < WRITE_CHUNK
-                    && let Some(next) = state.queue.front()
-                {
-                    if self.habits.pause.is_some()
-                        && (state.pending.sent() > 0
-                            || self.next_send.is_some()
-                            || !self.link.is_flushed())
-                    {
-                        break;
-                    }
-                    let wanted = match next.reference {
-                        Some(_) if state.pending.sent() >= self.shared.limits.in_flight => break,
-                        Some(reference) => state.pending.send(reference),
-                        None => {
-                            self.next_send = self.habits.pause.map(|pause| task::now() + pause);
-                            true
-                        }
-                    };
-                    if let Some(packet) = state.queue.pop()
-                        && wanted
-                    {
-                        self.link.out().extend_from_slice(packet);
-                        took = true;
-                    }
-                }
-                state.queue.tidy();
-                let has_room = self.shared.has_room(&state);
-                drop(state);
-                if !had_room && has_room {
-                    self.shared.notify();
-                }
-                took
+            let may_take = self.may_take();
+            let took = match self.take(cx, may_take) {
+                Ok(took) => took,
+                Err(end) => return Some(end),
             };
             match self.link.poll_write(cx) {
                 Poll::Ready(Ok(())) => {
                     self.stalled = None;
-                    if !took && !was_full {
+                    if std::mem::take(&mut self.pause_due) {
+                        self.next_send = self.habits.pause.map(|pause| task::now() + pause);
+                    }
+                    // Either there is nothing more, or it is not its time yet. If the link was
+                    // merely full, it no longer is.
+                    if !took && (may_take || self.next_send.is_some()) {
                         return None;
                     }
                 }
                 Poll::Ready(Err(error)) => return Some(self.why_unwritable(cx, error)),
                 Poll::Pending => {
-                    let left = self.link.unwritten();
-                    if self.stalled.is_none_or(|(_, before)| before != left) {
-                        self.stalled = Some((task::now(), left));
+                    let taken = self.link.taken();
+                    if self.stalled.is_none_or(|(_, before)| before != taken) {
+                        self.stalled = Some((task::now(), taken));
                     }
                     return None;
                 }
             }
         }
+    }
+
+    /// Whether packets may be moved from the queue to the link.
+    fn may_take(&self) -> bool {
+        match self.habits.pause {
+            None => self.link.unwritten() < WRITE_CHUNK,
+            Some(_) => self.next_send.is_none() && self.link.is_flushed(),
+        }
+    }
+
+    /// Moves packets from the queue to the link, if it may, and tells whether it did. The task is
+    /// woken when there are more.
+    fn take(&mut self, cx: &mut Context<'_>, may_take: bool) -> Result<bool, End> {
+        let one_at_a_time = self.shared.limits.one_at_a_time;
+        let mut state = self.shared.state();
+        if !state.wanted && !self.leaving {
+            return Err(End::Asked);
+        }
+        if !self.leaving {
+            state.answer_waiters(&Ok(()));
+        }
+        state.wait(cx);
+        let had_room = self.shared.has_room(&state);
+        let mut took = false;
+        while may_take
+            && self.link.unwritten() < WRITE_CHUNK
+            && let Some(next) = state.queue.front()
+        {
+            if one_at_a_time && (took || state.pending.sent() > 0) {
+                break;
+            }
+            let wanted = match next.reference {
+                Some(_) if state.pending.sent() >= self.shared.limits.in_flight => break,
+                Some(reference) => state.pending.send(reference),
+                None => true,
+            };
+            if let Some(packet) = state.queue.pop()
+                && wanted
+            {
+                self.link.out().extend_from_slice(packet);
+                self.pause_due |= next.reference.is_none();
+                took = true;
+            }
+        }
+        state.queue.tidy();
+        let has_room = self.shared.has_room(&state);
+        drop(state);
+        if !had_room && has_room {
+            self.shared.notify();
+        }
+        Ok(took)
     }
 
     /// A peer that refuses a client says so and closes; the client may meet the closed door
@@ -250,10 +306,10 @@ impl<'a, P: Protocol> Session<'a, P> {
 
     /// Ready once a deadline has passed and was dealt with: with an end, if it was the last.
     fn poll_deadlines(&mut self, cx: &mut Context<'_>) -> Poll<Option<End>> {
-        let packet = self.midway.map(|since| since + self.habits.packet_timeout);
-        let write = self
-            .stalled
-            .map(|(since, _)| since + self.habits.write_timeout);
+        let packet = self.midway;
+        let packet = packet.and_then(|since| since.checked_add(self.habits.packet_timeout));
+        let write = self.stalled;
+        let write = write.and_then(|(since, _)| since.checked_add(self.habits.write_timeout));
         let call = self.shared.state().pending.next_deadline();
         let next = [packet, write, call, self.next_keepalive, self.next_send]
             .into_iter()
@@ -276,8 +332,9 @@ impl<'a, P: Protocol> Session<'a, P> {
             self.next_send = None;
         }
         let mut state = self.shared.state();
-        if is_over(call) {
-            state.pending.expire(now);
+        if is_over(call) && !state.pending.expire(now, self.shared.limits.one_at_a_time) {
+            let why = "the server takes one packet at a time and does not answer";
+            return Poll::Ready(Some(End::Broken(why.to_owned())));
         }
         if is_over(self.next_keepalive) {
             // What waits to be sent shows as well that the client lives.
@@ -353,9 +410,9 @@ fn fail<P: Protocol>(shared: &Shared<P>, checked: &Checked<'_>) {
         Err(error) => error.to_string(),
     };
     // Elixir's server names no call. It has one at a time only if it is treated so.
-    let only = match shared.limits.in_flight {
-        1 => shared.state().pending.only_sent(),
-        _ => None,
+    let only = match shared.limits.one_at_a_time {
+        true => shared.state().pending.only_sent(),
+        false => None,
     };
     match only {
         Some(reference) => finish(shared, reference, Err(CallError::Remote(reason))),
@@ -399,11 +456,10 @@ fn hand_over<P: Protocol>(
     }
 }
 
-/// Tells a handler, which hears of more than pushes.
-pub(super) async fn notify_handler<P: Protocol>(shared: &Arc<Shared<P>>, event: ClientEvent<P>) {
-    let sender = match &shared.state().listener {
-        Some(Listener::Handler(sender)) => sender.clone(),
-        _ => return,
-    };
-    let _ = sender.send(event).await;
+/// Tells a handler, which hears of more than pushes. It need not have room for it: a handler
+/// that is busy may be waiting for this very connection.
+pub(super) fn notify_handler<P: Protocol>(shared: &Shared<P>, event: ClientEvent<P>) {
+    if let Some(Listener::Handler(sender)) = &shared.state().listener {
+        sender.send_beyond(event);
+    }
 }

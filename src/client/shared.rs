@@ -45,6 +45,8 @@ pub(super) struct Limits {
     pub(super) in_flight: usize,
     pub(super) queued: usize,
     pub(super) queued_bytes: usize,
+    /// The server takes one packet at a time.
+    pub(super) one_at_a_time: bool,
 }
 
 pub(super) struct State<P: Protocol> {
@@ -54,6 +56,9 @@ pub(super) struct State<P: Protocol> {
     /// A connection is wanted at once, whatever the back-off says.
     pub(super) hurry: bool,
     pub(super) waiters: Waiters,
+    /// Those who wait for the connection to be closed. Dropped when it is, and when somebody wants
+    /// it again.
+    pub(super) leavers: Vec<oneshot::Sender<()>>,
     pub(super) pending: Pending<P::Reply>,
     pub(super) queue: Queue,
     pub(super) listener: Option<Listener<P>>,
@@ -86,6 +91,7 @@ impl<P: Protocol> Shared<P> {
                 wanted: true,
                 hurry: false,
                 waiters,
+                leavers: Vec::new(),
                 pending: Pending::new(),
                 queue: Queue::default(),
                 listener: None,
@@ -181,11 +187,10 @@ impl<P: Protocol> Shared<P> {
     pub(super) async fn until(&self, wanted: impl Fn(&Status) -> bool) -> Status {
         loop {
             let listener = self.changed.listen();
-            {
-                let state = self.state();
-                if wanted(&state.status) || matches!(state.status, Status::Ended(_)) {
-                    return state.status.clone();
-                }
+            // What is asked may itself ask the client: not under the lock.
+            let status = self.state().status.clone();
+            if wanted(&status) || matches!(status, Status::Ended(_)) {
+                return status;
             }
             listener.await;
         }

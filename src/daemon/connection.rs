@@ -39,10 +39,12 @@ pub(super) fn start<S: Server>(
         let Some(arriving) = shared.begin_handshake(&task) else {
             return ExitReason::Shutdown;
         };
-        let handshake = shared.settings.transport.accept(stream, address);
+        // A user's transport may panic.
+        let handshake = async { shared.settings.transport.accept(stream, address).await };
+        let handshake = AssertUnwindSafe(handshake).catch_unwind();
         let failure = match task::timeout(shared.settings.handshake_timeout, handshake).await {
-            Ok(Ok(_)) if !arriving.end_handshake() => return ExitReason::Shutdown,
-            Ok(Ok(secured)) => {
+            Ok(Ok(Ok(_))) if !arriving.end_handshake() => return ExitReason::Shutdown,
+            Ok(Ok(Ok(secured))) => {
                 let peer = PeerInfo {
                     address,
                     identity: secured.identity,
@@ -52,7 +54,8 @@ pub(super) fn start<S: Server>(
                     Err(error) => ("start", error),
                 }
             }
-            Ok(Err(error)) => ("handshake", error.into()),
+            Ok(Ok(Err(error))) => ("handshake", error.into()),
+            Ok(Err(panic)) => ("handshake", ExitReason::panic(&*panic).to_string().into()),
             Err(task::Elapsed) => ("handshake", "it took too long".into()),
         };
         shared.count_failed();

@@ -106,10 +106,10 @@ impl<S: Server> DaemonBuilder<S> {
         self
     }
 
-    /// The executor that runs the daemon and its servers; whoever gives one has to run it.
+    /// The executor that runs the daemon and its servers; whoever gives one has to run it, and to keep it.
     /// Default: smol's global one, which runs itself.
     pub fn executor(mut self, executor: Arc<smol::Executor<'static>>) -> Self {
-        self.spawner = Spawner::on(executor);
+        self.spawner = Spawner::on(&executor);
         self
     }
 

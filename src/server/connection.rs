@@ -1,6 +1,8 @@
 //! The server's side of a connection: what it takes, what it refuses, what it sends.
 
 use std::{
+    ops::Deref,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     task::{Context, Poll},
     time::{Duration, Instant},
@@ -29,12 +31,15 @@ const BURST: usize = 256;
 /// three hundred.
 const MAX_REFERENCE: usize = 1024;
 
+/// How long a reply may wait for those of the packets behind it.
+const PATIENCE: Duration = Duration::from_millis(1);
+
 /// How long a server that ends tries to get rid of what it has still to send.
 const FAREWELL: Duration = Duration::from_secs(5);
 
 pub(super) struct Connection {
     link: Link,
-    outbox: Arc<Outbox>,
+    outbox: OpenOutbox,
     codec: Codec,
     acceptance: Acceptance,
     packet_timeout: Duration,
@@ -44,14 +49,36 @@ pub(super) struct Connection {
     next_send: Option<Instant>,
     /// Since when a packet is incomplete.
     midway: Option<Instant>,
-    /// Since when the peer has taken nothing, and how much there was to take.
-    stalled: Option<(Instant, usize)>,
+    /// Since when the peer has taken nothing, and how much it had taken by then.
+    stalled: Option<(Instant, u64)>,
+    /// A packet has been handed to the link: once it is gone, a pause is due.
+    pause_due: bool,
+    /// Since when packets are handled without anything having been sent.
+    unsent_since: Instant,
     alarm: Alarm,
     handled: usize,
     /// The socket takes nothing any more.
     dead: bool,
     /// Nothing more is read. What is queued may still be sent.
     ended: Option<ExitReason>,
+}
+
+/// The outbox of a connection, which takes nothing more when that is gone: also if it was killed,
+/// and handles of its server live on.
+struct OpenOutbox(Arc<Outbox>);
+
+impl Deref for OpenOutbox {
+    type Target = Outbox;
+
+    fn deref(&self) -> &Outbox {
+        &self.0
+    }
+}
+
+impl Drop for OpenOutbox {
+    fn drop(&mut self) {
+        self.0.close();
+    }
 }
 
 /// What the peer wants.
@@ -71,7 +98,10 @@ impl Connection {
         let codec = options.codec();
         Self {
             link: Link::new(stream, codec.max_payload),
-            outbox: Arc::new(Outbox::new(codec.clone(), options.outbox_limits())),
+            outbox: OpenOutbox(Arc::new(Outbox::new(
+                codec.clone(),
+                options.outbox_limits(),
+            ))),
             codec,
             acceptance,
             packet_timeout: options.packet_timeout,
@@ -80,6 +110,8 @@ impl Connection {
             next_send: None,
             midway: None,
             stalled: None,
+            pause_due: false,
+            unsent_since: task::now(),
             alarm: Alarm::default(),
             handled: 0,
             dead: false,
@@ -88,7 +120,12 @@ impl Connection {
     }
 
     pub(super) fn outbox(&self) -> &Arc<Outbox> {
-        &self.outbox
+        &self.outbox.0
+    }
+
+    /// A callback runs now: nothing is read meanwhile, so that the peer cannot be late.
+    pub(super) fn stop_reading(&mut self) {
+        self.midway = None;
     }
 
     /// The next call or cast. Everything that was sent meanwhile leaves before this waits.
@@ -111,14 +148,22 @@ impl Connection {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
+            // Replies to a burst leave together, unless it takes long to handle.
+            if !self.outbox.is_empty() && task::now() - self.unsent_since > PATIENCE {
+                self.poll_send(cx);
+            }
             match self.link.next_packet() {
                 Ok(Some(packet)) => {
                     self.midway = None;
                     self.handled += 1;
-                    match receive(&packet, &self.codec, &self.acceptance, &self.outbox) {
-                        Ok(Some(incoming)) => return Poll::Ready(incoming),
-                        Ok(None) => {}
-                        Err(error) => self.break_off(error),
+                    let receive =
+                        || receive(&packet, &self.codec, &self.acceptance, &self.outbox.0);
+                    // A user's `Deserialize` may panic; the server still takes leave.
+                    match catch_unwind(AssertUnwindSafe(receive)) {
+                        Ok(Ok(Some(incoming))) => return Poll::Ready(incoming),
+                        Ok(Ok(None)) => {}
+                        Ok(Err(error)) => self.break_off(error),
+                        Err(panic) => self.ended = Some(ExitReason::panic(&*panic)),
                     }
                     continue;
                 }
@@ -133,9 +178,10 @@ impl Connection {
                 continue;
             }
             match self.link.poll_read(cx) {
-                Poll::Ready(Ok(1..)) => self.handled = 0,
+                Poll::Ready(Ok(1..)) => self.unsent_since = task::now(),
                 Poll::Ready(Ok(0) | Err(_)) => self.ended = Some(ExitReason::Disconnected),
                 Poll::Pending => {
+                    self.handled = 0;
                     if self.link.is_midway() {
                         self.midway.get_or_insert_with(task::now);
                     }
@@ -155,12 +201,14 @@ impl Connection {
         loop {
             let may_take = self.may_take();
             let took = may_take && self.outbox.poll_take(cx, self.link.out()).is_ready();
-            if let (true, Some(pause)) = (took, self.pause) {
-                self.next_send = Some(task::now() + pause);
-            }
+            self.pause_due |= took;
             match self.link.poll_write(cx) {
                 Poll::Ready(Ok(())) => {
                     self.stalled = None;
+                    self.unsent_since = task::now();
+                    if std::mem::take(&mut self.pause_due) {
+                        self.next_send = self.pause.map(|pause| self.unsent_since + pause);
+                    }
                     // Either there is nothing more, or it is not its time yet. If the link was
                     // merely full, it no longer is.
                     if !took && (may_take || self.next_send.is_some()) {
@@ -172,9 +220,9 @@ impl Connection {
                     return;
                 }
                 Poll::Pending => {
-                    let left = self.link.unwritten();
-                    if self.stalled.is_none_or(|(_, before)| before != left) {
-                        self.stalled = Some((task::now(), left));
+                    let taken = self.link.taken();
+                    if self.stalled.is_none_or(|(_, before)| before != taken) {
+                        self.stalled = Some((task::now(), taken));
                     }
                     break;
                 }
@@ -216,8 +264,10 @@ impl Connection {
 
     /// Ready once a deadline has passed and was dealt with; there may be more.
     fn poll_deadlines(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let packet = self.midway.map(|since| since + self.packet_timeout);
-        let write = self.stalled.map(|(since, _)| since + self.write_timeout);
+        let packet = self.midway;
+        let packet = packet.and_then(|since| since.checked_add(self.packet_timeout));
+        let write = self.stalled;
+        let write = write.and_then(|(since, _)| since.checked_add(self.write_timeout));
         let next = [packet, write, self.next_send].into_iter().flatten().min();
         if self.alarm.poll(cx, next).is_pending() {
             return Poll::Pending;

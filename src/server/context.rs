@@ -3,7 +3,7 @@
 use std::{fmt, time::Duration};
 
 use super::{PushError, Server, ServerRef};
-use crate::{ExitReason, PeerInfo, Protocol};
+use crate::{ExitReason, PeerIdentity, PeerInfo, Protocol};
 
 /// A server's own view of itself, handed to every callback.
 pub struct Context<S: Server> {
@@ -27,6 +27,12 @@ impl<S: Server> Context<S> {
     #[must_use]
     pub fn peer(&self) -> Option<&PeerInfo> {
         self.peer.as_ref()
+    }
+
+    /// What the peer's certificate says of it; `None` without TLS, and without a connection.
+    #[must_use]
+    pub fn identity(&self) -> Option<&PeerIdentity> {
+        self.peer.as_ref()?.identity.as_ref()
     }
 
     /// The server's own handle, to be given to whoever should send it something.

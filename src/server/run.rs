@@ -18,6 +18,9 @@ use crate::{
     task::{Alarm, now},
 };
 
+/// How many events a server handles before other tasks of its thread get a turn.
+const BURST: usize = 256;
+
 /// Whatever comes next in the life of a server.
 enum Event<S: Server> {
     Call(Message<S>),
@@ -35,6 +38,7 @@ pub(super) async fn run<S: Server>(
 ) -> ExitReason {
     let mut events = Events {
         peer_first: false,
+        handled: 0,
         timeout: None,
         alarm: Alarm::default(),
     };
@@ -64,6 +68,8 @@ pub(super) async fn run<S: Server>(
         }
     };
     cx.this().ending(&reason);
+    // Whoever waits in it is told now, not after `terminate`.
+    drop(inbox);
     let terminated = drive(server.terminate(&reason, &mut cx), &mut connection).await;
     if let Err(panic) = terminated {
         tracing::error!(target: "erps", reason = %panic, "terminate did not run to its end");
@@ -85,6 +91,9 @@ pub(super) async fn drive<T>(
     callback: impl Future<Output = T>,
     connection: &mut Option<Connection>,
 ) -> Result<T, ExitReason> {
+    if let Some(connection) = connection {
+        connection.stop_reading();
+    }
     let mut callback = pin!(callback);
     poll_fn(|cx| {
         let polled = catch_unwind(AssertUnwindSafe(|| callback.as_mut().poll(cx)));
@@ -105,6 +114,8 @@ pub(super) async fn drive<T>(
 struct Events {
     /// Whose turn it is, if both the peer and a local caller want something.
     peer_first: bool,
+    /// How many events there were in a row without a wait.
+    handled: usize,
     timeout: Option<Instant>,
     alarm: Alarm,
 }
@@ -123,6 +134,13 @@ impl Events {
         {
             return Poll::Ready(Event::Exit(reason));
         }
+        if self.handled == BURST {
+            // A server that always has something to do lets others of its thread have a turn.
+            self.handled = 0;
+            waker.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        self.handled += 1;
         self.peer_first = !self.peer_first;
         if !self.peer_first
             && let Some(message) = inbox.try_recv()
@@ -141,6 +159,7 @@ impl Events {
         if let Poll::Ready(reason) = task.poll_exit_request(waker) {
             return Poll::Ready(Event::Exit(reason));
         }
+        self.handled = 0;
         self.alarm
             .poll(waker, self.timeout)
             .map(|()| Event::Timeout)

@@ -103,10 +103,10 @@ impl<S: Server> ServerBuilder<S> {
         self
     }
 
-    /// The executor that runs the server; whoever gives one has to run it. Default: smol's global
+    /// The executor that runs the server; whoever gives one has to run it, and to keep it. Default: smol's global
     /// one, which runs itself.
     pub fn executor(mut self, executor: Arc<smol::Executor<'static>>) -> Self {
-        self.spawner = Spawner::on(executor);
+        self.spawner = Spawner::on(&executor);
         self
     }
 

@@ -76,7 +76,11 @@ impl DynamicSupervisor {
     /// # Cancel safety
     ///
     /// Once polled, the child is started whether or not the future is dropped.
-    pub async fn start_child(&self, spec: ChildSpec) -> Result<TaskRef, StartChildError> {
+    pub async fn start_child(
+        &self,
+        spec: impl Into<ChildSpec>,
+    ) -> Result<TaskRef, StartChildError> {
+        let spec = spec.into();
         self.ask(|reply| Message::StartChild { spec, reply })
             .await
             .unwrap_or(Err(StartChildError::SupervisorGone))
@@ -194,7 +198,7 @@ impl DynamicSupervisorBuilder {
     ///
     /// Nothing of them moves, nor ends, unless someone runs the executor.
     pub fn executor(mut self, executor: Arc<smol::Executor<'static>>) -> Self {
-        self.settings.spawner = Spawner::on(executor);
+        self.settings.spawner = Spawner::on(&executor);
         self
     }
 

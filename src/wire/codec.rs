@@ -79,6 +79,13 @@ impl Codec {
             begun.cancel(out);
             return Err(error.into());
         }
+        let size = out.len() - start;
+        if size > self.max_payload {
+            // Also if it would be compressed: the receiver inflates no more than that.
+            begun.cancel(out);
+            let limit = self.max_payload;
+            return Err(PacketTooLarge { size, limit }.into());
+        }
         if let Some(level) = self.compression {
             let plain = out.split_off(start);
             match etf::compress(plain, level) {

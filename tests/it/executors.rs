@@ -16,7 +16,7 @@ use erps::{
     CallError, ChildSpec, Client, Daemon, DynamicSupervisor, ExitReason, ServerRef, Shutdown,
     Started, Status,
 };
-use futures::{StreamExt as _, future::join_all};
+use futures::future::join_all;
 
 use crate::support::{
     certs::Ca,

@@ -12,7 +12,7 @@ use erps::{
     StartServer, Started, Status, SupervisorGone, TaskRef, TcpOptions, Term, TerminateChildError,
     Tls, TlsError, Universe, UnreadableCertificate, Untrusted, universe::InUniverse,
 };
-use futures::{FutureExt as _, StreamExt as _, future::join_all};
+use futures::{FutureExt as _, future::join_all};
 use smol::future;
 
 use crate::support::lab::{

@@ -14,6 +14,7 @@ mod local;
 mod packet;
 mod peer;
 mod push;
+mod stubborn;
 mod supervisor;
 mod support;
 mod term;

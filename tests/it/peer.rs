@@ -72,7 +72,6 @@ impl Daemon {
 /// What a program left behind.
 #[derive(Debug)]
 struct Ended {
-    #[expect(dead_code, reason = "shown by the tests that fail")]
     arguments: Vec<String>,
     status: Option<i32>,
     out: String,

@@ -3,7 +3,7 @@
 use std::{pin::pin, time::Duration};
 
 use erps::{PushError, ServerOptions, ServerRef};
-use smol::{future, stream::StreamExt as _};
+use smol::future;
 
 use crate::support::lab::{self, Call, Cast, LabServer, Reply, pair, run};
 
@@ -110,5 +110,26 @@ fn a_server_without_a_connection_has_nobody_to_push_to() {
             .unwrap();
         let outcome = server.push("hello".into()).await;
         assert!(matches!(outcome, Err(PushError::Disconnected)));
+    });
+}
+
+#[test]
+fn a_new_stream_takes_over_from_one_that_is_full() {
+    run(async {
+        let (daemon, _client, _watch) = pair().await;
+        let client = lab::client(&daemon).max_pushes(1).connect().await.unwrap();
+        let _full = client.pushes();
+        for n in 0..20 {
+            client.cast(Cast::Push(n.to_string())).await.unwrap();
+        }
+        let mut ping = pin!(client.call_within(Call::Ping, Duration::from_secs(50)));
+        assert!(future::poll_once(&mut ping).await.is_none());
+        let mut new = client.pushes();
+        let drain = async { while new.next().await.is_some() {} };
+        let answered = future::or(async { Some(ping.await) }, async {
+            drain.await;
+            None
+        });
+        assert_eq!(answered.await.unwrap().unwrap(), Reply::Pong);
     });
 }

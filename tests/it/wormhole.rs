@@ -166,7 +166,7 @@ fn a_custom_supervisor_starts_servers_in_the_daemons_universe_on_whatever_execut
         let handle = DynamicSupervisor::clone(&supervisor);
         let given_on = custom(&elsewhere, move |recipe| {
             let handle = handle.clone();
-            async move { Ok(handle.start_child(recipe.into()).await?.into()) }
+            async move { Ok(handle.start_child(recipe).await?.into()) }
         });
         assert_eq!(born_in(Some(&home), given_on).await, Some(home.id()));
 

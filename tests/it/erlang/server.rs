@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use erps::{Backoff, CallError, Client, ClientBuilder, Peer, Status, Term};
 use futures::future::join_all;
-use smol::stream::StreamExt as _;
 
 use super::{Ends, Erlang, Untyped, Wire};
 use crate::support::lab::{eventually, run};

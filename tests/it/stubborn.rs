@@ -1,0 +1,423 @@
+//! What must not jam: peers that never answer, never stop, or answer at the wrong moment, and
+//! settings that nobody would choose.
+
+use std::{
+    pin::pin,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use erps::{
+    Backoff, BoxError, CallError, Client, ClientBuilder, ClientContext, ClientHandler, Context,
+    Daemon, ExitReason, InitError, Peer, Protocol, PushError, ReplyTo, Server, ServerOptions,
+    ServerRef, Status, Term, wire::packet::Kind,
+};
+use serde::{Deserialize, Deserializer, Serialize};
+use smol::{future, net::TcpListener};
+
+use crate::support::{
+    lab::{self, Call, Cast, Lab, LabServer, Reply, eventually, pair, run},
+    raw::{self, Raw},
+};
+
+const LONG: Duration = Duration::from_secs(50);
+const SHORT: Duration = Duration::from_millis(50);
+
+/// A listener of the test's own, and a client that will come to it.
+async fn own_server() -> (TcpListener, ClientBuilder<Lab>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let client = Client::builder(listener.local_addr().unwrap());
+    let backoff = Backoff::new(Duration::from_millis(1), Duration::from_millis(20));
+    (listener, client.backoff(backoff))
+}
+
+async fn accept(listener: &TcpListener) -> Raw {
+    Raw::new(listener.accept().await.unwrap().0)
+}
+
+#[test]
+fn an_elixir_server_that_is_late_is_sent_nothing_more_until_it_has_answered() {
+    run(async {
+        let (listener, client) = own_server().await;
+        let client = client.peer(Peer::elixir()).keepalive(None).start();
+        let mut server = accept(&listener).await;
+        client.until(Status::is_connected).await;
+        let first = client.call_within(Call::Ping, SHORT).await;
+        assert!(
+            matches!(first, Err(CallError::TimedOut { sent: true })),
+            "{first:?}"
+        );
+        // It is still at the first, so that two more would arrive together.
+        for _ in 0..2 {
+            let next = client.call_within(Call::Ping, SHORT).await;
+            assert!(
+                matches!(next, Err(CallError::TimedOut { sent: false })),
+                "{next:?}"
+            );
+        }
+        let (_, call) = server.next().await.unwrap();
+        let reference = call.as_tuple().unwrap()[0].clone();
+        let late = Term::tuple([Term::atom("pong"), reference]);
+        server.send(&raw::bytes(Kind::Reply, &late)).await;
+        let mut last = pin!(client.call_within(Call::Ping, LONG));
+        let answer = async {
+            let (_, call) = server.next().await.unwrap();
+            let reference = call.as_tuple().unwrap()[0].clone();
+            let reply = Term::tuple([Term::atom("pong"), reference]);
+            server.send(&raw::bytes(Kind::Reply, &reply)).await;
+        };
+        assert_eq!(future::zip(&mut last, answer).await.0.unwrap(), Reply::Pong);
+    });
+}
+
+#[test]
+fn a_call_times_out_although_the_server_never_stops_pushing() {
+    run(async {
+        let (listener, client) = own_server().await;
+        let client = client.start();
+        let mut server = accept(&listener).await;
+        client.until(Status::is_connected).await;
+        let push = raw::bytes(Kind::Push, &"news").repeat(500);
+        let flood = async {
+            loop {
+                server.send(&push).await;
+            }
+        };
+        let outcome = future::or(client.call_within(Call::Ping, SHORT), flood).await;
+        assert!(
+            matches!(outcome, Err(CallError::TimedOut { sent: true })),
+            "{outcome:?}"
+        );
+    });
+}
+
+#[test]
+fn casts_that_were_queued_leave_before_a_client_does() {
+    run(async {
+        for ends in [false, true] {
+            for peer in [
+                Peer::Erps,
+                Peer::Elixir {
+                    pause: Duration::from_millis(5),
+                },
+            ] {
+                let (listener, client) = own_server().await;
+                let client = client.peer(peer).start();
+                let mut server = accept(&listener).await;
+                client.until(Status::is_connected).await;
+                for n in 0..20 {
+                    client.cast(Cast::Note(n)).await.unwrap();
+                }
+                let leave = async {
+                    if ends {
+                        drop(client);
+                    } else {
+                        client.disconnect().await;
+                    }
+                };
+                let receive = async {
+                    for n in 0..20 {
+                        let (kind, text) = server.text().await.expect("a cast");
+                        assert_eq!((kind, text), (Kind::Cast, format!("{{:note, {n}}}")));
+                    }
+                    assert!(server.next().await.is_none());
+                };
+                future::zip(leave, receive).await;
+            }
+        }
+    });
+}
+
+#[test]
+fn whoever_asks_to_connect_or_disconnect_is_answered_whatever_others_ask() {
+    run(async {
+        let (_daemon, client, _watch) = pair().await;
+        for _ in 0..50 {
+            client.disconnect().await;
+            let mut connect = pin!(client.connect());
+            let connecting = future::poll_once(&mut connect).await;
+            client.disconnect().await;
+            if connecting.is_none() {
+                let _ = connect.await;
+            }
+            client.connect().await.unwrap();
+            let mut away = pin!(client.disconnect());
+            let gone = future::poll_once(&mut away).await;
+            client.connect().await.unwrap();
+            if gone.is_none() {
+                away.await;
+            }
+        }
+        client.until(Status::is_connected).await;
+        assert_eq!(client.call(Call::Ping).await.unwrap(), Reply::Pong);
+    });
+}
+
+#[test]
+fn limits_without_end_and_without_length_are_limits_all_the_same() {
+    run(async {
+        let (builder, _watch) = lab::daemon();
+        let options = ServerOptions::new()
+            .packet_timeout(Duration::MAX)
+            .write_timeout(Duration::MAX)
+            .peer(Peer::Elixir {
+                pause: Duration::ZERO,
+            });
+        let daemon = builder
+            .server_options(options)
+            .handshake_timeout(Duration::MAX);
+        let daemon = daemon.start_link().await.unwrap();
+        let mut peer = Raw::connect(daemon.local_addr()).await;
+        let call = raw::call(1, ":ping");
+        peer.send(&call[..50]).await;
+        let client = lab::client(&daemon)
+            .keepalive(Duration::ZERO)
+            .stall_timeout(Duration::MAX)
+            .connect_timeout(Duration::MAX)
+            .handshake_timeout(Duration::MAX)
+            .reply_timeout(Duration::MAX)
+            .stable_after(Duration::MAX)
+            .backoff(Backoff::new(Duration::MAX, Duration::MAX))
+            .connect()
+            .await
+            .unwrap();
+        assert_eq!(client.call(Call::Ping).await.unwrap(), Reply::Pong);
+        peer.send(&call[50..]).await;
+        assert_eq!(peer.text().await.unwrap().1, "{:pong, 1}");
+    });
+}
+
+#[test]
+fn a_call_is_held_to_the_limit_before_it_is_compressed() {
+    run(async {
+        let (daemon, _client, _watch) = pair().await;
+        let client = lab::client(&daemon).max_payload(1000).compressed(9);
+        let client = client.connect().await.unwrap();
+        let outcome = client.call(Call::Echo(vec![0; 2000])).await;
+        assert!(
+            matches!(outcome, Err(CallError::Unsendable(_))),
+            "{outcome:?}"
+        );
+        let outcome = client.call(Call::Echo(vec![0; 900])).await;
+        assert_eq!(outcome.unwrap(), Reply::Bytes(vec![0; 900]));
+    });
+}
+
+#[test]
+fn a_watcher_of_the_status_may_look_at_the_status() {
+    run(async {
+        let (_daemon, client, _watch) = pair().await;
+        client.until(|_| client.status().is_connected()).await;
+    });
+}
+
+/// Waits at its gate for every push, and insists on a connection of its own making.
+struct Gatekeeper {
+    gate: async_channel::Receiver<()>,
+    reports: async_channel::Sender<&'static str>,
+}
+
+impl ClientHandler for Gatekeeper {
+    type Protocol = Lab;
+    type Info = ();
+
+    async fn handle_push(
+        &mut self,
+        _: String,
+        cx: &mut ClientContext<Self>,
+    ) -> Result<(), BoxError> {
+        self.reports.try_send("pushed")?;
+        self.gate.recv().await?;
+        cx.client().call_within(Call::Ping, LONG).await?;
+        Ok(())
+    }
+
+    async fn handle_disconnect(
+        &mut self,
+        why: erps::Disconnect,
+        cx: &mut ClientContext<Self>,
+    ) -> Result<(), BoxError> {
+        if let erps::Disconnect::Asked = why {
+            return Ok(());
+        }
+        cx.client().disconnect().await;
+        cx.client().connect().await?;
+        self.reports.try_send("back again")?;
+        Ok(())
+    }
+}
+
+#[test]
+fn a_handler_that_is_busy_does_not_keep_its_client_from_healing() {
+    run(async {
+        let (daemon, _client, _watch) = pair().await;
+        let (sender, reports) = async_channel::unbounded();
+        let (open, gate) = async_channel::unbounded();
+        let backoff = Backoff::new(Duration::from_millis(1), Duration::from_millis(20));
+        let client = lab::client(&daemon)
+            .max_pushes(1)
+            .backoff(backoff)
+            .handler(move || Gatekeeper {
+                gate: gate.clone(),
+                reports: sender.clone(),
+            })
+            .connect()
+            .await
+            .unwrap();
+        client.cast(Cast::Push("one".into())).await.unwrap();
+        assert_eq!(reports.recv().await.unwrap(), "pushed");
+        // There is room for one push, and none for the news that the connection is gone.
+        client.cast(Cast::Push("two".into())).await.unwrap();
+        let _ = client.call_within(Call::Crash, LONG).await;
+        client.connect().await.unwrap();
+        while client.call_within(Call::Ping, LONG).await.is_err() {
+            client.connect().await.unwrap();
+        }
+        for _ in 0..2 {
+            open.send(()).await.unwrap();
+        }
+        while reports.recv().await.unwrap() != "back again" {}
+        client.until(Status::is_connected).await;
+        assert_eq!(client.call(Call::Ping).await.unwrap(), Reply::Pong);
+    });
+}
+
+struct Odd;
+impl Protocol for Odd {
+    type Call = PanicsWhenRead;
+    type Reply = ();
+    type Cast = ();
+    type Push = String;
+}
+
+#[derive(Serialize)]
+struct PanicsWhenRead;
+
+impl<'de> Deserialize<'de> for PanicsWhenRead {
+    fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+        panic!("as the test asks")
+    }
+}
+
+/// Shows its handle and its end, and sends itself messages without end.
+struct OddServer(OddSeed);
+
+#[derive(Clone)]
+struct OddSeed {
+    this: Arc<Mutex<Option<ServerRef<OddServer>>>>,
+    end: async_channel::Sender<ExitReason>,
+}
+
+impl Server for OddServer {
+    type Protocol = Odd;
+    type Seed = OddSeed;
+    type Info = ();
+
+    async fn init(seed: OddSeed, cx: &mut Context<Self>) -> Result<Self, InitError> {
+        *seed.this.lock().unwrap() = Some(cx.this().clone());
+        Ok(Self(seed))
+    }
+
+    async fn handle_call(
+        &mut self,
+        _: PanicsWhenRead,
+        _from: ReplyTo<()>,
+        _: &mut Context<Self>,
+    ) -> Result<(), BoxError> {
+        Ok(())
+    }
+
+    async fn handle_info(&mut self, (): (), cx: &mut Context<Self>) -> Result<(), BoxError> {
+        cx.this().info(()).await?;
+        Ok(())
+    }
+
+    async fn terminate(&mut self, reason: &ExitReason, _: &mut Context<Self>) {
+        let _ = self.0.end.try_send(reason.clone());
+    }
+}
+
+fn odd_seed() -> (OddSeed, async_channel::Receiver<ExitReason>) {
+    let (end, ends) = async_channel::unbounded();
+    let this = Arc::default();
+    (OddSeed { this, end }, ends)
+}
+
+#[test]
+fn a_panic_while_a_call_is_read_ends_the_server_in_good_order() {
+    run(async {
+        let (seed, ends) = odd_seed();
+        let daemon = Daemon::<OddServer>::builder(seed)
+            .start_link()
+            .await
+            .unwrap();
+        let client = Client::<Odd>::builder(daemon.local_addr())
+            .connect()
+            .await
+            .unwrap();
+        let outcome = client.call_within(PanicsWhenRead, LONG).await;
+        assert!(outcome.is_err());
+        let reason = ends.recv().await.unwrap();
+        assert!(matches!(reason, ExitReason::Panic(_)), "{reason:?}");
+    });
+}
+
+#[test]
+fn whoever_pushes_is_told_when_the_server_was_killed() {
+    run(async {
+        let (seed, _ends) = odd_seed();
+        let this = seed.this.clone();
+        let daemon = Daemon::<OddServer>::builder(seed)
+            .server_options(ServerOptions::new().max_outgoing(1))
+            .start_link()
+            .await
+            .unwrap();
+        let _client = Client::<Odd>::builder(daemon.local_addr())
+            .connect()
+            .await
+            .unwrap();
+        eventually("a server", || this.lock().unwrap().is_some()).await;
+        let server = this.lock().unwrap().clone().unwrap();
+        server.task().kill();
+        server.exited().await;
+        // With room for one byte, a second would wait for the first to leave.
+        for _ in 0..3 {
+            let pushed = server.push("news".into()).await;
+            assert!(matches!(pushed, Err(PushError::Disconnected)), "{pushed:?}");
+        }
+    });
+}
+
+#[test]
+fn a_server_that_never_rests_lets_others_work_and_can_be_ended() {
+    run(async {
+        let (seed, ends) = odd_seed();
+        let restless = ServerRef::<OddServer>::builder(seed).start().await.unwrap();
+        restless.info(()).await.unwrap();
+        let (seed, _watch) = lab::seed();
+        let other = ServerRef::<LabServer>::builder(seed)
+            .start_link()
+            .await
+            .unwrap();
+        assert_eq!(other.call(Call::Ping).await.unwrap(), Reply::Pong);
+        restless.task().request_shutdown();
+        assert!(matches!(ends.recv().await.unwrap(), ExitReason::Shutdown));
+    });
+}
+
+#[test]
+fn an_executor_that_is_dropped_takes_its_tasks_and_ports_along() {
+    run(async {
+        let executor = Arc::new(smol::Executor::new());
+        let (builder, _watch) = lab::daemon();
+        let start = builder.executor(executor.clone()).start();
+        let daemon = executor.run(start).await.unwrap();
+        let address = daemon.local_addr();
+        drop(executor);
+        assert!(matches!(daemon.exited().await, ExitReason::Killed));
+        eventually("the port is free", || {
+            std::net::TcpListener::bind(address).is_ok()
+        })
+        .await;
+    });
+}
