@@ -96,7 +96,8 @@ pub trait Server: Sized + Send + 'static {
     ///
     /// `from.reply(..)` may be called here or later from anywhere. What follows it here is OTP's
     /// `handle_continue`: the reply leaves at the next await, while the handler goes on. A
-    /// handler that computes for long without awaiting holds its own reply up.
+    /// handler that computes or blocks for long without awaiting holds up its own reply, and
+    /// whatever else runs on its thread: such work belongs into `smol::unblock`.
     fn handle_call(
         &mut self,
         call: <Self::Protocol as Protocol>::Call,

@@ -1,0 +1,114 @@
+//! The port: who may listen where, and how many may come.
+
+use super::*;
+
+#[test]
+fn plaintext_beyond_loopback_is_refused_unless_asked_for() {
+    run(async {
+        let anywhere = Ipv4Addr::UNSPECIFIED;
+        let start = lab::daemon().0.bind(anywhere).start().await;
+        let error = start.unwrap_err();
+        assert!(
+            matches!(error, StartDaemonError::Plaintext(at) if at.ip() == anywhere),
+            "{error}"
+        );
+        let (builder, _watch) = lab::daemon();
+        let builder = builder.bind(anywhere).plaintext_anywhere();
+        let daemon = builder.start_link().await.unwrap();
+        let client = Client::<Lab>::builder(("127.0.0.1", daemon.port()));
+        is_served(&client.connect().await.unwrap()).await;
+        let (builder, _watch) = lab::daemon();
+        let builder = builder.bind(anywhere).transport(Ca::new().tls(&HOST));
+        let daemon = builder.start_link().await.expect("TLS may go anywhere");
+        assert_eq!(daemon.local_addr().ip(), anywhere);
+    });
+}
+
+#[test]
+fn a_port_that_is_taken_is_an_error_value() {
+    run(async {
+        let (daemon, client, _watch) = lab::pair().await;
+        let taken = daemon.local_addr();
+        let second = lab::daemon().0.port(taken.port()).start().await;
+        let Err(StartDaemonError::Bind { address, source }) = second else {
+            panic!("{second:?}");
+        };
+        assert_eq!(address, taken);
+        assert_eq!(source.kind(), io::ErrorKind::AddrInUse);
+        is_served(&client).await;
+    });
+}
+
+#[test]
+fn an_address_that_is_not_this_machines_is_an_error_value() {
+    run(async {
+        let elsewhere = Ipv4Addr::new(192, 0, 2, 1);
+        let builder = lab::daemon().0.transport(Ca::new().tls(&HOST));
+        let start = builder.bind(elsewhere).start().await;
+        let Err(StartDaemonError::Bind { source, .. }) = start else {
+            panic!("{start:?}");
+        };
+        assert_eq!(source.kind(), io::ErrorKind::AddrNotAvailable);
+    });
+}
+
+/// An address and a port that nobody listens at.
+fn free() -> SocketAddr {
+    let free = TcpListener::bind((lab::alone(), 0)).unwrap();
+    free.local_addr().unwrap()
+}
+
+#[test]
+fn nothing_is_left_listening_if_the_start_is_dropped_before_the_port_is_bound() {
+    run(async {
+        let executor = Arc::new(smol::Executor::new());
+        let (at, (builder, _watch)) = (free(), lab::daemon());
+        let builder = builder.bind(at.ip()).port(at.port());
+        let mut start = Box::pin(builder.executor(Arc::clone(&executor)).start());
+        assert!(future::poll_once(&mut start).await.is_none());
+        drop(start);
+        while executor.try_tick() {}
+        lab::freed(at).await;
+    });
+}
+
+#[test]
+fn nothing_is_left_listening_if_the_start_is_dropped_after_the_port_was_bound() {
+    run(async {
+        let executor = Arc::new(smol::Executor::new());
+        let (at, (builder, _watch)) = (free(), lab::daemon());
+        let builder = builder.bind(at.ip()).port(at.port());
+        let mut start = Box::pin(builder.executor(Arc::clone(&executor)).start());
+        assert!(future::poll_once(&mut start).await.is_none());
+        while executor.try_tick() {}
+        TcpListener::bind(at).expect_err("the daemon listens");
+        drop(start);
+        while executor.try_tick() {}
+        lab::freed(at).await;
+    });
+}
+
+#[test]
+fn at_the_limit_of_connections_newcomers_wait_until_one_leaves() {
+    run(async {
+        let (builder, _watch) = lab::daemon();
+        let daemon = builder.max_connections(2).start_link().await.unwrap();
+        let connect = || async { lab::client(&daemon).connect().await.unwrap() };
+        let (first, second) = (connect().await, connect().await);
+        is_served(&first).await;
+        is_served(&second).await;
+        // The system takes its connection, and the daemon does not.
+        let third = connect().await;
+        let mut waiting = Box::pin(is_served(&third));
+        for _ in 0..50 {
+            assert!(future::poll_once(&mut waiting).await.is_none());
+            is_served(&first).await;
+        }
+        let info = daemon.info();
+        assert_eq!((info.accepted, info.connections), (2, 2));
+        drop(second);
+        waiting.await;
+        is_served(&first).await;
+        assert_eq!(daemon.info().accepted, 3);
+    });
+}
