@@ -36,21 +36,21 @@ fn main() {
     });
 
     println!("a future is polled");
-    let base = line("as it is", None, polling(std::future::pending()));
+    let base = line("as it is", None, polling(pending()));
     line(
         "with tokio's task-local",
         Some(base),
-        polling(LOCAL.scope(1, std::future::pending())),
+        polling(LOCAL.scope(1, pending())),
     );
     line(
         "inherited, in no universe",
         Some(base),
-        polling(universe::inherit(std::future::pending())),
+        polling(universe::inherit(pending())),
     );
     line(
         "in its universe",
         Some(base),
-        polling(world.scope(std::future::pending())),
+        polling(world.scope(pending())),
     );
 
     println!("{{:echo, \"thirty-two bytes …\"}} as a term");
@@ -68,6 +68,14 @@ fn main() {
 
 tokio::task_local! {
     static LOCAL: u64;
+}
+
+/// A future that is never ready, and never the same to the compiler.
+fn pending() -> impl Future<Output = ()> {
+    std::future::poll_fn(|_| {
+        black_box(PLAIN.load(Relaxed));
+        Poll::Pending
+    })
 }
 
 /// A closure that polls a future that is never ready.

@@ -232,7 +232,7 @@ impl Connection {
     }
 
     /// Sends what is left, with the connection's habits, and closes it.
-    pub(super) async fn close(mut self) {
+    pub(super) async fn close(mut self: Box<Self>) {
         self.outbox.close();
         let rest = std::future::poll_fn(|cx| {
             self.poll_send(cx);

@@ -34,7 +34,7 @@ pub(super) async fn run<S: Server>(
     mut server: S,
     mut cx: Context<S>,
     mut inbox: Receiver<Message<S>>,
-    mut connection: Option<Connection>,
+    mut connection: Option<Box<Connection>>,
 ) -> ExitReason {
     let mut events = Events {
         peer_first: false,
@@ -89,7 +89,7 @@ fn failed(outcome: Result<(), BoxError>) -> Result<(), ExitReason> {
 /// reason to end.
 pub(super) async fn drive<T>(
     callback: impl Future<Output = T>,
-    connection: &mut Option<Connection>,
+    connection: &mut Option<Box<Connection>>,
 ) -> Result<T, ExitReason> {
     if let Some(connection) = connection {
         connection.stop_reading();
@@ -126,7 +126,7 @@ impl Events {
         waker: &mut task::Context<'_>,
         cx: &Context<S>,
         inbox: &mut Receiver<Message<S>>,
-        connection: &mut Option<Connection>,
+        connection: &mut Option<Box<Connection>>,
     ) -> Poll<Event<S>> {
         let task = cx.this().task();
         if task.exit_requested()

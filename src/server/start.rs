@@ -41,7 +41,7 @@ pub(crate) async fn start<S: Server>(
             acceptance,
         }) => (
             Some(peer),
-            Some(Connection::new(stream, acceptance, options)),
+            Some(Box::new(Connection::new(stream, acceptance, options))),
         ),
         None => (None, None),
     };
