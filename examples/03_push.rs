@@ -2,7 +2,7 @@
 //!
 //! `Context::push` reaches the client at the other end of the server's connection. A `ServerRef`,
 //! which `Context::this` gives away, lets the rest of the process push through a server too; here
-//! the servers of a room keep a list of each other. A client reads its pushes as a stream, which
+//! the servers of a room keep a list of each other, which each leaves when it terminates. A client reads its pushes as a stream, which
 //! begins when it is made: make it before saying that you listen.
 //!
 //! It prints:
@@ -15,7 +15,9 @@
 
 use std::sync::{Arc, Mutex};
 
-use erps::{BoxError, Client, Context, Daemon, InitError, Protocol, ReplyTo, Server, ServerRef};
+use erps::{
+    BoxError, Client, Context, Daemon, ExitReason, InitError, Protocol, ReplyTo, Server, ServerRef,
+};
 use smol::stream::StreamExt as _;
 
 struct Chat;
@@ -49,15 +51,19 @@ impl Server for ChatServer {
         from: ReplyTo<()>,
         cx: &mut Context<Self>,
     ) -> Result<(), BoxError> {
-        let others = self.room.lock().unwrap().clone();
-        for other in others {
-            // An error tells that somebody has left, which is no concern of this server.
-            let _ = other.push(format!("welcome, {name}")).await;
+        let mut room = self.room.lock().unwrap();
+        room.push(cx.this().clone());
+        for server in room.iter() {
+            // It does not wait: somebody who does not read holds up nobody.
+            let _ = server.try_push(&format!("welcome, {name}"));
         }
-        self.room.lock().unwrap().push(cx.this().clone());
-        cx.push(format!("welcome, {name}")).await?;
         from.reply(());
         Ok(())
+    }
+
+    async fn terminate(&mut self, _: &ExitReason, cx: &mut Context<Self>) {
+        let mut room = self.room.lock().unwrap();
+        room.retain(|server| server.task() != cx.this().task());
     }
 }
 

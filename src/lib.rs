@@ -1,10 +1,10 @@
 //! Supervised servers over two-way TLS, whose parallel tests do not disturb each other.
 //!
-//! The Elixir library erps 0.7, in Rust, on smol; either end of a connection may be an Elixir node.
-//! A [`Protocol`] names what both ends agree on. A [`Server`] handles its calls and casts, one at a
-//! time, and answers through [`ReplyTo`]. A [`Daemon`] listens and has one server started per
-//! connection, under a [`DynamicSupervisor`]. A [`Client`] is shared by many callers and heals.
-//! [`Tls`] secures the connection between them. A [`Universe`] keeps parallel tests apart.
+//! The Elixir library erps 0.7, in Rust, on smol; either end may be an Elixir node. A [`Protocol`]
+//! names what both ends agree on. A [`Server`] handles its calls and casts, one at a time, and answers
+//! through [`ReplyTo`]. A [`Daemon`] has one server started per connection, under a
+//! [`DynamicSupervisor`]. A [`Client`] is shared by many callers and heals. [`Tls`] secures the
+//! connection between them. A [`Universe`] keeps parallel tests apart.
 //!
 //! ```
 //! use erps::{BoxError, Client, Context, Daemon, InitError, Protocol, ReplyTo, Server};
@@ -48,14 +48,14 @@
 //! # }
 //! ```
 //!
-//! - *To do X, read Y.* Typed messages: [`wire::etf`]. Untyped ones: [`Term`]. Certificates: [`Tls`].
-//!   Limits: [`ServerOptions`], [`DaemonBuilder`], [`ClientBuilder`]. Servers started by a closure:
+//! - *To do X, read Y.* Typed messages: [`wire::etf`]. Untyped: [`Term`]. Certificates: [`Tls`]. Limits: [`ServerOptions`], [`DaemonBuilder`], [`ClientBuilder`]. Servers started by a closure:
 //!   [`ServerSupervisor`]. A server without a network: [`ServerRef`]. Elixir peers: [`Peer`].
 //! - *Cancel safety.* Any future may be dropped at any time; each says what has happened by then. None
 //!   polls a socket or a timer, so that any runtime may wait for it.
-//! - *Supervision.* What a supervisor restarts is the task, not its state. A server is not restarted: it
-//!   ends with its connection, and the client makes another of both. Calls in flight are lost, and
-//!   [`CallError::may_have_run`] tells which may be repeated.
+//! - *Supervision.* A restarted task has lost its state. A connection's server is not restarted; the
+//!   client makes another of both. [`CallError::may_have_run`] tells what may be repeated.
+//! - *Threads.* All tasks run on smol's executor: one thread unless `SMOL_THREADS` says more, or one of
+//!   your own. A callback that blocks holds up all on its thread. Events go to `tracing`.
 //! - *Testing.* Each test runs in [`Universe::scope`]; statics that differ per test are [`Sharded`].
 #![warn(
     clippy::panic,

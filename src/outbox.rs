@@ -94,6 +94,12 @@ impl Outbox {
         Ok(Ok(()))
     }
 
+    /// Whether there is room for another packet that is nobody's reply.
+    pub(crate) fn has_room(&self) -> bool {
+        let queue = self.queue();
+        queue.closed || queue.bytes.len() < self.limits.bytes
+    }
+
     /// Waits until there is room for another packet that is nobody's reply.
     pub(crate) async fn room(&self) -> Result<(), Closed> {
         loop {

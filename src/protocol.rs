@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::wire::identity::{Identifier, Version, VersionReq, VersionReqError};
 
-/// Anything that can go over the wire. Implemented for every type that serde can write and read.
+/// Anything that can go over the wire. Implemented for every type that serde can write and read,
+/// and that owns what it holds: `String`, not `&str`.
 pub trait Message: Serialize + DeserializeOwned + Send + 'static {}
 
 impl<T: Serialize + DeserializeOwned + Send + 'static> Message for T {}
@@ -45,17 +46,21 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Message for T {}
 /// ```
 pub trait Protocol: Send + Sync + 'static {
     /// The name of the service: what a client says it wants, and what a server insists on.
-    /// At most 36 bytes, checked when the crate that uses it is compiled.
+    /// At most 36 bytes, checked when the program that uses it is built.
+    ///
+    /// It is compared packet by packet. A client of another name connects; its calls fail with
+    /// [`CallError::Remote`](crate::CallError::Remote), and its casts are refused without a word.
     ///
     /// Default: empty, and a server takes every name.
     const IDENTIFIER: &'static str = "";
 
-    /// The version a client says it speaks: three numbers of up to 255, checked when the crate
-    /// that uses it is compiled. Default: `"0.0.0"`.
+    /// The version a client says it speaks: three numbers of up to 255, checked when the program
+    /// that uses it is built. Default: `"0.0.0"`.
     const VERSION: &'static str = "0.0.0";
 
     /// The versions a server accepts, as an Elixir requirement: `"~> 0.2.4"` is 0.2.4 up to, and
-    /// not including, 0.3.0. Checked when a daemon starts.
+    /// not including, 0.3.0. Checked when a daemon starts. It is compared packet by packet, as the
+    /// [`IDENTIFIER`](Self::IDENTIFIER) is.
     ///
     /// Default: empty, and a server takes every version.
     const ACCEPTS: &'static str = "";
@@ -113,12 +118,18 @@ const fn version(text: &[u8]) -> Version {
     while i < text.len() {
         match text[i] {
             b'.' => {
-                assert!(digits > 0 && part < 2, "Protocol::VERSION is three numbers");
+                assert!(
+                    digits > 0 && part < 2,
+                    "Protocol::VERSION is three numbers, as in 1.2.0"
+                );
                 part += 1;
                 digits = 0;
             }
             digit => {
-                assert!(digit.is_ascii_digit(), "Protocol::VERSION is three numbers");
+                assert!(
+                    digit.is_ascii_digit(),
+                    "Protocol::VERSION is three numbers, as in 1.2.0"
+                );
                 parts[part] = parts[part] * 10 + (digit - b'0') as u16;
                 assert!(
                     parts[part] <= 255,
@@ -131,7 +142,7 @@ const fn version(text: &[u8]) -> Version {
     }
     assert!(
         digits > 0 && part == 2,
-        "Protocol::VERSION is three numbers"
+        "Protocol::VERSION is three numbers, as in 1.2.0"
     );
     Version::new(parts[0] as u8, parts[1] as u8, parts[2] as u8)
 }

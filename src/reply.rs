@@ -1,6 +1,6 @@
 //! The one way to answer a call.
 
-use std::{fmt, sync::Arc};
+use std::{cell::RefCell, fmt, sync::Arc};
 
 use futures_channel::oneshot;
 use serde::Serialize;
@@ -25,7 +25,7 @@ pub struct ReplyTo<R> {
 }
 
 enum Caller<R> {
-    Local(oneshot::Sender<Result<R, NoReply>>),
+    Local(oneshot::Sender<Result<R, Refused>>, Unanswered),
     Remote(RemoteCaller),
 }
 
@@ -37,20 +37,20 @@ pub(crate) struct RemoteCaller {
     reference: Reference,
 }
 
-/// Why a local caller gets no reply although its server lives.
-#[derive(Clone, Debug)]
-pub(crate) enum NoReply {
-    Unanswered,
-    Refused(String),
-}
+/// The message that a local caller gets instead of a reply.
+#[derive(Debug)]
+pub(crate) struct Refused(pub(crate) String);
 
 /// How a call that was dropped is named on the wire: the atom `:unanswered`.
 pub(crate) const UNANSWERED: &str = "unanswered";
 
 impl<R> ReplyTo<R> {
-    pub(crate) fn local(sender: oneshot::Sender<Result<R, NoReply>>) -> Self {
+    pub(crate) fn local(
+        sender: oneshot::Sender<Result<R, Refused>>,
+        unanswered: Unanswered,
+    ) -> Self {
         Self {
-            caller: Some(Caller::Local(sender)),
+            caller: Some(Caller::Local(sender, unanswered)),
         }
     }
 
@@ -72,7 +72,7 @@ impl<R> ReplyTo<R> {
     pub fn refuse(mut self, message: impl Into<String>) {
         let message = message.into();
         match self.caller.take() {
-            Some(Caller::Local(sender)) => drop(sender.send(Err(NoReply::Refused(message)))),
+            Some(Caller::Local(sender, _)) => drop(sender.send(Err(Refused(message)))),
             Some(Caller::Remote(caller)) => caller.refuse(&message),
             None => {}
         }
@@ -88,7 +88,7 @@ impl<R: Serialize> ReplyTo<R> {
     /// message that says so.
     pub fn reply(mut self, reply: R) {
         match self.caller.take() {
-            Some(Caller::Local(sender)) => drop(sender.send(Ok(reply))),
+            Some(Caller::Local(sender, _)) => drop(sender.send(Ok(reply))),
             Some(Caller::Remote(caller)) => caller.reply(&reply),
             None => {}
         }
@@ -98,11 +98,40 @@ impl<R: Serialize> ReplyTo<R> {
 impl<R> Drop for ReplyTo<R> {
     fn drop(&mut self) {
         match self.caller.take() {
-            Some(Caller::Local(sender)) => drop(sender.send(Err(NoReply::Unanswered))),
+            Some(Caller::Local(_, unanswered)) => later(unanswered),
             Some(Caller::Remote(caller)) => drop(caller),
             None => {}
         }
     }
+}
+
+/// Dropped when it is certain that a local call gets no reply, and what that means.
+///
+/// A reply that is dropped in the middle of a callback may be the first that is seen of the
+/// server's end. Its caller waits until it is known whether that is so, to hear of the end then,
+/// and not of a reply that is missing.
+pub(crate) type Unanswered = oneshot::Sender<()>;
+
+thread_local! {
+    /// Where the callback that runs on this thread leaves the replies it dropped.
+    static DROPPED: RefCell<Option<Vec<Unanswered>>> = const { RefCell::new(None) };
+}
+
+fn later(unanswered: Unanswered) {
+    // Outside of callbacks, and in a thread that ends, it is dropped here and now.
+    let _ = DROPPED.try_with(|dropped| {
+        if let Some(dropped) = &mut *dropped.borrow_mut() {
+            dropped.push(unanswered);
+        }
+    });
+}
+
+/// Runs part of a callback, and keeps what it left of the replies it dropped.
+pub(crate) fn withhold<T>(callback: impl FnOnce() -> T) -> (T, Vec<Unanswered>) {
+    let outer = DROPPED.replace(Some(Vec::new()));
+    let result = callback();
+    let dropped = DROPPED.replace(outer).unwrap_or_default();
+    (result, dropped)
 }
 
 impl<R> fmt::Debug for ReplyTo<R> {

@@ -97,7 +97,9 @@ pub trait Server: Sized + Send + 'static {
     /// `from.reply(..)` may be called here or later from anywhere. What follows it here is OTP's
     /// `handle_continue`: the reply leaves at the next await, while the handler goes on. A
     /// handler that computes or blocks for long without awaiting holds up its own reply, and
-    /// whatever else runs on its thread: such work belongs into `smol::unblock`.
+    /// whatever else runs on its thread: such work belongs into `smol::unblock`. The thread is of
+    /// smol's executor, or of the one given to the builder; tokio's own timers and sockets work in a
+    /// callback only if a tokio runtime is entered there.
     fn handle_call(
         &mut self,
         call: <Self::Protocol as Protocol>::Call,

@@ -313,6 +313,10 @@ fn receive<P: Protocol>(
         kind => return Err(ProtocolError::UnexpectedKind(kind)),
     }
     let refusal = acceptance.check(&packet.header).err();
+    if let Some(refusal) = &refusal {
+        let (identifier, version) = (&packet.header.identifier, packet.header.version);
+        tracing::debug!(target: "erps", %refusal, %identifier, %version, "a packet was refused");
+    }
     let checked = match (etf::check(packet.payload, &codec.limits), refusal) {
         (Ok(checked), _) => checked,
         (Err(_), Some(refusal)) => {

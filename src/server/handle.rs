@@ -14,7 +14,7 @@ use crate::{
     ExitReason, Protocol, ReplyTo, SendError, TaskRef,
     mailbox::Sender,
     outbox::Outbox,
-    reply::NoReply,
+    reply::Refused,
     task::Spawner,
     wire::{codec::PacketError, packet::Kind},
 };
@@ -97,15 +97,18 @@ impl<S: Server> ServerRef<S> {
         limit: Duration,
     ) -> Result<<S::Protocol as Protocol>::Reply, ServerError> {
         let (sender, receiver) = oneshot::channel();
+        let (unanswered, certain) = oneshot::channel();
         let answer = async {
-            let message = Message::Call(call, ReplyTo::local(sender));
+            let message = Message::Call(call, ReplyTo::local(sender, unanswered));
             if self.inner.mailbox.send(message).await.is_err() {
                 return Err(ServerError::Stopped(self.stopped().await));
             }
             match receiver.await {
                 Ok(Ok(reply)) => Ok(reply),
-                Ok(Err(NoReply::Refused(message))) => Err(ServerError::Refused(message)),
-                Ok(Err(NoReply::Unanswered)) | Err(oneshot::Canceled) => {
+                Ok(Err(Refused(message))) => Err(ServerError::Refused(message)),
+                Err(oneshot::Canceled) => {
+                    // Whether the server goes on is known only when this is dropped too.
+                    let _ = certain.await;
                     if self.inner.ending.get().is_none() && !self.inner.task.is_doomed() {
                         return Err(ServerError::Unanswered);
                     }
@@ -151,6 +154,9 @@ impl<S: Server> ServerRef<S> {
 
     /// Sends the peer at the other end of the server's connection something it did not ask for.
     ///
+    /// Waits while too much is queued for a peer that does not read. Whoever pushes to many wants
+    /// [`try_push`](Self::try_push), so that the slowest does not hold up the others.
+    ///
     /// # Errors
     ///
     /// As [`Context::push`](crate::Context::push).
@@ -164,8 +170,29 @@ impl<S: Server> ServerRef<S> {
         let Ok(()) = outbox.room().await else {
             return Err(PushError::Disconnected);
         };
+        Self::push_to(outbox, &push)
+    }
+
+    /// As [`push`](Self::push), and does not wait.
+    ///
+    /// # Errors
+    ///
+    /// - [`PushError::Full`]: more than
+    ///   [`max_outgoing`](crate::ServerOptions::max_outgoing) bytes are queued for a peer that does
+    ///   not read. Nothing was sent; it may be time to [`disconnect`](Self::disconnect) it.
+    /// - else as [`push`](Self::push).
+    pub fn try_push(&self, push: &<S::Protocol as Protocol>::Push) -> Result<(), PushError> {
+        let outbox = self.inner.outbox.as_ref();
+        let outbox = outbox.ok_or(PushError::Disconnected)?;
+        if !outbox.has_room() {
+            return Err(PushError::Full);
+        }
+        Self::push_to(outbox, push)
+    }
+
+    fn push_to(outbox: &Outbox, push: &<S::Protocol as Protocol>::Push) -> Result<(), PushError> {
         outbox
-            .send(|codec, out| codec.term(out, Kind::Push, &push))
+            .send(|codec, out| codec.term(out, Kind::Push, push))
             .map_err(|error| PushError::Unsendable(Box::new(error)))?
             .map_err(|_closed| PushError::Disconnected)
     }
@@ -259,6 +286,9 @@ pub enum PushError {
     /// The server has no connection, or none any more.
     #[error("there is no connection to push to")]
     Disconnected,
+    /// Too much is queued already; only [`ServerRef::try_push`] says so.
+    #[error("too much is queued for a peer that does not read; see `max_outgoing`")]
+    Full,
     /// The value cannot be a packet: it has no form as a term, or is over the limit.
     #[error("the push cannot be sent: {0}")]
     Unsendable(#[source] Box<PacketError>),

@@ -15,6 +15,7 @@ use super::{
 use crate::{
     BoxError, ExitReason,
     mailbox::Receiver,
+    reply::{Unanswered, withhold},
     task::{Alarm, now},
 };
 
@@ -42,15 +43,15 @@ pub(super) async fn run<S: Server>(
         timeout: None,
         alarm: Alarm::default(),
     };
-    let reason = loop {
+    let (reason, unanswered) = loop {
         // What `init` and each callback asked for.
         if let Some(reason) = cx.stop.take() {
-            break reason;
+            break (reason, None);
         }
         events.timeout = cx.timeout.take().and_then(|limit| now().checked_add(limit));
         let event = poll_fn(|waker| events.poll(waker, &cx, &mut inbox, &mut connection)).await;
         let connection = &mut connection;
-        let outcome = match event {
+        let (outcome, unanswered) = match event {
             Event::Call(Message::Call(call, from)) | Event::Peer(Incoming::Call(call, from)) => {
                 drive(server.handle_call(call, from, &mut cx), connection).await
             }
@@ -61,17 +62,23 @@ pub(super) async fn run<S: Server>(
                 drive(server.handle_info(info, &mut cx), connection).await
             }
             Event::Timeout => drive(server.handle_timeout(&mut cx), connection).await,
-            Event::Peer(Incoming::Ended(reason)) | Event::Exit(reason) => break reason,
+            Event::Peer(Incoming::Ended(reason)) | Event::Exit(reason) => break (reason, None),
         };
         if let Err(reason) = outcome.and_then(failed) {
-            break reason;
+            break (reason, Some(unanswered));
         }
     };
+    // The supervisor of a connection's server tells of its end; a plain server may have none.
+    if connection.is_none() && reason.is_abnormal() {
+        let server = std::any::type_name::<S>();
+        tracing::warn!(target: "erps", server, %reason, "a server without a connection ended");
+    }
     cx.this().ending(&reason);
+    drop(unanswered);
     // Whoever waits in it is told now, not after `terminate`.
     drop(inbox);
     let terminated = drive(server.terminate(&reason, &mut cx), &mut connection).await;
-    if let Err(panic) = terminated {
+    if let (Err(panic), _) = terminated {
         tracing::error!(target: "erps", reason = %panic, "terminate did not run to its end");
     }
     drop(server);
@@ -87,25 +94,29 @@ fn failed(outcome: Result<(), BoxError>) -> Result<(), ExitReason> {
 
 /// Runs a callback to its end, and goes on sending whenever it awaits. A panic in it becomes a
 /// reason to end.
+///
+/// What is returned beside the outcome is to be dropped when it is known whether the server ends.
 pub(super) async fn drive<T>(
     callback: impl Future<Output = T>,
     connection: &mut Option<Box<Connection>>,
-) -> Result<T, ExitReason> {
+) -> (Result<T, ExitReason>, Vec<Unanswered>) {
     if let Some(connection) = connection {
         connection.stop_reading();
     }
     let mut callback = pin!(callback);
     poll_fn(|cx| {
-        let polled = catch_unwind(AssertUnwindSafe(|| callback.as_mut().poll(cx)));
+        let poll = || catch_unwind(AssertUnwindSafe(|| callback.as_mut().poll(cx)));
+        let (polled, unanswered) = withhold(poll);
         match polled {
-            Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
+            Ok(Poll::Ready(output)) => Poll::Ready((Ok(output), unanswered)),
             Ok(Poll::Pending) => {
+                drop(unanswered);
                 if let Some(connection) = connection {
                     connection.poll_send(cx);
                 }
                 Poll::Pending
             }
-            Err(panic) => Poll::Ready(Err(ExitReason::panic(&*panic))),
+            Err(panic) => Poll::Ready((Err(ExitReason::panic(&*panic)), unanswered)),
         }
     })
     .await

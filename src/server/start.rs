@@ -50,7 +50,7 @@ pub(crate) async fn start<S: Server>(
         let this = ServerRef::new(task, sender, outbox, spawner.clone());
         async move {
             let mut cx = Context::new(this.clone(), peer);
-            let init = drive(S::init(seed, &mut cx), &mut connection).await;
+            let (init, _) = drive(S::init(seed, &mut cx), &mut connection).await;
             let failure = match init {
                 Ok(Ok(server)) => {
                     let _ = started.send(Ok(this));

@@ -375,7 +375,7 @@ impl Drop for Guard {
 ///
 /// OTP's link in Rust's terms: the life of the task is tied to a scope. The drop only asks, with
 /// [`request_shutdown`](TaskRef::request_shutdown); [`shutdown`](Self::shutdown) also waits.
-#[must_use = "dropping the owner shuts the task down"]
+#[must_use = "dropping the owner shuts the task down: bind it, as in `let _daemon = ...`"]
 #[derive(Debug)]
 pub struct Linked<T: AsRef<TaskRef>> {
     handle: T,

@@ -257,7 +257,10 @@ fn read(kind: Kind, packet: &[u8]) -> Packet<'_> {
 #[non_exhaustive]
 pub enum FrameError {
     /// A packet does not start with the cookie, so the peer speaks something else.
-    #[error("not an erps packet: its byte {at} is {found:#04x}, which is not the cookie's")]
+    #[error(
+        "not an erps packet: its byte {at} is {found:#04x}, which is not the cookie's{}",
+        if is_tls(*at, *found) { "; it looks like TLS, which has to be set at both ends" } else { "" }
+    )]
     BadCookie {
         /// The first byte that differs, counted from 0.
         at: usize,
@@ -281,4 +284,9 @@ pub enum FrameError {
         /// The most it may be, in bytes.
         limit: usize,
     },
+}
+
+/// Tells whether a stream begins as a TLS record does.
+fn is_tls(at: usize, found: u8) -> bool {
+    at == 0 && (0x14..=0x17).contains(&found)
 }

@@ -285,7 +285,9 @@ pub enum VersionReqError {
         at: usize,
     },
     /// There is something in the place of a version, but not a version.
-    #[error("`{found}` at byte {at} is not a version: expected plain numbers such as 1.2.3")]
+    #[error(
+        "`{found}` at byte {at} is not a version: expected one such as 1.2.3, after `~>`, `>=` or the like"
+    )]
     NotAVersion {
         /// Where it stands.
         at: usize,

@@ -323,7 +323,9 @@ fn spaces_mean_nothing_except_around_and_and_or() {
 fn a_requirement_that_cannot_be_read_says_where_and_why() {
     let expected = |at| format!("expected a version such as 1.2.3 at byte {at}");
     let not_a_version = |found, at| {
-        format!("`{found}` at byte {at} is not a version: expected plain numbers such as 1.2.3")
+        format!(
+            "`{found}` at byte {at} is not a version: expected one such as 1.2.3, after `~>`, `>=` or the like"
+        )
     };
     let no_patch = |found, at| {
         format!("`{found}` at byte {at} lacks its third number, which only `~>` can do without")

@@ -47,7 +47,11 @@ fn every_local_call_has_one_outcome() {
         assert!(matches!(outcome, Err(ServerError::TimedOut)));
         let mut held = Box::pin(server.call(Call::Hold));
         assert!(future::poll_once(&mut held).await.is_none());
-        assert!(server.call(Call::Crash).await.is_err());
+        let outcome = server.call(Call::Crash).await;
+        assert!(
+            matches!(&outcome, Err(ServerError::Stopped(ExitReason::Panic(_)))),
+            "{outcome:?}"
+        );
         let outcome = held.await;
         assert!(
             matches!(&outcome, Err(ServerError::Stopped(ExitReason::Panic(_)))),
@@ -202,7 +206,11 @@ fn a_reply_may_come_from_a_thread_or_a_task() {
 fn a_question_mark_in_a_handler_ends_the_server() {
     run(async {
         let worker = worker("").await.unwrap();
-        assert!(worker.call("error".into()).await.is_err());
+        let outcome = worker.call("error".into()).await;
+        assert!(
+            matches!(outcome, Err(ServerError::Stopped(ExitReason::Error(_)))),
+            "{outcome:?}"
+        );
         let reason = worker.exited().await;
         assert!(matches!(&reason, ExitReason::Error(why) if why.to_string() == "as the test asks"));
     });

@@ -133,3 +133,16 @@ fn a_new_stream_takes_over_from_one_that_is_full() {
         assert_eq!(answered.await.unwrap().unwrap(), Reply::Pong);
     });
 }
+
+#[test]
+fn whoever_pushes_to_many_need_not_wait_for_one_who_does_not_read() {
+    run(async {
+        let (seed, _watch) = lab::seed();
+        let server = ServerRef::<LabServer>::builder(seed)
+            .start_link()
+            .await
+            .unwrap();
+        let outcome = server.try_push(&"hello".into());
+        assert!(matches!(outcome, Err(PushError::Disconnected)));
+    });
+}
