@@ -3,8 +3,7 @@
 //! The Elixir library erps 0.7, in Rust, on smol; either end may be an Elixir node. A [`Protocol`]
 //! names what both ends agree on. A [`Server`] handles its calls and casts, one at a time, and answers
 //! through [`ReplyTo`]. A [`Daemon`] has one server started per connection, under a
-//! [`DynamicSupervisor`]. A [`Client`] is shared by many callers and heals. [`Tls`] secures the
-//! connection between them. A [`Universe`] keeps parallel tests apart.
+//! [`DynamicSupervisor`]. A [`Client`] is shared by many callers and heals. [`Tls`] secures both ends.
 //!
 //! ```
 //! use erps::{BoxError, Client, Context, Daemon, InitError, Protocol, ReplyTo, Server};
@@ -48,7 +47,8 @@
 //! # }
 //! ```
 //!
-//! - *To do X, read Y.* Typed messages: [`wire::etf`]. Untyped: [`Term`]. Certificates: [`Tls`]. Limits: [`ServerOptions`], [`DaemonBuilder`], [`ClientBuilder`]. Servers started by a closure:
+//! - *To do X, read Y.* Typed messages: [`wire::etf`]. Untyped ones: [`Term`]. Certificates: [`Tls`].
+//!   Limits: [`ServerOptions`], [`DaemonBuilder`], [`ClientBuilder`]. Servers started by a closure:
 //!   [`ServerSupervisor`]. A server without a network: [`ServerRef`]. Elixir peers: [`Peer`].
 //! - *Cancel safety.* Any future may be dropped at any time; each says what has happened by then. None
 //!   polls a socket or a timer, so that any runtime may wait for it.
