@@ -107,7 +107,7 @@ pub use transport::{
     Alert, BoxedStream, ByteStream, Handshake, HandshakeError, PeerIdentity, Secured, Tcp,
     TcpOptions, Tls, TlsError, Transport, UnreadableCertificate, Untrusted,
 };
-pub use universe::{Sharded, Universe};
+pub use universe::{Config, Mock, Registration, Registry, Sharded, Universe};
 pub use wire::{codec::PacketError, term::Term};
 
 /// The code in the README, compiled and run with the documentation tests.

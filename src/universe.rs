@@ -10,27 +10,33 @@
 //! The equivalent of Elixir's Multiverses, where the universe is found through `$callers`.
 //! It separates tests; it is no security boundary.
 
+mod config;
 mod future;
+mod mock;
+mod place;
+mod registry;
 mod sharded;
+mod slot;
+mod strict;
+mod world;
 
 use std::{
-    any::Any,
-    collections::HashMap,
     fmt,
     sync::{
-        Arc, Mutex, OnceLock, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
 };
 
-pub use future::InUniverse;
-pub use sharded::Sharded;
+use place::Place;
+use world::World;
 
-scoped_tls::scoped_thread_local!(
-    /// `None` is not the same as unset: a task that was spawned in no universe stays in none,
-    /// even if the thread that polls it sits inside one.
-    static CURRENT: Option<Universe>
-);
+pub use config::{Config, ConfigError};
+pub use future::InUniverse;
+pub use mock::Mock;
+pub use registry::{AlreadyRegistered, Registration, Registry};
+pub use sharded::Sharded;
+pub use strict::NoUniverse;
 
 /// One world. Clones are handles to the same world; its shards are dropped with the last one.
 ///
@@ -48,36 +54,21 @@ pub struct Universe {
     world: Arc<World>,
 }
 
-struct World {
-    id: u64,
-    /// The value of every [`Sharded`] that was used here, by the static's key.
-    shards: Mutex<HashMap<u64, Arc<Shard>>>,
-}
-
-/// A shard is made outside the lock of the store, so that making one may use another.
-type Shard = OnceLock<Arc<dyn Any + Send + Sync>>;
-
 impl Universe {
     /// Makes a universe in which nothing has happened yet.
     #[must_use]
     pub fn new() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
+        place::keep_trails();
         Self {
-            world: Arc::new(World {
-                id: NEXT.fetch_add(1, Ordering::Relaxed),
-                shards: Mutex::default(),
-            }),
+            world: Arc::new(World::new(NEXT.fetch_add(1, Ordering::Relaxed))),
         }
     }
 
     /// The universe of the running task or closure; `None` outside of all, as in production.
     #[must_use]
     pub fn current() -> Option<Self> {
-        if CURRENT.is_set() {
-            CURRENT.with(Clone::clone)
-        } else {
-            None
-        }
+        place::with_universe(|universe| universe.cloned())
     }
 
     /// A number that no other universe of this process has.
@@ -93,22 +84,14 @@ impl Universe {
     /// # Cancel safety
     ///
     /// The same as the future's own.
+    #[track_caller]
     pub fn scope<F: Future>(&self, future: F) -> InUniverse<F> {
-        InUniverse::new(Some(self.clone()), future)
+        within(Some(self.clone()), future)
     }
 
     /// Runs a closure in this universe and returns what it returns.
     pub fn enter<R>(&self, f: impl FnOnce() -> R) -> R {
         enter(&Some(self.clone()), f)
-    }
-
-    fn shard(&self, key: u64) -> Arc<Shard> {
-        let mut shards = self
-            .world
-            .shards
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(shards.entry(key).or_default())
     }
 }
 
@@ -145,8 +128,9 @@ impl fmt::Debug for Universe {
 /// let seen = Universe::new().enter(|| smol::spawn(universe::inherit(async { Universe::current() })));
 /// assert!(smol::block_on(seen).is_some());
 /// ```
+#[track_caller]
 pub fn inherit<F: Future>(future: F) -> InUniverse<F> {
-    InUniverse::new(Universe::current(), future)
+    within(Universe::current(), future)
 }
 
 /// Carries the current universe into a closure that runs elsewhere: on a thread, in a pool, in a
@@ -160,20 +144,21 @@ pub fn inherit<F: Future>(future: F) -> InUniverse<F> {
 /// let thread = Universe::new().enter(|| std::thread::spawn(universe::inherit_fn(Universe::current)));
 /// assert!(thread.join().unwrap().is_some());
 /// ```
+#[track_caller]
 pub fn inherit_fn<R>(f: impl FnOnce() -> R) -> impl FnOnce() -> R {
-    let universe = Universe::current();
-    move || enter(&universe, f)
+    let place = Place::spawned_in(Universe::current());
+    move || place.enter(f)
 }
 
 /// Makes a future that lives in `universe`, or in none, whoever polls it.
+#[track_caller]
 pub(crate) fn within<F: Future>(universe: Option<Universe>, future: F) -> InUniverse<F> {
-    InUniverse::new(universe, future)
+    InUniverse::new(Place::spawned_in(universe), future)
 }
 
 /// Runs `f` in `universe`, which may be none at all.
 pub(crate) fn enter<R>(universe: &Option<Universe>, f: impl FnOnce() -> R) -> R {
-    if universe.is_none() && !CURRENT.is_set() {
-        return f();
-    }
-    CURRENT.set(universe, f)
+    let universe = universe.clone();
+    let trail = place::trail();
+    Place { universe, trail }.enter(f)
 }

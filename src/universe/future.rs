@@ -5,17 +5,17 @@ use std::{
     task::{Context, Poll},
 };
 
-use super::{Universe, enter};
+use super::{Universe, place::Place};
 
 pin_project_lite::pin_project! {
     /// A future that runs in the universe it was made for, wherever it is polled.
     ///
     /// Made by [`Universe::scope`] and [`inherit`](super::inherit). Costs a few nanoseconds per
-    /// poll in a universe and a flag's test outside of one.
+    /// poll in a universe and two tests of a pointer in a process that has none.
     #[must_use = "futures do nothing unless polled"]
     #[derive(Debug)]
     pub struct InUniverse<F> {
-        universe: Option<Universe>,
+        place: Place,
         #[pin]
         future: Option<F>,
     }
@@ -25,16 +25,16 @@ pin_project_lite::pin_project! {
             let mut this = this.project();
             // What the future owns is dropped in its universe too: destructors look up shards.
             if this.future.is_some() {
-                enter(this.universe, || this.future.set(None));
+                this.place.enter(|| this.future.set(None));
             }
         }
     }
 }
 
 impl<F> InUniverse<F> {
-    pub(super) fn new(universe: Option<Universe>, future: F) -> Self {
+    pub(super) fn new(place: Place, future: F) -> Self {
         Self {
-            universe,
+            place,
             future: Some(future),
         }
     }
@@ -42,7 +42,7 @@ impl<F> InUniverse<F> {
     /// The universe the future runs in; `None` if it was made outside of all.
     #[must_use]
     pub fn universe(&self) -> Option<&Universe> {
-        self.universe.as_ref()
+        self.place.universe.as_ref()
     }
 }
 
@@ -51,7 +51,7 @@ impl<F: Future> Future for InUniverse<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let mut this = self.project();
-        enter(this.universe, || {
+        this.place.enter(|| {
             let output = this
                 .future
                 .as_mut()

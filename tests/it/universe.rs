@@ -1,5 +1,10 @@
 //! Universes, without any network.
 
+mod config;
+mod registry;
+mod shards;
+mod strict;
+
 use std::{
     sync::{
         Arc,

@@ -1,0 +1,295 @@
+//! Names for what is running, other names in every universe.
+
+use std::{
+    any,
+    borrow::Borrow,
+    collections::HashMap,
+    fmt,
+    hash::Hash,
+    panic::Location,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+};
+
+use super::sharded::Sharded;
+
+/// A static in which tasks find each other by name; each universe has names of its own.
+///
+/// The model is Elixir's `Registry`. What is registered stays as long as its [`Registration`]
+/// is held, so that who owns the name is who holds the guard.
+///
+/// # Example
+///
+/// ```
+/// use erps::{Registry, Universe};
+///
+/// static SHOPS: Registry<&str, u16> = Registry::unique();
+///
+/// let corner = SHOPS.register("corner", 4747)?;
+/// assert!(SHOPS.register("corner", 4748).is_err());
+/// assert_eq!(SHOPS.lookup("corner").first().map(|port| **port), Some(4747));
+/// Universe::new().enter(|| assert_eq!(SHOPS.count(), 0));
+/// drop(corner);
+/// assert_eq!(SHOPS.count(), 0);
+/// # Ok::<(), erps::universe::AlreadyRegistered>(())
+/// ```
+pub struct Registry<K: 'static, V: 'static> {
+    unique: bool,
+    table: Sharded<Table<K, V>>,
+}
+
+impl<K, V> Registry<K, V>
+where
+    K: Clone + Eq + Hash + fmt::Debug + Send + Sync + 'static,
+    V: Send + Sync + 'static,
+{
+    /// Makes a registry in which a key has one value at most.
+    #[must_use]
+    #[track_caller]
+    pub const fn unique() -> Self {
+        Self::new(true)
+    }
+
+    /// Makes a registry in which a key may have many values.
+    #[must_use]
+    #[track_caller]
+    pub const fn duplicate() -> Self {
+        Self::new(false)
+    }
+
+    #[track_caller]
+    const fn new(unique: bool) -> Self {
+        let what = || {
+            let (key, value) = (any::type_name::<K>(), any::type_name::<V>());
+            format!("Registry<{key}, {value}>")
+        };
+        Self {
+            unique,
+            table: Sharded::named(Table::default, what),
+        }
+    }
+
+    /// Makes it strict, as [`Sharded::strict`] does: in no universe all its methods panic.
+    #[must_use]
+    pub const fn strict(mut self) -> Self {
+        self.table.make_strict();
+        self
+    }
+
+    /// Registers a value in the current universe until the returned guard is dropped.
+    ///
+    /// # Errors
+    ///
+    /// If keys are unique and this one is taken.
+    ///
+    /// # Panics
+    ///
+    /// If the registry is [`strict`](Self::strict) and the caller is in no universe.
+    #[track_caller]
+    pub fn register(&self, key: K, value: V) -> Result<Registration, AlreadyRegistered> {
+        let table = self.table.get();
+        let id = table.insert(key.clone(), value, self.unique)?;
+        let table = Arc::downgrade(&table);
+        Ok(Registration {
+            end: Box::new(move || remove(&table, &key, id)),
+        })
+    }
+
+    /// The values of a key in the current universe, in the order of registration.
+    ///
+    /// # Panics
+    ///
+    /// If the registry is [`strict`](Self::strict) and the caller is in no universe.
+    #[must_use]
+    #[track_caller]
+    pub fn lookup<Q>(&self, key: &Q) -> Vec<Arc<V>>
+    where
+        K: Borrow<Q>,
+        Q: Eq + Hash + ?Sized,
+    {
+        let table = self.table.get();
+        let entries = table.entries();
+        let entries = entries.by_key.get(key).map_or(&[][..], Vec::as_slice);
+        entries.iter().map(|it| Arc::clone(&it.value)).collect()
+    }
+
+    /// Calls `f` with the values of a key, in the order of registration; not at all, and returns
+    /// `None`, if there is none.
+    ///
+    /// `f` may use the registry. What it changes there does not change the values it was given.
+    ///
+    /// # Panics
+    ///
+    /// If the registry is [`strict`](Self::strict) and the caller is in no universe.
+    #[track_caller]
+    pub fn dispatch<Q, R>(&self, key: &Q, f: impl FnOnce(&[Arc<V>]) -> R) -> Option<R>
+    where
+        K: Borrow<Q>,
+        Q: Eq + Hash + ?Sized,
+    {
+        let values = self.lookup(key);
+        (!values.is_empty()).then(|| f(&values))
+    }
+
+    /// What `f` makes of the registrations of the current universe, in their order; it leaves out
+    /// those it returns `None` for.
+    ///
+    /// `f` may use the registry. What it changes there does not change what is selected from.
+    ///
+    /// # Panics
+    ///
+    /// If the registry is [`strict`](Self::strict) and the caller is in no universe.
+    #[must_use]
+    #[track_caller]
+    pub fn select<R>(&self, mut f: impl FnMut(&K, &V) -> Option<R>) -> Vec<R> {
+        let all = self.table.get().all();
+        all.into_iter()
+            .filter_map(|(_, key, value)| f(&key, &value))
+            .collect()
+    }
+
+    /// The keys of the current universe, in the order of registration, each once.
+    ///
+    /// # Panics
+    ///
+    /// If the registry is [`strict`](Self::strict) and the caller is in no universe.
+    #[must_use]
+    #[track_caller]
+    pub fn keys(&self) -> Vec<K> {
+        let table = self.table.get();
+        let entries = table.entries();
+        // A key without entries is removed, so that every key has a first one.
+        let mut keys: Vec<_> = entries.by_key.iter().map(|(k, e)| (e[0].id, k)).collect();
+        keys.sort_unstable_by_key(|(id, _)| *id);
+        keys.into_iter().map(|(_, key)| key.clone()).collect()
+    }
+
+    /// How many registrations there are in the current universe.
+    ///
+    /// # Panics
+    ///
+    /// If the registry is [`strict`](Self::strict) and the caller is in no universe.
+    #[must_use]
+    #[track_caller]
+    pub fn count(&self) -> usize {
+        let table = self.table.get();
+        let entries = table.entries();
+        entries.by_key.values().map(Vec::len).sum()
+    }
+}
+
+impl<K, V> fmt::Debug for Registry<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registry")
+            .field("unique", &self.unique)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A name that is taken. Dropped, it is free again, in the universe it was taken in.
+///
+/// It keeps neither the universe alive nor what was registered.
+#[must_use = "the name is free again when this is dropped"]
+pub struct Registration {
+    end: Box<dyn FnMut() + Send + Sync>,
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        (self.end)();
+    }
+}
+
+impl fmt::Debug for Registration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registration").finish_non_exhaustive()
+    }
+}
+
+/// The registrations of one universe. No foreign code but that of keys runs under the lock.
+struct Table<K, V>(Mutex<Entries<K, V>>);
+
+struct Entries<K, V> {
+    last_id: u64,
+    by_key: HashMap<K, Vec<Entry<V>>>,
+}
+
+struct Entry<V> {
+    id: u64,
+    value: Arc<V>,
+    at: &'static Location<'static>,
+}
+
+impl<K, V> Default for Table<K, V> {
+    fn default() -> Self {
+        Self(Mutex::new(Entries {
+            last_id: 0,
+            by_key: HashMap::new(),
+        }))
+    }
+}
+
+impl<K: Clone + Eq + Hash + fmt::Debug, V> Table<K, V> {
+    #[track_caller]
+    fn insert(&self, key: K, value: V, unique: bool) -> Result<u64, AlreadyRegistered> {
+        let (value, at) = (Arc::new(value), Location::caller());
+        let mut entries = self.entries();
+        if unique && let Some(holder) = entries.by_key.get(&key) {
+            let key = format!("{key:?}");
+            let at = holder[0].at;
+            return Err(AlreadyRegistered { key, at });
+        }
+        entries.last_id += 1;
+        let id = entries.last_id;
+        let of_key = entries.by_key.entry(key).or_default();
+        of_key.push(Entry { id, value, at });
+        Ok(id)
+    }
+
+    fn all(&self) -> Vec<(u64, K, Arc<V>)> {
+        let entries = self.entries();
+        let all = entries.by_key.iter().flat_map(|(key, of_key)| {
+            let one = |it: &Entry<V>| (it.id, key.clone(), Arc::clone(&it.value));
+            of_key.iter().map(one)
+        });
+        let mut all: Vec<_> = all.collect();
+        all.sort_unstable_by_key(|(id, ..)| *id);
+        all
+    }
+}
+
+impl<K, V> Table<K, V> {
+    fn entries(&self) -> MutexGuard<'_, Entries<K, V>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Does nothing if the universe has ended.
+fn remove<K: Eq + Hash, V>(table: &Weak<Table<K, V>>, key: &K, id: u64) {
+    let Some(table) = table.upgrade() else { return };
+    let mut entries = table.entries();
+    let mut removed = Vec::new();
+    if let Some(of_key) = entries.by_key.get_mut(key) {
+        removed.extend(of_key.extract_if(.., |it| it.id == id));
+        if of_key.is_empty() {
+            entries.by_key.remove(key);
+        }
+    }
+    drop(entries);
+    drop(removed);
+}
+
+/// A unique key that is taken in this universe.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{key} is already registered, at {}:{}", .at.file(), .at.line())]
+pub struct AlreadyRegistered {
+    key: String,
+    at: &'static Location<'static>,
+}
+
+impl AlreadyRegistered {
+    /// Where the one that holds the key was registered.
+    #[must_use]
+    pub fn at(&self) -> &'static Location<'static> {
+        self.at
+    }
+}

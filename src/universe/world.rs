@@ -1,0 +1,90 @@
+//! What a universe is made of: a number, and the values of the statics that were used in it.
+
+use std::{
+    any::Any,
+    mem,
+    sync::{Arc, PoisonError, RwLock, RwLockWriteGuard},
+};
+
+use super::{Universe, place::Place, slot::Slot};
+
+/// How often the values are dropped that destructors of values made anew.
+const MAX_ENDINGS: u32 = 8;
+
+pub(super) struct World {
+    pub(super) id: u64,
+    /// The slot of every static that was used here, by the static's key.
+    slots: RwLock<Slots>,
+    endings: u32,
+}
+
+/// Keys are small and dense: a vector finds a slot faster than a map.
+type Slots = Vec<Option<Arc<dyn Any + Send + Sync>>>;
+
+impl World {
+    pub(super) fn new(id: u64) -> Self {
+        Self {
+            id,
+            slots: RwLock::default(),
+            endings: 0,
+        }
+    }
+
+    /// The value of a static, if it was made already.
+    pub(super) fn made<T: Send + Sync + 'static>(&self, key: usize) -> Option<Arc<T>> {
+        let slots = self.slots.read().unwrap_or_else(PoisonError::into_inner);
+        let slot: &Slot<T> = slots.get(key)?.as_ref()?.downcast_ref()?;
+        slot.made()
+    }
+
+    pub(super) fn slot<T: Send + Sync + 'static>(&self, key: usize) -> Arc<Slot<T>> {
+        let mut slots = self.slots();
+        if slots.len() <= key {
+            slots.resize(key + 1, None);
+        }
+        let slot = slots[key].get_or_insert_with(|| Arc::new(Slot::<T>::new()));
+        let slot = Arc::clone(slot);
+        slot.downcast()
+            .expect("a key belongs to one static, and a static has one type")
+    }
+
+    fn slots(&self) -> RwLockWriteGuard<'_, Slots> {
+        self.slots.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The values are dropped in their universe, because destructors look up statics too: in one that
+/// goes on under the same number until no destructor has made a value anew. Two statics whose
+/// destructors make each other would never come to an end, so there is a last time.
+impl Drop for World {
+    fn drop(&mut self) {
+        let slots = mem::take(&mut *self.slots());
+        let count = slots.len();
+        if count == 0 || self.endings == MAX_ENDINGS {
+            return;
+        }
+        let world = Arc::new(Self {
+            id: self.id,
+            slots: RwLock::new(slots),
+            endings: self.endings + 1,
+        });
+        let place = Place {
+            universe: Some(Universe {
+                world: Arc::clone(&world),
+            }),
+            ..Place::default()
+        };
+        place.enter(|| {
+            for key in (0..count).rev() {
+                // One at a time: what is dropped later is still there for what is dropped now.
+                let slot = world.slots()[key].take();
+                drop(slot);
+            }
+        });
+        // A vector of nothing is no reason for another ending.
+        let mut left = world.slots();
+        if left.iter().all(Option::is_none) {
+            left.clear();
+        }
+    }
+}

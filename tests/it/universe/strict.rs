@@ -1,0 +1,150 @@
+//! Strict statics, and the exact texts of what they say.
+
+use std::{panic, sync::Arc, thread};
+
+use erps::{Config, Mock, Registry, Sharded, Universe, universe, universe::ConfigError};
+
+/// `here!()` is this line of this file, as it stands in the texts.
+macro_rules! here {
+    () => {
+        format!("{}:{}", file!(), line!())
+    };
+}
+
+#[rustfmt::skip]
+static LIMIT: (Sharded<u32>, u32) = (Sharded::new(|| 10).strict(), line!());
+
+const FIX: &str = "  to fix it, wrap what was spawned in `universe::inherit(..)`, \
+    or the test in `Universe::scope(..)`";
+
+fn limit_was_asked_for() -> String {
+    let at = format!("{}:{}", file!(), LIMIT.1);
+    format!("the strict `Sharded<u32>` made at {at} was asked for in no universe")
+}
+
+/// Runs `f` on a thread of a known name.
+fn on_a_thread<R: Send + 'static>(f: impl FnOnce() -> R + Send + 'static) -> R {
+    let thread = thread::Builder::new().name("worker".to_owned());
+    let outcome = thread.spawn(f).unwrap().join();
+    outcome.unwrap_or_else(|panic| panic::resume_unwind(panic))
+}
+
+#[test]
+fn a_strict_static_is_like_any_other_in_a_universe() {
+    Universe::new().enter(|| {
+        assert_eq!(*LIMIT.0.get(), 10);
+        LIMIT.0.set(1);
+        assert_eq!(*LIMIT.0.try_get().unwrap(), 1);
+    });
+}
+
+#[test]
+fn a_lenient_static_has_a_value_in_no_universe() {
+    static LENIENT: Sharded<u32> = Sharded::new(|| 10);
+    assert_eq!(*LENIENT.try_get().unwrap(), 10);
+}
+
+#[test]
+fn what_was_spawned_without_its_universe_is_told_what_to_do() {
+    let error = Universe::new().enter(|| on_a_thread(|| LIMIT.0.try_get().unwrap_err()));
+    let expected = [
+        &*limit_was_asked_for(),
+        "  on thread `worker`",
+        "  in code of unknown origin",
+        FIX,
+    ];
+    assert_eq!(error.to_string(), expected.join("\n"));
+}
+
+#[test]
+fn what_inherited_no_universe_is_told_who_spawned_it() {
+    let _trails_are_kept_from_here_on = Universe::new();
+    let (error, inner, outer) = on_a_thread(|| {
+        let task = async {
+            let task = async { LIMIT.0.try_get().unwrap_err() };
+            let (task, at) = (universe::inherit(task), here!());
+            (smol::spawn(task).await, at)
+        };
+        let (task, outer) = (universe::inherit(task), here!());
+        let (error, inner) = smol::block_on(task);
+        (error, inner, outer)
+    });
+    let error = error.to_string();
+    // The thread is one of smol's, which has its own idea of names.
+    let (_, rest) = error.split_once("`\n").unwrap();
+    let expected = [
+        &*format!("  in what was spawned at {inner}"),
+        &*format!("  by what was spawned at {outer}"),
+        "  by code of unknown origin",
+        FIX,
+    ];
+    assert_eq!(rest, expected.join("\n"));
+    assert!(error.starts_with(&limit_was_asked_for()), "{error}");
+}
+
+#[test]
+fn a_closure_is_told_who_made_it() {
+    let _trails_are_kept_from_here_on = Universe::new();
+    let (closure, at) = (universe::inherit_fn(|| LIMIT.0.try_get()), here!());
+    let error = on_a_thread(closure).unwrap_err();
+    let by = format!("\n  in what was spawned at {at}\n  by code of unknown origin\n");
+    assert!(error.to_string().contains(&by), "{error}");
+}
+
+#[test]
+fn a_trail_remembers_eight_spawns() {
+    fn nest(depth: u32) -> String {
+        match depth {
+            0 => LIMIT.0.try_get().unwrap_err().to_string(),
+            _ => universe::inherit_fn(move || nest(depth - 1))(),
+        }
+    }
+    let _trails_are_kept_from_here_on = Universe::new();
+    let hops = |text: &str| text.matches("what was spawned at").count();
+    let (seven, eight, hundred) = (nest(7), nest(8), nest(100));
+    assert_eq!((hops(&seven), hops(&eight), hops(&hundred)), (7, 8, 8));
+    assert!(seven.contains("\n  by code of unknown origin\n"), "{seven}");
+    assert!(hundred.contains("\n  by more than is kept\n"), "{hundred}");
+}
+
+#[test]
+fn get_set_replace_and_clear_panic_with_the_same_text() {
+    let uses: [fn(); 5] = [
+        || drop(LIMIT.0.get()),
+        || LIMIT.0.with(|_| ()),
+        || LIMIT.0.set(1),
+        || drop(LIMIT.0.replace(1)),
+        || LIMIT.0.clear(),
+    ];
+    for (number, one) in uses.into_iter().enumerate() {
+        let panic = on_a_thread(move || panic::catch_unwind(one)).unwrap_err();
+        let text = panic.downcast_ref::<String>().unwrap();
+        assert!(text.starts_with(&limit_was_asked_for()), "{number}: {text}");
+    }
+}
+
+#[test]
+fn everything_sharded_may_be_strict_and_says_what_it_is() {
+    static CONFIG: Config = Config::new().strict();
+    static NAMES: Registry<u8, u16> = Registry::duplicate().strict();
+    static MOCK: Mock<u64> = Mock::new(|| Arc::new(1)).strict();
+    let registry = on_a_thread(|| panic::catch_unwind(|| NAMES.count())).unwrap_err();
+    let registry = registry.downcast_ref::<String>().unwrap();
+    let config = CONFIG.fetch::<u32>("limit").unwrap_err();
+    assert!(matches!(config, ConfigError::NoUniverse(_)), "{config}");
+    let mock = MOCK.try_get().unwrap_err().to_string();
+    let says = |text: &str, what: &str| {
+        let begins = format!("the strict `{what}` made at {}:", file!());
+        assert!(text.starts_with(&begins), "{text}");
+    };
+    says(registry, "Registry<u8, u16>");
+    says(&config.to_string(), "Config");
+    says(&mock, "Mock<u64>");
+    Universe::new().enter(|| {
+        assert_eq!(NAMES.count(), 0);
+        assert!(CONFIG.get::<u32>("limit").is_none());
+        CONFIG.put("limit", 1_u32);
+        assert_eq!(*CONFIG.fetch::<u32>("limit").unwrap(), 1);
+        assert_eq!(*MOCK.get(), 1);
+    });
+}
