@@ -56,7 +56,7 @@
 //!   client makes another of both. [`CallError::may_have_run`] tells what may be repeated.
 //! - *Threads.* All tasks run on smol's executor: one thread unless `SMOL_THREADS` says more, or one of
 //!   your own. A callback that blocks holds up all on its thread. Events go to `tracing`.
-//! - *Testing.* Each test runs in [`Universe::scope`]; statics that differ per test are [`Sharded`].
+//! - *Testing.* Each test runs in [`Universe::scope`]; [`universe`] has what differs per test.
 #![warn(
     clippy::panic,
     clippy::unwrap_used,

@@ -1,14 +1,81 @@
 //! The task-local universe: the world that a test, and everything it starts, lives in.
 //!
-//! A [`Universe`] is an identity with a store. It is *current* while a future made by
-//! [`Universe::scope`] is polled or a closure given to [`Universe::enter`] runs. Every task this
-//! library spawns inherits the universe that was current at the call that spawned it; tasks and
-//! threads that others spawn inherit it with [`inherit`] and [`inherit_fn`]. What is [`Sharded`]
-//! has one value per universe, and one more for code in no universe, which is all code in
-//! production.
+//! # Why
 //!
-//! The equivalent of Elixir's Multiverses, where the universe is found through `$callers`.
-//! It separates tests; it is no security boundary.
+//! `cargo test` runs tests at once, in one process. Two tests that change one static, register one
+//! name or replace one mailer see each other's changes, and fail now and then. The usual ways out are
+//! one thread, one process per test, or every value handed through every function. Here a test makes a
+//! [`Universe`] and runs in it. What is sharded has one value per universe, and one more for code in
+//! no universe, which is all code in production. Production code does not change.
+//!
+//! # How
+//!
+//! ```
+//! use erps::{Sharded, Universe, universe};
+//!
+//! static LIMIT: Sharded<u32> = Sharded::new(|| 10);
+//!
+//! fn is_full(visitors: u32) -> bool {
+//!     visitors >= *LIMIT.get()
+//! }
+//!
+//! // A test:
+//! smol::block_on(Universe::new().scope(async {
+//!     LIMIT.set(1);
+//!     let elsewhere = smol::spawn(universe::inherit(async { is_full(1) }));
+//!     assert!(elsewhere.await);
+//! }));
+//! // Another one, at the same time, or production:
+//! assert!(!is_full(1));
+//! ```
+//!
+//! - [`Sharded`]: a static with a value per universe.
+//! - [`Config`]: named values, which a universe reads from outside until it changes them.
+//! - [`Registry`]: names for what is running.
+//! - [`Mock`]: a trait object, in production the real one.
+//!
+//! # What is inherited, and what is not
+//!
+//! A universe is *current* while a future made by [`Universe::scope`] is polled or dropped, and while a
+//! closure given to [`Universe::enter`] runs. It is found through the task, not through the thread:
+//! futures of many universes may take turns on one thread.
+//!
+//! - Every task that this library spawns is in the universe that was current at the call.
+//! - Tasks and threads that others spawn are in none, unless [`inherit`] or [`inherit_fn`] carries the
+//!   current one into them: `tokio::spawn(universe::inherit(..))`,
+//!   `thread::spawn(universe::inherit_fn(..))`. The same holds for pools, and for callbacks that are
+//!   kept for later.
+//! - A task that already runs cannot be moved into a universe from outside. Make it with
+//!   [`Universe::scope`].
+//! - Plain statics, thread-locals, the environment, the file system, sockets and the clock are shared
+//!   by all.
+//!
+//! # Strict mode
+//!
+//! A universe that was not carried along is lost without a sound: the code runs on, with the value of
+//! production. A strict static ([`Sharded::strict`]) has no such value. Asked for in no universe it
+//! panics or returns [`NoUniverse`], which says what was asked for, who spawned those who asked as far
+//! as that is known, and what to do. Production is in no universe either, so a static of production is
+//! strict in test builds only.
+//!
+//! # What it costs
+//!
+//! In no universe: reading a [`Sharded`] takes a look at a thread-local, an uncontended lock, and a
+//! handle; [`inherit`] and each poll of its future test two pointers. In a universe: another lock, and
+//! per spawn an allocation for the trail of spawns that [`NoUniverse`] prints. A process that never
+//! makes a universe keeps no trails. Of a trail the last eight spawns are kept.
+//!
+//! # When it ends
+//!
+//! The values of a universe are dropped with the last handle to it, in it: destructors find the other
+//! values of their universe. A future or closure that inherited it is such a handle.
+//!
+//! # What it is not
+//!
+//! It separates tests; it is no security boundary. What holds a handle to a value may pass it on to
+//! another universe, and a handle to a universe lets everybody in.
+//!
+//! The model is Elixir's Multiverses, where the universe is found through `$callers`.
 
 mod config;
 mod future;
@@ -38,7 +105,7 @@ pub use registry::{AlreadyRegistered, Registration, Registry};
 pub use sharded::Sharded;
 pub use strict::NoUniverse;
 
-/// One world. Clones are handles to the same world; its shards are dropped with the last one.
+/// One world. Clones are handles to the same world; its values are dropped with the last one.
 ///
 /// # Example
 ///

@@ -78,6 +78,9 @@ impl<T: Send + Sync + 'static> Sharded<T> {
     /// };
     /// assert_eq!(*LIMIT.get(), 10);
     /// ```
+    ///
+    /// For tests in a crate's `tests` folder `cfg!(test)` is false, as the crate is built without
+    /// it; a feature of the crate that the tests turn on does there.
     #[must_use]
     pub const fn strict(mut self) -> Self {
         self.make_strict();
