@@ -115,6 +115,28 @@ fn many_who_ask_at_once_have_the_value_made_once() {
 }
 
 #[test]
+fn what_is_set_while_a_value_is_made_does_not_wait_for_it_and_is_not_lost() {
+    static MAKING: Barrier = Barrier::new(2);
+    static SLOW: Sharded<u32> = Sharded::new(|| {
+        MAKING.wait();
+        MAKING.wait();
+        0
+    });
+    let uses: [(fn() -> u32, _, _); 2] = [(|| *SLOW.get(), 0, 1), (|| *SLOW.replace(2), 1, 2)];
+    for (makes, returned, left) in uses {
+        let universe = Universe::new();
+        thread::scope(|threads| {
+            let maker = threads.spawn(|| universe.enter(makes));
+            MAKING.wait();
+            universe.enter(|| SLOW.set(1));
+            MAKING.wait();
+            assert_eq!(maker.join().unwrap(), returned);
+        });
+        assert_eq!(universe.enter(|| *SLOW.get()), left);
+    }
+}
+
+#[test]
 fn of_values_put_in_at_once_each_is_returned_to_someone_but_the_last() {
     static TOKEN: Sharded<u32> = Sharded::new(|| 0);
     let universe = Universe::new();
