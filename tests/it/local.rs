@@ -100,9 +100,7 @@ impl Protocol for Small {
 }
 
 /// Does what its calls say.
-struct Worker {
-    log: Vec<String>,
-}
+struct Worker;
 
 impl Server for Worker {
     type Protocol = Small;
@@ -114,13 +112,10 @@ impl Server for Worker {
             "ignore" => return Err(InitError::Ignore),
             "fail" => return Err("no luck".into()),
             "panic" => panic!("as the test asks"),
-            "timeout" => cx.timeout(Duration::from_millis(10)),
             "stop" => cx.stop(ExitReason::Shutdown),
             _ => {}
         }
-        Ok(Self {
-            log: vec![seed.to_owned()],
-        })
+        Ok(Self)
     }
 
     async fn handle_call(
@@ -137,15 +132,7 @@ impl Server for Worker {
                 smol::spawn(async move { this.info(from).await }).detach();
             }
             "error" => Err("as the test asks")?,
-            "timeout" => {
-                cx.timeout(Duration::from_millis(10));
-                from.reply(String::new());
-            }
-            "long timeout" => {
-                cx.timeout(Duration::from_millis(100));
-                from.reply(String::new());
-            }
-            _ => from.reply(self.log.join(", ")),
+            _ => from.reply(call),
         }
         Ok(())
     }
@@ -156,14 +143,6 @@ impl Server for Worker {
         _: &mut Context<Self>,
     ) -> Result<(), BoxError> {
         from.reply("by way of a task".into());
-        Ok(())
-    }
-
-    async fn handle_timeout(&mut self, cx: &mut Context<Self>) -> Result<(), BoxError> {
-        self.log.push("timeout".into());
-        if self.log.len() < 4 {
-            cx.timeout(Duration::from_millis(1));
-        }
         Ok(())
     }
 }
@@ -216,24 +195,86 @@ fn a_question_mark_in_a_handler_ends_the_server() {
     });
 }
 
+/// Reports its time-outs. A call sets one, of so many milliseconds; 0 sets none.
+struct Sleeper {
+    timeouts: async_channel::Sender<()>,
+    again: u32,
+}
+
+struct Sleeping;
+impl Protocol for Sleeping {
+    type Call = u64;
+    type Reply = ();
+    type Cast = ();
+    type Push = ();
+}
+
+impl Server for Sleeper {
+    type Protocol = Sleeping;
+    type Seed = async_channel::Sender<()>;
+    type Info = ();
+
+    async fn init(
+        timeouts: async_channel::Sender<()>,
+        cx: &mut Context<Self>,
+    ) -> Result<Self, InitError> {
+        cx.timeout(Duration::from_millis(1));
+        Ok(Self { timeouts, again: 2 })
+    }
+
+    async fn handle_call(
+        &mut self,
+        limit: u64,
+        from: ReplyTo<()>,
+        cx: &mut Context<Self>,
+    ) -> Result<(), BoxError> {
+        if limit > 0 {
+            cx.timeout(Duration::from_millis(limit));
+        }
+        from.reply(());
+        Ok(())
+    }
+
+    async fn handle_timeout(&mut self, cx: &mut Context<Self>) -> Result<(), BoxError> {
+        self.timeouts.try_send(())?;
+        if self.again > 0 {
+            self.again -= 1;
+            cx.timeout(Duration::from_millis(1));
+        }
+        Ok(())
+    }
+}
+
+/// A sleeper that has had the three time-outs it sets itself.
+async fn sleeper() -> (ServerRef<Sleeper>, async_channel::Receiver<()>) {
+    let (sender, timeouts) = async_channel::unbounded();
+    let sleeper = ServerRef::<Sleeper>::builder(sender).start().await.unwrap();
+    for _ in 0..3 {
+        timeouts.recv().await.unwrap();
+    }
+    (sleeper, timeouts)
+}
+
 #[test]
-fn a_timeout_comes_if_no_message_does() {
+fn a_timeout_comes_once_if_no_message_does() {
     run(async {
-        let worker = worker("timeout").await.unwrap();
-        lab::eventually_async("three timeouts", async || {
-            // Asking is a message, which cancels the time-out until the next is set.
-            smol::Timer::after(Duration::from_millis(50)).await;
-            worker.call("log".into()).await.unwrap() == "timeout, timeout, timeout, timeout"
-        })
-        .await;
-        worker.call("long timeout".into()).await.unwrap();
-        let before = worker.call("log".into()).await.unwrap();
-        smol::Timer::after(Duration::from_millis(200)).await;
-        assert_eq!(
-            worker.call("log".into()).await.unwrap(),
-            before,
-            "a message cancels it"
-        );
+        let (sleeper, timeouts) = sleeper().await;
+        assert!(timeouts.is_empty(), "three were set");
+        sleeper.call(1).await.unwrap();
+        timeouts.recv().await.unwrap();
+    });
+}
+
+#[test]
+fn any_message_cancels_the_timeout() {
+    run(async {
+        let ((sleeper, timeouts), (other, others)) = future::zip(sleeper(), sleeper()).await;
+        sleeper.call(50).await.unwrap();
+        sleeper.call(0).await.unwrap();
+        // By the time that the later one comes, the earlier would have.
+        other.call(200).await.unwrap();
+        others.recv().await.unwrap();
+        assert!(timeouts.is_empty());
     });
 }
 

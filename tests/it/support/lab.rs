@@ -222,14 +222,6 @@ pub(crate) async fn freed(address: std::net::SocketAddr) {
     eventually("the port is free", bind).await;
 }
 
-/// As [`eventually`], where looking takes a while.
-pub(crate) async fn eventually_async(what: &str, mut condition: impl AsyncFnMut() -> bool) {
-    let limit = std::time::Instant::now() + Duration::from_secs(20);
-    while !condition().await {
-        assert!(std::time::Instant::now() < limit, "never: {what}");
-    }
-}
-
 /// Which universe this code is in, by its number.
 pub(crate) fn here() -> Option<u64> {
     Universe::current().map(|universe| universe.id())
