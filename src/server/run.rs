@@ -3,7 +3,7 @@
 use std::{
     future::poll_fn,
     panic::{AssertUnwindSafe, catch_unwind},
-    pin::pin,
+    pin::{Pin, pin},
     task::{self, Poll},
     time::Instant,
 };
@@ -53,15 +53,15 @@ pub(super) async fn run<S: Server>(
         let connection = &mut connection;
         let (outcome, unanswered) = match event {
             Event::Call(Message::Call(call, from)) | Event::Peer(Incoming::Call(call, from)) => {
-                drive(server.handle_call(call, from, &mut cx), connection).await
+                drive(pin!(server.handle_call(call, from, &mut cx)), connection).await
             }
             Event::Call(Message::Cast(cast)) | Event::Peer(Incoming::Cast(cast)) => {
-                drive(server.handle_cast(cast, &mut cx), connection).await
+                drive(pin!(server.handle_cast(cast, &mut cx)), connection).await
             }
             Event::Call(Message::Info(info)) => {
-                drive(server.handle_info(info, &mut cx), connection).await
+                drive(pin!(server.handle_info(info, &mut cx)), connection).await
             }
-            Event::Timeout => drive(server.handle_timeout(&mut cx), connection).await,
+            Event::Timeout => drive(pin!(server.handle_timeout(&mut cx)), connection).await,
             Event::Peer(Incoming::Ended(reason)) | Event::Exit(reason) => break (reason, None),
         };
         if let Err(reason) = outcome.and_then(failed) {
@@ -77,7 +77,7 @@ pub(super) async fn run<S: Server>(
     drop(unanswered);
     // Whoever waits in it is told now, not after `terminate`.
     drop(inbox);
-    let terminated = drive(server.terminate(&reason, &mut cx), &mut connection).await;
+    let terminated = drive(pin!(server.terminate(&reason, &mut cx)), &mut connection).await;
     if let (Err(panic), _) = terminated {
         tracing::error!(target: "erps", reason = %panic, "terminate did not run to its end");
     }
@@ -95,15 +95,15 @@ fn failed(outcome: Result<(), BoxError>) -> Result<(), ExitReason> {
 /// Runs a callback to its end, and goes on sending whenever it awaits. A panic in it becomes a
 /// reason to end.
 ///
+/// It takes the callback pinned, so that its caller's future has room for it once and not twice.
 /// What is returned beside the outcome is to be dropped when it is known whether the server ends.
 pub(super) async fn drive<T>(
-    callback: impl Future<Output = T>,
+    mut callback: Pin<&mut impl Future<Output = T>>,
     connection: &mut Option<Box<Connection>>,
 ) -> (Result<T, ExitReason>, Vec<Unanswered>) {
     if let Some(connection) = connection {
         connection.stop_reading();
     }
-    let mut callback = pin!(callback);
     poll_fn(|cx| {
         let poll = || catch_unwind(AssertUnwindSafe(|| callback.as_mut().poll(cx)));
         let (polled, unanswered) = withhold(poll);

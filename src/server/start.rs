@@ -1,6 +1,6 @@
 //! From a seed to a running server.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, pin::pin, sync::Arc};
 
 use futures_channel::oneshot;
 
@@ -50,7 +50,7 @@ pub(crate) async fn start<S: Server>(
         let this = ServerRef::new(task, sender, outbox, spawner.clone());
         async move {
             let mut cx = Context::new(this.clone(), peer);
-            let (init, _) = drive(S::init(seed, &mut cx), &mut connection).await;
+            let (init, _) = drive(pin!(S::init(seed, &mut cx)), &mut connection).await;
             let failure = match init {
                 Ok(Ok(server)) => {
                     let _ = started.send(Ok(this));
