@@ -108,9 +108,18 @@ async fn ask(args: &Args) -> Result<(), Failure> {
 
     let client = connect(address, args).await?;
     for command in commands {
-        perform(command, &client, &bench).await?;
+        let outcome = perform(command, &client, &bench).await;
+        outcome.map_err(|failure| explained(failure, &client))?;
     }
     Ok(())
+}
+
+/// That a call was lost says little; why its connection was says more.
+fn explained(failure: Failure, client: &Client<Untyped>) -> Failure {
+    match (failure, client.last_disconnect()) {
+        (Failure::Failed(reason), Some(why)) => Failure::Failed(format!("{reason}: {why}")),
+        (failure, _) => failure,
+    }
 }
 
 /// Reads a command and its arguments.

@@ -211,6 +211,14 @@ impl<P: Protocol> Client<P> {
         self.shared.state().status.clone()
     }
 
+    /// Why the last connection was lost; `None` if none was yet.
+    ///
+    /// A call that ends with [`CallError::Lost`] finds here what took its connection.
+    #[must_use]
+    pub fn last_disconnect(&self) -> Option<Disconnect> {
+        self.shared.state().last_disconnect.clone()
+    }
+
     /// Waits until the client's status is one that `wanted` wants, and returns it; or until the
     /// client has ended.
     ///

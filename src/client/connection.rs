@@ -131,10 +131,12 @@ impl<P: Protocol> Healer<P> {
         {
             let mut state = self.shared.state();
             state.status = Status::Connecting;
+            // Before the callers are told, who may want to know why.
+            state.last_disconnect = Some(Disconnect::from(&end));
             state.pending.fail();
         }
         self.shared.notify();
-        match end {
+        match &end {
             End::Exit(_) | End::Asked => session.leave().await,
             End::Closed => session.close().await,
             End::Failed(_) | End::Broken(_) => drop(session),
@@ -147,7 +149,7 @@ impl<P: Protocol> Healer<P> {
             _ if self.reconnect == Reconnect::Never => Next::Exit(ExitReason::Disconnected),
             End::Closed | End::Failed(_) | End::Broken(_) => Next::Again,
         };
-        notify_handler(&self.shared, ClientEvent::Disconnected(end.into()));
+        notify_handler(&self.shared, ClientEvent::Disconnected((&end).into()));
         match (next, refusal) {
             (Next::Again, Some(error)) => self.refused(error.into()),
             (next, _) => next,
@@ -364,13 +366,13 @@ pub enum Disconnect {
     Broken(String),
 }
 
-impl From<End> for Disconnect {
-    fn from(end: End) -> Self {
+impl From<&End> for Disconnect {
+    fn from(end: &End) -> Self {
         match end {
             End::Exit(_) | End::Asked => Self::Asked,
             End::Closed => Self::Closed,
-            End::Failed(error) => Self::Failed(Arc::new(error)),
-            End::Broken(why) => Self::Broken(why),
+            End::Failed(error) => Self::Failed(Arc::clone(error)),
+            End::Broken(why) => Self::Broken(why.clone()),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::{
     io,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::{Duration, Instant},
 };
@@ -41,7 +42,7 @@ pub(super) enum End {
     /// The peer closed it.
     Closed,
     /// It failed.
-    Failed(io::Error),
+    Failed(Arc<io::Error>),
     /// The peer sent what makes no sense, or nothing for too long in the middle of a packet.
     Broken(String),
 }
@@ -176,7 +177,7 @@ impl<'a, P: Protocol> Session<'a, P> {
             match self.link.poll_read(cx) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(End::Closed),
                 Poll::Ready(Ok(_)) => {}
-                Poll::Ready(Err(error)) => return Poll::Ready(End::Failed(error)),
+                Poll::Ready(Err(error)) => return Poll::Ready(End::Failed(error.into())),
                 Poll::Pending => {
                     self.handled = 0;
                     if self.link.is_midway() {
@@ -279,8 +280,8 @@ impl<'a, P: Protocol> Session<'a, P> {
     /// first. What was said is still there to be read.
     fn why_unwritable(&mut self, cx: &mut Context<'_>, error: io::Error) -> End {
         match self.link.poll_read(cx) {
-            Poll::Ready(Err(said)) => End::Failed(said),
-            _ => End::Failed(error),
+            Poll::Ready(Err(said)) => End::Failed(said.into()),
+            _ => End::Failed(error.into()),
         }
     }
 

@@ -13,7 +13,7 @@ use event_listener::Event;
 use futures_channel::oneshot;
 
 use super::{
-    CallError, CastError, ConnectError, Status,
+    CallError, CastError, ConnectError, Disconnect, Status,
     handler::ClientEvent,
     pending::{Pending, Queue},
 };
@@ -51,6 +51,8 @@ pub(super) struct Limits {
 
 pub(super) struct State<P: Protocol> {
     pub(super) status: Status,
+    /// Why the last connection was lost.
+    pub(super) last_disconnect: Option<Disconnect>,
     /// What was asked for last: to be connected, or not to be.
     pub(super) wanted: bool,
     /// A connection is wanted at once, whatever the back-off says.
@@ -88,6 +90,7 @@ impl<P: Protocol> Shared<P> {
             next_reference: AtomicU64::new(1),
             state: Mutex::new(State {
                 status: Status::Connecting,
+                last_disconnect: None,
                 wanted: true,
                 hurry: false,
                 waiters,

@@ -338,3 +338,29 @@ fn a_handler_that_fails_or_panics_ends_its_client() {
         }
     });
 }
+
+#[test]
+fn a_client_tells_what_took_its_last_connection() {
+    run(async {
+        let (daemon, _client, _watch) = pair().await;
+        let client = quick(daemon.local_addr()).connect().await.unwrap();
+        assert!(client.last_disconnect().is_none());
+        client.disconnect().await;
+        assert!(matches!(client.last_disconnect(), Some(Disconnect::Asked)));
+
+        // The first byte of a TLS record, as a server says that does not understand plaintext.
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = quick(listener.local_addr().unwrap()).start();
+        let (mut server, _) = listener.accept().await.unwrap();
+        client.until(Status::is_connected).await;
+        let alert = smol::io::AsyncWriteExt::write_all(&mut server, &[0x15, 3, 3, 0, 2, 2, 10]);
+        let (lost, sent) = future::zip(client.call_within(Call::Ping, LONG), alert).await;
+        sent.unwrap();
+        assert!(
+            matches!(lost, Err(CallError::Lost | CallError::Disconnected)),
+            "{lost:?}"
+        );
+        let why = client.last_disconnect().unwrap().to_string();
+        assert!(why.contains("looks like TLS"), "{why}");
+    });
+}
