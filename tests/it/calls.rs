@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use erps::{CallError, Client, ExitReason, Status};
+use erps::{CallError, Client, Daemon, ExitReason, Status};
 use futures::future::join_all;
 use smol::future;
 
-use crate::support::lab::{self, Call, Cast, Lab, Life, Reply, pair, run};
+use crate::support::lab::{self, Call, Cast, Lab, LabServer, Life, Reply, pair, run};
 
 const LONG: Duration = Duration::from_secs(50);
 
@@ -16,6 +16,12 @@ fn a_call_is_answered() {
         let (_daemon, client, _watch) = pair().await;
         assert_eq!(client.call(Call::Ping).await.unwrap(), Reply::Pong);
     });
+}
+
+/// A client whose second call waits for the answer to its first.
+async fn one_at_a_time(daemon: &Daemon<LabServer>) -> Client<Lab> {
+    let client = lab::client(daemon).max_in_flight(1);
+    client.connect().await.unwrap()
 }
 
 /// Sends a call that is held, and all that was queued before it.
@@ -149,11 +155,7 @@ fn a_call_without_an_answer_times_out_and_the_late_reply_goes_to_nobody() {
 fn a_call_that_waits_its_turn_until_its_deadline_was_not_sent() {
     run(async {
         let (daemon, _, _watch) = pair().await;
-        let client = lab::client(&daemon)
-            .max_in_flight(1)
-            .connect()
-            .await
-            .unwrap();
+        let client = one_at_a_time(&daemon).await;
         let mut first = Box::pin(client.call_within(Call::Hold, LONG));
         assert!(future::poll_once(&mut first).await.is_none());
         let second = client
@@ -172,11 +174,7 @@ fn a_call_that_waits_its_turn_until_its_deadline_was_not_sent() {
 fn a_call_taken_back_before_it_left_never_leaves() {
     run(async {
         let (daemon, _, watch) = pair().await;
-        let client = lab::client(&daemon)
-            .max_in_flight(1)
-            .connect()
-            .await
-            .unwrap();
+        let client = one_at_a_time(&daemon).await;
         let held = client.call_within(Call::Hold, Duration::from_millis(50));
         let crash = async {
             let mut crash = Box::pin(client.call_within(Call::Crash, LONG));
@@ -196,11 +194,7 @@ fn a_call_taken_back_before_it_left_never_leaves() {
 fn a_call_given_up_after_it_left_counts_as_in_flight_until_its_deadline() {
     run(async {
         let (daemon, _, _watch) = pair().await;
-        let client = lab::client(&daemon)
-            .max_in_flight(1)
-            .connect()
-            .await
-            .unwrap();
+        let client = one_at_a_time(&daemon).await;
         let mut held = Box::pin(client.call_within(Call::Hold, LONG));
         assert!(future::poll_once(&mut held).await.is_none());
         // Long enough for the first call to leave: the second would have been answered.

@@ -389,6 +389,43 @@ fn whoever_pushes_is_told_when_the_server_was_killed() {
 }
 
 #[test]
+fn whoever_pushes_to_many_need_not_wait_for_one_who_does_not_read() {
+    run(async {
+        let (seed, _ends) = odd_seed();
+        let this = seed.this.clone();
+        let daemon = Daemon::<OddServer>::builder(seed)
+            .server_options(ServerOptions::new().max_outgoing(64 * 1024))
+            .start_link()
+            .await
+            .unwrap();
+        let connect = async || {
+            let peer = Raw::connect(daemon.local_addr()).await;
+            eventually("a server", || this.lock().unwrap().is_some()).await;
+            (peer, this.lock().unwrap().take().unwrap())
+        };
+        let (mut slow, to_slow) = connect().await;
+        let (mut quick, to_quick) = connect().await;
+        let news = "x".repeat(1 << 20);
+        let mut taken = 0;
+        loop {
+            assert!(taken < 200, "200 MiB went somewhere");
+            match to_slow.try_push(&news) {
+                Ok(()) => taken += 1,
+                Err(PushError::Full) if taken > 0 => break,
+                Err(error) => panic!("{error:?}"),
+            }
+        }
+        to_quick.try_push(&"short news".into()).unwrap();
+        assert_eq!(quick.text().await.unwrap().1, "\"short news\"");
+        // What was taken arrives, once it is read.
+        for _ in 0..taken {
+            assert_eq!(slow.text().await.unwrap().1.len(), news.len() + 2);
+        }
+        to_slow.try_push(&"more".into()).unwrap();
+    });
+}
+
+#[test]
 fn a_server_that_never_rests_lets_others_work_and_can_be_ended() {
     run(async {
         let (seed, ends) = odd_seed();
