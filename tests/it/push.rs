@@ -69,7 +69,7 @@ fn a_new_stream_of_pushes_ends_the_old_one() {
 }
 
 #[test]
-fn a_push_to_a_peer_that_does_not_read_waits_and_its_memory_is_bounded() {
+fn a_peer_that_does_not_read_its_pushes_is_not_read_from_for_ever() {
     run(async {
         let (builder, _watch) = lab::daemon();
         let options = ServerOptions::new()
@@ -77,7 +77,7 @@ fn a_push_to_a_peer_that_does_not_read_waits_and_its_memory_is_bounded() {
             .write_timeout(Duration::from_secs(3600));
         let daemon = builder.server_options(options).start_link().await.unwrap();
         let mut peer = crate::support::raw::Raw::connect(daemon.local_addr()).await;
-        // The handler waits in its push once the socket and the outbox are full.
+        // Nothing more is taken of it once the socket and the outbox are full.
         let megabyte = "x".repeat(1 << 20);
         let push = erps::Term::tuple([erps::Term::atom("push"), erps::Term::from(megabyte)]);
         let cast = crate::support::raw::bytes(erps::wire::packet::Kind::Cast, &push);
