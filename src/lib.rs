@@ -110,6 +110,13 @@ pub use transport::{
 pub use universe::{Config, Mock, Registration, Registry, Sharded, Universe};
 pub use wire::{codec::PacketError, term::Term};
 
+/// Clock and chance: a simulated [`Universe`]'s own, else the machine's.
+///
+/// For servers and clients whose tests are to run in simulated time.
+pub mod time {
+    pub use crate::task::{Elapsed, now, random, sleep, timeout};
+}
+
 /// The code in the README, compiled and run with the documentation tests.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

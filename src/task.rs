@@ -23,11 +23,13 @@ use std::{
 use futures_lite::FutureExt as _;
 
 pub use handle::{Linked, Shutdown, TaskRef};
-pub(crate) use time::{Alarm, Elapsed, now, random_below, sleep, timeout};
+pub(crate) use time::{Alarm, Clock, random_below};
+pub use time::{Elapsed, now, random, sleep, timeout};
 
-use crate::{ExitReason, universe};
+use crate::{ExitReason, Universe, universe};
 
-/// Where tasks are spawned: smol's global executor, or one that the user runs.
+/// Where tasks are spawned: on the executor of a universe that is being run, else on smol's global
+/// one; or on one that the user runs.
 ///
 /// The latter is held weakly. Its tasks hold spawners, so that it would otherwise keep itself
 /// alive, and with it every socket they own.
@@ -98,8 +100,12 @@ impl Spawner {
         future: impl Future<Output = ()> + Send + 'static,
     ) -> Option<smol::Task<()>> {
         let future = universe::inherit(future);
-        Some(match &self.executor {
-            Some(executor) => executor.upgrade()?.spawn(future),
+        let own = match &self.executor {
+            Some(executor) => Some(executor.upgrade()?),
+            None => Universe::current().and_then(|universe| universe.executor()),
+        };
+        Some(match own {
+            Some(executor) => executor.spawn(future),
             None => smol::spawn(future),
         })
     }

@@ -77,12 +77,15 @@
 //!
 //! The model is Elixir's Multiverses, where the universe is found through `$callers`.
 
+mod clock;
 mod config;
 mod future;
 mod mock;
 mod place;
 mod registry;
+mod run;
 mod sharded;
+mod sim;
 mod slot;
 mod strict;
 mod world;
@@ -93,11 +96,15 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Instant,
 };
 
 use place::Place;
+pub(crate) use sim::Sim;
 use world::World;
 
+pub use clock::Clock;
+pub(crate) use clock::Timer;
 pub use config::{Config, ConfigError};
 pub use future::InUniverse;
 pub use mock::Mock;
@@ -125,10 +132,24 @@ impl Universe {
     /// Makes a universe in which nothing has happened yet.
     #[must_use]
     pub fn new() -> Self {
+        Self::with(None)
+    }
+
+    /// Makes a universe with a clock of its own and chance of its own, which `seed` decides.
+    ///
+    /// The time-outs of this library, and what is drawn and slept by way of [`time`](crate::time),
+    /// go by that [`Clock`]. [Run](Self::run) by itself, it does the same whenever it has the same
+    /// seed.
+    #[must_use]
+    pub fn simulated(seed: u64) -> Self {
+        Self::with(Some(Arc::new(Sim::new(seed))))
+    }
+
+    fn with(sim: Option<Arc<Sim>>) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         place::keep_trails();
         Self {
-            world: Arc::new(World::new(NEXT.fetch_add(1, Ordering::Relaxed))),
+            world: Arc::new(World::new(NEXT.fetch_add(1, Ordering::Relaxed), sim)),
         }
     }
 
@@ -142,6 +163,18 @@ impl Universe {
     #[must_use]
     pub fn id(&self) -> u64 {
         self.world.id
+    }
+
+    /// Its own clock; `None` if it is not [simulated](Self::simulated).
+    #[must_use]
+    pub fn clock(&self) -> Option<Clock> {
+        self.world.sim.clone().map(Clock)
+    }
+
+    /// What decides its chance; `None` if it is not [simulated](Self::simulated).
+    #[must_use]
+    pub fn seed(&self) -> Option<u64> {
+        Some(self.world.sim.as_ref()?.seed)
     }
 
     /// Makes a future that lives in this universe: whenever it is polled, and when it is dropped.
@@ -197,7 +230,7 @@ impl fmt::Debug for Universe {
 /// ```
 #[track_caller]
 pub fn inherit<F: Future>(future: F) -> InUniverse<F> {
-    within(Universe::current(), future)
+    InUniverse::to_spawn(Place::spawned_in(Universe::current()), future)
 }
 
 /// Carries the current universe into a closure that runs elsewhere: on a thread, in a pool, in a
@@ -223,9 +256,40 @@ pub(crate) fn within<F: Future>(universe: Option<Universe>, future: F) -> InUniv
     InUniverse::new(Place::spawned_in(universe), future)
 }
 
+/// What is simulated in the current universe, if it is.
+pub(crate) fn sim() -> Option<Arc<Sim>> {
+    place::with_sim(|sim| sim.cloned())
+}
+
+/// The time by the current universe's own clock, if it has one.
+pub(crate) fn now() -> Option<Instant> {
+    place::with_sim(|sim| Some(sim?.now()))
+}
+
+/// A timer by the current universe's own clock, if it has one.
+pub(crate) fn timer(at: Instant) -> Option<Timer> {
+    Some(Timer::new(sim()?, at))
+}
+
 /// Runs `f` in `universe`, which may be none at all.
 pub(crate) fn enter<R>(universe: &Option<Universe>, f: impl FnOnce() -> R) -> R {
-    let universe = universe.clone();
-    let trail = place::trail();
-    Place { universe, trail }.enter(f)
+    Place::part_in(universe.clone()).enter(f)
+}
+
+/// Makes a future that is on the given host of the current universe, with all that it spawns. What a
+/// host is, the network knows.
+#[track_caller]
+pub(crate) fn within_host<F: Future>(host: Arc<str>, future: F) -> InUniverse<F> {
+    let place = Place::spawned_in(Universe::current());
+    InUniverse::new(place.on_host(host), future)
+}
+
+/// Runs `f` on the given host of the current universe.
+pub(crate) fn enter_host<R>(host: Arc<str>, f: impl FnOnce() -> R) -> R {
+    Place::part_in(Universe::current()).on_host(host).enter(f)
+}
+
+/// The host that the running code is on, if it is on a particular one.
+pub(crate) fn host() -> Option<Arc<str>> {
+    place::host()
 }

@@ -21,7 +21,7 @@ use crate::{
     Protocol,
     mailbox::Sender,
     outbox::{put_back, scratch},
-    task,
+    task::Clock,
     wire::{codec::Codec, packet::Kind},
 };
 
@@ -35,6 +35,8 @@ pub(super) struct Shared<P: Protocol> {
     pub(super) codec: Codec,
     pub(super) limits: Limits,
     next_reference: AtomicU64,
+    /// The client's, which callers in another universe know nothing of.
+    clock: Clock,
     state: Mutex<State<P>>,
     /// Notified when the status changes, and when there is room in the queue again.
     changed: Event,
@@ -88,6 +90,7 @@ impl<P: Protocol> Shared<P> {
             codec,
             limits,
             next_reference: AtomicU64::new(1),
+            clock: Clock::current(),
             state: Mutex::new(State {
                 status: Status::Connecting,
                 last_disconnect: None,
@@ -119,7 +122,7 @@ impl<P: Protocol> Shared<P> {
         self.codec
             .call(&mut packet, reference, call)
             .map_err(|error| CallError::Unsendable(Box::new(error)))?;
-        let deadline = task::now().checked_add(limit);
+        let deadline = self.clock.now().checked_add(limit);
         let (answer, receiver) = oneshot::channel();
         let driver = {
             let mut state = self.state();

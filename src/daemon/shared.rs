@@ -1,7 +1,7 @@
 //! What a daemon's tasks and handles share: counts, limits, and the servers that live.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -36,8 +36,8 @@ struct Tasks {
     /// The connections whose peers have not been authenticated, oldest first.
     handshakes: BTreeMap<u64, TaskRef>,
     /// The connections whose servers are being started, by whomever.
-    starting: HashMap<u64, TaskRef>,
-    servers: HashMap<u64, TaskRef>,
+    starting: BTreeMap<u64, TaskRef>,
+    servers: BTreeMap<u64, TaskRef>,
     closing: bool,
 }
 

@@ -12,7 +12,7 @@
 //! A child that is told to end, with all others or alone, is marked so, and is gone as soon as its
 //! starter or its task has ended.
 
-use std::{collections::HashMap, mem, sync::Arc};
+use std::{collections::BTreeMap, mem, sync::Arc};
 
 use async_channel::Sender;
 use futures_channel::oneshot;
@@ -69,7 +69,7 @@ pub(super) fn start(settings: Settings) -> (TaskRef, Sender<Message>) {
     let supervisor = Supervisor {
         settings,
         queue: queue.clone(),
-        children: HashMap::new(),
+        children: BTreeMap::new(),
         ending: None,
     };
     let task = spawner.start(|me| supervisor.run(me, inbox));
@@ -82,7 +82,7 @@ struct Supervisor {
     queue: Sender<Message>,
     /// By the id of the task that the outside knows the child by: the last that it ran as, or its
     /// starter if it has not run yet.
-    children: HashMap<u64, Child>,
+    children: BTreeMap<u64, Child>,
     /// Why the supervisor is to end, once it is.
     ending: Option<ExitReason>,
 }

@@ -1,48 +1,130 @@
-//! Clock, timers and chance.
+//! Clock, timers and chance: those of the current universe, if it has any of its own.
 
 use std::{
     future::poll_fn,
-    pin::pin,
+    pin::{Pin, pin},
+    sync::Arc,
     task::{Context, Poll},
     time::{Duration, Instant},
 };
 
-use smol::Timer;
+use crate::universe::{self, Sim};
 
 /// The time by the clock that all of the library's deadlines are measured with.
-pub(crate) fn now() -> Instant {
-    Instant::now()
+///
+/// In a [simulated](crate::Universe::simulated) universe it is that universe's own.
+#[must_use]
+pub fn now() -> Instant {
+    universe::now().unwrap_or_else(Instant::now)
 }
 
-/// Waits. For tasks of the library only.
-pub(crate) async fn sleep(duration: Duration) {
-    Timer::after(duration).await;
+/// Waits for this long, by the clock of the current universe.
+///
+/// # Cancel safety
+///
+/// Dropping the future has no effect.
+pub async fn sleep(duration: Duration) {
+    let mut timer = Timer::after(duration);
+    poll_fn(|cx| timer.poll(cx)).await;
 }
 
 /// A future did not complete in its time.
-#[derive(Debug)]
-pub(crate) struct Elapsed;
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("it took too long")]
+pub struct Elapsed;
 
-/// Runs `future` for at most `limit`; it is dropped if it takes longer. For tasks of the library
-/// only.
-pub(crate) async fn timeout<T>(
-    limit: Duration,
-    future: impl Future<Output = T>,
-) -> Result<T, Elapsed> {
+/// Runs a future for at most `limit`, by the clock of the current universe.
+///
+/// # Errors
+///
+/// If it takes longer. It is dropped then.
+///
+/// # Cancel safety
+///
+/// The same as the future's own.
+pub async fn timeout<T>(limit: Duration, future: impl Future<Output = T>) -> Result<T, Elapsed> {
     let mut future = pin!(future);
-    let mut timer = pin!(Timer::after(limit));
+    let mut timer = Timer::after(limit);
     poll_fn(|cx| {
         if let Poll::Ready(output) = future.as_mut().poll(cx) {
             return Poll::Ready(Ok(output));
         }
-        timer.as_mut().poll(cx).map(|_| Err(Elapsed))
+        timer.poll(cx).map(|()| Err(Elapsed))
     })
     .await
 }
 
+/// A random number, evenly from all.
+///
+/// In a [simulated](crate::Universe::simulated) universe it is drawn from the universe's seed.
+#[must_use]
+pub fn random() -> u64 {
+    draw(|rng| rng.u64(..))
+}
+
 /// A duration drawn evenly from zero up to `limit`, the limit excluded.
 pub(crate) fn random_below(limit: Duration) -> Duration {
-    limit.mul_f64(fastrand::f64())
+    limit.mul_f64(draw(fastrand::Rng::f64))
+}
+
+fn draw<R>(draw: fn(&mut fastrand::Rng) -> R) -> R {
+    match universe::sim() {
+        Some(sim) => sim.draw(draw),
+        None => draw(&mut fastrand::Rng::new()),
+    }
+}
+
+/// The clock of the universe that was current when it was made, for those who are asked from
+/// others.
+#[derive(Clone)]
+pub(crate) struct Clock(Option<Arc<Sim>>);
+
+impl Clock {
+    pub(crate) fn current() -> Self {
+        Self(universe::sim())
+    }
+
+    pub(crate) fn now(&self) -> Instant {
+        self.0.as_ref().map_or_else(Instant::now, |sim| sim.now())
+    }
+}
+
+/// A timer by the clock of the universe it was made in.
+#[derive(Debug)]
+enum Timer {
+    Real(smol::Timer),
+    Simulated(universe::Timer),
+    /// Later than can be said.
+    Never,
+}
+
+impl Timer {
+    fn after(duration: Duration) -> Self {
+        now().checked_add(duration).map_or(Self::Never, Self::at)
+    }
+
+    fn at(time: Instant) -> Self {
+        match universe::timer(time) {
+            Some(timer) => Self::Simulated(timer),
+            None => Self::Real(smol::Timer::at(time)),
+        }
+    }
+
+    fn set_at(&mut self, time: Instant) {
+        match self {
+            Self::Real(timer) => timer.set_at(time),
+            Self::Simulated(timer) => timer.set_at(time),
+            Self::Never => *self = Self::at(time),
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Self::Real(timer) => Pin::new(timer).poll(cx).map(drop),
+            Self::Simulated(timer) => timer.poll(cx),
+            Self::Never => Poll::Pending,
+        }
+    }
 }
 
 /// One timer for the nearest of many deadlines.
@@ -71,7 +153,7 @@ impl Alarm {
                 self.set_to = Some(deadline);
             }
             let timer = self.timer.as_mut().expect("it has just been set");
-            if pin!(timer).poll(cx).is_pending() {
+            if timer.poll(cx).is_pending() {
                 return Poll::Pending;
             }
             self.set_to = None;

@@ -5,7 +5,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use super::{Universe, place::Place};
+use super::{Universe, place::Place, sim::Watch};
 
 pin_project_lite::pin_project! {
     /// A future that runs in the universe it was made for, wherever it is polled.
@@ -16,6 +16,7 @@ pin_project_lite::pin_project! {
     #[derive(Debug)]
     pub struct InUniverse<F> {
         place: Place,
+        watch: Watch,
         #[pin]
         future: Option<F>,
     }
@@ -27,6 +28,7 @@ pin_project_lite::pin_project! {
             if this.future.is_some() {
                 this.place.enter(|| this.future.set(None));
             }
+            this.watch.end();
         }
     }
 }
@@ -34,6 +36,16 @@ pin_project_lite::pin_project! {
 impl<F> InUniverse<F> {
     pub(super) fn new(place: Place, future: F) -> Self {
         Self {
+            place,
+            watch: Watch::default(),
+            future: Some(future),
+        }
+    }
+
+    /// One that is about to be spawned: it counts as awake from now on.
+    pub(super) fn to_spawn(place: Place, future: F) -> Self {
+        Self {
+            watch: Watch::begin(place.sim()),
             place,
             future: Some(future),
         }
@@ -51,17 +63,23 @@ impl<F: Future> Future for InUniverse<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let mut this = self.project();
-        this.place.enter(|| {
-            let output = this
-                .future
-                .as_mut()
-                .as_pin_mut()
-                .expect("a future is not polled after it has completed")
-                .poll(cx);
-            if output.is_ready() {
-                this.future.set(None);
-            }
-            output
-        })
+        let outcome = this.watch.poll(this.place.sim(), cx, |cx| {
+            this.place.enter(|| {
+                let output = this
+                    .future
+                    .as_mut()
+                    .as_pin_mut()
+                    .expect("a future is not polled after it has completed")
+                    .poll(cx);
+                if output.is_ready() {
+                    this.future.set(None);
+                }
+                output
+            })
+        });
+        if outcome.is_ready() {
+            this.watch.end();
+        }
+        outcome
     }
 }

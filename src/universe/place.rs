@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use super::Universe;
+use super::{Universe, sim::Sim};
 
 scoped_tls::scoped_thread_local!(
     /// A place in no universe is not the same as unset: a task that was spawned in no universe
@@ -32,6 +32,8 @@ pub(super) type Trail = Option<Arc<[&'static Location<'static>]>>;
 pub(super) struct Place {
     pub(super) universe: Option<Universe>,
     pub(super) trail: Trail,
+    /// On which of the universe's hosts it is, where there are several.
+    pub(super) host: Option<Arc<str>>,
 }
 
 impl Place {
@@ -43,7 +45,33 @@ impl Place {
             true => Some(longer_trail(Location::caller())),
             false => None,
         };
-        Self { universe, trail }
+        let host = host_in(universe.as_ref());
+        Self {
+            universe,
+            trail,
+            host,
+        }
+    }
+
+    /// A part of what runs now, in `universe`.
+    pub(super) fn part_in(universe: Option<Universe>) -> Self {
+        let host = host_in(universe.as_ref());
+        Self {
+            universe,
+            trail: trail(),
+            host,
+        }
+    }
+
+    pub(super) fn on_host(mut self, host: Arc<str>) -> Self {
+        self.host = Some(host);
+        self
+    }
+
+    /// What is simulated here.
+    #[inline]
+    pub(super) fn sim(&self) -> Option<&Arc<Sim>> {
+        self.universe.as_ref()?.world.sim.as_ref()
     }
 
     /// Runs `f` here.
@@ -76,6 +104,31 @@ pub(super) fn with_universe<R>(f: impl FnOnce(Option<&Universe>) -> R) -> R {
         CURRENT.with(|place| f(place.universe.as_ref()))
     } else {
         f(None)
+    }
+}
+
+/// Calls `f` with what is simulated in the current universe.
+#[inline]
+pub(super) fn with_sim<R>(f: impl FnOnce(Option<&Arc<Sim>>) -> R) -> R {
+    with_universe(|universe| f(universe.and_then(|it| it.world.sim.as_ref())))
+}
+
+/// The host that the running code is on.
+pub(super) fn host() -> Option<Arc<str>> {
+    CURRENT
+        .is_set()
+        .then(|| CURRENT.with(|place| place.host.clone()))?
+}
+
+/// The current host, if the current universe is `universe`.
+#[inline]
+fn host_in(universe: Option<&Universe>) -> Option<Arc<str>> {
+    match universe {
+        Some(_) if CURRENT.is_set() => CURRENT.with(|place| {
+            let host = place.host.as_ref()?;
+            (place.universe.as_ref() == universe).then(|| Arc::clone(host))
+        }),
+        _ => None,
     }
 }
 

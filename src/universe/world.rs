@@ -3,16 +3,22 @@
 use std::{
     any::Any,
     mem,
-    sync::{Arc, PoisonError, RwLock, RwLockWriteGuard},
+    sync::{Arc, Mutex, PoisonError, RwLock, RwLockWriteGuard, Weak},
 };
 
-use super::{Universe, place::Place, slot::Slot};
+use smol::Executor;
+
+use super::{Universe, place::Place, sim::Sim, slot::Slot};
 
 /// How often the values are dropped that destructors of values made anew.
 const MAX_ENDINGS: u32 = 8;
 
 pub(super) struct World {
     pub(super) id: u64,
+    pub(super) sim: Option<Arc<Sim>>,
+    /// Where its tasks are spawned while it is [run](Universe::run). The executor's tasks hold the
+    /// universe, and so the universe may not hold the executor.
+    pub(super) executor: Mutex<Weak<Executor<'static>>>,
     /// The slot of every static that was used here, by the static's key.
     slots: RwLock<Slots>,
     endings: u32,
@@ -22,9 +28,11 @@ pub(super) struct World {
 type Slots = Vec<Option<Arc<dyn Any + Send + Sync>>>;
 
 impl World {
-    pub(super) fn new(id: u64) -> Self {
+    pub(super) fn new(id: u64, sim: Option<Arc<Sim>>) -> Self {
         Self {
             id,
+            sim,
+            executor: Mutex::default(),
             slots: RwLock::default(),
             endings: 0,
         }
@@ -65,6 +73,8 @@ impl Drop for World {
         }
         let world = Arc::new(Self {
             id: self.id,
+            sim: self.sim.take(),
+            executor: Mutex::default(),
             slots: RwLock::new(slots),
             endings: self.endings + 1,
         });

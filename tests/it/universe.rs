@@ -4,6 +4,7 @@ mod config;
 mod registry;
 mod shards;
 mod strict;
+mod time;
 
 use std::{
     sync::{

@@ -1,0 +1,256 @@
+//! What a simulated universe has to itself: its clock, its chance, and who in it is awake.
+
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering::SeqCst},
+    },
+    task::{Context, Poll, Wake, Waker},
+    time::Instant,
+};
+
+use event_listener::{Event, EventListener};
+use fastrand::Rng;
+
+use super::{clock::Times, place};
+
+pub(crate) struct Sim {
+    pub(super) seed: u64,
+    pub(super) times: Times,
+    /// How many of its futures run or are about to.
+    awake: AtomicUsize,
+    /// Whether [`Universe::run`](super::Universe::run) looks after the clock. It waits for the tasks
+    /// that are to be dropped, too; nobody else knows of them.
+    driven: AtomicBool,
+    /// Notified, while driven, when nobody is awake.
+    asleep: Event,
+    chance: Mutex<Rng>,
+    /// Who runs first is drawn apart from what programs draw.
+    order: Mutex<Rng>,
+}
+
+impl Sim {
+    pub(super) fn new(seed: u64) -> Self {
+        let mut chance = Rng::with_seed(seed);
+        let order = chance.fork();
+        Self {
+            seed,
+            times: Times::starting(Instant::now()),
+            awake: AtomicUsize::new(0),
+            driven: AtomicBool::new(false),
+            asleep: Event::new(),
+            chance: Mutex::new(chance),
+            order: Mutex::new(order),
+        }
+    }
+
+    pub(crate) fn now(&self) -> Instant {
+        self.times.now()
+    }
+
+    pub(crate) fn draw<R>(&self, draw: impl FnOnce(&mut Rng) -> R) -> R {
+        draw(&mut self.chance.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn is_driven(&self) -> bool {
+        self.driven.load(SeqCst)
+    }
+
+    pub(super) fn set_driven(&self, driven: bool) {
+        self.driven.store(driven, SeqCst);
+    }
+
+    /// Told when nobody is awake, in a universe that is driven.
+    pub(super) fn asleep(&self) -> EventListener {
+        self.asleep.listen()
+    }
+
+    /// If nobody is awake, moves the clock to the next time somebody waits for. Tells whether there
+    /// was one.
+    pub(super) fn leap(&self) -> bool {
+        self.awake.load(SeqCst) == 0 && self.times.leap()
+    }
+
+    /// Whether nobody is awake, and nobody is going to be by time alone.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.awake.load(SeqCst) == 0 && self.times.is_idle()
+    }
+
+    fn wakes(&self) {
+        self.awake.fetch_add(1, SeqCst);
+    }
+
+    fn sleeps(&self) {
+        if self.awake.fetch_sub(1, SeqCst) == 1 {
+            match self.is_driven() {
+                true => drop(self.asleep.notify(usize::MAX)),
+                false => drop(self.leap()),
+            }
+        }
+    }
+
+    /// Whether whoever is to run now is to wait for another turn.
+    fn defers(&self) -> bool {
+        let mut order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
+        order.u8(..) < 64
+    }
+}
+
+/// Watches when a future of a simulated universe is awake; does nothing in others.
+#[derive(Debug, Default)]
+pub(super) struct Watch(Option<(Arc<Watched>, Waker)>);
+
+struct Watched {
+    sim: Arc<Sim>,
+    state: AtomicU8,
+    /// Who polls the future.
+    outer: Mutex<Option<Waker>>,
+}
+
+/// It waits. In all other states but the last it counts as awake.
+const ASLEEP: u8 = 0;
+/// It is about to be polled.
+const WOKEN: u8 = 1;
+/// It is being polled.
+const RUNNING: u8 = 2;
+/// It is being polled, and was woken since.
+const WOKEN_AGAIN: u8 = 3;
+/// It is over.
+const DONE: u8 = 4;
+
+impl Watch {
+    /// Watches from now on, and takes the future for one that is about to be polled.
+    pub(super) fn begin(sim: Option<&Arc<Sim>>) -> Self {
+        Self(sim.map(|sim| {
+            sim.wakes();
+            let watched = Arc::new(Watched {
+                sim: Arc::clone(sim),
+                state: AtomicU8::new(WOKEN),
+                outer: Mutex::new(None),
+            });
+            let waker = Waker::from(Arc::clone(&watched));
+            (watched, waker)
+        }))
+    }
+
+    /// Polls a future of a universe that has `sim`.
+    ///
+    /// One that is polled by another of its universe is awake when that one is.
+    pub(super) fn poll<R>(
+        &mut self,
+        sim: Option<&Arc<Sim>>,
+        cx: &mut Context<'_>,
+        poll: impl FnOnce(&mut Context<'_>) -> Poll<R>,
+    ) -> Poll<R> {
+        let Some(sim) = sim else {
+            return poll(cx);
+        };
+        if place::with_sim(|current| current.is_some_and(|it| Arc::ptr_eq(it, sim))) {
+            self.end();
+            return poll(cx);
+        }
+        if self.0.is_none() {
+            *self = Self::begin(Some(sim));
+        }
+        let (watched, waker) = self.0.as_ref().expect("it has just been set");
+        watched.starts(cx.waker());
+        if sim.is_driven() && sim.defers() {
+            cx.waker().wake_by_ref();
+            watched.state.store(WOKEN, SeqCst);
+            return Poll::Pending;
+        }
+        let outcome = poll(&mut Context::from_waker(waker));
+        if outcome.is_pending() {
+            watched.pauses();
+        }
+        outcome
+    }
+
+    /// To be called when the future is gone: what it did last may have woken others.
+    pub(super) fn end(&mut self) {
+        if let Some((watched, _)) = self.0.take() {
+            watched.ends();
+        }
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl Watched {
+    fn starts(&self, outer: &Waker) {
+        let former = self.outer().replace(outer.clone());
+        drop(former);
+        // Who joins futures polls all of them when one was woken.
+        if self.state.swap(RUNNING, SeqCst) == ASLEEP {
+            self.sim.wakes();
+        }
+    }
+
+    fn pauses(&self) {
+        let slept = self
+            .state
+            .compare_exchange(RUNNING, ASLEEP, SeqCst, SeqCst)
+            .is_ok();
+        if slept {
+            self.sim.sleeps();
+        } else {
+            self.state.store(WOKEN, SeqCst);
+        }
+    }
+
+    fn ends(&self) {
+        // It may own the future that owns this.
+        let outer = self.outer().take();
+        drop(outer);
+        if self.state.swap(DONE, SeqCst) != ASLEEP {
+            self.sim.sleeps();
+        }
+    }
+
+    fn outer(&self) -> MutexGuard<'_, Option<Waker>> {
+        self.outer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Wake for Watched {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        loop {
+            let state = self.state.load(SeqCst);
+            let next = match state {
+                ASLEEP => WOKEN,
+                RUNNING => WOKEN_AGAIN,
+                DONE => return,
+                other => other,
+            };
+            // Counted before anybody can see it, and taken back if it was in vain.
+            if state == ASLEEP {
+                self.sim.wakes();
+            }
+            let changed = self.state.compare_exchange(state, next, SeqCst, SeqCst);
+            if changed.is_ok() {
+                break;
+            }
+            if state == ASLEEP {
+                self.sim.sleeps();
+            }
+        }
+        if let Some(outer) = self.outer().take() {
+            outer.wake();
+        }
+    }
+}
+
+impl fmt::Debug for Watched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Watched").field(&self.state).finish()
+    }
+}
