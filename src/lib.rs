@@ -99,8 +99,10 @@ pub use server::{
     ServerOptions, ServerRef, StartError,
 };
 pub use supervisor::{
-    ChildInfo, ChildSpec, ChildState, Counts, DynamicSupervisor, DynamicSupervisorBuilder, Restart,
-    StartChildError, Started, SupervisorGone, TerminateChildError,
+    AutoShutdown, ChildError, ChildInfo, ChildKind, ChildSpec, ChildState, Counts,
+    DynamicSupervisor, DynamicSupervisorBuilder, Restart, RestartDelay, StartChildError,
+    StartSupervisorError, Started, Strategy, Supervisor, SupervisorBuilder, SupervisorGone,
+    TerminateChildError,
 };
 pub use task::{Linked, Shutdown, TaskRef};
 pub use transport::{

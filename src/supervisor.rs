@@ -15,14 +15,20 @@
 //! one command, which is taken out at once.
 
 mod child;
+mod delay;
 mod dynamic;
 mod dynamic_run;
 mod inbox;
+mod info;
 mod intensity;
+mod ordered;
+mod ordered_run;
 mod owned;
 
-pub use child::{ChildSpec, Restart, Started};
-pub use dynamic::{
-    ChildInfo, ChildState, Counts, DynamicSupervisor, DynamicSupervisorBuilder, StartChildError,
-    SupervisorGone, TerminateChildError,
+pub use child::{ChildKind, ChildSpec, Restart, Started};
+pub use delay::RestartDelay;
+pub use dynamic::{DynamicSupervisor, DynamicSupervisorBuilder, TerminateChildError};
+pub use info::{ChildInfo, ChildState, Counts, StartChildError, SupervisorGone};
+pub use ordered::{
+    AutoShutdown, ChildError, StartSupervisorError, Strategy, Supervisor, SupervisorBuilder,
 };

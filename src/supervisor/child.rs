@@ -1,12 +1,15 @@
 //! Recipes for children: how one is started, when it is started again, how it is ended.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use futures_channel::oneshot;
 use futures_lite::future::Boxed;
 
 use super::owned::Owned;
-use crate::{BoxError, ExitReason, Shutdown, TaskRef, task::Spawner};
+use crate::{
+    BoxError, ExitReason, Shutdown, TaskRef,
+    task::{self, Spawner},
+};
 
 /// After which ends a child is started again. OTP's `restart` of a child specification.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -29,6 +32,17 @@ impl Restart {
             Self::Temporary => false,
         }
     }
+}
+
+/// What a child is, for those who look at a tree. OTP's `type` of a child specification.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ChildKind {
+    /// It does the work. The default, as in OTP.
+    #[default]
+    Worker,
+    /// It looks after children of its own.
+    Supervisor,
 }
 
 /// What came of running a recipe. OTP's `{:ok, pid}` and `:ignore`.
@@ -60,6 +74,8 @@ pub struct ChildSpec {
     pub(super) id: Arc<str>,
     pub(super) restart: Restart,
     pub(super) shutdown: Shutdown,
+    pub(super) significant: bool,
+    pub(super) kind: ChildKind,
     start: Arc<Start>,
 }
 
@@ -107,6 +123,8 @@ impl ChildSpec {
             id: id.into(),
             restart: Restart::default(),
             shutdown: Shutdown::default(),
+            significant: false,
+            kind: ChildKind::default(),
             start: Arc::new(start),
         }
     }
@@ -132,22 +150,46 @@ impl ChildSpec {
         self
     }
 
+    /// Whether the end of the child may end its [`Supervisor`](crate::Supervisor), as that one's
+    /// [`AutoShutdown`](crate::AutoShutdown) says. Default: false.
+    ///
+    /// It counts when the child ends by itself and is not restarted. A permanent child cannot be
+    /// significant, and a dynamic supervisor has no significant children.
+    #[must_use]
+    pub fn significant(mut self, significant: bool) -> Self {
+        self.significant = significant;
+        self
+    }
+
+    /// Whether the child is a supervisor. Default: [`ChildKind::Worker`].
+    ///
+    /// The `child_spec` of a supervisor says so itself.
+    #[must_use]
+    pub fn kind(mut self, kind: ChildKind) -> Self {
+        self.kind = kind;
+        self
+    }
+
     /// Runs the recipe here and now, under nobody's supervision.
     pub(crate) fn start(&self) -> Boxed<Result<Started, BoxError>> {
         (self.start)(&Spawner::default())
     }
 
-    /// Runs the recipe in a task of its own, the starter, which is returned. `report` is called
-    /// once, when the starter is gone, with its id and what came of it.
+    /// Runs the recipe, after a pause, in a task of its own, the starter, which is returned. `report`
+    /// is called once, when the starter is gone, with its id and what came of it.
     pub(super) fn launch(
         &self,
         spawner: &Spawner,
+        pause: Duration,
         report: impl FnOnce(u64, Outcome) + Send + 'static,
     ) -> Owned {
         let (result, mut results) = oneshot::channel();
         let (start, shutdown) = (Arc::clone(&self.start), self.shutdown);
         let inner = spawner.clone();
         let starter = spawner.start(|_| async move {
+            if !pause.is_zero() {
+                task::sleep(pause).await;
+            }
             let outcome = match start(&inner).await {
                 Ok(Started::Running(task)) => Outcome::Running(Owned::new(task, shutdown)),
                 Ok(Started::Ignore) => Outcome::Ignore,
@@ -175,6 +217,8 @@ impl fmt::Debug for ChildSpec {
             .field("id", &self.id)
             .field("restart", &self.restart)
             .field("shutdown", &self.shutdown)
+            .field("significant", &self.significant)
+            .field("kind", &self.kind)
             .finish_non_exhaustive()
     }
 }

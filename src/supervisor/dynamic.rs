@@ -6,11 +6,13 @@ use async_channel::Sender;
 use futures_channel::oneshot;
 
 use super::{
-    child::{ChildSpec, Restart},
+    child::{ChildKind, ChildSpec, Started},
+    delay::RestartDelay,
     dynamic_run::{self, Message, Settings},
+    info::{ChildInfo, Counts, StartChildError, SupervisorGone},
     intensity::Intensity,
 };
-use crate::{ExitReason, Linked, TaskRef, task::Spawner};
+use crate::{Linked, Shutdown, TaskRef, Universe, task::Spawner, universe};
 
 /// A supervisor of any number of children that are started on demand. A handle; clones are handles
 /// to the same supervisor.
@@ -70,6 +72,7 @@ impl DynamicSupervisor {
     /// - [`Ignored`](StartChildError::Ignored): the recipe found nothing to run.
     /// - [`Failed`](StartChildError::Failed): the recipe returned an error or panicked.
     /// - [`MaxChildren`](StartChildError::MaxChildren): there are too many; the recipe was not run.
+    /// - [`Nonsense`](StartChildError::Nonsense): the child is significant; the recipe was not run.
     /// - [`SupervisorGone`](StartChildError::SupervisorGone): the recipe was not run, or what it
     ///   started is being ended.
     ///
@@ -162,10 +165,19 @@ impl fmt::Debug for DynamicSupervisor {
 }
 
 /// The settings of a [`DynamicSupervisor`] to be.
-#[derive(Debug)]
+#[derive(Clone)]
 #[must_use = "a supervisor is started by `start` or `start_link`"]
 pub struct DynamicSupervisorBuilder {
     settings: Settings,
+    on_start: Option<Arc<dyn Fn(&DynamicSupervisor) + Send + Sync>>,
+}
+
+impl fmt::Debug for DynamicSupervisorBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DynamicSupervisorBuilder")
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
 }
 
 impl DynamicSupervisorBuilder {
@@ -193,12 +205,28 @@ impl DynamicSupervisorBuilder {
         self
     }
 
+    /// How long a restart waits. Default: [`RestartDelay::None`], as in OTP.
+    pub fn restart_delay(mut self, delay: RestartDelay) -> Self {
+        self.settings.delay = delay;
+        self
+    }
+
     /// Where the supervisor and its starters run, and the children made by [`ChildSpec::task`].
     /// Default: smol's global executor.
     ///
     /// Nothing of them moves, nor ends, unless someone runs the executor.
     pub fn executor(mut self, executor: Arc<smol::Executor<'static>>) -> Self {
         self.settings.spawner = Spawner::on(&executor);
+        self
+    }
+
+    /// Is called with a handle each time the supervisor has started: how others learn of one that runs
+    /// as somebody's child.
+    pub fn on_start(
+        mut self,
+        callback: impl Fn(&DynamicSupervisor) + Send + Sync + 'static,
+    ) -> Self {
+        self.on_start = Some(Arc::new(callback));
         self
     }
 
@@ -212,7 +240,29 @@ impl DynamicSupervisorBuilder {
     pub fn start(self) -> DynamicSupervisor {
         let name = Arc::clone(&self.settings.name);
         let (task, queue) = dynamic_run::start(self.settings);
-        DynamicSupervisor { name, task, queue }
+        let supervisor = DynamicSupervisor { name, task, queue };
+        if let Some(on_start) = self.on_start {
+            on_start(&supervisor);
+        }
+        supervisor
+    }
+
+    /// The supervisor as a child of another. It keeps the universe current at this call through
+    /// every restart; children that were started on demand are gone with the old one.
+    ///
+    /// Its shutdown is [`Shutdown::Infinity`], as it waits for its children, who have their own time
+    /// limits.
+    pub fn child_spec(self, id: impl Into<String>) -> ChildSpec {
+        let universe = Universe::current();
+        let start = move || {
+            let builder = self.clone();
+            universe::within(universe.clone(), async move {
+                Ok(Started::Running(builder.start().task))
+            })
+        };
+        ChildSpec::new(id, start)
+            .kind(ChildKind::Supervisor)
+            .shutdown(Shutdown::Infinity)
     }
 
     /// Starts the supervisor with an owner: it is shut down when the owner is dropped.
@@ -227,64 +277,13 @@ impl Default for DynamicSupervisorBuilder {
             settings: Settings {
                 name: "supervisor".into(),
                 intensity: Intensity::default(),
+                delay: RestartDelay::default(),
                 max_children: 1 << 20,
                 spawner: Spawner::default(),
             },
+            on_start: None,
         }
     }
-}
-
-/// One child, as [`DynamicSupervisor::which_children`] lists it.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct ChildInfo {
-    /// What its recipe calls it.
-    pub id: Arc<str>,
-    /// Where it stands.
-    pub state: ChildState,
-    /// After which ends it is started again.
-    pub restart: Restart,
-}
-
-/// Where a child stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ChildState {
-    /// Its recipe is being run for the first time.
-    Starting,
-    /// It runs as this task, which may have been told to end.
-    Running(TaskRef),
-    /// It has ended, and its recipe is being run again.
-    Restarting,
-}
-
-/// How many children there are. OTP's `count_children`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Counts {
-    /// All of them, whatever their state: what is held to
-    /// [`max_children`](DynamicSupervisorBuilder::max_children).
-    pub specs: usize,
-    /// Those that run.
-    pub active: usize,
-}
-
-/// Why there is no new child.
-#[derive(Clone, Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StartChildError {
-    /// The recipe returned [`Started::Ignore`](crate::Started::Ignore).
-    #[error("the child had nothing to run")]
-    Ignored,
-    /// The recipe returned an error or panicked; the reason holds which.
-    #[error("the child did not start: {0}")]
-    Failed(ExitReason),
-    /// The supervisor has as many children as it may have, which is this many.
-    #[error("the supervisor has {0} children already")]
-    MaxChildren(usize),
-    /// The supervisor has ended or is ending.
-    #[error("the supervisor is gone")]
-    SupervisorGone,
 }
 
 /// Why no child was terminated.
@@ -298,8 +297,3 @@ pub enum TerminateChildError {
     #[error("the supervisor is gone")]
     SupervisorGone,
 }
-
-/// The supervisor has ended, so that it cannot answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the supervisor is gone")]
-pub struct SupervisorGone;

@@ -12,7 +12,7 @@
 //! A child that is told to end, with all others or alone, is marked so, and is gone as soon as its
 //! starter or its task has ended.
 
-use std::{collections::BTreeMap, mem, sync::Arc};
+use std::{collections::BTreeMap, mem, sync::Arc, time::Duration};
 
 use async_channel::Sender;
 use futures_channel::oneshot;
@@ -21,8 +21,10 @@ use tracing::{debug, warn};
 
 use super::{
     child::{ChildSpec, Outcome},
-    dynamic::{ChildInfo, ChildState, Counts, StartChildError, TerminateChildError},
+    delay::{RestartDelay, Unrest},
+    dynamic::TerminateChildError,
     inbox::Inbox,
+    info::{ChildInfo, ChildState, Counts, StartChildError},
     intensity::Intensity,
     owned::Owned,
 };
@@ -31,10 +33,11 @@ use crate::{
     task::{Spawner, now},
 };
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Settings {
     pub(super) name: Arc<str>,
     pub(super) intensity: Intensity,
+    pub(super) delay: RestartDelay,
     pub(super) max_children: usize,
     pub(super) spawner: Spawner,
 }
@@ -94,6 +97,7 @@ struct Child {
     task: Owned,
     /// It has been told to end and is not restarted.
     ending: bool,
+    unrest: Unrest,
     /// Those who wait for it to be gone.
     waiting: Vec<Reply<Result<(), TerminateChildError>>>,
 }
@@ -143,12 +147,18 @@ impl Supervisor {
             StartChildError::SupervisorGone
         } else if self.children.len() >= max {
             StartChildError::MaxChildren(max)
+        } else if spec.significant {
+            StartChildError::Nonsense {
+                id: spec.id,
+                why: "a dynamic supervisor has no significant children",
+            }
         } else {
-            let task = self.launch(&spec, None);
+            let task = self.launch(&spec, None, Duration::ZERO);
             let child = Child {
                 spec,
                 stage: Stage::Starting(reply),
                 ending: false,
+                unrest: Unrest::default(),
                 waiting: Vec::new(),
                 task,
             };
@@ -171,11 +181,11 @@ impl Supervisor {
     }
 
     fn counts(&self) -> Counts {
-        let running = |child: &&Child| matches!(child.stage, Stage::Running);
-        Counts {
-            specs: self.children.len(),
-            active: self.children.values().filter(running).count(),
+        let mut counts = Counts::default();
+        for child in self.children.values() {
+            counts.count(child.spec.kind, matches!(child.stage, Stage::Running));
         }
+        counts
     }
 
     /// A starter has ended. What it yielded is dropped, and thereby ended, if nobody wants it.
@@ -247,15 +257,16 @@ impl Supervisor {
             return;
         }
         debug!(target: "erps", %supervisor, child = %id, task = name, "child restarts");
-        child.task = self.launch(&child.spec, Some(name));
+        let pause = child.unrest.restart(self.settings.delay);
+        child.task = self.launch(&child.spec, Some(name), pause);
         child.stage = Stage::Restarting;
         self.children.insert(name, child);
     }
 
     /// Runs a recipe for the child of this name; a new child is named after its starter.
-    fn launch(&self, spec: &ChildSpec, name: Option<u64>) -> Owned {
+    fn launch(&self, spec: &ChildSpec, name: Option<u64>, pause: Duration) -> Owned {
         let queue = self.queue.clone();
-        spec.launch(&self.settings.spawner, move |starter, outcome| {
+        spec.launch(&self.settings.spawner, pause, move |starter, outcome| {
             let name = name.unwrap_or(starter);
             // Refused only by a supervisor that is gone; the child ends with the message.
             let _ = queue.try_send(Message::Started { name, outcome });
@@ -297,6 +308,7 @@ impl Child {
                 Stage::Restarting => ChildState::Restarting,
             },
             restart: self.spec.restart,
+            kind: self.spec.kind,
         }
     }
 }

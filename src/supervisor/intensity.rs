@@ -6,7 +6,7 @@ use std::{
 };
 
 /// The restarts of the recent past, held to a limit.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Intensity {
     max: usize,
     within: Duration,

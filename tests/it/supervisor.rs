@@ -1,6 +1,7 @@
 //! Dynamic supervisors: OTP's cases, written anew.
 
 mod end;
+mod ordered;
 mod start;
 
 use std::{

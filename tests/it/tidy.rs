@@ -21,7 +21,7 @@ const DOORS: &str = "
     link:       wire transport task
     outbox:     wire
     reply:      wire outbox
-    supervisor: exit task
+    supervisor: universe exit backoff task
     server:     wire universe exit protocol task transport link mailbox outbox reply
     client:     wire universe exit protocol task transport link mailbox outbox reply backoff
     daemon:     wire universe exit protocol task transport link server supervisor

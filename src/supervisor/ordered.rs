@@ -1,0 +1,436 @@
+//! A supervisor of a list of children: its handle, its settings, its answers.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use async_channel::Sender;
+use futures_channel::oneshot;
+
+use super::{
+    child::{ChildKind, ChildSpec, Started},
+    delay::RestartDelay,
+    info::{ChildInfo, Counts, StartChildError, SupervisorGone},
+    intensity::Intensity,
+    ordered_run::{self, Message, Settings},
+};
+use crate::{ExitReason, Linked, Shutdown, TaskRef, Universe, task::Spawner, universe};
+
+/// Who is restarted when one child has to be. OTP's supervision strategies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Strategy {
+    /// That child alone. The default, as in OTP.
+    #[default]
+    OneForOne,
+    /// All of them: the others are ended first, the last of them first.
+    OneForAll,
+    /// That child and those after it, which are ended first, the last of them first.
+    RestForOne,
+}
+
+/// When a supervisor ends because its [significant](ChildSpec::significant) children have. OTP's
+/// `auto_shutdown`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum AutoShutdown {
+    /// Never. A significant child is refused. The default, as in OTP.
+    #[default]
+    Never,
+    /// When any of them has ended by itself and is not restarted.
+    AnySignificant,
+    /// When the last of them has.
+    AllSignificant,
+}
+
+/// A supervisor of a list of children, in their order. A handle; clones are handles to the same
+/// supervisor.
+///
+/// OTP's `Supervisor`. Children are started one after the other, in the order of the list, each when
+/// the one before has started, and ended in the reverse order, each when the one after is gone. A
+/// child that ends is started again as its [`Restart`](crate::Restart) says, and others with it as
+/// the [`Strategy`] says. A restart that fails counts as a further restart and is tried again. When
+/// there are more restarts than [`max_restarts`](SupervisorBuilder::max_restarts) allows, the
+/// supervisor gives up: it ends its children and then itself with [`ExitReason::Shutdown`], which a
+/// supervisor above takes for the end of a child like any other.
+///
+/// Differences from OTP: a recipe that hangs does not keep the supervisor from answering or from
+/// ending; and a child that ends while others are still being started for the first time is restarted
+/// before they are.
+///
+/// It is ended through its [`TaskRef`]. When [`exited`](TaskRef::exited) answers, no child is alive. A
+/// supervisor that is killed ends its children all at once, each as its [`Shutdown`] says, and does not
+/// wait for them. Dropping the handles has no effect.
+///
+/// # Example
+///
+/// ```
+/// use erps::{ChildSpec, Strategy, Supervisor};
+///
+/// let idle = |id: &str| ChildSpec::task(id, |me| async move { me.shutdown_requested().await });
+/// smol::block_on(async {
+///     let supervisor = Supervisor::builder()
+///         .strategy(Strategy::RestForOne)
+///         .child(idle("database"))
+///         .child(idle("cache"))
+///         .start_link()
+///         .await?;
+///     assert_eq!(supervisor.count_children().await?.active, 2);
+///     Ok::<_, erps::BoxError>(())
+/// })
+/// # .unwrap();
+/// ```
+#[derive(Clone)]
+pub struct Supervisor {
+    name: Arc<str>,
+    task: TaskRef,
+    queue: Sender<Message>,
+}
+
+impl Supervisor {
+    /// Starts from the default settings, and no children.
+    pub fn builder() -> SupervisorBuilder {
+        SupervisorBuilder::default()
+    }
+
+    /// Adds a child behind all others, starts it, and waits until its recipe has returned.
+    ///
+    /// A child that had nothing to run is kept as one that did, unless it is temporary.
+    ///
+    /// # Errors
+    ///
+    /// No child is added after any of them.
+    ///
+    /// - [`AlreadyPresent`](StartChildError::AlreadyPresent): there is a child of that id, running
+    ///   or not.
+    /// - [`Nonsense`](StartChildError::Nonsense): the recipe asks for what cannot be.
+    /// - [`Failed`](StartChildError::Failed): the recipe returned an error or panicked.
+    /// - [`SupervisorGone`](StartChildError::SupervisorGone): the supervisor ends or has ended, or
+    ///   somebody terminated the child before it had started.
+    ///
+    /// # Cancel safety
+    ///
+    /// Once polled, the child is started whether or not the future is dropped.
+    pub async fn start_child(
+        &self,
+        spec: impl Into<ChildSpec>,
+    ) -> Result<Started, StartChildError> {
+        let spec = spec.into();
+        self.ask(|reply| Message::StartChild { spec, reply })
+            .await
+            .unwrap_or(Err(StartChildError::SupervisorGone))
+    }
+
+    /// Ends a child as its [`Shutdown`] says, and waits until it is gone. It is not started again
+    /// until [`restart_child`](Self::restart_child) is asked to; a temporary one is forgotten.
+    ///
+    /// A child that does not run is left as it is.
+    ///
+    /// # Errors
+    ///
+    /// - [`NotFound`](ChildError::NotFound): no child has this id.
+    /// - [`SupervisorGone`](ChildError::SupervisorGone): the child has ended or is ending, as all
+    ///   others.
+    ///
+    /// # Cancel safety
+    ///
+    /// Once polled, the child is ended whether or not the future is dropped.
+    pub async fn terminate_child(&self, id: &str) -> Result<(), ChildError> {
+        let id = id.into();
+        self.ask(|reply| Message::TerminateChild { id, reply })
+            .await
+            .unwrap_or(Err(ChildError::SupervisorGone))
+    }
+
+    /// Starts a child that has been stopped, or had nothing to run, and waits until its recipe has
+    /// returned.
+    ///
+    /// # Errors
+    ///
+    /// - [`NotFound`](ChildError::NotFound): no child has this id.
+    /// - [`Running`](ChildError::Running), [`Restarting`](ChildError::Restarting): it is not stopped.
+    /// - [`Failed`](ChildError::Failed): the recipe returned an error or panicked. The child stays
+    ///   stopped.
+    /// - [`SupervisorGone`](ChildError::SupervisorGone): the supervisor ends or has ended, or somebody
+    ///   terminated the child before it had started.
+    ///
+    /// # Cancel safety
+    ///
+    /// Once polled, the child is started whether or not the future is dropped.
+    pub async fn restart_child(&self, id: &str) -> Result<Started, ChildError> {
+        let id = id.into();
+        self.ask(|reply| Message::RestartChild { id, reply })
+            .await
+            .unwrap_or(Err(ChildError::SupervisorGone))
+    }
+
+    /// Forgets a child that has been stopped, or had nothing to run.
+    ///
+    /// # Errors
+    ///
+    /// - [`NotFound`](ChildError::NotFound): no child has this id.
+    /// - [`Running`](ChildError::Running), [`Restarting`](ChildError::Restarting): it is not stopped.
+    /// - [`SupervisorGone`](ChildError::SupervisorGone): the supervisor has ended.
+    ///
+    /// # Cancel safety
+    ///
+    /// Once polled, the child is forgotten whether or not the future is dropped.
+    pub async fn delete_child(&self, id: &str) -> Result<(), ChildError> {
+        let id = id.into();
+        self.ask(|reply| Message::DeleteChild { id, reply })
+            .await
+            .unwrap_or(Err(ChildError::SupervisorGone))
+    }
+
+    /// Lists the children, in their order.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the supervisor has ended.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future has no effect.
+    pub async fn which_children(&self) -> Result<Vec<ChildInfo>, SupervisorGone> {
+        self.ask(Message::WhichChildren).await
+    }
+
+    /// Counts the children.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the supervisor has ended.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future has no effect.
+    pub async fn count_children(&self) -> Result<Counts, SupervisorGone> {
+        self.ask(Message::CountChildren).await
+    }
+
+    async fn ask<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<T>) -> Message,
+    ) -> Result<T, SupervisorGone> {
+        let (reply, answer) = oneshot::channel();
+        self.queue
+            .try_send(command(reply))
+            .map_err(|_| SupervisorGone)?;
+        answer.await.map_err(|_| SupervisorGone)
+    }
+}
+
+impl AsRef<TaskRef> for Supervisor {
+    fn as_ref(&self) -> &TaskRef {
+        &self.task
+    }
+}
+
+impl fmt::Debug for Supervisor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Supervisor")
+            .field("name", &self.name)
+            .field("task", &self.task)
+            .finish()
+    }
+}
+
+/// The settings of a [`Supervisor`] to be, and its children.
+///
+/// A clone is the same recipe.
+#[derive(Clone)]
+#[must_use = "a supervisor is started by `start` or `start_link`"]
+pub struct SupervisorBuilder {
+    settings: Settings,
+    children: Vec<ChildSpec>,
+    on_start: Option<Arc<dyn Fn(&Supervisor) + Send + Sync>>,
+}
+
+impl SupervisorBuilder {
+    /// What the supervisor is called in logs. Default: `supervisor`.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.settings.name = name.into().into();
+        self
+    }
+
+    /// Adds a child behind those before.
+    pub fn child(mut self, spec: impl Into<ChildSpec>) -> Self {
+        self.children.push(spec.into());
+        self
+    }
+
+    /// Who is restarted when one child has to be. Default: [`Strategy::OneForOne`].
+    pub fn strategy(mut self, strategy: Strategy) -> Self {
+        self.settings.strategy = strategy;
+        self
+    }
+
+    /// When the supervisor ends because its significant children have. Default:
+    /// [`AutoShutdown::Never`].
+    pub fn auto_shutdown(mut self, when: AutoShutdown) -> Self {
+        self.settings.auto_shutdown = when;
+        self
+    }
+
+    /// How many restarts of all children together are allowed in any stretch of time as long as
+    /// `within`. Default: 3 within 5 seconds, as in OTP.
+    ///
+    /// Children that are restarted because another one is do not count. At one more the supervisor
+    /// gives up and ends, with all of its children.
+    pub fn max_restarts(mut self, count: usize, within: Duration) -> Self {
+        self.settings.intensity = Intensity::new(count, within);
+        self
+    }
+
+    /// How long a restart waits. Default: [`RestartDelay::None`], as in OTP.
+    pub fn restart_delay(mut self, delay: RestartDelay) -> Self {
+        self.settings.delay = delay;
+        self
+    }
+
+    /// Where the supervisor and its starters run, and the children made by [`ChildSpec::task`].
+    /// Default: smol's global executor.
+    ///
+    /// Nothing of them moves, nor ends, unless someone runs the executor.
+    pub fn executor(mut self, executor: Arc<smol::Executor<'static>>) -> Self {
+        self.settings.spawner = Spawner::on(&executor);
+        self
+    }
+
+    /// Is called with a handle each time the supervisor is about to start its children: how others
+    /// learn of one that runs as somebody's child.
+    pub fn on_start(mut self, callback: impl Fn(&Supervisor) + Send + Sync + 'static) -> Self {
+        self.on_start = Some(Arc::new(callback));
+        self
+    }
+
+    /// Starts the supervisor, in the universe of whoever awaits this, and waits until all children
+    /// have started. It lives until someone ends it, or it gives up.
+    ///
+    /// # Errors
+    ///
+    /// Nothing is left running after any of them.
+    ///
+    /// - [`Child`](StartSupervisorError::Child): a child did not start, or cannot be. Those before it
+    ///   were ended again, in reverse.
+    /// - [`Ended`](StartSupervisorError::Ended): it gave up, or somebody ended it, before all had
+    ///   started.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it is ready, nothing is left running.
+    pub async fn start(self) -> Result<Supervisor, StartSupervisorError> {
+        let (started, ready) = oneshot::channel();
+        let name = Arc::clone(&self.settings.name);
+        let (task, queue) = ordered_run::start(self.settings, self.children, started);
+        let supervisor = Linked::new(Supervisor { name, task, queue });
+        if let Some(on_start) = self.on_start {
+            on_start(&supervisor);
+        }
+        match ready.await {
+            Ok(Ok(())) => Ok(supervisor.unlink()),
+            failed => {
+                let reason = supervisor.as_ref().exited().await;
+                match failed {
+                    Ok(Err((id, error))) => Err(StartSupervisorError::Child { id, error }),
+                    _ => Err(StartSupervisorError::Ended(reason)),
+                }
+            }
+        }
+    }
+
+    /// As [`start`](Self::start), with an owner: the supervisor is shut down when it is dropped.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`start`](Self::start).
+    pub async fn start_link(self) -> Result<Linked<Supervisor>, StartSupervisorError> {
+        self.start().await.map(Linked::new)
+    }
+
+    /// The supervisor as a child of another. It keeps the universe current at this call through
+    /// every restart.
+    ///
+    /// Its shutdown is [`Shutdown::Infinity`], as it waits for its children, who have their own time
+    /// limits.
+    pub fn child_spec(self, id: impl Into<String>) -> ChildSpec {
+        let universe = Universe::current();
+        let start = move || {
+            let builder = self.clone();
+            universe::within(universe.clone(), async move {
+                let supervisor = builder.start().await?;
+                Ok(Started::Running(supervisor.task))
+            })
+        };
+        ChildSpec::new(id, start)
+            .kind(ChildKind::Supervisor)
+            .shutdown(Shutdown::Infinity)
+    }
+}
+
+impl Default for SupervisorBuilder {
+    fn default() -> Self {
+        Self {
+            settings: Settings {
+                name: "supervisor".into(),
+                strategy: Strategy::default(),
+                auto_shutdown: AutoShutdown::default(),
+                intensity: Intensity::default(),
+                delay: RestartDelay::default(),
+                spawner: Spawner::default(),
+            },
+            children: Vec::new(),
+            on_start: None,
+        }
+    }
+}
+
+impl fmt::Debug for SupervisorBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SupervisorBuilder")
+            .field("settings", &self.settings)
+            .field("children", &self.children)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a supervisor did not start.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartSupervisorError {
+    /// A child did not start, or cannot be.
+    #[error("child {id:?}: {error}")]
+    Child {
+        /// What its recipe calls it.
+        id: Arc<str>,
+        /// What is wrong.
+        #[source]
+        error: StartChildError,
+    },
+    /// The supervisor ended before all children had started.
+    #[error("the supervisor ended: {0}")]
+    Ended(ExitReason),
+}
+
+/// Why a child was not terminated, restarted, or deleted.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ChildError {
+    /// The supervisor has no such child.
+    #[error("the supervisor has no such child")]
+    NotFound,
+    /// The child runs, or is being ended.
+    #[error("the child runs")]
+    Running,
+    /// The child is being started, or will be.
+    #[error("the child is being started")]
+    Restarting,
+    /// The recipe returned an error or panicked; the reason holds which.
+    #[error("the child did not start: {0}")]
+    Failed(ExitReason),
+    /// The supervisor has ended or is ending, or was told to end this child.
+    #[error("the supervisor is gone")]
+    SupervisorGone,
+}
