@@ -99,10 +99,10 @@ pub use server::{
     ServerOptions, ServerRef, StartError,
 };
 pub use supervisor::{
-    AutoShutdown, ChildError, ChildInfo, ChildKind, ChildSpec, ChildState, Counts,
-    DynamicSupervisor, DynamicSupervisorBuilder, Restart, RestartDelay, StartChildError,
+    AutoShutdown, Branch, ChildError, ChildInfo, ChildKind, ChildSpec, ChildState, Counts,
+    DynamicSupervisor, DynamicSupervisorBuilder, Exit, Restart, RestartDelay, StartChildError,
     StartSupervisorError, Started, Strategy, Supervisor, SupervisorBuilder, SupervisorGone,
-    TerminateChildError,
+    TerminateChildError, Tree, UntilError,
 };
 pub use task::{Linked, Shutdown, TaskRef};
 pub use transport::{

@@ -113,6 +113,12 @@ impl<T> Sender<T> {
     }
 }
 
+impl<T> Sender<T> {
+    pub(crate) fn len(&self) -> usize {
+        self.queue.len()
+    }
+}
+
 impl<T> Clone for Sender<T> {
     fn clone(&self) -> Self {
         Self {

@@ -24,6 +24,7 @@ mod intensity;
 mod ordered;
 mod ordered_run;
 mod owned;
+mod tree;
 
 pub use child::{ChildKind, ChildSpec, Restart, Started};
 pub use delay::RestartDelay;
@@ -32,3 +33,4 @@ pub use info::{ChildInfo, ChildState, Counts, StartChildError, SupervisorGone};
 pub use ordered::{
     AutoShutdown, ChildError, StartSupervisorError, Strategy, Supervisor, SupervisorBuilder,
 };
+pub use tree::{Branch, Exit, Tree, UntilError};

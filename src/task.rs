@@ -22,6 +22,7 @@ use std::{
 
 use futures_lite::FutureExt as _;
 
+pub(crate) use handle::Facts;
 pub use handle::{Linked, Shutdown, TaskRef};
 pub(crate) use time::{Alarm, Clock, random_below};
 pub use time::{Elapsed, now, random, sleep, timeout};

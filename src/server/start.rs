@@ -1,16 +1,19 @@
 //! From a seed to a running server.
 
-use std::{fmt, pin::pin, sync::Arc};
+use std::{fmt, net::SocketAddr, pin::pin, sync::Arc};
 
 use futures_channel::oneshot;
 
 use super::{
-    Context, InitError, Server, ServerOptions, ServerRef,
+    Context, InitError, Message, Server, ServerOptions, ServerRef,
     connection::Connection,
     run::{drive, run},
 };
 use crate::{
-    ExitReason, Linked, PeerInfo, TaskRef, mailbox::mailbox, task::Spawner, transport::BoxedStream,
+    ExitReason, Linked, PeerInfo, TaskRef,
+    mailbox::{Sender, mailbox},
+    task::{self, Spawner},
+    transport::BoxedStream,
     wire::packet::Acceptance,
 };
 
@@ -45,6 +48,10 @@ pub(crate) async fn start<S: Server>(
         ),
         None => (None, None),
     };
+    let facts = Facts {
+        mailbox: sender.clone(),
+        peer: peer.as_ref().map(|peer| peer.address),
+    };
     let outbox = connection.as_ref().map(|it| Arc::clone(it.outbox()));
     let task = spawner.start(|task| {
         let this = ServerRef::new(task, sender, outbox, spawner.clone());
@@ -69,6 +76,7 @@ pub(crate) async fn start<S: Server>(
             reason
         }
     });
+    task.tell(facts);
     born(&task);
     // Dropped with this future, it ends the server: also one that runs and has not been taken.
     let owner = Linked::new(task);
@@ -78,6 +86,22 @@ pub(crate) async fn start<S: Server>(
     };
     owner.unlink();
     outcome
+}
+
+/// What a server tells of itself.
+struct Facts<S: Server> {
+    mailbox: Sender<Message<S>>,
+    peer: Option<SocketAddr>,
+}
+
+impl<S: Server> task::Facts for Facts<S> {
+    fn mailbox(&self) -> Option<usize> {
+        Some(self.mailbox.len())
+    }
+
+    fn peer(&self) -> Option<SocketAddr> {
+        self.peer
+    }
 }
 
 /// Prepares a server without a connection. Made by [`ServerRef::builder`].

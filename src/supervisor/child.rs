@@ -4,6 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use futures_channel::oneshot;
 use futures_lite::future::Boxed;
+use serde::Serialize;
 
 use super::owned::Owned;
 use crate::{
@@ -12,7 +13,7 @@ use crate::{
 };
 
 /// After which ends a child is started again. OTP's `restart` of a child specification.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 #[non_exhaustive]
 pub enum Restart {
     /// After every end. The default, as in OTP.
@@ -35,7 +36,7 @@ impl Restart {
 }
 
 /// What a child is, for those who look at a tree. OTP's `type` of a child specification.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 #[non_exhaustive]
 pub enum ChildKind {
     /// It does the work. The default, as in OTP.

@@ -27,6 +27,7 @@ use super::{
     info::{ChildInfo, ChildState, Counts, StartChildError},
     intensity::Intensity,
     owned::Owned,
+    tree::{Branch, History, View},
 };
 use crate::{
     ExitReason, TaskRef,
@@ -55,6 +56,7 @@ pub(super) enum Message {
         reply: Reply<Result<(), TerminateChildError>>,
     },
     WhichChildren(Reply<Vec<ChildInfo>>),
+    Branches(Reply<Vec<Branch>>),
     CountChildren(Reply<Counts>),
     Started {
         name: u64,
@@ -75,7 +77,9 @@ pub(super) fn start(settings: Settings) -> (TaskRef, Sender<Message>) {
         children: BTreeMap::new(),
         ending: None,
     };
+    let view = View::dynamic(&supervisor.settings.name, &queue);
     let task = spawner.start(|me| supervisor.run(me, inbox));
+    task.tell(view);
     (task, queue)
 }
 
@@ -98,6 +102,7 @@ struct Child {
     /// It has been told to end and is not restarted.
     ending: bool,
     unrest: Unrest,
+    history: History,
     /// Those who wait for it to be gone.
     waiting: Vec<Reply<Result<(), TerminateChildError>>>,
 }
@@ -133,6 +138,9 @@ impl Supervisor {
             Message::WhichChildren(reply) => {
                 let _ = reply.send(self.children.values().map(Child::info).collect());
             }
+            Message::Branches(reply) => {
+                let _ = reply.send(self.children.values().map(Child::branch).collect());
+            }
             Message::CountChildren(reply) => {
                 let _ = reply.send(self.counts());
             }
@@ -159,6 +167,7 @@ impl Supervisor {
                 stage: Stage::Starting(reply),
                 ending: false,
                 unrest: Unrest::default(),
+                history: History::default(),
                 waiting: Vec::new(),
                 task,
             };
@@ -190,7 +199,7 @@ impl Supervisor {
 
     /// A starter has ended. What it yielded is dropped, and thereby ended, if nobody wants it.
     fn started(&mut self, name: u64, outcome: Outcome) {
-        let Some(child) = self.children.remove(&name) else {
+        let Some(mut child) = self.children.remove(&name) else {
             return;
         };
         match outcome {
@@ -201,6 +210,7 @@ impl Supervisor {
             }
             Outcome::Failed(reason) => {
                 warn!(target: "erps", supervisor = %self.settings.name, child = %child.spec.id, %reason, "child did not start");
+                child.history.note(&reason);
                 match child.stage {
                     Stage::Restarting if !child.ending => self.restart(name, child),
                     _ if child.ending => child.gone(StartChildError::SupervisorGone),
@@ -231,9 +241,10 @@ impl Supervisor {
     }
 
     fn ended(&mut self, name: u64, reason: &ExitReason) {
-        let Some(child) = self.children.remove(&name) else {
+        let Some(mut child) = self.children.remove(&name) else {
             return;
         };
+        child.history.note(reason);
         let (supervisor, id) = (&self.settings.name, &child.spec.id);
         // Connections come and go; that is nothing to be warned of.
         let expected = matches!(reason, ExitReason::Disconnected) || !reason.is_abnormal();
@@ -299,14 +310,22 @@ impl Child {
         }
     }
 
+    fn state(&self) -> ChildState {
+        match self.stage {
+            Stage::Starting(_) => ChildState::Starting,
+            Stage::Running => ChildState::Running(self.task.task().clone()),
+            Stage::Restarting => ChildState::Restarting,
+        }
+    }
+
+    fn branch(&self) -> Branch {
+        Branch::new(&self.spec, self.state(), &self.history)
+    }
+
     fn info(&self) -> ChildInfo {
         ChildInfo {
             id: Arc::clone(&self.spec.id),
-            state: match self.stage {
-                Stage::Starting(_) => ChildState::Starting,
-                Stage::Running => ChildState::Running(self.task.task().clone()),
-                Stage::Restarting => ChildState::Restarting,
-            },
+            state: self.state(),
             restart: self.spec.restart,
             kind: self.spec.kind,
         }

@@ -1,6 +1,6 @@
 //! What supervisors tell of their children.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use super::child::{ChildKind, Restart};
 use crate::{ExitReason, TaskRef};
@@ -34,6 +34,29 @@ pub enum ChildState {
     Stopped,
     /// It was started, and had nothing to run.
     Ignored,
+}
+
+impl ChildState {
+    /// The task that it runs as, if it does.
+    #[must_use]
+    pub fn task(&self) -> Option<&TaskRef> {
+        match self {
+            Self::Running(task) => Some(task),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for ChildState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Starting => "starting",
+            Self::Running(_) => "running",
+            Self::Restarting => "restarting",
+            Self::Stopped => "stopped",
+            Self::Ignored => "ignored",
+        })
+    }
 }
 
 /// How many children there are. OTP's `count_children`.

@@ -11,6 +11,7 @@ use super::{
     info::{ChildInfo, Counts, StartChildError, SupervisorGone},
     intensity::Intensity,
     ordered_run::{self, Message, Settings},
+    tree::{Tree, UntilError, View},
 };
 use crate::{ExitReason, Linked, Shutdown, TaskRef, Universe, task::Spawner, universe};
 
@@ -204,6 +205,44 @@ impl Supervisor {
     /// Dropping the future has no effect.
     pub async fn count_children(&self) -> Result<Counts, SupervisorGone> {
         self.ask(Message::CountChildren).await
+    }
+
+    /// Looks at the supervisor and all that is below it.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the supervisor has ended.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future has no effect.
+    pub async fn tree(&self) -> Result<Tree, SupervisorGone> {
+        self.view().tree().await
+    }
+
+    /// Waits until the supervisor and all that is below it look as they are to, for `limit` at most.
+    ///
+    /// For tests: nobody has to sleep and hope. It looks again and again, at first after a
+    /// millisecond and then less often, so that what lasts for a moment only may be missed.
+    ///
+    /// # Errors
+    ///
+    /// - [`TimedOut`](UntilError::TimedOut): they did not in time. It holds what they look like.
+    /// - [`SupervisorGone`](UntilError::SupervisorGone): the supervisor has ended.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future has no effect.
+    pub async fn until(
+        &self,
+        limit: Duration,
+        condition: impl FnMut(&Tree) -> bool,
+    ) -> Result<Tree, UntilError> {
+        self.view().until(limit, condition).await
+    }
+
+    fn view(&self) -> View {
+        View::ordered(&self.name, &self.queue)
     }
 
     async fn ask<T>(

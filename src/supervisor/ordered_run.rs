@@ -25,6 +25,7 @@ use super::{
     intensity::Intensity,
     ordered::{AutoShutdown, ChildError, Strategy},
     owned::Owned,
+    tree::{Branch, History, View},
 };
 use crate::{
     ExitReason, TaskRef,
@@ -65,6 +66,7 @@ pub(super) enum Message {
         reply: Reply<Result<(), ChildError>>,
     },
     WhichChildren(Reply<Vec<ChildInfo>>),
+    Branches(Reply<Vec<Branch>>),
     CountChildren(Reply<Counts>),
     Started {
         id: Arc<str>,
@@ -90,7 +92,9 @@ pub(super) fn start(
         starting: Some(ready),
         ending: None,
     };
+    let view = View::ordered(&supervisor.settings.name, &queue);
     let task = spawner.start(|me| supervisor.run(me, inbox, specs));
+    task.tell(view);
     (task, queue)
 }
 
@@ -119,6 +123,7 @@ struct Child {
     /// How long its next start waits.
     pause: Duration,
     unrest: Unrest,
+    history: History,
     /// Who waits for it to start.
     starter: Option<Starter>,
     /// Those who wait for it to be gone.
@@ -246,6 +251,9 @@ impl Supervisor {
             Message::WhichChildren(reply) => {
                 let _ = reply.send(self.children.iter().map(Child::info).collect());
             }
+            Message::Branches(reply) => {
+                let _ = reply.send(self.children.iter().map(Child::branch).collect());
+            }
             Message::CountChildren(reply) => {
                 let mut counts = Counts::default();
                 for child in &self.children {
@@ -340,6 +348,7 @@ impl Supervisor {
                     return;
                 }
                 warn!(target: "erps", supervisor = %name, child = %id, %reason, "child did not start");
+                child.history.note(&reason);
                 match child.starter {
                     None => self.restart(id),
                     Some(Starter::List) => {
@@ -371,6 +380,7 @@ impl Supervisor {
         };
         child.stage = Stage::Stopped;
         child.told = false;
+        child.history.note(reason);
         if child.anew || !child.wanted {
             debug!(target: "erps", supervisor = %name, child = %id, %reason, "child ended");
             child.settle();
@@ -450,6 +460,7 @@ impl Child {
             refused: false,
             pause: Duration::ZERO,
             unrest: Unrest::default(),
+            history: History::default(),
             starter: Some(starter),
             waiting: Vec::new(),
         }
@@ -535,18 +546,26 @@ impl Child {
         }
     }
 
+    fn state(&self) -> ChildState {
+        match &self.stage {
+            Stage::Stopped if self.wanted && self.starter.is_none() => ChildState::Restarting,
+            Stage::Stopped if self.wanted => ChildState::Starting,
+            Stage::Stopped => ChildState::Stopped,
+            Stage::Ignored => ChildState::Ignored,
+            Stage::Starting { again: true, .. } => ChildState::Restarting,
+            Stage::Starting { again: false, .. } => ChildState::Starting,
+            Stage::Running(task) => ChildState::Running(task.task().clone()),
+        }
+    }
+
+    fn branch(&self) -> Branch {
+        Branch::new(&self.spec, self.state(), &self.history)
+    }
+
     fn info(&self) -> ChildInfo {
         ChildInfo {
             id: Arc::clone(&self.spec.id),
-            state: match &self.stage {
-                Stage::Stopped if self.wanted && self.starter.is_none() => ChildState::Restarting,
-                Stage::Stopped if self.wanted => ChildState::Starting,
-                Stage::Stopped => ChildState::Stopped,
-                Stage::Ignored => ChildState::Ignored,
-                Stage::Starting { again: true, .. } => ChildState::Restarting,
-                Stage::Starting { again: false, .. } => ChildState::Starting,
-                Stage::Running(task) => ChildState::Running(task.task().clone()),
-            },
+            state: self.state(),
             restart: self.spec.restart,
             kind: self.spec.kind,
         }

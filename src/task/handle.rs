@@ -1,10 +1,12 @@
 //! Handles and owners of tasks.
 
 use std::{
+    any::Any,
     fmt,
+    net::SocketAddr,
     ops::Deref,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll, Waker},
@@ -14,7 +16,7 @@ use std::{
 use event_listener::Event;
 
 use super::{Spawner, next_id, timeout};
-use crate::ExitReason;
+use crate::{ExitReason, Universe};
 
 /// How a task is made to end. OTP's `shutdown` of a child specification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +49,9 @@ pub struct TaskRef {
 struct Shared {
     id: u64,
     spawner: Spawner,
+    /// The number of the universe it was born in.
+    universe: Option<u64>,
+    facts: OnceLock<Box<dyn Facts>>,
     /// True once `life` holds a request to end: the task asks at every poll, without the lock.
     asked: AtomicBool,
     life: Mutex<Life>,
@@ -70,6 +75,25 @@ enum Life {
     Ended(ExitReason),
 }
 
+/// What a task tells of itself to those who look at it. It may not hold a handle to its own task.
+pub(crate) trait Facts: Any + Send + Sync {
+    /// How many messages wait for it.
+    fn mailbox(&self) -> Option<usize> {
+        None
+    }
+
+    /// Who is at the other end of the connection it serves.
+    fn peer(&self) -> Option<SocketAddr> {
+        None
+    }
+}
+
+impl dyn Facts {
+    pub(crate) fn downcast_ref<T: Facts>(&self) -> Option<&T> {
+        (self as &dyn Any).downcast_ref()
+    }
+}
+
 type Watcher = Box<dyn FnOnce(&ExitReason) + Send>;
 
 impl TaskRef {
@@ -78,6 +102,8 @@ impl TaskRef {
             shared: Arc::new(Shared {
                 id: next_id(),
                 spawner,
+                universe: Universe::current().map(|universe| universe.id()),
+                facts: OnceLock::new(),
                 asked: AtomicBool::new(false),
                 life: Mutex::new(Life::Running {
                     task: None,
@@ -291,6 +317,19 @@ impl TaskRef {
             Life::Running { killed, .. } => *killed,
             Life::Ended(_) => true,
         }
+    }
+
+    /// Has the task tell this of itself. The first to say something is believed.
+    pub(crate) fn tell(&self, facts: impl Facts) {
+        let _ = self.shared.facts.set(Box::new(facts));
+    }
+
+    pub(crate) fn facts(&self) -> Option<&dyn Facts> {
+        self.shared.facts.get().map(|facts| &**facts)
+    }
+
+    pub(crate) fn universe_id(&self) -> Option<u64> {
+        self.shared.universe
     }
 
     pub(super) fn guard(&self) -> Guard {

@@ -3,6 +3,7 @@
 mod end;
 mod ordered;
 mod start;
+mod tree;
 
 use std::{
     sync::{

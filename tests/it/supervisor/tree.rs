@@ -1,0 +1,222 @@
+//! What a tree of supervisors looks like, and waiting until it does.
+
+use std::time::Duration;
+
+use erps::{
+    Branch, ChildKind, ChildSpec, ChildState, Client, Daemon, DynamicSupervisor, ExitReason,
+    Restart, ServerSupervisor, Supervisor, TaskRef, Tree, Universe, UntilError, time,
+};
+use smol::channel;
+
+use crate::support::lab::{self, Lab, LabServer};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn run<T>(test: impl Future<Output = T>) -> T {
+    Universe::simulated(1).run(test)
+}
+
+fn idle(id: &str) -> ChildSpec {
+    ChildSpec::task(id, |me| async move { me.shutdown_requested().await })
+}
+
+fn task(tree: &Tree, id: &str) -> TaskRef {
+    tree.find(id).unwrap().state.task().unwrap().clone()
+}
+
+fn is_running(child: Option<&Branch>) -> bool {
+    child.is_some_and(|child| matches!(child.state, ChildState::Running(_)))
+}
+
+/// "app" with a worker, and "inner" with two more.
+fn app() -> erps::SupervisorBuilder {
+    let inner = Supervisor::builder()
+        .name("inner")
+        .child(idle("x"))
+        .child(idle("y").restart(Restart::Transient));
+    Supervisor::builder()
+        .name("app")
+        .child(idle("a"))
+        .child(inner.child_spec("inner"))
+}
+
+#[test]
+fn a_tree_shows_children_and_theirs_in_their_order() {
+    run(async {
+        let app = app().start_link().await.unwrap();
+        let tree = app.tree().await.unwrap();
+        assert_eq!(
+            tree.to_string(),
+            "app\n  a: running\n  inner: running\n    x: running\n    y: running"
+        );
+        let inner = tree.find("inner").unwrap();
+        assert_eq!(inner.kind, ChildKind::Supervisor);
+        assert_eq!(&*inner.below.as_ref().unwrap().name, "inner");
+        assert_eq!(tree.find("y").unwrap().restart, Restart::Transient);
+        assert_eq!(tree.find("x").unwrap().universe, lab::here());
+        assert!(tree.find("nobody").is_none());
+    });
+}
+
+#[test]
+fn a_tree_remembers_why_and_when_children_ended() {
+    run(async {
+        let app = app().start_link().await.unwrap();
+        for times in 1..=2 {
+            task(&app.tree().await.unwrap(), "x").kill();
+            let again = |tree: &Tree| {
+                let x = tree.find("x").unwrap();
+                x.exits == times && is_running(Some(x))
+            };
+            app.until(SECOND, again).await.unwrap();
+            time::sleep(10 * SECOND).await;
+        }
+        let tree = app.tree().await.unwrap();
+        let x = tree.find("x").unwrap();
+        assert_eq!(x.to_string(), "x: running, ended 2 times, last: killed");
+        let ago: Vec<_> = x.history.iter().map(|exit| exit.ago.as_secs()).collect();
+        assert_eq!(ago, [10, 20]);
+        assert!(
+            x.history
+                .iter()
+                .all(|exit| matches!(exit.reason, ExitReason::Killed))
+        );
+    });
+}
+
+#[test]
+fn of_many_ends_the_last_eight_are_kept_and_all_are_counted() {
+    run(async {
+        let short = ChildSpec::task("short", |_| async {
+            time::sleep(SECOND).await;
+            ExitReason::Normal
+        });
+        let builder = Supervisor::builder().max_restarts(100, SECOND).child(short);
+        let supervisor = builder.start_link().await.unwrap();
+        time::sleep(20 * SECOND + SECOND / 2).await;
+        let tree = supervisor.tree().await.unwrap();
+        let child = tree.find("short").unwrap();
+        assert_eq!((child.exits, child.history.len()), (20, 8));
+    });
+}
+
+#[test]
+fn a_server_shows_its_peer_and_what_waits_for_it() {
+    lab::run(async {
+        let servers = DynamicSupervisor::builder().name("servers").start_link();
+        let (seed, watch) = lab::seed();
+        let daemon = Daemon::<LabServer>::builder(seed)
+            .server_supervisor(ServerSupervisor::Dynamic(DynamicSupervisor::clone(
+                &servers,
+            )))
+            .start_link()
+            .await
+            .unwrap();
+        let client = Client::<Lab>::builder(daemon.local_addr())
+            .connect()
+            .await
+            .unwrap();
+        lab::is_served(&client).await;
+        let tree = servers.tree().await.unwrap();
+        let [server] = &tree.children[..] else {
+            panic!("{tree}");
+        };
+        assert!(server.peer.is_some_and(|peer| peer.ip().is_loopback()));
+        assert_eq!(server.mailbox, Some(0));
+        assert_eq!(server.restart, Restart::Temporary);
+        drop(client);
+        servers
+            .until(SECOND, |tree| tree.children.is_empty())
+            .await
+            .unwrap();
+        drop((daemon, watch));
+    });
+}
+
+#[test]
+fn until_gives_up_in_time_and_shows_what_it_saw() {
+    run(async {
+        let app = app().start_link().await.unwrap();
+        let start = time::now();
+        let error = app.until(7 * SECOND, |_| false).await.unwrap_err();
+        assert_eq!(time::now() - start, 7 * SECOND);
+        let UntilError::TimedOut(tree) = &error else {
+            panic!("{error}");
+        };
+        assert!(tree.find("y").is_some());
+        assert!(error.to_string().contains("    y: running"), "{error}");
+    });
+}
+
+#[test]
+fn who_is_gone_has_no_tree() {
+    run(async {
+        let app = app().start().await.unwrap();
+        app.as_ref().kill();
+        app.as_ref().exited().await;
+        assert!(app.tree().await.is_err());
+        let error = app.until(SECOND, |_| true).await.unwrap_err();
+        assert!(matches!(error, UntilError::SupervisorGone));
+        let dynamic = DynamicSupervisor::builder().start();
+        dynamic.as_ref().kill();
+        dynamic.as_ref().exited().await;
+        assert!(dynamic.tree().await.is_err());
+    });
+}
+
+#[test]
+fn a_child_that_is_stopped_or_ignored_is_shown_as_such() {
+    run(async {
+        let nothing = ChildSpec::new("nothing", || async { Ok(erps::Started::Ignore) });
+        let builder = Supervisor::builder().child(idle("a")).child(nothing);
+        let supervisor = builder.start_link().await.unwrap();
+        supervisor.terminate_child("a").await.unwrap();
+        let tree = supervisor.tree().await.unwrap();
+        assert_eq!(
+            tree.to_string(),
+            "supervisor\n  a: stopped, ended once, last: shutdown\n  nothing: ignored"
+        );
+    });
+}
+
+#[test]
+fn a_tree_can_be_serialized() {
+    run(async {
+        let app = app().start_link().await.unwrap();
+        task(&app.tree().await.unwrap(), "x").kill();
+        time::sleep(SECOND).await;
+        let tree = serde_json::to_value(app.tree().await.unwrap()).unwrap();
+        assert_eq!(tree["name"], "app");
+        let x = &tree["children"][1]["below"]["children"][0];
+        assert_eq!(x["id"], "x");
+        assert_eq!(x["state"], "running");
+        assert_eq!(x["kind"], "Worker");
+        assert_eq!(x["restart"], "Permanent");
+        assert_eq!(x["history"][0]["reason"], "killed");
+        assert_eq!(x["history"][0]["ago"], 1.0);
+    });
+}
+
+/// The queue that a task carries for those who look at it must not keep the task's handle alive.
+#[test]
+fn who_can_be_looked_at_is_forgotten_all_the_same() {
+    run(async {
+        let (gone, goes) = channel::bounded::<()>(1);
+        let seen = ChildSpec::task("a", move |me| {
+            let gone = gone.clone();
+            async move {
+                let reason = me.shutdown_requested().await;
+                drop(gone);
+                reason
+            }
+        });
+        let supervisor = Supervisor::builder()
+            .child(seen)
+            .start_link()
+            .await
+            .unwrap();
+        supervisor.tree().await.unwrap();
+        supervisor.shutdown().await;
+        assert!(goes.recv().await.is_err());
+    });
+}
