@@ -73,6 +73,7 @@ mod link;
 mod mailbox;
 mod outbox;
 mod protocol;
+mod recipes;
 mod reply;
 mod server;
 mod supervisor;

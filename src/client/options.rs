@@ -87,6 +87,8 @@ pub struct AddressError;
 type StartHandler<P> =
     dyn Fn(Client<P>, Receiver<ClientEvent<P>>, usize, &Spawner) -> handler::Owned + Send + Sync;
 
+type OnStart<P> = dyn Fn(&Client<P>) + Send + Sync;
+
 /// Prepares a client, or any number of them. Made by [`Client::builder`].
 #[must_use = "a builder does nothing until started"]
 pub struct ClientBuilder<P: Protocol> {
@@ -108,6 +110,7 @@ pub struct ClientBuilder<P: Protocol> {
     habits: Habits,
     pushes: usize,
     handler: Option<Arc<StartHandler<P>>>,
+    on_start: Option<Arc<OnStart<P>>>,
 }
 
 impl<P: Protocol> ClientBuilder<P> {
@@ -141,6 +144,7 @@ impl<P: Protocol> ClientBuilder<P> {
             },
             pushes: 1024,
             handler: None,
+            on_start: None,
         }
     }
 
@@ -285,6 +289,13 @@ impl<P: Protocol> ClientBuilder<P> {
         self
     }
 
+    /// Is called with a handle each time the client has started: how others learn of one that runs
+    /// as somebody's child.
+    pub fn on_start(mut self, callback: impl Fn(&Client<P>) + Send + Sync + 'static) -> Self {
+        self.on_start = Some(Arc::new(callback));
+        self
+    }
+
     /// Starts the client and does not wait for a connection: it heals from the beginning.
     ///
     /// The client ends when its last handle is dropped, for nobody could use it any more.
@@ -337,6 +348,9 @@ impl<P: Protocol> ClientBuilder<P> {
             let handler = start(client.clone(), events, self.pushes, &self.spawner);
             let _ = handler_task.send(handler);
         }
+        if let Some(on_start) = &self.on_start {
+            on_start(&client);
+        }
         client
     }
 
@@ -374,6 +388,7 @@ impl<P: Protocol> Clone for ClientBuilder<P> {
             tcp: self.tcp.clone(),
             spawner: self.spawner.clone(),
             handler: self.handler.clone(),
+            on_start: self.on_start.clone(),
             ..*self
         }
     }

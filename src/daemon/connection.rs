@@ -150,7 +150,7 @@ fn recipe<S: Server>(
             let options = &shared.settings.server;
             let seed = shared.seed();
             let track = |task: &TaskRef| shared.track(task, permit);
-            match server::start::<S>(seed, options, &spawner, Some(connected), track).await {
+            match server::start::<S>(seed, options, &spawner, Some(connected), None, track).await {
                 Ok(server) => Ok(Started::Running(server.task().clone())),
                 Err(StartError::Ignored) => Ok(Started::Ignore),
                 Err(error) => Err(error.into()),

@@ -1,6 +1,6 @@
 //! From a seed to a running server.
 
-use std::{fmt, net::SocketAddr, pin::pin, sync::Arc};
+use std::{fmt, hash::Hash, net::SocketAddr, pin::pin, sync::Arc};
 
 use futures_channel::oneshot;
 
@@ -10,10 +10,11 @@ use super::{
     run::{drive, run},
 };
 use crate::{
-    ExitReason, Linked, PeerInfo, TaskRef,
+    ExitReason, Linked, PeerInfo, Registration, Registry, TaskRef,
     mailbox::{Sender, mailbox},
     task::{self, Spawner},
     transport::BoxedStream,
+    universe::AlreadyRegistered,
     wire::packet::Acceptance,
 };
 
@@ -33,6 +34,7 @@ pub(crate) async fn start<S: Server>(
     options: &ServerOptions,
     spawner: &Spawner,
     connected: Option<Connected>,
+    name: Option<Name<S>>,
     born: impl FnOnce(&TaskRef),
 ) -> Result<ServerRef<S>, StartError> {
     let (sender, inbox) = mailbox(options.mailbox);
@@ -59,10 +61,14 @@ pub(crate) async fn start<S: Server>(
             let mut cx = Context::new(this.clone(), peer);
             let (init, _) = drive(pin!(S::init(seed, &mut cx)), &mut connection).await;
             let failure = match init {
-                Ok(Ok(server)) => {
-                    let _ = started.send(Ok(this));
-                    return run(server, cx, inbox, connection).await;
-                }
+                Ok(Ok(server)) => match name.map(|name| name(&this)).transpose() {
+                    // Held until the task is gone, however it ends.
+                    Ok(_registration) => {
+                        let _ = started.send(Ok(this));
+                        return run(server, cx, inbox, connection).await;
+                    }
+                    Err(taken) => StartError::Registered(taken),
+                },
                 Ok(Err(InitError::Ignore)) => StartError::Ignored,
                 Ok(Err(InitError::Stop(error))) => StartError::Failed(ExitReason::error(error)),
                 Err(panic) => StartError::Failed(panic),
@@ -110,7 +116,11 @@ pub struct ServerBuilder<S: Server> {
     seed: S::Seed,
     options: ServerOptions,
     spawner: Spawner,
+    name: Option<Name<S>>,
 }
+
+/// Registers a server. Its registry is no concern of the server's type.
+type Name<S> = Arc<dyn Fn(&ServerRef<S>) -> Result<Registration, AlreadyRegistered> + Send + Sync>;
 
 impl<S: Server> ServerBuilder<S> {
     pub(super) fn new(seed: S::Seed) -> Self {
@@ -118,6 +128,7 @@ impl<S: Server> ServerBuilder<S> {
             seed,
             options: ServerOptions::default(),
             spawner: Spawner::default(),
+            name: None,
         }
     }
 
@@ -134,6 +145,53 @@ impl<S: Server> ServerBuilder<S> {
         self
     }
 
+    /// Registers the server, in its universe, once its `init` has succeeded. Default: no name.
+    ///
+    /// The name is free again when the server's task is gone, for whatever reason: at the latest when
+    /// [`exited`](TaskRef::exited) answers.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use erps::{Registry, ServerRef};
+    /// # use erps::{BoxError, Context, InitError, Never, Protocol, ReplyTo, Server};
+    /// # struct Shop;
+    /// # impl Protocol for Shop {
+    /// #     type Call = ();
+    /// #     type Reply = u32;
+    /// #     type Cast = ();
+    /// #     type Push = ();
+    /// # }
+    /// # struct ShopServer;
+    /// # impl Server for ShopServer {
+    /// #     type Protocol = Shop;
+    /// #     type Seed = ();
+    /// #     type Info = ();
+    /// #     async fn init(_: (), _: &mut Context<Self>) -> Result<Self, InitError> { Ok(Self) }
+    /// #     async fn handle_call(&mut self, _: (), from: ReplyTo<u32>, _: &mut Context<Self>) -> Result<(), BoxError> {
+    /// #         from.reply(7);
+    /// #         Ok(())
+    /// #     }
+    /// # }
+    ///
+    /// static SHOPS: Registry<&str, ServerRef<ShopServer>> = Registry::unique();
+    ///
+    /// # smol::block_on(async {
+    /// let _server = ServerRef::<ShopServer>::builder(()).name(&SHOPS, "corner").start_link().await?;
+    /// let shop = SHOPS.find("corner").expect("it has just started");
+    /// assert_eq!(shop.call(()).await?, 7);
+    /// # Ok::<_, BoxError>(()) }).unwrap();
+    /// ```
+    pub fn name<K>(mut self, registry: &'static Registry<K, ServerRef<S>>, key: K) -> Self
+    where
+        K: Clone + Eq + Hash + fmt::Debug + Send + Sync + 'static,
+    {
+        self.name = Some(Arc::new(move |server| {
+            registry.register(key.clone(), server.clone())
+        }));
+        self
+    }
+
     /// Starts the server, in the universe of whoever awaits this, and waits for its `init`.
     ///
     /// It lives until it stops, is told to end, or is killed; handles do not keep it alive.
@@ -142,12 +200,19 @@ impl<S: Server> ServerBuilder<S> {
     ///
     /// - [`StartError::Ignored`]: `init` returned [`InitError::Ignore`].
     /// - [`StartError::Failed`]: `init` failed or panicked, or was killed.
+    /// - [`StartError::Registered`]: somebody has the [name](Self::name) it was given.
     ///
     /// # Cancel safety
     ///
     /// Dropped before it is ready, the server ends as soon as its `init` is done.
     pub async fn start(self) -> Result<ServerRef<S>, StartError> {
-        start(self.seed, &self.options, &self.spawner, None, |_| ()).await
+        let Self {
+            seed,
+            options,
+            spawner,
+            name,
+        } = self;
+        start(seed, &options, &spawner, None, name, |_| ()).await
     }
 
     /// As [`start`](Self::start), and the server ends when what is returned is dropped.
@@ -161,6 +226,17 @@ impl<S: Server> ServerBuilder<S> {
     /// As [`start`](Self::start).
     pub async fn start_link(self) -> Result<Linked<ServerRef<S>>, StartError> {
         self.start().await.map(Linked::new)
+    }
+}
+
+impl<S: Server> Clone for ServerBuilder<S> {
+    fn clone(&self) -> Self {
+        Self {
+            seed: self.seed.clone(),
+            options: self.options.clone(),
+            spawner: self.spawner.clone(),
+            name: self.name.clone(),
+        }
     }
 }
 
@@ -182,6 +258,9 @@ pub enum StartError {
     /// Its `init` failed, panicked, or was killed.
     #[error("the server did not start: {0}")]
     Failed(ExitReason),
+    /// Somebody has its name. Its `init` had succeeded; `terminate` was not called.
+    #[error(transparent)]
+    Registered(AlreadyRegistered),
 }
 
 impl StartError {
@@ -189,6 +268,7 @@ impl StartError {
         match self {
             Self::Ignored => ExitReason::Normal,
             Self::Failed(reason) => reason.clone(),
+            Self::Registered(taken) => ExitReason::error(taken.clone()),
         }
     }
 }

@@ -2,11 +2,12 @@
 
 use std::{
     any::Any,
+    collections::BTreeMap,
     fmt,
     net::SocketAddr,
     ops::Deref,
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll, Waker},
@@ -71,6 +72,8 @@ enum Life {
         /// The task itself, where it waits for a request.
         waiter: Option<Waker>,
         watchers: Vec<Watcher>,
+        /// Those it is linked to, by their ids.
+        links: BTreeMap<u64, Weak<Shared>>,
     },
     Ended(ExitReason),
 }
@@ -111,6 +114,7 @@ impl TaskRef {
                     request: None,
                     waiter: None,
                     watchers: Vec::new(),
+                    links: BTreeMap::new(),
                 }),
                 told: AtomicBool::new(false),
                 changed: Event::new(),
@@ -155,6 +159,58 @@ impl TaskRef {
                 return reason;
             }
             listener.await;
+        }
+    }
+
+    /// As [`exited`](Self::exited), for those who keep the future. OTP's monitor.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future has no effect.
+    pub fn monitor(&self) -> impl Future<Output = ExitReason> + Send + use<> {
+        let this = self.clone();
+        async move { this.exited().await }
+    }
+
+    /// Ties two tasks to each other: when one has ended, with whatever reason but
+    /// [`Normal`](ExitReason::Normal), the other is asked to end with the same reason, and killed if it
+    /// has not in five seconds. OTP's link.
+    ///
+    /// A second link between the same two has no effect. If one of them has ended already, it has just
+    /// ended. Unlike in OTP nobody can trap it, and who ends has the time to take leave.
+    pub fn link(&self, other: &Self) {
+        if self == other {
+            return;
+        }
+        for (one, of) in [(self, other), (other, self)] {
+            let ended = match &mut *one.life() {
+                Life::Running { links, .. } => {
+                    links.insert(of.id(), Arc::downgrade(&of.shared));
+                    continue;
+                }
+                Life::Ended(reason) => reason.clone(),
+            };
+            of.struck(one.id(), &ended);
+        }
+    }
+
+    /// Unties two tasks.
+    pub fn unlink(&self, other: &Self) {
+        for (one, of) in [(self, other), (other, self)] {
+            if let Life::Running { links, .. } = &mut *one.life() {
+                links.remove(&of.id());
+            }
+        }
+    }
+
+    /// The task of this id, to which it was linked, has ended.
+    fn struck(&self, id: u64, reason: &ExitReason) {
+        if let Life::Running { links, .. } = &mut *self.life() {
+            links.remove(&id);
+        }
+        if !matches!(reason, ExitReason::Normal) {
+            self.request_exit(reason.clone());
+            self.begin_shutdown(Shutdown::default());
         }
     }
 
@@ -347,12 +403,21 @@ impl TaskRef {
 
     fn end(&self, reason: ExitReason) {
         let ended = std::mem::replace(&mut *self.life(), Life::Ended(reason.clone()));
-        if let Life::Running { task, watchers, .. } = ended {
+        if let Life::Running {
+            task,
+            watchers,
+            links,
+            ..
+        } = ended
+        {
             if let Some(task) = task {
                 task.detach();
             }
             for watcher in watchers {
                 watcher(&reason);
+            }
+            for other in links.into_values().filter_map(|it| it.upgrade()) {
+                Self { shared: other }.struck(self.id(), &reason);
             }
         }
         self.shared.told.store(true, Ordering::Release);

@@ -112,6 +112,21 @@ where
         entries.iter().map(|it| Arc::clone(&it.value)).collect()
     }
 
+    /// The value of a key in the current universe; the first, if it has several.
+    ///
+    /// # Panics
+    ///
+    /// If the registry is [`strict`](Self::strict) and the caller is in no universe.
+    #[must_use]
+    #[track_caller]
+    pub fn find<Q>(&self, key: &Q) -> Option<Arc<V>>
+    where
+        K: Borrow<Q>,
+        Q: Eq + Hash + ?Sized,
+    {
+        self.lookup(key).into_iter().next()
+    }
+
     /// Calls `f` with the values of a key, in the order of registration; not at all, and returns
     /// `None`, if there is none.
     ///

@@ -1,6 +1,7 @@
 //! Dynamic supervisors: OTP's cases, written anew.
 
 mod end;
+mod links;
 mod ordered;
 mod start;
 mod tree;

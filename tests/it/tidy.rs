@@ -25,6 +25,7 @@ const DOORS: &str = "
     server:     wire universe exit protocol task transport link mailbox outbox reply
     client:     wire universe exit protocol task transport link mailbox outbox reply backoff
     daemon:     wire universe exit protocol task transport link server supervisor
+    recipes:    universe task protocol supervisor server client
 ";
 
 fn doors() -> Vec<(&'static str, Vec<&'static str>)> {

@@ -1,0 +1,54 @@
+//! What of this library can be a child of a supervisor, besides daemons and supervisors.
+//!
+//! Servers and clients know of no supervisor, and supervisors of neither.
+
+use crate::{
+    ChildSpec, ClientBuilder, Protocol, Server, ServerBuilder, StartError, Started, Universe,
+    universe,
+};
+
+impl<S: Server> ServerBuilder<S>
+where
+    S::Seed: Sync,
+{
+    /// The server as a child of a supervisor. It keeps the universe current at this call through
+    /// every restart. Others find it by its [name](Self::name).
+    ///
+    /// An `init` that returns [`InitError::Ignore`] makes it a child that had nothing to run.
+    pub fn child_spec(self, id: impl Into<String>) -> ChildSpec {
+        let universe = Universe::current();
+        let start = move || {
+            let builder = self.clone();
+            universe::within(universe.clone(), async move {
+                match builder.start().await {
+                    Ok(server) => Ok(Started::Running(server.task().clone())),
+                    Err(StartError::Ignored) => Ok(Started::Ignore),
+                    Err(error) => Err(error.into()),
+                }
+            })
+        };
+        ChildSpec::new(id, start)
+    }
+}
+
+impl<P: Protocol> ClientBuilder<P> {
+    /// The client as a child of a supervisor. It keeps the universe current at this call through
+    /// every restart, and lives until it ends or is ended, whoever has a handle.
+    ///
+    /// It does not wait for a connection: it heals from the beginning. One that does not
+    /// [reconnect](Self::reconnect) ends with its connection, and is restarted.
+    pub fn child_spec(self, id: impl Into<String>) -> ChildSpec {
+        let universe = Universe::current();
+        let start = move || {
+            let builder = self.clone();
+            universe::within(universe.clone(), async move {
+                let client = builder.start();
+                let task = client.task().clone();
+                // A client ends with its last handle. This one is dropped when it has ended.
+                task.on_exit(move |_| drop(client));
+                Ok(Started::Running(task))
+            })
+        };
+        ChildSpec::new(id, start)
+    }
+}
