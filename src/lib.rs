@@ -71,6 +71,7 @@ mod daemon;
 mod exit;
 mod link;
 mod mailbox;
+pub mod network;
 mod outbox;
 mod protocol;
 mod recipes;
@@ -93,6 +94,7 @@ pub use daemon::{
 };
 pub use exit::{BoxError, ExitReason, SendError};
 pub use link::{Peer, PeerInfo};
+pub use network::{Host, Network};
 pub use protocol::{Message, Never, Protocol};
 pub use reply::ReplyTo;
 pub use server::{

@@ -268,7 +268,7 @@ pub(crate) fn now() -> Option<Instant> {
 
 /// A timer by the current universe's own clock, if it has one.
 pub(crate) fn timer(at: Instant) -> Option<Timer> {
-    Some(Timer::new(sim()?, at))
+    Some(sim()?.timer(at))
 }
 
 /// Runs `f` in `universe`, which may be none at all.

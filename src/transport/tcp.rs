@@ -1,4 +1,6 @@
 //! TCP: the one place where sockets are opened.
+//!
+//! In a simulated universe there are none: whoever listens or dials there is on its network.
 
 use std::{
     io,
@@ -10,7 +12,10 @@ use async_net::{TcpListener, TcpStream};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 use super::{BoxedStream, Handshake, Secured, Transport};
-use crate::task;
+use crate::{
+    network::{self, Network},
+    task,
+};
 
 /// The transport without a handshake: plaintext, and peers that nobody vouches for.
 ///
@@ -172,6 +177,13 @@ impl TcpOptions {
         }
         Box::new(stream)
     }
+
+    fn finish_simulated(&self, mut stream: network::Stream) -> BoxedStream {
+        if self.linger == Some(Duration::ZERO) {
+            stream.abort_on_drop();
+        }
+        Box::new(stream)
+    }
 }
 
 impl Default for TcpOptions {
@@ -183,26 +195,43 @@ impl Default for TcpOptions {
 /// A port that is listened on, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Listener {
-    listener: TcpListener,
+    listener: Kind,
     options: TcpOptions,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Real(TcpListener),
+    Simulated(network::Listener),
 }
 
 impl Listener {
     /// Opens a port; port 0 means any free one.
     pub(crate) fn bind(address: SocketAddr, options: &TcpOptions) -> io::Result<Self> {
+        let listener = match Network::current() {
+            Some(network) => Kind::Simulated(network.listen_with(address, options.backlog)?),
+            None => Kind::Real(Self::bind_socket(address, options)?),
+        };
+        Ok(Self {
+            listener,
+            options: options.clone(),
+        })
+    }
+
+    fn bind_socket(address: SocketAddr, options: &TcpOptions) -> io::Result<TcpListener> {
         let domain = Domain::for_address(address);
         let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
         options.apply_to_listener(&socket)?;
         socket.bind(&address.into())?;
         socket.listen(i32::try_from(options.backlog).unwrap_or(i32::MAX))?;
-        Ok(Self {
-            listener: TcpListener::try_from(std::net::TcpListener::from(socket))?,
-            options: options.clone(),
-        })
+        TcpListener::try_from(std::net::TcpListener::from(socket))
     }
 
     pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
+        match &self.listener {
+            Kind::Real(listener) => listener.local_addr(),
+            Kind::Simulated(listener) => Ok(listener.local_addr()),
+        }
     }
 
     /// Waits for a connection. For tasks of the library only.
@@ -212,8 +241,16 @@ impl Listener {
     ///
     /// Cancel safe: a connection is either returned or left to the next call.
     pub(crate) async fn accept(&self) -> io::Result<(BoxedStream, SocketAddr)> {
-        let (stream, peer) = self.listener.accept().await?;
-        Ok((self.options.finish(stream), peer))
+        match &self.listener {
+            Kind::Real(listener) => {
+                let (stream, peer) = listener.accept().await?;
+                Ok((self.options.finish(stream), peer))
+            }
+            Kind::Simulated(listener) => {
+                let (stream, peer) = listener.accept().await?;
+                Ok((self.options.finish_simulated(stream), peer))
+            }
+        }
     }
 }
 
@@ -229,19 +266,33 @@ pub(crate) async fn dial(
     options: &TcpOptions,
     limit: Duration,
 ) -> Result<(BoxedStream, SocketAddr), DialError> {
+    let network = Network::current();
     let mut last = None;
-    for address in resolve(host, port).await? {
-        match task::timeout(limit, TcpStream::connect(address)).await {
-            Ok(Ok(stream)) if is_its_own_peer(&stream) => {
-                let source = io::ErrorKind::ConnectionRefused.into();
-                last = Some(DialError::Failed { address, source });
+    for address in resolve(host, port, network.as_ref()).await? {
+        let connect = async {
+            match &network {
+                Some(network) => {
+                    let stream = network.connect(address).await?;
+                    Ok(options.finish_simulated(stream))
+                }
+                None => connect(address, options).await,
             }
-            Ok(Ok(stream)) => return Ok((options.finish(stream), address)),
+        };
+        match task::timeout(limit, connect).await {
+            Ok(Ok(stream)) => return Ok((stream, address)),
             Ok(Err(source)) => last = Some(DialError::Failed { address, source }),
             Err(task::Elapsed) => last = Some(DialError::TimedOut { address, limit }),
         }
     }
     Err(last.unwrap_or_else(|| DialError::NoAddress(host.to_owned())))
+}
+
+async fn connect(address: SocketAddr, options: &TcpOptions) -> io::Result<BoxedStream> {
+    let stream = TcpStream::connect(address).await?;
+    if is_its_own_peer(&stream) {
+        return Err(io::ErrorKind::ConnectionRefused.into());
+    }
+    Ok(options.finish(stream))
 }
 
 /// Tells whether a socket was connected to itself, as TCP allows.
@@ -256,7 +307,11 @@ fn is_its_own_peer(stream: &TcpStream) -> bool {
     )
 }
 
-async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, DialError> {
+async fn resolve(
+    host: &str,
+    port: u16,
+    network: Option<&Network>,
+) -> Result<Vec<SocketAddr>, DialError> {
     let bare = host
         .strip_prefix('[')
         .and_then(|rest| rest.strip_suffix(']'))
@@ -264,12 +319,16 @@ async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, DialError> {
     if let Ok(address) = bare.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(address, port)]);
     }
-    async_net::resolve((bare, port))
-        .await
-        .map_err(|source| DialError::Unresolved {
-            host: host.to_owned(),
-            source,
-        })
+    let resolved = match network {
+        Some(network) => network
+            .resolve(bare)
+            .map(|ip| vec![SocketAddr::new(ip, port)]),
+        None => async_net::resolve((bare, port)).await,
+    };
+    resolved.map_err(|source| DialError::Unresolved {
+        host: host.to_owned(),
+        source,
+    })
 }
 
 /// Why there is no TCP connection. Nothing was sent.

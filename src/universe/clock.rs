@@ -43,8 +43,7 @@ impl Clock {
     /// How long the universe has lasted, by this clock.
     #[must_use]
     pub fn elapsed(&self) -> Duration {
-        let times = &self.0.times;
-        times.now().duration_since(times.start)
+        self.0.elapsed()
     }
 
     /// Puts the clock forward, all at once: nobody runs in between.
@@ -93,6 +92,10 @@ impl Times {
 
     pub(super) fn now(&self) -> Instant {
         self.state().now
+    }
+
+    pub(super) fn elapsed(&self) -> Duration {
+        self.now().duration_since(self.start)
     }
 
     /// Goes to the nearest time somebody waits for, and wakes all who wait for it.

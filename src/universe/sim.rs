@@ -7,13 +7,16 @@ use std::{
         atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering::SeqCst},
     },
     task::{Context, Poll, Wake, Waker},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use event_listener::{Event, EventListener};
 use fastrand::Rng;
 
-use super::{clock::Times, place};
+use super::{
+    clock::{Timer, Times},
+    place,
+};
 
 pub(crate) struct Sim {
     pub(super) seed: u64,
@@ -47,6 +50,15 @@ impl Sim {
 
     pub(crate) fn now(&self) -> Instant {
         self.times.now()
+    }
+
+    /// How long the universe has lasted.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.times.elapsed()
+    }
+
+    pub(crate) fn timer(self: &Arc<Self>, at: Instant) -> Timer {
+        Timer::new(Arc::clone(self), at)
     }
 
     pub(crate) fn draw<R>(&self, draw: impl FnOnce(&mut Rng) -> R) -> R {

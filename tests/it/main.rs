@@ -11,6 +11,7 @@ mod healing;
 mod hostile;
 mod identity;
 mod local;
+mod network;
 mod packet;
 mod peer;
 mod push;

@@ -17,7 +17,8 @@ const DOORS: &str = "
     mailbox:
     protocol:   wire
     task:       universe exit
-    transport:  task exit
+    network:    universe
+    transport:  task exit network
     link:       wire transport task
     outbox:     wire
     reply:      wire outbox

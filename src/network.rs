@@ -1,0 +1,308 @@
+//! The simulated network: a [`Universe`](crate::Universe)'s own hosts, ports, lines and faults.
+//!
+//! Every [simulated](crate::Universe::simulated) universe has one. Daemons and clients in it listen and
+//! dial there; nobody else can reach them. What takes time takes it by the universe's clock, and what
+//! is drawn is drawn from its seed.
+//!
+//! ```
+//! use std::time::Duration;
+//! use erps::{Network, Universe, network::Line, time};
+//!
+//! Universe::simulated(1).run(async {
+//!     let network = Network::current().unwrap();
+//!     let (alpha, beta) = (network.host("alpha"), network.host("beta"));
+//!     network.set_default_line(Line::new().latency(Duration::from_millis(20)));
+//!     network.partition("alpha", "beta");
+//!
+//!     let listener = alpha.enter(|| network.listen(alpha.address(4747))).unwrap();
+//!     let dial = beta.scope(network.connect(alpha.address(4747)));
+//!     let silence = time::timeout(Duration::from_secs(600), dial).await;
+//!     assert!(silence.is_err());
+//!
+//!     network.heal("alpha", "beta");
+//!     beta.scope(network.connect(alpha.address(4747))).await.unwrap();
+//!     # drop(listener);
+//! });
+//! ```
+//!
+//! Streams are modelled, and what may befall them; segments, their loss and their repetition are
+//! not. A partition holds bytes up for as long as it lasts: no end gives its connection up by
+//! itself, so that what ends first is the time-out of a program, or the test. Keepalive and buffer
+//! sizes of the system ([`TcpOptions`](crate::TcpOptions)) have no effect.
+
+mod connection;
+mod dial;
+mod event;
+mod host;
+mod line;
+mod listener;
+mod state;
+mod stream;
+
+use std::{
+    fmt, io,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
+};
+
+use crate::universe::{self, Sharded, Universe};
+use state::Net;
+
+pub use event::{Event, MAX_EVENTS, What};
+pub use host::{Host, LOCALHOST};
+pub use line::{Line, WINDOW};
+pub use listener::Listener;
+pub use stream::Stream;
+
+/// How many connections may wait for [`Listener::accept`], unless a listener says otherwise.
+const BACKLOG: u32 = 1024;
+
+/// The network of a simulated universe. Clones are handles to the same network.
+///
+/// Hosts are made when they are first named. See [`network`](self) for an example.
+#[derive(Clone)]
+pub struct Network {
+    net: Arc<Net>,
+}
+
+static NETWORK: Sharded<Option<Network>> = Sharded::new(|| {
+    let net = Arc::new(Net::new(universe::sim()?));
+    Some(Network { net })
+});
+
+impl Network {
+    /// The network of the current universe; `None` where connections are real: in no universe, and
+    /// in one that is not [simulated](Universe::simulated).
+    #[must_use]
+    pub fn current() -> Option<Self> {
+        universe::sim()?;
+        Option::clone(&NETWORK.get())
+    }
+
+    /// The network of a universe; `None` if it is not [simulated](Universe::simulated).
+    #[must_use]
+    pub fn of(universe: &Universe) -> Option<Self> {
+        universe.enter(Self::current)
+    }
+
+    /// The host of this name, made now if there was none.
+    ///
+    /// Code that was put on no host is on [`LOCALHOST`], 10.0.0.1. Those that are named later have
+    /// the addresses that follow.
+    #[must_use]
+    pub fn host(&self, name: impl AsRef<str>) -> Host {
+        let (name, number) = self.net.with(|state| {
+            let number = state.hosts.find_or_make(name.as_ref());
+            (state.hosts.name(number), number)
+        });
+        Host::new(self.clone(), name, number)
+    }
+
+    /// Sets the line between two hosts, or from a host to itself, for what is sent from now on.
+    pub fn set_line(&self, a: impl AsRef<str>, b: impl AsRef<str>, line: Line) {
+        self.between(a, b, |state, way| state.lines.set(way, line));
+    }
+
+    /// Sets the line between all hosts, and from each to itself, that have none of their own.
+    pub fn set_default_line(&self, line: Line) {
+        self.net.with(|state| state.lines.set_default(line));
+    }
+
+    /// Parts two hosts: from now on, nothing comes through.
+    ///
+    /// What was sent and has not arrived is held, and so is what is sent until they are
+    /// [healed](Self::heal). Who dials gets no answer.
+    pub fn partition(&self, a: impl AsRef<str>, b: impl AsRef<str>) {
+        self.between(a, b, state::State::part);
+    }
+
+    /// Ends a [partition](Self::partition): what was held is sent on.
+    pub fn heal(&self, a: impl AsRef<str>, b: impl AsRef<str>) {
+        self.between(a, b, state::State::heal);
+    }
+
+    /// Makes the two ends of all connections between two hosts lose each other, without a word to
+    /// either: what they send from now on never arrives, nor does what is on its way.
+    ///
+    /// So ends a connection whose peer loses power, or that a firewall forgets. New connections
+    /// are not affected.
+    pub fn black_hole(&self, a: impl AsRef<str>, b: impl AsRef<str>) {
+        self.between(a, b, |state, way| {
+            for connection in state.between(way) {
+                state.lose(connection);
+            }
+        });
+    }
+
+    /// Resets all connections between two hosts, at once: both ends fail with `ConnectionReset`,
+    /// and what they have not read is lost.
+    pub fn reset(&self, a: impl AsRef<str>, b: impl AsRef<str>) {
+        self.between(a, b, |state, way| {
+            for connection in state.between(way) {
+                state.reset(connection);
+            }
+        });
+    }
+
+    /// Refuses those who dial a port of a host, whoever listens there.
+    pub fn refuse(&self, host: impl AsRef<str>, port: u16) {
+        self.net.with(|state| {
+            let host = state.hosts.find_or_make(host.as_ref());
+            state.refusing.insert((host, port));
+        });
+    }
+
+    /// Ends a [refusal](Self::refuse).
+    pub fn admit(&self, host: impl AsRef<str>, port: u16) {
+        self.net.with(|state| {
+            let host = state.hosts.find_or_make(host.as_ref());
+            state.refusing.remove(&(host, port));
+        });
+    }
+
+    /// Makes the next `count` accepts on a port of a host fail with an error of the system, given
+    /// by its number: 24 is `EMFILE` on Linux.
+    ///
+    /// Each fails when there is a connection to accept, which stays in the backlog.
+    pub fn fail_accepts(&self, host: impl AsRef<str>, port: u16, code: i32, count: usize) {
+        self.net.with(|state| {
+            let host = state.hosts.find_or_make(host.as_ref());
+            let failures = state.failures.entry((host, port)).or_default();
+            failures.extend(std::iter::repeat_n(code, count));
+        });
+    }
+
+    /// The connections that there are, those that wait to be accepted among them, oldest first.
+    #[must_use]
+    pub fn connections(&self) -> Vec<Connection> {
+        let all = self.net.with(|state| state.all());
+        let connections = all.into_iter().map(|(id, [from, to])| Connection {
+            network: self.clone(),
+            id,
+            from,
+            to,
+        });
+        connections.collect()
+    }
+
+    /// Dials an address, from the host that the caller is on. For peers that say what they like;
+    /// [`Client`](crate::Client)s dial by themselves.
+    ///
+    /// # Errors
+    ///
+    /// `ConnectionRefused` after a round trip, if nobody listens there; `HostUnreachable` if no
+    /// host has the address. Without an answer, it waits.
+    ///
+    /// # Cancel safety
+    ///
+    /// A connection that is not returned is dropped.
+    pub async fn connect(&self, address: SocketAddr) -> io::Result<Stream> {
+        self.net.dial(self.here(), address).await
+    }
+
+    /// Listens at an address of the host that the caller is on; port 0 means any free one.
+    ///
+    /// # Errors
+    ///
+    /// `AddrInUse` if somebody listens there, or `AddrNotAvailable` if the address is not this
+    /// host's.
+    pub fn listen(&self, address: SocketAddr) -> io::Result<Listener> {
+        self.listen_with(address, BACKLOG)
+    }
+
+    /// As [`listen`](Self::listen), with room for so many that wait to be accepted.
+    ///
+    /// # Errors
+    ///
+    /// As [`listen`](Self::listen).
+    pub fn listen_with(&self, address: SocketAddr, backlog: u32) -> io::Result<Listener> {
+        self.net.listen(self.here(), address, backlog)
+    }
+
+    /// What has happened so far, the last [`MAX_EVENTS`] of it.
+    ///
+    /// The same seed and the same program have the same events.
+    #[must_use]
+    pub fn events(&self) -> Vec<Event> {
+        self.net.with(|state| state.log.events())
+    }
+
+    /// The address of the host of this name.
+    pub(crate) fn resolve(&self, name: &str) -> io::Result<IpAddr> {
+        if name == LOCALHOST {
+            return Ok(Ipv4Addr::LOCALHOST.into());
+        }
+        let host = self.net.with(|state| state.hosts.find(name));
+        let unknown = || io::Error::new(io::ErrorKind::NotFound, "there is no such host");
+        Ok(host::v4(host.ok_or_else(unknown)?).into())
+    }
+
+    /// The number of the host that the caller is on.
+    fn here(&self) -> usize {
+        let name = universe::host();
+        let name = name.as_deref().unwrap_or(LOCALHOST);
+        self.net.with(|state| state.hosts.find_or_make(name))
+    }
+
+    fn between<R>(
+        &self,
+        a: impl AsRef<str>,
+        b: impl AsRef<str>,
+        f: impl FnOnce(&mut state::State, line::Way) -> R,
+    ) -> R {
+        self.net.with(|state| {
+            let a = state.hosts.find_or_make(a.as_ref());
+            let b = state.hosts.find_or_make(b.as_ref());
+            f(state, (a, b))
+        })
+    }
+}
+
+/// Handles are equal when they are handles to the same network.
+impl PartialEq for Network {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.net, &other.net)
+    }
+}
+
+impl Eq for Network {}
+
+impl fmt::Debug for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Network").finish_non_exhaustive()
+    }
+}
+
+/// A connection, as those see it who look at the network from outside. Made by
+/// [`Network::connections`]; it keeps nothing open.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    network: Network,
+    id: u64,
+    from: SocketAddr,
+    to: SocketAddr,
+}
+
+impl Connection {
+    /// The address of the end that dialled.
+    #[must_use]
+    pub fn from(&self) -> SocketAddr {
+        self.from
+    }
+
+    /// The address that was dialled.
+    #[must_use]
+    pub fn to(&self) -> SocketAddr {
+        self.to
+    }
+
+    /// As [`Network::reset`], for this one.
+    pub fn reset(&self) {
+        self.network.net.with(|state| state.reset(self.id));
+    }
+
+    /// As [`Network::black_hole`], for this one.
+    pub fn black_hole(&self) {
+        self.network.net.with(|state| state.lose(self.id));
+    }
+}

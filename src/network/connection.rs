@@ -1,0 +1,400 @@
+//! A connection: two ends, and what is on its way to each.
+//!
+//! ```text
+//! write --> [bytes, due] [bytes, due] [end, due] --> read
+//! ```
+//!
+//! Nobody carries parcels about. Each is given the time at which it is due when it is sent, and
+//! whoever reads waits for that time. A partition takes the times away, and healing gives new ones.
+
+use std::{collections::VecDeque, io, net::SocketAddr, task::Waker, time::Instant};
+
+use super::{
+    event::What,
+    line::{Due, Lines, Way},
+    state::{State, Wakes},
+};
+use crate::universe::Sim;
+
+pub(super) struct Connection {
+    /// The dialling one, and the one that was accepted.
+    ends: [End; 2],
+    /// Nothing that is sent arrives.
+    lost: bool,
+    /// When the listening host learns that there is a connection.
+    pub(super) hello: Due,
+}
+
+struct End {
+    host: usize,
+    address: SocketAddr,
+    incoming: VecDeque<Parcel>,
+    /// The bytes of `incoming`.
+    unread: usize,
+    /// When the last of `incoming` is due, or was.
+    last: Instant,
+    /// When it learns that the connection was reset.
+    reset: Due,
+    /// It sends nothing more.
+    closed: bool,
+    dropped: bool,
+    reader: Option<Waker>,
+    writer: Option<Waker>,
+}
+
+struct Parcel {
+    due: Due,
+    /// Empty: nothing comes after it.
+    bytes: Vec<u8>,
+    /// How many of them were read.
+    read: usize,
+}
+
+/// What an end has to do.
+pub(super) enum Step<T> {
+    Done(io::Result<T>),
+    /// Wait, for this time at the latest.
+    Wait(Option<Instant>),
+}
+
+impl Connection {
+    pub(super) fn new(from: (usize, SocketAddr), to: (usize, SocketAddr), now: Instant) -> Self {
+        let end = |(host, address)| End {
+            host,
+            address,
+            incoming: VecDeque::new(),
+            unread: 0,
+            last: now,
+            reset: Due::Never,
+            closed: false,
+            dropped: false,
+            reader: None,
+            writer: None,
+        };
+        Self {
+            ends: [end(from), end(to)],
+            lost: false,
+            hello: Due::Never,
+        }
+    }
+
+    /// Sends the word that there is a connection, before anything else.
+    pub(super) fn greet(&mut self, lines: &mut Lines, sim: &Sim) {
+        let way = self.way(0);
+        self.hello = lines.send(way, 0, &mut self.ends[1].last, sim);
+    }
+
+    pub(super) fn addresses(&self) -> [SocketAddr; 2] {
+        [self.ends[0].address, self.ends[1].address]
+    }
+
+    /// The addresses of an end and of its peer.
+    pub(super) fn seen_from(&self, side: usize) -> (SocketAddr, SocketAddr) {
+        (self.ends[side].address, self.ends[1 - side].address)
+    }
+
+    /// The way of what an end sends.
+    pub(super) fn way(&self, side: usize) -> Way {
+        (self.ends[side].host, self.ends[1 - side].host)
+    }
+
+    pub(super) fn is_between(&self, (a, b): Way) -> bool {
+        self.way(0) == (a, b) || self.way(0) == (b, a)
+    }
+
+    pub(super) fn hold(&mut self, now: Instant) {
+        self.hello.hold(now);
+        for end in &mut self.ends {
+            end.reset.hold(now);
+            for parcel in &mut end.incoming {
+                parcel.due.hold(now);
+            }
+        }
+    }
+
+    /// Sends on what was held.
+    pub(super) fn release(&mut self, lines: &mut Lines, sim: &Sim, wakes: &mut Wakes) {
+        if self.hello == Due::Held {
+            self.greet(lines, sim);
+        }
+        for side in [0, 1] {
+            let way = self.way(1 - side);
+            let end = &mut self.ends[side];
+            for parcel in &mut end.incoming {
+                if parcel.due == Due::Held {
+                    parcel.due = lines.send(way, parcel.bytes.len(), &mut end.last, sim);
+                }
+            }
+            if end.reset == Due::Held {
+                end.reset = lines.send(way, 0, &mut sim.now(), sim);
+            }
+        }
+        for side in [0, 1] {
+            self.bounce(side, lines, sim);
+            self.ends[side].wake(wakes);
+        }
+    }
+
+    pub(super) fn reset(&mut self, now: Instant, wakes: &mut Wakes) {
+        for end in &mut self.ends {
+            end.reset = Due::At(now);
+            end.wake(wakes);
+        }
+    }
+
+    pub(super) fn lose(&mut self, now: Instant) {
+        self.hold(now);
+        self.lost = true;
+        let dues = self.ends.iter_mut().flat_map(|end| {
+            let parcels = end.incoming.iter_mut().map(|parcel| &mut parcel.due);
+            parcels.chain([&mut end.reset])
+        });
+        for due in dues.chain([&mut self.hello]) {
+            if *due == Due::Held {
+                *due = Due::Never;
+            }
+        }
+    }
+
+    /// Puts something on its way to the other end.
+    fn send(&mut self, side: usize, bytes: Vec<u8>, lines: &mut Lines, sim: &Sim) {
+        let way = self.way(side);
+        let peer = &mut self.ends[1 - side];
+        let due = match self.lost {
+            true => Due::Never,
+            false => lines.send(way, bytes.len(), &mut peer.last, sim),
+        };
+        peer.unread += bytes.len();
+        let read = 0;
+        peer.incoming.push_back(Parcel { due, bytes, read });
+    }
+
+    /// Tells the other end that the connection is reset, on the way from this one.
+    fn send_reset(&mut self, side: usize, not_before: Instant, lines: &mut Lines, sim: &Sim) {
+        let way = self.way(side);
+        let peer = &mut self.ends[1 - side];
+        if self.lost || peer.reset.time().is_some() {
+            return;
+        }
+        peer.reset = match lines.are_parted(way) {
+            true => Due::Held,
+            false => Due::At(not_before.max(sim.now()) + lines.latency(way, sim)),
+        };
+    }
+
+    /// Answers bytes that come to an end which is gone with a reset.
+    fn bounce(&mut self, side: usize, lines: &mut Lines, sim: &Sim) {
+        let end = &mut self.ends[side];
+        if !end.dropped {
+            return;
+        }
+        let arrives = end.incoming.iter().find(|parcel| !parcel.bytes.is_empty());
+        if let Some(at) = arrives.and_then(|parcel| parcel.due.time()) {
+            end.incoming.clear();
+            end.unread = 0;
+            self.send_reset(side, at, lines, sim);
+        }
+    }
+}
+
+impl End {
+    fn wake(&mut self, wakes: &mut Wakes) {
+        wakes.wake(&mut self.reader);
+        wakes.wake(&mut self.writer);
+    }
+
+    /// Takes what has arrived, `room` bytes at most.
+    fn take(&mut self, mut room: &mut [u8], now: Instant) -> usize {
+        let mut taken = 0;
+        while let Some(parcel) = self.incoming.front_mut()
+            && parcel.due.is_by(now)
+            && !parcel.bytes.is_empty()
+            && !room.is_empty()
+        {
+            let bytes = &parcel.bytes[parcel.read..];
+            let count = bytes.len().min(room.len());
+            let (filled, rest) = room.split_at_mut(count);
+            filled.copy_from_slice(&bytes[..count]);
+            room = rest;
+            taken += count;
+            parcel.read += count;
+            if parcel.read == parcel.bytes.len() {
+                self.incoming.pop_front();
+            }
+        }
+        self.unread -= taken;
+        taken
+    }
+
+    /// The next time at which something changes for who reads.
+    fn next(&self) -> Option<Instant> {
+        let parcel = self.incoming.front().and_then(|it| it.due.time());
+        [parcel, self.reset.time()].into_iter().flatten().min()
+    }
+}
+
+fn was_reset<T>() -> Step<T> {
+    Step::Done(Err(io::ErrorKind::ConnectionReset.into()))
+}
+
+/// What the ends do. A connection is there as long as one of them is.
+impl State {
+    pub(super) fn read(
+        &mut self,
+        (id, side): (u64, usize),
+        room: &mut [u8],
+        waker: &Waker,
+    ) -> Step<usize> {
+        let now = self.sim.now();
+        let Self {
+            connections,
+            lines,
+            sim,
+            wakes,
+            ..
+        } = self;
+        let connection = open(connections.get_mut(&id));
+        let way = connection.way(1 - side);
+        let (to, from) = connection.seen_from(side);
+        let end = &mut connection.ends[side];
+        if end.reset.is_by(now) {
+            return was_reset();
+        }
+        if room.is_empty() {
+            return Step::Done(Ok(0));
+        }
+        match end.incoming.front() {
+            Some(parcel) if parcel.due.is_by(now) && parcel.bytes.is_empty() => {
+                return Step::Done(Ok(0));
+            }
+            Some(parcel) if parcel.due.is_by(now) => {}
+            _ => {
+                wakes.wait(&mut end.reader, waker);
+                return Step::Wait(end.next());
+            }
+        }
+        let most = lines.piece(way, room.len(), sim);
+        let taken = end.take(&mut room[..most], now);
+        wakes.wake(&mut connection.ends[1 - side].writer);
+        self.log(What::Received(to, from, taken));
+        Step::Done(Ok(taken))
+    }
+
+    pub(super) fn write(
+        &mut self,
+        (id, side): (u64, usize),
+        bytes: &[u8],
+        waker: &Waker,
+    ) -> Step<usize> {
+        let Self {
+            connections,
+            lines,
+            sim,
+            wakes,
+            ..
+        } = self;
+        let connection = open(connections.get_mut(&id));
+        let way = connection.way(side);
+        let (from, to) = connection.seen_from(side);
+        let in_use = connection.ends[1 - side].unread;
+        let end = &mut connection.ends[side];
+        if end.reset.is_by(sim.now()) {
+            return was_reset();
+        }
+        if end.closed {
+            return Step::Done(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        if bytes.is_empty() {
+            return Step::Done(Ok(0));
+        }
+        let room = lines.window(way).saturating_sub(in_use);
+        if room == 0 {
+            wakes.wait(&mut end.writer, waker);
+            return Step::Wait(end.reset.time());
+        }
+        let count = lines.piece(way, bytes.len().min(room), sim);
+        connection.send(side, bytes[..count].to_vec(), lines, sim);
+        connection.bounce(1 - side, lines, sim);
+        // Its timer is to be set, and that of this end's own reader to a reset.
+        wakes.wake(&mut connection.ends[1 - side].reader);
+        wakes.wake(&mut connection.ends[side].reader);
+        self.log(What::Sent(from, to, count));
+        Step::Done(Ok(count))
+    }
+
+    /// Ends the sending half.
+    pub(super) fn close(&mut self, (id, side): (u64, usize)) -> io::Result<()> {
+        let Self {
+            connections,
+            lines,
+            sim,
+            wakes,
+            ..
+        } = self;
+        let connection = open(connections.get_mut(&id));
+        let (from, to) = connection.seen_from(side);
+        let end = &mut connection.ends[side];
+        if end.reset.is_by(sim.now()) {
+            return Err(io::ErrorKind::NotConnected.into());
+        }
+        if end.closed {
+            return Ok(());
+        }
+        end.closed = true;
+        wakes.wake(&mut end.writer);
+        connection.send(side, Vec::new(), lines, sim);
+        wakes.wake(&mut connection.ends[1 - side].reader);
+        self.log(What::Closed(from, to));
+        Ok(())
+    }
+
+    /// Ends both halves: with a reset if that is asked for, or if bytes have come that nobody will
+    /// read.
+    pub(super) fn leave(&mut self, (id, side): (u64, usize), abort: bool) {
+        let now = self.sim.now();
+        let end = &open(self.connections.get_mut(&id)).ends[side];
+        let was_reset = end.reset.is_by(now);
+        let unread = |parcel: &Parcel| parcel.due.is_by(now) && !parcel.bytes.is_empty();
+        let abort = abort || end.incoming.front().is_some_and(unread);
+        if !was_reset && !abort {
+            // It was not reset, and so it can be closed.
+            let _ = self.close((id, side));
+        }
+        let Self {
+            connections,
+            lines,
+            sim,
+            wakes,
+            hosts,
+            ..
+        } = self;
+        let connection = open(connections.get_mut(&id));
+        let (from, to) = connection.seen_from(side);
+        let end = &mut connection.ends[side];
+        end.dropped = true;
+        wakes.forget(&mut end.reader);
+        wakes.forget(&mut end.writer);
+        if was_reset || abort {
+            end.incoming.clear();
+            end.unread = 0;
+        } else {
+            connection.bounce(side, lines, sim);
+        }
+        if abort && !was_reset {
+            connection.send_reset(side, now, lines, sim);
+        }
+        connection.ends[1 - side].wake(wakes);
+        if connection.ends.iter().all(|end| end.dropped) {
+            let dialler = &connection.ends[0];
+            hosts.give_back(dialler.host, dialler.address.port());
+            connections.remove(&id);
+        }
+        if abort && !was_reset {
+            self.log(What::Reset(from, to));
+        }
+    }
+}
+
+fn open(connection: Option<&mut Connection>) -> &mut Connection {
+    connection.expect("a connection is there as long as one of its ends is")
+}

@@ -1,0 +1,212 @@
+//! What lies between two hosts: how long it takes, how much fits through, and who may pass.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
+
+use crate::universe::Sim;
+
+/// How many bytes may be on their way in one direction of a connection, or wait to be read there,
+/// unless a line says otherwise. The writer waits beyond it. About what Linux begins with.
+pub const WINDOW: usize = 64 * 1024;
+
+/// The line between two hosts, or from a host to itself.
+///
+/// A new one takes no time and is as wide as can be, so that nothing but time-outs takes time.
+///
+/// # Example
+///
+/// ```
+/// use std::time::Duration;
+/// use erps::{Network, Universe, network::Line};
+///
+/// Universe::simulated(1).run(async {
+///     let network = Network::current().unwrap();
+///     let far = Line::new()
+///         .latency(Duration::from_millis(80))
+///         .jitter(Duration::from_millis(5))
+///         .bandwidth(1_000_000);
+///     network.set_line("alpha", "beta", far);
+/// });
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Line {
+    latency: Duration,
+    jitter: Duration,
+    bandwidth: Option<u64>,
+    pieces: Option<usize>,
+    window: usize,
+}
+
+impl Line {
+    /// A line without delay and limits, but the window of [`WINDOW`].
+    pub const fn new() -> Self {
+        Self {
+            latency: Duration::ZERO,
+            jitter: Duration::ZERO,
+            bandwidth: None,
+            pieces: None,
+            window: WINDOW,
+        }
+    }
+
+    /// How long a byte takes, one way. Default: no time.
+    pub const fn latency(mut self, latency: Duration) -> Self {
+        self.latency = latency;
+        self
+    }
+
+    /// How much longer it may take, drawn anew for each write. Default: not at all.
+    ///
+    /// Bytes of one connection stay in order all the same.
+    pub const fn jitter(mut self, jitter: Duration) -> Self {
+        self.jitter = jitter;
+        self
+    }
+
+    /// How many bytes it carries per second, each way, for all connections together. Default: any
+    /// number. Zero is taken for one.
+    pub const fn bandwidth(mut self, bytes: u64) -> Self {
+        self.bandwidth = Some(if bytes == 0 { 1 } else { bytes });
+        self
+    }
+
+    /// Makes each read and each write take this many bytes at most: how many, is drawn anew each
+    /// time. Default: as many as there are. Zero is taken for one.
+    pub const fn pieces(mut self, bytes: usize) -> Self {
+        self.pieces = Some(if bytes == 0 { 1 } else { bytes });
+        self
+    }
+
+    /// How many bytes of one direction of a connection may be written that were not read yet.
+    /// Default: [`WINDOW`]. Zero is taken for one.
+    ///
+    /// The room comes back when they are read, at once. Bytes that a partition or a black hole
+    /// holds up keep it.
+    pub const fn window(mut self, bytes: usize) -> Self {
+        self.window = if bytes == 0 { 1 } else { bytes };
+        self
+    }
+}
+
+impl Default for Line {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// When something arrives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Due {
+    At(Instant),
+    /// Some time after the partition is healed.
+    Held,
+    Never,
+}
+
+impl Due {
+    pub(super) fn is_by(self, now: Instant) -> bool {
+        matches!(self, Self::At(at) if at <= now)
+    }
+
+    pub(super) const fn time(self) -> Option<Instant> {
+        match self {
+            Self::At(at) => Some(at),
+            Self::Held | Self::Never => None,
+        }
+    }
+
+    /// What has not arrived yet is held.
+    pub(super) fn hold(&mut self, now: Instant) {
+        if matches!(*self, Self::At(at) if at > now) {
+            *self = Self::Held;
+        }
+    }
+}
+
+/// From one host to another, by their numbers.
+pub(super) type Way = (usize, usize);
+
+#[derive(Default)]
+pub(super) struct Lines {
+    default: Line,
+    /// The key has the smaller number first.
+    own: BTreeMap<Way, Line>,
+    parted: BTreeSet<Way>,
+    /// When the last byte has left that was sent this way.
+    free_at: BTreeMap<Way, Instant>,
+}
+
+fn pair((a, b): Way) -> Way {
+    (a.min(b), a.max(b))
+}
+
+impl Lines {
+    pub(super) fn set_default(&mut self, line: Line) {
+        self.default = line;
+    }
+
+    pub(super) fn set(&mut self, way: Way, line: Line) {
+        self.own.insert(pair(way), line);
+    }
+
+    fn line(&self, way: Way) -> &Line {
+        self.own.get(&pair(way)).unwrap_or(&self.default)
+    }
+
+    /// False if it was so before.
+    pub(super) fn part(&mut self, way: Way) -> bool {
+        self.parted.insert(pair(way))
+    }
+
+    /// False if it was so before.
+    pub(super) fn heal(&mut self, way: Way) -> bool {
+        self.parted.remove(&pair(way))
+    }
+
+    pub(super) fn are_parted(&self, way: Way) -> bool {
+        self.parted.contains(&pair(way))
+    }
+
+    pub(super) fn window(&self, way: Way) -> usize {
+        self.line(way).window
+    }
+
+    /// How long the next bytes take.
+    pub(super) fn latency(&self, way: Way, sim: &Sim) -> Duration {
+        let Line {
+            latency, jitter, ..
+        } = *self.line(way);
+        if jitter.is_zero() {
+            return latency;
+        }
+        latency + jitter.mul_f64(sim.draw(|rng| rng.f64()))
+    }
+
+    /// How many of `bytes` a single read or write takes.
+    pub(super) fn piece(&self, way: Way, bytes: usize, sim: &Sim) -> usize {
+        match self.line(way).pieces {
+            Some(most) if bytes > 1 => bytes.min(sim.draw(|rng| rng.usize(1..=most))),
+            _ => bytes,
+        }
+    }
+
+    /// When `bytes` arrive that are sent now, but not before what was sent earlier.
+    pub(super) fn send(&mut self, way: Way, bytes: usize, last: &mut Instant, sim: &Sim) -> Due {
+        if self.are_parted(way) {
+            return Due::Held;
+        }
+        let mut leaves = sim.now();
+        if let Some(bandwidth) = self.line(way).bandwidth {
+            let takes = bytes as u128 * 1_000_000_000 / u128::from(bandwidth);
+            let takes = Duration::from_nanos(u64::try_from(takes).unwrap_or(u64::MAX));
+            let free_at = self.free_at.entry(way).or_insert(leaves);
+            leaves = leaves.max(*free_at) + takes;
+            *free_at = leaves;
+        }
+        *last = (*last).max(leaves + self.latency(way, sim));
+        Due::At(*last)
+    }
+}
