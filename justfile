@@ -16,7 +16,7 @@ lint:
 
 # Formats the sources.
 fmt:
-    cargo fmt
+    cargo fmt --all
 
 # Builds the documentation and says where it is.
 doc:

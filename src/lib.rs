@@ -56,7 +56,7 @@
 //!   client makes another of both. [`CallError::may_have_run`] tells what may be repeated.
 //! - *Threads.* All tasks run on smol's executor: one thread unless `SMOL_THREADS` says more, or one of
 //!   your own. A callback that blocks holds up all on its thread. Events go to `tracing`.
-//! - *Testing.* Each test runs in [`Universe::scope`]; [`universe`] has what differs per test.
+//! - *Testing.* [`erps::test`](test) runs a test in a [`Universe`]; [`universe`] has what differs there.
 #![warn(
     clippy::panic,
     clippy::unwrap_used,
@@ -112,7 +112,7 @@ pub use transport::{
     Alert, BoxedStream, ByteStream, Handshake, HandshakeError, PeerIdentity, Secured, Tcp,
     TcpOptions, Tls, TlsError, Transport, UnreadableCertificate, Untrusted,
 };
-pub use universe::{Config, Mock, Registration, Registry, Sharded, Universe};
+pub use universe::{Config, Mock, Registration, Registry, Sharded, Universe, test};
 pub use wire::{codec::PacketError, term::Term};
 
 /// Clock and chance: a simulated [`Universe`]'s own, else the machine's.

@@ -34,6 +34,8 @@
 //! - [`Registry`]: names for what is running.
 //! - [`Mock`]: a trait object, in production the real one.
 //!
+//! [`erps::test`](test) makes a test of an `async fn`, in a universe of its own.
+//!
 //! # What is inherited, and what is not
 //!
 //! A universe is *current* while a future made by [`Universe::scope`] is polled or dropped, and while a
@@ -77,10 +79,12 @@
 //!
 //! The model is Elixir's Multiverses, where the universe is found through `$callers`.
 
+mod check;
 mod clock;
 mod config;
 mod future;
 mod mock;
+mod order;
 mod place;
 mod registry;
 mod run;
@@ -103,6 +107,7 @@ use place::Place;
 pub(crate) use sim::Sim;
 use world::World;
 
+pub use check::{Check, Outcome, test};
 pub use clock::Clock;
 pub(crate) use clock::Timer;
 pub use config::{Config, ConfigError};

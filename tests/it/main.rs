@@ -1,6 +1,7 @@
 //! The specification, as tests.
 
 mod admission;
+mod attribute;
 mod calls;
 mod erlang;
 mod etf;

@@ -47,10 +47,12 @@ fn only_task_spawns_sleeps_reads_the_clock_and_draws_lots() {
         "thread::spawn",
         "unblock(",
     ];
-    nobody_else_says(&words, &["src/task"]);
+    // A test that hangs has to fail, in real time and from another thread.
+    let check = "src/universe/check";
+    nobody_else_says(&words, &["src/task", check]);
     // A simulation begins now, and its seed has to be sown.
     let words = ["Instant::now", "fastrand"];
-    nobody_else_says(&words, &["src/task", "src/universe/sim"]);
+    nobody_else_says(&words, &["src/task", "src/universe/sim", check]);
 }
 
 #[test]

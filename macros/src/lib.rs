@@ -1,0 +1,239 @@
+//! The attribute that erps exports as `erps::test`, which says what it is for.
+//!
+//! It only rewrites. What a test is, how it is run and what is said when it fails, is in
+//! `erps::universe::Check`. An item is taken apart as far as needed and no further, so that mistakes
+//! in it are reported by the compiler, at their place; that needs no parser of all of Rust.
+
+use proc_macro::{Delimiter, Group, Ident, Literal, Span, TokenStream, TokenTree};
+
+/// See `erps::test`.
+#[proc_macro_attribute]
+pub fn test(options: TokenStream, item: TokenStream) -> TokenStream {
+    match rewrite(options, item.clone()) {
+        Ok(test) => test,
+        // The item itself is kept: what else is wrong in it, and what names it, is told apart from this.
+        Err(error) => [error.into_tokens(), item].into_iter().collect(),
+    }
+}
+
+fn rewrite(options: TokenStream, item: TokenStream) -> Result<TokenStream, Error> {
+    let options = Options::parse(options)?;
+    let function = Function::parse(item)?;
+    let name = TokenStream::from(TokenTree::from(function.name.clone()));
+    let text = function.name.to_string();
+    let text = Literal::string(text.strip_prefix("r#").unwrap_or(&text));
+
+    let mut check = quote("::erps::universe::Check::new");
+    let path = "::core::concat!(::core::module_path!(), \"::\", ".to_owned() + &text.to_string();
+    check.extend(group(Delimiter::Parenthesis, quote(&(path + ")"))));
+    check.extend(options.calls);
+    if function.is_ignored {
+        check.extend(quote(".ignored()"));
+    }
+    check.extend(quote(".run"));
+    check.extend(group(Delimiter::Parenthesis, name.clone()));
+
+    let mut body = quote("async fn");
+    body.extend(name.clone());
+    body.extend(group(Delimiter::Parenthesis, TokenStream::new()));
+    body.extend(function.output);
+    body.extend(check);
+
+    let mut test = function.attributes;
+    test.extend(quote("#[::core::prelude::v1::test]"));
+    test.extend(function.visibility);
+    test.extend(quote("fn"));
+    test.extend(name);
+    test.extend(group(Delimiter::Parenthesis, TokenStream::new()));
+    test.extend(group(Delimiter::Brace, body));
+    Ok(test)
+}
+
+/// An `async fn name() -> … { … }`.
+struct Function {
+    attributes: TokenStream,
+    is_ignored: bool,
+    visibility: TokenStream,
+    name: Ident,
+    /// The return type and the body.
+    output: TokenStream,
+}
+
+impl Function {
+    fn parse(item: TokenStream) -> Result<Self, Error> {
+        let mut tokens = item.into_iter().peekable();
+        let mut attributes = TokenStream::new();
+        let mut is_ignored = false;
+        while let Some(hash) = tokens.next_if(|it| is_punct(it, '#')) {
+            let Some(TokenTree::Group(attribute)) = tokens.next() else {
+                return Err(Error::at(hash.span(), "an attribute without its brackets"));
+            };
+            match attribute.stream().into_iter().next() {
+                Some(word) if word.to_string() == "test" => {
+                    let says = "it is a `#[test]` already by `erps::test`: remove this";
+                    return Err(Error::at(attribute.span(), says));
+                }
+                Some(word) => is_ignored |= word.to_string() == "ignore",
+                None => {}
+            }
+            attributes.extend([hash, attribute.into()]);
+        }
+        let mut visibility = TokenStream::new();
+        if let Some(public) = tokens.next_if(|it| is_word(it, "pub")) {
+            visibility.extend([public]);
+            visibility.extend(tokens.next_if(|it| matches!(it, TokenTree::Group(_))));
+        }
+        let is_async = tokens.next_if(|it| is_word(it, "async")).is_some();
+        let word = tokens.next();
+        let span = word.as_ref().map_or_else(Span::call_site, TokenTree::span);
+        if !word.is_some_and(|it| is_word(&it, "fn")) {
+            let says = "`erps::test` makes a test of an `async fn`, and of nothing else";
+            return Err(Error::at(span, says));
+        }
+        if !is_async {
+            let says = "`erps::test` makes a test of an `async fn`; for this one `#[test]` does";
+            return Err(Error::at(span, says));
+        }
+        let Some(TokenTree::Ident(name)) = tokens.next() else {
+            return Err(Error::at(span, "a function without a name"));
+        };
+        let arguments = match tokens.next() {
+            Some(TokenTree::Group(arguments)) => arguments,
+            other => {
+                let span = other.map_or(span, |it| it.span());
+                return Err(Error::at(
+                    span,
+                    "a test has no parameters of types or lifetimes",
+                ));
+            }
+        };
+        if let Some(first) = arguments.stream().into_iter().next() {
+            return Err(Error::at(first.span(), "a test has no arguments"));
+        }
+        Ok(Self {
+            attributes,
+            is_ignored,
+            visibility,
+            name,
+            output: tokens.collect(),
+        })
+    }
+}
+
+/// What is in the parentheses of the attribute, as calls of methods.
+struct Options {
+    calls: TokenStream,
+}
+
+impl Options {
+    fn parse(options: TokenStream) -> Result<Self, Error> {
+        let mut calls = TokenStream::new();
+        let mut given = Vec::new();
+        let mut tokens = options.into_iter().peekable();
+        while let Some(word) = tokens.next() {
+            let (name, span) = (word.to_string(), word.span());
+            let takes_value = match &*name {
+                "simulated" => false,
+                "seeds" | "timeout" => true,
+                _ => {
+                    let says =
+                        "unknown option: there are `simulated`, `seeds = 50` and `timeout = 60`";
+                    return Err(Error::at(span, says));
+                }
+            };
+            let mut value = Vec::new();
+            if tokens.next_if(|it| is_punct(it, '=')).is_some() {
+                value.extend(std::iter::from_fn(|| {
+                    tokens.next_if(|it| !is_punct(it, ','))
+                }));
+            }
+            if takes_value == value.is_empty() {
+                let says = match takes_value {
+                    true => format!("`{name}` has a value, as in `{name} = 50`"),
+                    false => format!("`{name}` has no value"),
+                };
+                return Err(Error::at(span, says));
+            }
+            if let Some(other) = tokens.next_if(|it| !is_punct(it, ',')) {
+                return Err(Error::at(other.span(), "a comma is missing before this"));
+            }
+            tokens.next();
+            if given.iter().any(|(before, _)| *before == name) {
+                return Err(Error::at(span, format!("`{name}` is given twice")));
+            }
+            calls.extend(quote(&format!(".{name}")));
+            let value = match &*name {
+                "timeout" => with_value("::core::time::Duration::from_secs", value),
+                // A number of seeds means the first ones.
+                "seeds" if !is_range(&value) => with_value("0..", value),
+                _ => value.into_iter().collect(),
+            };
+            calls.extend(group(Delimiter::Parenthesis, value));
+            given.push((name, span));
+        }
+        let of = |name: &str| given.iter().find(|(given, _)| given == name);
+        match (of("seeds"), of("simulated")) {
+            (Some((_, span)), None) => {
+                let says = "`seeds` is for `simulated` tests: the real world has none";
+                Err(Error::at(*span, says))
+            }
+            _ => Ok(Self { calls }),
+        }
+    }
+}
+
+/// `function(value)`.
+fn with_value(function: &str, value: Vec<TokenTree>) -> TokenStream {
+    let at = value[0].span();
+    let mut value = Group::new(Delimiter::Parenthesis, value.into_iter().collect());
+    value.set_span(at);
+    let mut tokens = quote(function);
+    tokens.extend([TokenTree::from(value)]);
+    tokens
+}
+
+fn is_range(value: &[TokenTree]) -> bool {
+    value
+        .windows(2)
+        .any(|two| two.iter().all(|it| is_punct(it, '.')))
+}
+
+fn is_punct(token: &TokenTree, char: char) -> bool {
+    matches!(token, TokenTree::Punct(punct) if punct.as_char() == char)
+}
+
+fn is_word(token: &TokenTree, word: &str) -> bool {
+    matches!(token, TokenTree::Ident(ident) if ident.to_string() == word)
+}
+
+/// Tokens from source code of this file.
+fn quote(source: &str) -> TokenStream {
+    source.parse().expect("it is written in this file")
+}
+
+fn group(delimiter: Delimiter, inside: TokenStream) -> TokenStream {
+    TokenTree::from(Group::new(delimiter, inside)).into()
+}
+
+/// What is wrong with a test, and where.
+struct Error {
+    at: Span,
+    says: String,
+}
+
+impl Error {
+    fn at(at: Span, says: impl Into<String>) -> Self {
+        let says = says.into();
+        Self { at, says }
+    }
+
+    fn into_tokens(self) -> TokenStream {
+        let text = Literal::string(&self.says).to_string();
+        let tokens = quote(&format!("::core::compile_error! {{ {text} }}"));
+        let at = |mut token: TokenTree| {
+            token.set_span(self.at);
+            token
+        };
+        tokens.into_iter().map(at).collect()
+    }
+}

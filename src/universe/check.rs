@@ -1,0 +1,433 @@
+//! Tests that run in a universe of their own: what `erps::test` makes of a function.
+//!
+//! ```text
+//! the test's thread ---- waits, with a time limit, for ---> copies of the test, each a thread
+//!                        and tells them to stop             and a universe of its own
+//! ```
+//!
+//! A thread cannot be killed, so the test does not run on the thread that has to fail in time. What
+//! hangs is dropped, with all tasks of its universe, if it waits; a thread that computes or blocks is
+//! left behind.
+
+use std::{
+    any::Any,
+    convert::Infallible,
+    fmt, io,
+    ops::Range,
+    panic::{self, AssertUnwindSafe},
+    sync::{Arc, mpsc},
+    thread,
+    time::{Duration, Instant},
+};
+
+use async_channel::Receiver;
+use futures_lite::future;
+
+use super::{
+    Universe,
+    order::{Order, REPLICATION, SEED, TIMEOUT},
+};
+
+/// Makes a test of an `async fn`: a `#[test]` that runs in a new [`Universe`].
+///
+/// The test runs by [`Universe::run`]: what the library starts in it runs on the test's thread, and is
+/// gone when the test is over. It returns nothing, or a `Result` whose error is printed. All other
+/// attributes have their usual meaning.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use erps::{BoxError, Universe, time};
+///
+/// #[erps::test]
+/// async fn a_test_is_in_a_universe() {
+///     assert!(Universe::current().is_some());
+/// }
+///
+/// #[erps::test(simulated)]
+/// async fn a_year_takes_no_time() -> Result<(), BoxError> {
+///     time::sleep(Duration::from_secs(365 * 24 * 3600)).await;
+///     Ok(())
+/// }
+///
+/// #[erps::test(simulated, seeds = 50)]
+/// #[should_panic(expected = "unlucky")]
+/// async fn a_test_may_be_expected_to_panic() {
+///     assert_ne!(time::random() % 10, 0, "unlucky");
+/// }
+/// ```
+///
+/// # Options
+///
+/// - `simulated`: in a [simulated](Universe::simulated) universe, with seed 0.
+/// - `seeds = 50`, `seeds = 100..200`: simulated, once with each of the seeds, one after another.
+///   The first 50 are those from 0 to 49.
+/// - `timeout = 60`: how many seconds of real time a run may take. Default: 60.
+///
+/// # Environment
+///
+/// It overrules the options. Numbers are decimal, seeds also hexadecimal with `0x` before them. What
+/// cannot be understood fails every test.
+///
+/// - `ERPS_SEED=17`: simulated tests run with this seed only, whatever else is said of seeds.
+/// - `ERPS_SEEDS=1000`, `ERPS_SEEDS=100..200`: simulated tests run once with each of these.
+/// - `ERPS_REPLICATION=20`: every test runs in so many copies at once, each on its own thread in its
+///   own universe. What they share, but should not, makes them fail.
+/// - `ERPS_TIMEOUT=10`: how many seconds a run may take.
+///
+/// Without them a simulated test has the same seed each time: it does not fail in one change for
+/// what came in by another. To look for seeds that fail is a run of its own.
+///
+/// # When it fails
+///
+/// The first failure ends the test. A panic shows as usual, and after it one line that runs the same
+/// again: `to reproduce: ERPS_SEED=17 cargo test orders::are_shipped_once -- --exact`.
+///
+/// A run that takes too long has failed. If it waits, it is dropped; if it computes or blocks its
+/// thread, the thread is left behind. The copy of a test runs on a thread of its own, which is called
+/// like the test's.
+///
+/// # Errors
+///
+/// What is no test is not compiled:
+///
+/// ```compile_fail
+/// #[erps::test]
+/// fn is_not_async() {}
+/// ```
+///
+/// ```compile_fail
+/// #[erps::test]
+/// async fn has_an_argument(_: u32) {}
+/// ```
+///
+/// ```compile_fail
+/// #[erps::test]
+/// async fn has_a_parameter<T>() {}
+/// ```
+///
+/// ```compile_fail
+/// erps::universe::Check::new("returns_a_number").run(|| async { 1_u32 });
+/// ```
+///
+/// ```compile_fail
+/// #[erps::test(simulatde)]
+/// async fn has_an_unknown_option() {}
+/// ```
+///
+/// ```compile_fail
+/// #[erps::test(seeds = 50)]
+/// async fn has_seeds_of_the_real_world() {}
+/// ```
+///
+/// The crate has to be there by the name of `erps`. [`Check`] is what the attribute
+/// uses, for those who cannot.
+pub use erps_macros::test;
+
+/// How long those may take to stop that are told to. They have nothing to do but to be dropped.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// A test that runs in a new universe, as often as asked for.
+///
+/// `#[erps::test]` writes it; by hand it is for macros of one's own, or for tests whose seeds are
+/// computed. What the attribute says of the environment holds here.
+///
+/// # Example
+///
+/// ```no_run
+/// use erps::{Universe, universe::Check};
+///
+/// #[test]
+/// fn each_test_has_a_universe() {
+///     let name = concat!(module_path!(), "::each_test_has_a_universe");
+///     Check::new(name).simulated().seeds(0..100).run(|| async {
+///         assert!(Universe::current().is_some());
+///     });
+/// }
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "it does not run by itself"]
+pub struct Check {
+    name: &'static str,
+    pub(super) simulated: bool,
+    pub(super) seeds: Range<u64>,
+    pub(super) timeout: Duration,
+    ignored: bool,
+}
+
+impl Check {
+    /// Prepares a test of this name: `module_path!()`, two colons, and what the function is called.
+    ///
+    /// By that name it is found when it is to be run again.
+    pub const fn new(name: &'static str) -> Self {
+        Self {
+            name,
+            simulated: false,
+            seeds: 0..1,
+            timeout: Duration::from_secs(60),
+            ignored: false,
+        }
+    }
+
+    /// Runs it in a [simulated](Universe::simulated) universe.
+    pub const fn simulated(mut self) -> Self {
+        self.simulated = true;
+        self
+    }
+
+    /// Runs it once with each of these seeds, if it is [simulated](Self::simulated). Default: `0..1`.
+    pub const fn seeds(mut self, seeds: Range<u64>) -> Self {
+        self.seeds = seeds;
+        self
+    }
+
+    /// How long one run may take, in real time. Default: 60 seconds.
+    pub const fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Notes that it has an `#[ignore]`, which has to be overruled when it is to be run again.
+    pub const fn ignored(mut self) -> Self {
+        self.ignored = true;
+        self
+    }
+
+    /// Runs the test.
+    ///
+    /// # Panics
+    ///
+    /// If the test panics, with the same payload, once a line on standard error says how to run it
+    /// again. Also if it returns an error or takes too long, if the environment asks for something
+    /// that cannot be understood, or if there is no seed to run it with.
+    #[track_caller]
+    pub fn run<F, O>(self, test: impl Fn() -> F + Send + Sync + 'static)
+    where
+        F: Future<Output = O>,
+        O: Outcome,
+    {
+        let order = match Order::of(&self) {
+            Ok(order) => order,
+            Err(error) => fail(&error.to_string()),
+        };
+        let test = Arc::new(test);
+        match order.seeds.clone() {
+            None => self.run_with(&order, None, &test),
+            Some(seeds) => seeds.for_each(|seed| self.run_with(&order, Some(seed), &test)),
+        }
+    }
+
+    /// Runs it with one seed, in as many copies as asked for.
+    #[track_caller]
+    fn run_with<F, O>(
+        &self,
+        order: &Order,
+        seed: Option<u64>,
+        test: &Arc<impl Fn() -> F + Send + Sync + 'static>,
+    ) where
+        F: Future<Output = O>,
+        O: Outcome,
+    {
+        let run = Run::new(order.copies);
+        let started = (0..order.copies).try_for_each(|_| {
+            let (test, stop, report) = (Arc::clone(test), run.stopped.clone(), run.report.clone());
+            let copy = move || {
+                let ended = panic::catch_unwind(AssertUnwindSafe(|| copy(seed, &*test, &stop)));
+                drop(test);
+                // Nobody hears those who come too late.
+                let _ = report.send(ended.unwrap_or_else(|panic| Err(Failure::Panicked(panic))));
+            };
+            let thread = thread::Builder::new().name(self.short_name().to_owned());
+            thread.spawn(copy).map(drop)
+        });
+        let outcome = match started {
+            Ok(()) => run.wait(order.timeout),
+            Err(error) => Err(Failure::NoThread(error)),
+        };
+        if let Err(failure) = outcome {
+            let again = self.again(order, seed, &failure);
+            failure.raise(&again);
+        }
+    }
+
+    /// What has to be typed to run it again in the same way.
+    fn again(&self, order: &Order, seed: Option<u64>, failure: &Failure) -> String {
+        let mut line = "to reproduce: ".to_owned();
+        if let Some(seed) = seed {
+            line += &format!("{SEED}={seed} ");
+        }
+        if order.copies > 1 {
+            line += &format!("{REPLICATION}={} ", order.copies);
+        }
+        if let Failure::Hangs { .. } = failure
+            && order.timeout != self.timeout
+        {
+            line += &format!("{TIMEOUT}={} ", order.timeout.as_secs());
+        }
+        line += &format!("cargo test {} -- --exact", self.short_name());
+        if self.ignored {
+            line += " --ignored";
+        }
+        line
+    }
+
+    /// Without the crate, which tests are not told to be in.
+    fn short_name(&self) -> &'static str {
+        self.name
+            .split_once("::")
+            .map_or(self.name, |(_, name)| name)
+    }
+}
+
+/// One copy of a test, on a thread of its own: a universe, and the test in it until it is stopped.
+fn copy<F>(
+    seed: Option<u64>,
+    test: impl Fn() -> F,
+    stop: &Receiver<Infallible>,
+) -> Result<(), Failure>
+where
+    F: Future<Output: Outcome>,
+{
+    let universe = match seed {
+        Some(seed) => Universe::simulated(seed),
+        None => Universe::new(),
+    };
+    let stopped = async {
+        // An error: there is nothing to be received but the end of the channel.
+        let _ = stop.recv().await;
+        Err(Failure::Stopped)
+    };
+    let test = async {
+        match test().await.failure() {
+            Some(error) => Err(Failure::Returned(error)),
+            None => Ok(()),
+        }
+    };
+    universe.run(future::or(test, stopped))
+}
+
+/// Copies of a test that run at the same time.
+struct Run {
+    copies: usize,
+    report: mpsc::Sender<Result<(), Failure>>,
+    reports: mpsc::Receiver<Result<(), Failure>>,
+    /// Dropped when they are to stop.
+    stop: async_channel::Sender<Infallible>,
+    stopped: Receiver<Infallible>,
+}
+
+impl Run {
+    fn new(copies: usize) -> Self {
+        let (report, reports) = mpsc::channel();
+        let (stop, stopped) = async_channel::bounded(1);
+        Self {
+            copies,
+            report,
+            reports,
+            stop,
+            stopped,
+        }
+    }
+
+    /// Waits for all copies. The first failure stops the others.
+    fn wait(self, limit: Duration) -> Result<(), Failure> {
+        let mut running = self.copies;
+        let mut outcome = Ok(());
+        let until = Instant::now() + limit;
+        while running > 0 && outcome.is_ok() {
+            match self.reports.recv_timeout(left_until(until)) {
+                Ok(report) => {
+                    running -= 1;
+                    outcome = report;
+                }
+                Err(_) => outcome = Err(Failure::Hangs { limit, stuck: 0 }),
+            }
+        }
+        drop(self.stop);
+        let until = Instant::now() + GRACE;
+        while running > 0 && self.reports.recv_timeout(left_until(until)).is_ok() {
+            running -= 1;
+        }
+        if let Err(Failure::Hangs { stuck, .. }) = &mut outcome {
+            *stuck = running;
+        }
+        outcome
+    }
+}
+
+fn left_until(time: Instant) -> Duration {
+    time.saturating_duration_since(Instant::now())
+}
+
+/// Why a run of a test failed.
+enum Failure {
+    Panicked(Box<dyn Any + Send>),
+    /// It returned this error.
+    Returned(String),
+    Hangs {
+        limit: Duration,
+        /// How many copies have not stopped either.
+        stuck: usize,
+    },
+    /// It was told to stop, because of another one's failure.
+    Stopped,
+    NoThread(io::Error),
+}
+
+impl Failure {
+    /// Fails the test. A panic has told of itself already; what else went wrong is told now.
+    #[track_caller]
+    #[expect(
+        clippy::print_stderr,
+        reason = "it belongs beside the message of the panic, which is there"
+    )]
+    fn raise(self, again: &str) -> ! {
+        let what = match self {
+            Self::Panicked(panic) => {
+                eprintln!("{again}");
+                panic::resume_unwind(panic)
+            }
+            Self::Returned(error) => format!("the test returned an error: {error}"),
+            Self::Hangs { limit, stuck: 0 } => format!(
+                "the test hangs: it was waiting after {limit:?} of real time, and has been dropped"
+            ),
+            Self::Hangs { limit, stuck } => format!(
+                "the test hangs: after {limit:?} of real time it was still running, and {stuck} of \
+                 its threads could not be stopped, since they compute or block"
+            ),
+            Self::Stopped => "the test was stopped".to_owned(),
+            Self::NoThread(error) => format!("there is no thread for the test: {error}"),
+        };
+        fail(&format!("{what}\n{again}"))
+    }
+}
+
+#[track_caller]
+#[expect(clippy::panic, reason = "documented: it is how a test fails")]
+fn fail(why: &str) -> ! {
+    panic!("{why}")
+}
+
+/// What a test may return: nothing, or a `Result` of nothing whose error can be printed.
+#[diagnostic::on_unimplemented(
+    message = "a test cannot return `{Self}`",
+    note = "it returns nothing, or a `Result<(), E>` whose `E` is `Debug`"
+)]
+pub trait Outcome {
+    /// What the test fails with, if it does.
+    fn failure(self) -> Option<String>;
+}
+
+impl Outcome for () {
+    fn failure(self) -> Option<String> {
+        None
+    }
+}
+
+impl<O: Outcome, E: fmt::Debug> Outcome for Result<O, E> {
+    fn failure(self) -> Option<String> {
+        match self {
+            Ok(outcome) => outcome.failure(),
+            Err(error) => Some(format!("{error:?}")),
+        }
+    }
+}

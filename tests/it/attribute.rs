@@ -1,0 +1,319 @@
+//! Tests made by the attribute, and what the environment does to them.
+//!
+//! Some are fixtures: they fail, or ask the environment. They are ignored, and run by others in a
+//! process of their own.
+
+use std::{
+    env, fs,
+    path::PathBuf,
+    process::{Command, Output},
+    sync::{
+        Barrier,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use erps::{BoxError, Universe, time, universe::Check};
+
+#[erps::test]
+async fn a_test_is_in_a_universe_of_the_real_world() {
+    assert_eq!(Universe::current().unwrap().seed(), None);
+}
+
+#[erps::test(simulated)]
+async fn a_simulated_test_lasts_a_year_at_once() {
+    time::sleep(Duration::from_secs(365 * 24 * 3600)).await;
+}
+
+#[erps::test]
+async fn a_test_may_return_a_result() -> Result<(), BoxError> {
+    assert_eq!("17".parse::<u64>()?, 17);
+    Ok(())
+}
+
+/// Documented.
+#[erps::test]
+#[should_panic(expected = "as the test asks")]
+pub(crate) async fn a_test_may_be_expected_to_panic() {
+    panic!("it panics as the test asks, and says so");
+}
+
+#[erps::test]
+async fn a_test_runs_on_a_thread_that_is_called_like_it() {
+    let name = "attribute::a_test_runs_on_a_thread_that_is_called_like_it";
+    assert_eq!(thread::current().name(), Some(name));
+}
+
+#[test]
+fn a_test_by_hand_runs_with_all_its_seeds() {
+    static SUM: AtomicU32 = AtomicU32::new(0);
+    let name = concat!(module_path!(), "::a_test_by_hand_runs_with_all_its_seeds");
+    Check::new(name).simulated().seeds(3..7).run(|| async {
+        let seed = Universe::current().unwrap().seed().unwrap();
+        SUM.fetch_add(seed.try_into().unwrap(), Relaxed);
+    });
+    assert_eq!(SUM.load(Relaxed), 3 + 4 + 5 + 6);
+}
+
+#[erps::test(simulated, seeds = 0x100..0x200, timeout = 30)]
+#[ignore = "it fails with some seeds"]
+async fn unlucky_with_seed_300() {
+    let seed = Universe::current().unwrap().seed();
+    assert_ne!(seed, Some(300), "as the test asks");
+}
+
+#[erps::test(simulated, seeds = 5)]
+#[ignore = "it fails with some chance"]
+async fn unlucky_by_chance() {
+    assert_ne!(time::random() % 50, 7, "as the test asks");
+}
+
+#[erps::test]
+#[ignore = "it fails"]
+async fn returns_an_error() -> Result<(), BoxError> {
+    Err("as the test asks".into())
+}
+
+#[erps::test]
+#[ignore = "it waits for three copies of itself"]
+async fn waits_for_three_copies() {
+    static MEETING: Barrier = Barrier::new(3);
+    static UNIVERSES: AtomicU32 = AtomicU32::new(0);
+    assert!(Universe::current().is_some());
+    UNIVERSES.fetch_add(1, Relaxed);
+    MEETING.wait();
+    assert_eq!(UNIVERSES.load(Relaxed), 3);
+}
+
+#[erps::test]
+#[ignore = "one of its copies fails, the others wait for ever"]
+async fn one_copy_fails() {
+    static COPIES: AtomicU32 = AtomicU32::new(0);
+    assert_ne!(COPIES.fetch_add(1, Relaxed), 1, "as the test asks");
+    smol::future::pending().await
+}
+
+#[erps::test]
+#[ignore = "it never ends"]
+async fn waits_for_ever() {
+    let _guard = Said("it was dropped");
+    smol::future::pending().await
+}
+
+#[erps::test(simulated)]
+#[ignore = "it never ends"]
+async fn naps_for_ever() {
+    let _guard = Said("it was dropped");
+    loop {
+        time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+#[erps::test(timeout = 1)]
+#[ignore = "it never ends"]
+async fn blocks_for_ever() {
+    Barrier::new(2).wait();
+}
+
+#[erps::test(simulated)]
+#[ignore = "it says which seed it runs with"]
+async fn says_its_seed() {
+    println!("[{}]", Universe::current().unwrap().seed().unwrap());
+}
+
+struct Said(&'static str);
+
+impl Drop for Said {
+    fn drop(&mut self) {
+        println!("{}", self.0);
+    }
+}
+
+/// Runs one of the fixtures in a process of its own.
+fn run(fixture: &str, variables: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(env::current_exe().unwrap());
+    for ours in ["SEED", "SEEDS", "REPLICATION", "TIMEOUT"] {
+        command.env_remove(format!("ERPS_{ours}"));
+    }
+    command.env_remove("RUST_BACKTRACE");
+    command.envs(variables.iter().copied());
+    command.arg(format!("attribute::{fixture}"));
+    command.args(["--exact", "--ignored", "--show-output"]);
+    command.output().unwrap()
+}
+
+/// All that it says, if it passes.
+fn passes(fixture: &str, variables: &[(&str, &str)]) -> String {
+    let output = run(fixture, variables);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{text}");
+    assert!(text.contains("1 passed"), "{text}");
+    assert!(!text.contains("to reproduce"), "{text}");
+    text
+}
+
+/// All that it says, if it fails.
+fn fails(fixture: &str, variables: &[(&str, &str)]) -> String {
+    let output = run(fixture, variables);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(!output.status.success(), "{text}");
+    assert!(text.contains("1 failed"), "{text}");
+    text
+}
+
+/// The one line that says how to run it again, without its beginning.
+fn again(text: &str) -> &str {
+    let mut lines = text
+        .lines()
+        .filter_map(|it| it.strip_prefix("to reproduce: "));
+    let line = lines
+        .next()
+        .unwrap_or_else(|| panic!("no such line: {text}"));
+    assert_eq!(lines.next(), None, "{text}");
+    line
+}
+
+#[test]
+fn a_seed_that_fails_is_found_and_fails_again() {
+    let text = fails("unlucky_with_seed_300", &[]);
+    let line = "ERPS_SEED=300 cargo test attribute::unlucky_with_seed_300 -- --exact --ignored";
+    assert_eq!(again(&text), line);
+    let text = fails("unlucky_with_seed_300", &[("ERPS_SEED", "300")]);
+    assert_eq!(again(&text), line);
+    assert!(text.contains("as the test asks"), "{text}");
+    passes("unlucky_with_seed_300", &[("ERPS_SEED", "301")]);
+}
+
+#[test]
+fn a_seed_that_has_bad_luck_has_it_again() {
+    let found = fails("unlucky_by_chance", &[("ERPS_SEEDS", "1000")]);
+    let line = again(&found);
+    let seed = line.strip_prefix("ERPS_SEED=").unwrap();
+    let (seed, _) = seed.split_once(' ').unwrap();
+    assert_eq!(
+        again(&fails("unlucky_by_chance", &[("ERPS_SEED", seed)])),
+        line
+    );
+    // It was the first that failed.
+    passes("unlucky_by_chance", &[("ERPS_SEEDS", seed)]);
+}
+
+#[test]
+fn a_panic_is_shown_at_its_own_place() {
+    let source = fs::read_to_string(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(file!()));
+    let source = source.unwrap();
+    let mut lines = (1..).zip(source.lines());
+    let (number, _) = lines
+        .find(|(_, it)| it.contains("assert_ne!(seed"))
+        .unwrap();
+    let text = fails("unlucky_with_seed_300", &[("ERPS_SEED", "300")]);
+    let place = format!("panicked at {}:{number}:5:", file!());
+    assert_eq!(text.matches("panicked at").count(), 1, "{text}");
+    assert!(text.contains(&place), "{place} is not in {text}");
+    assert!(
+        text.contains("thread 'attribute::unlucky_with_seed_300' "),
+        "{text}"
+    );
+}
+
+#[test]
+fn an_error_is_shown() {
+    let text = fails("returns_an_error", &[]);
+    assert!(
+        text.contains("the test returned an error: \"as the test asks\"\n"),
+        "{text}"
+    );
+    assert_eq!(
+        again(&text),
+        "cargo test attribute::returns_an_error -- --exact --ignored"
+    );
+}
+
+#[test]
+fn seeds_are_a_number_or_a_range_in_decimal_or_hexadecimal() {
+    let seeds = |name, value| -> Vec<u64> {
+        let text = passes("says_its_seed", &[(name, value)]);
+        let lines = text
+            .lines()
+            .filter_map(|it| it.strip_prefix('[')?.strip_suffix(']'));
+        lines.map(|it| it.parse().unwrap()).collect()
+    };
+    assert_eq!(seeds("UNRELATED", ""), [0]);
+    assert_eq!(seeds("ERPS_SEED", "0x11"), [17]);
+    assert_eq!(seeds("ERPS_SEEDS", "3"), [0, 1, 2]);
+    assert_eq!(seeds("ERPS_SEEDS", "9..0xb"), [9, 10]);
+}
+
+#[test]
+fn one_seed_outdoes_many() {
+    let both = [("ERPS_SEED", "5"), ("ERPS_SEEDS", "100")];
+    let text = passes("says_its_seed", &both);
+    assert_eq!(text.matches("\n[").count(), 1, "{text}");
+    assert!(text.contains("\n[5]\n"), "{text}");
+}
+
+#[test]
+fn copies_run_at_once() {
+    passes("waits_for_three_copies", &[("ERPS_REPLICATION", "3")]);
+    let few = [("ERPS_REPLICATION", "2"), ("ERPS_TIMEOUT", "1")];
+    fails("waits_for_three_copies", &few);
+}
+
+#[test]
+fn a_copy_that_fails_stops_the_others() {
+    let begun = Instant::now();
+    let text = fails("one_copy_fails", &[("ERPS_REPLICATION", "20")]);
+    assert!(begun.elapsed() < Duration::from_secs(30));
+    assert!(text.contains("as the test asks"), "{text}");
+    let line = "ERPS_REPLICATION=20 cargo test attribute::one_copy_fails -- --exact --ignored";
+    assert_eq!(again(&text), line);
+}
+
+#[test]
+fn a_test_that_waits_for_ever_fails_and_is_dropped() {
+    for fixture in ["waits_for_ever", "naps_for_ever"] {
+        let text = fails(fixture, &[("ERPS_TIMEOUT", "1")]);
+        let hangs = "the test hangs: it was waiting after 1s of real time, and has been dropped\n";
+        assert!(text.contains(hangs), "{text}");
+        assert!(text.contains("it was dropped"), "{text}");
+        assert!(again(&text).contains("ERPS_TIMEOUT=1 cargo test"), "{text}");
+    }
+}
+
+#[test]
+fn a_test_that_blocks_for_ever_fails_and_is_left_behind() {
+    let text = fails("blocks_for_ever", &[]);
+    let hangs = "after 1s of real time it was still running, and 1 of its threads could not be \
+                 stopped, since they compute or block\n";
+    assert!(text.contains(hangs), "{text}");
+    assert_eq!(
+        again(&text),
+        "cargo test attribute::blocks_for_ever -- --exact --ignored"
+    );
+}
+
+#[test]
+fn what_the_environment_says_that_makes_no_sense_fails_the_test() {
+    let malformed = [
+        ("ERPS_SEED", "x"),
+        ("ERPS_SEED", ""),
+        ("ERPS_SEED", "-1"),
+        ("ERPS_SEED", "0x"),
+        ("ERPS_SEED", "18446744073709551616"),
+        ("ERPS_SEEDS", "0"),
+        ("ERPS_SEEDS", "7..7"),
+        ("ERPS_SEEDS", "7.."),
+        ("ERPS_SEEDS", "many"),
+        ("ERPS_REPLICATION", "0"),
+        ("ERPS_REPLICATION", "twice"),
+        ("ERPS_TIMEOUT", "0"),
+        ("ERPS_TIMEOUT", "1s"),
+    ];
+    for (name, value) in malformed {
+        let text = fails("waits_for_three_copies", &[(name, value)]);
+        let says = format!("{name} is {value:?}, but has to be ");
+        assert!(text.contains(&says), "{says} is not in {text}");
+    }
+}
