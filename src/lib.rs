@@ -107,7 +107,7 @@ pub use supervisor::{
     StartSupervisorError, Started, Strategy, Supervisor, SupervisorBuilder, SupervisorGone,
     TerminateChildError, Tree, UntilError,
 };
-pub use task::{Linked, Shutdown, TaskRef};
+pub use task::{Linked, Shutdown, TaskRef, spawn};
 pub use transport::{
     Alert, BoxedStream, ByteStream, Handshake, HandshakeError, PeerIdentity, Secured, Tcp,
     TcpOptions, Tls, TlsError, Transport, UnreadableCertificate, Untrusted,

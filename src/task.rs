@@ -101,14 +101,11 @@ impl Spawner {
         future: impl Future<Output = ()> + Send + 'static,
     ) -> Option<smol::Task<()>> {
         let future = universe::inherit(future);
-        let own = match &self.executor {
+        let executor = match &self.executor {
             Some(executor) => Some(executor.upgrade()?),
-            None => Universe::current().and_then(|universe| universe.executor()),
+            None => None,
         };
-        Some(match own {
-            Some(executor) => executor.spawn(future),
-            None => smol::spawn(future),
-        })
+        Some(spawn_on(executor, future))
     }
 }
 
@@ -118,6 +115,39 @@ impl fmt::Debug for Spawner {
             Some(_) => "Spawner(own)",
             None => "Spawner(global)",
         })
+    }
+}
+
+/// Spawns a future where this library spawns its own: on the executor of the current universe, if that
+/// is being [run](Universe::run), else on smol's global one. It inherits the universe.
+///
+/// What is spawned so in a simulated universe takes its turns in the order that the seed decides.
+/// Dropping the returned task ends it; [`detach`](smol::Task::detach) lets it go.
+///
+/// # Example
+///
+/// ```
+/// use erps::Universe;
+///
+/// Universe::simulated(1).run(async {
+///     let task = erps::spawn(async { Universe::current() });
+///     assert!(task.await.is_some());
+/// });
+/// ```
+#[track_caller]
+pub fn spawn<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static) -> smol::Task<T> {
+    spawn_on(None, universe::inherit(future))
+}
+
+/// `None` is the executor of the current universe, or the global one.
+fn spawn_on<T: Send + 'static>(
+    executor: Option<Arc<smol::Executor<'static>>>,
+    future: impl Future<Output = T> + Send + 'static,
+) -> smol::Task<T> {
+    let own = || Universe::current()?.executor();
+    match executor.or_else(own) {
+        Some(executor) => executor.spawn(future),
+        None => smol::spawn(future),
     }
 }
 

@@ -146,9 +146,11 @@ impl<R> Pending<R> {
         true
     }
 
-    /// Fails all calls: the connection is gone.
+    /// Fails all calls, in the order they were made: the connection is gone.
     pub(super) fn fail(&mut self) {
-        for (_, call) in self.calls.drain() {
+        let mut calls: Vec<_> = self.calls.drain().collect();
+        calls.sort_unstable_by_key(|(reference, _)| *reference);
+        for (_, call) in calls {
             if let Some(answer) = call.answer {
                 let _ = answer.send(Err(if call.sent {
                     CallError::Lost

@@ -3,6 +3,7 @@
 mod admission;
 mod attribute;
 mod calls;
+mod chaos;
 mod erlang;
 mod etf;
 mod examples;

@@ -1,0 +1,361 @@
+//! Three daemons, ten clients, and whatever can go wrong between them, in simulated time.
+//!
+//! Everybody's promises are checked while it goes wrong, and at the end that all has healed and nothing
+//! is left. What happens is drawn from the seed: `ERPS_SEEDS=100000 cargo test chaos::` looks for seeds
+//! that nobody has tried.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    ops::Range,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use erps::{
+    BoxError, CallError, ChildSpec, Client, Context, Daemon, InitError, Network, Protocol, ReplyTo,
+    Server, Sharded, Started, Supervisor, Universe,
+    network::{Line, What},
+    time,
+};
+use serde::{Deserialize, Serialize};
+
+const PORT: u16 = 4747;
+const DAEMONS: [&str; 3] = ["amber", "beryl", "coral"];
+const CLIENTS: usize = 10;
+/// What a daemon lets in: all clients that dial it, and few more.
+const MAX_CONNECTIONS: usize = 6;
+const SECOND: Duration = Duration::from_secs(1);
+const LIMIT: Duration = Duration::from_secs(5);
+
+struct Work;
+
+impl Protocol for Work {
+    type Call = Job;
+    type Reply = u64;
+    type Cast = u64;
+    type Push = u64;
+}
+
+#[derive(Serialize, Deserialize)]
+struct Job {
+    id: u64,
+    millis: u64,
+}
+
+/// What a universe knows of its jobs, whoever did what.
+#[derive(Default)]
+struct Books {
+    /// How often each job was begun.
+    begun: Mutex<BTreeMap<u64, u32>>,
+    /// What happened, in order.
+    log: Mutex<String>,
+    /// Servers are not to start.
+    closed: AtomicBool,
+}
+
+static BOOKS: Sharded<Books> = Sharded::new(Books::default);
+
+fn log(what: std::fmt::Arguments<'_>) {
+    let elapsed = Universe::current().unwrap().clock().unwrap().elapsed();
+    let books = BOOKS.get();
+    let mut log = books.log.lock().unwrap();
+    writeln!(log, "{:>14.6} {what}", elapsed.as_secs_f64()).unwrap();
+}
+
+struct Worker;
+
+impl Server for Worker {
+    type Protocol = Work;
+    type Seed = ();
+    type Info = ();
+
+    async fn init((): (), _: &mut Context<Self>) -> Result<Self, InitError> {
+        match BOOKS.get().closed.load(Relaxed) {
+            true => Err(InitError::Stop("closed".into())),
+            false => Ok(Self),
+        }
+    }
+
+    async fn handle_call(
+        &mut self,
+        job: Job,
+        from: ReplyTo<u64>,
+        cx: &mut Context<Self>,
+    ) -> Result<(), BoxError> {
+        *BOOKS.get().begun.lock().unwrap().entry(job.id).or_default() += 1;
+        match job.id % 10 {
+            // Some jobs are too much for it,
+            7 if time::random() % 4 == 0 => std::panic::resume_unwind(Box::new("too much")),
+            // and some are done by others.
+            3 => {
+                let done = async move {
+                    time::sleep(Duration::from_millis(job.millis)).await;
+                    from.reply(job.id);
+                };
+                erps::spawn(done).detach();
+            }
+            _ => {
+                time::sleep(Duration::from_millis(job.millis)).await;
+                from.reply(job.id);
+            }
+        }
+        if job.id % 5 == 0 {
+            cx.push(job.id).await?;
+        }
+        Ok(())
+    }
+
+    async fn handle_cast(&mut self, _: u64, _: &mut Context<Self>) -> Result<(), BoxError> {
+        Ok(())
+    }
+}
+
+fn below(limit: usize) -> usize {
+    (time::random() % limit as u64) as usize
+}
+
+fn one_of<T: Copy>(all: &[T]) -> T {
+    all[below(all.len())]
+}
+
+/// A duration in this range of milliseconds.
+fn millis(range: Range<u64>) -> Duration {
+    Duration::from_millis(range.start + time::random() % (range.end - range.start))
+}
+
+/// A client that works until it is told to stop, and holds every answer against what it was promised.
+async fn work(name: usize, client: Client<Work>, stop: Arc<AtomicBool>) {
+    let mut count = 0;
+    while !stop.load(Relaxed) {
+        time::sleep(millis(0..2000)).await;
+        count += 1;
+        let id = name as u64 * 1_000_000 + count;
+        let job = Job {
+            id,
+            millis: time::random() % 100,
+        };
+        let limit = millis(20..5000);
+        let start = time::now();
+        let outcome = client.call_within(job, limit).await;
+        let took = time::now() - start;
+        log(format_args!(
+            "client {name}: job {id}: {outcome:?} after {took:?}"
+        ));
+        let begun = BOOKS.get().begun.lock().unwrap().get(&id).copied();
+        let begun = begun.unwrap_or(0);
+        assert!(begun <= 1, "job {id} was begun {begun} times");
+        assert!(
+            took <= limit,
+            "job {id} has an outcome {:?} late",
+            took - limit
+        );
+        match outcome {
+            Ok(reply) => {
+                assert_eq!(reply, id, "an answer to something else");
+                assert_eq!(begun, 1);
+            }
+            Err(error) if !error.may_have_run() => assert_eq!(begun, 0, "{error}"),
+            Err(CallError::TimedOut { .. } | CallError::Lost | CallError::Unanswered) => {}
+            Err(other) => panic!("job {id}: {other}"),
+        }
+    }
+}
+
+/// Breaks something, waits, and mends it, again and again.
+async fn havoc(until: Duration, daemons: async_channel::Receiver<Daemon<Worker>>) {
+    let network = Network::current().unwrap();
+    let clock = Universe::current().unwrap().clock().unwrap();
+    let mut running = Vec::new();
+    while clock.elapsed() < until {
+        time::sleep(millis(0..4000)).await;
+        while let Ok(daemon) = daemons.try_recv() {
+            running.push(daemon);
+        }
+        running.retain(|daemon: &Daemon<Worker>| daemon.task().is_alive());
+        let (daemon, client) = (one_of(&DAEMONS), format!("client {}", below(CLIENTS)));
+        let pause = millis(10..20_000);
+        let fault = below(9);
+        log(format_args!(
+            "fault {fault} for {pause:?}, at {daemon} or {client}"
+        ));
+        match fault {
+            0 => {
+                network.partition(daemon, &client);
+                time::sleep(pause).await;
+                network.heal(daemon, &client);
+            }
+            1 => network.reset(daemon, &client),
+            2 => {}
+            3 => {
+                network.refuse(daemon, PORT);
+                time::sleep(pause).await;
+                network.admit(daemon, PORT);
+            }
+            4 => network.fail_accepts(daemon, PORT, 24, below(5)),
+            5 => {
+                let slow = Line::new()
+                    .latency(millis(0..300))
+                    .jitter(millis(1..100))
+                    .pieces(1 + below(50));
+                network.set_line(daemon, &client, slow);
+            }
+            6 => {
+                if let Some(daemon) = running.get(below(running.len().max(1))) {
+                    daemon.task().kill();
+                }
+            }
+            7 => {
+                // They accept, and close at once: what tries a back-off most.
+                BOOKS.get().closed.store(true, Relaxed);
+                for daemon in DAEMONS {
+                    for client in 0..CLIENTS {
+                        network.reset(daemon, format!("client {client}"));
+                    }
+                }
+                time::sleep(pause).await;
+                BOOKS.get().closed.store(false, Relaxed);
+            }
+            _ => {
+                // A peer that says nothing, and one that says what makes no sense.
+                let host = network.host("stranger");
+                let address = network.host(daemon).address(PORT);
+                let dial = host.scope(network.connect(address));
+                if let Ok(Ok(mut stream)) = time::timeout(SECOND, dial).await {
+                    use smol::io::AsyncWriteExt as _;
+                    if below(2) == 0 {
+                        let _ = stream.write_all(b"\x83 is no packet of anybody's").await;
+                    }
+                    time::sleep(pause).await;
+                }
+            }
+        }
+    }
+    network.set_default_line(Line::new());
+}
+
+/// Runs it for this long, lets it heal, and tells what has happened.
+async fn scenario(lasts: Duration) -> String {
+    let network = Network::current().unwrap();
+    let (handle, daemons) = async_channel::unbounded();
+    let mut tree = Supervisor::builder().max_restarts(1000, SECOND);
+    for name in DAEMONS {
+        let handle = handle.clone();
+        let host = network.host(name);
+        let daemon = Daemon::<Worker>::builder(())
+            .bind(host.ip())
+            .port(PORT)
+            .plaintext_anywhere()
+            .max_connections(MAX_CONNECTIONS)
+            .on_start(move |daemon| drop(handle.try_send(daemon.clone())));
+        let daemon = ChildSpec::new(name, move || {
+            let (host, daemon) = (host.clone(), daemon.clone());
+            async move {
+                let daemon = host.scope(daemon.start()).await?;
+                Ok(Started::Running(daemon.task().clone()))
+            }
+        });
+        tree = tree.child(daemon);
+    }
+    let tree = tree.start_link().await.unwrap();
+
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut clients = Vec::new();
+    let mut workers = Vec::new();
+    for name in 0..CLIENTS {
+        let host = network.host(format!("client {name}"));
+        let client = host.enter(|| Client::<Work>::builder((DAEMONS[name % 3], PORT)).start());
+        let worker = work(name, client.clone(), Arc::clone(&stop));
+        workers.push(erps::spawn(worker));
+        clients.push(client);
+    }
+    havoc(lasts, daemons).await;
+
+    // Everybody is served again, in the time the longest back-off takes, and a lost peer's detection.
+    for (name, client) in clients.iter().enumerate() {
+        let healed = async {
+            loop {
+                let job = Job {
+                    id: u64::MAX - name as u64,
+                    millis: 0,
+                };
+                match client.call_within(job, LIMIT).await {
+                    Ok(_) => return,
+                    Err(_) => time::sleep(SECOND).await,
+                }
+            }
+        };
+        let healed = time::timeout(600 * SECOND, healed).await;
+        assert!(
+            healed.is_ok(),
+            "client {name} has not healed: {:?}",
+            client.status()
+        );
+    }
+    stop.store(true, Relaxed);
+    for worker in workers {
+        worker.await;
+    }
+    drop(clients);
+    tree.shutdown().await;
+    attempts_are_few(&network);
+
+    let mut trace = std::mem::take(&mut *BOOKS.get().log.lock().unwrap());
+    for event in network.events() {
+        writeln!(trace, "{event}").unwrap();
+    }
+    trace
+}
+
+/// With its back-off, nobody dials often.
+fn attempts_are_few(network: &Network) {
+    let mut dials: BTreeMap<_, Vec<Duration>> = BTreeMap::new();
+    for event in network.events() {
+        if let What::Dialled(from, _) = event.what {
+            dials.entry(from.ip()).or_default().push(event.at);
+        }
+    }
+    for (who, times) in dials {
+        for many in times.windows(40) {
+            let lasted = many[39] - many[0];
+            assert!(
+                lasted > 20 * SECOND,
+                "{who} has dialled 40 times in {lasted:?}"
+            );
+        }
+    }
+}
+
+fn hash_of(seed: u64, lasts: Duration) -> u64 {
+    let trace = Universe::simulated(seed).run(scenario(lasts));
+    let mut hasher = DefaultHasher::new();
+    trace.hash(&mut hasher);
+    hasher.finish()
+}
+
+#[erps::test(simulated, seeds = 100)]
+async fn promises_are_kept_whatever_goes_wrong() {
+    scenario(60 * SECOND).await;
+}
+
+#[erps::test(simulated)]
+async fn an_hour_of_faults_takes_less_than_a_minute() {
+    let start = std::time::Instant::now();
+    scenario(3600 * SECOND).await;
+    assert!(start.elapsed() < 60 * SECOND);
+}
+
+#[test]
+fn the_same_seed_has_the_same_trace() {
+    let mut traces = std::collections::BTreeSet::new();
+    for seed in 0..20 {
+        let trace = hash_of(seed, 20 * SECOND);
+        assert_eq!(trace, hash_of(seed, 20 * SECOND), "seed {seed}");
+        traces.insert(trace);
+    }
+    assert_eq!(traces.len(), 20, "other seeds, other traces");
+}
