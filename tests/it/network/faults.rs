@@ -1,1 +1,275 @@
-//! Faults.
+//! Partitions, black holes, resets, refusals, full backlogs.
+
+use super::*;
+use erps::network::{Event, What};
+
+fn count(network: &Network, what: impl Fn(&What) -> bool) -> usize {
+    let events = network.events();
+    events.iter().filter(|event| what(&event.what)).count()
+}
+
+#[test]
+fn a_partition_holds_bytes_until_it_is_healed() {
+    simulated(1, |network| async move {
+        network.set_default_line(Line::new().latency(ms(10)));
+        let (mut near, mut far, _listener) = ends(&network).await;
+        near.write_all(b"before ").await.unwrap();
+        time::sleep(ms(5)).await;
+        network.partition("localhost", "localhost");
+        near.write_all(b"and while parted").await.unwrap();
+        near.close().await.unwrap();
+        let silence = time::timeout(secs(3600), read(&mut far)).await;
+        assert!(silence.is_err());
+        network.heal("localhost", "localhost");
+        let (bytes, took) = timed(async {
+            let mut bytes = String::new();
+            far.read_to_string(&mut bytes).await.map(|_| bytes)
+        })
+        .await;
+        assert_eq!(bytes.unwrap(), "before and while parted");
+        assert_eq!(took, ms(10));
+    });
+}
+
+#[test]
+fn what_has_arrived_is_read_in_spite_of_a_partition() {
+    simulated(1, |network| async move {
+        network.set_default_line(Line::new().latency(ms(10)));
+        let (mut near, mut far, _listener) = ends(&network).await;
+        near.write_all(b"in time").await.unwrap();
+        time::sleep(ms(10)).await;
+        network.partition("localhost", "localhost");
+        assert_eq!(read(&mut far).await.unwrap(), b"in time");
+    });
+}
+
+#[test]
+fn a_partition_concerns_two_hosts_only() {
+    simulated(1, |network| async move {
+        let hosts = ["alpha", "beta", "gamma"].map(|name| network.host(name));
+        let [alpha, beta, gamma] = &hosts;
+        let _listener = alpha.enter(|| network.listen(alpha.address(PORT))).unwrap();
+        network.partition(alpha, beta);
+        let dial = |from: &erps::Host| from.scope(network.connect(alpha.address(PORT)));
+        dial(gamma).await.unwrap();
+        let unheard = time::timeout(secs(60), dial(beta)).await;
+        assert!(unheard.is_err());
+        let healed = async {
+            time::sleep(secs(60)).await;
+            network.heal(beta, alpha);
+        };
+        let (dialled, took) = timed(future::zip(dial(beta), healed)).await;
+        dialled.0.unwrap();
+        assert_eq!(took, secs(60));
+    });
+}
+
+#[test]
+fn the_answer_to_a_dial_is_held_too() {
+    simulated(1, |network| async move {
+        network.set_default_line(Line::new().latency(ms(10)));
+        let listener = network.listen(local(PORT)).unwrap();
+        let heal = async {
+            time::sleep(ms(15)).await;
+            network.partition("localhost", "localhost");
+            time::sleep(secs(1)).await;
+            network.heal("localhost", "localhost");
+        };
+        let (dialled, _) = future::zip(timed(network.connect(local(PORT))), heal).await;
+        assert_eq!(dialled.1, secs(1) + ms(25));
+        // So is the word that there is a connection.
+        network.partition("localhost", "localhost");
+        assert!(time::timeout(secs(1), listener.accept()).await.is_err());
+        network.heal("localhost", "localhost");
+        let (accepted, took) = timed(listener.accept()).await;
+        accepted.unwrap();
+        assert_eq!(took, ms(10));
+    });
+}
+
+#[test]
+fn a_black_hole_swallows_what_is_sent_and_says_nothing() {
+    simulated(1, |network| async move {
+        network.set_default_line(Line::new().latency(ms(10)).window(100));
+        let (mut near, mut far, listener) = ends(&network).await;
+        near.write_all(b"on its way").await.unwrap();
+        network.black_hole("localhost", "localhost");
+        near.write_all(&[0; 90]).await.unwrap();
+        let silence = future::or(async { Some(read(&mut far).await) }, async {
+            time::sleep(secs(3600)).await;
+            None
+        });
+        assert!(silence.await.is_none());
+        let full = time::timeout(secs(3600), near.write(b"more")).await;
+        assert!(full.is_err(), "nothing was acknowledged");
+        network.partition("localhost", "localhost");
+        network.heal("localhost", "localhost");
+        assert!(time::timeout(secs(3600), read(&mut far)).await.is_err());
+        drop(near);
+        assert!(time::timeout(secs(3600), read(&mut far)).await.is_err());
+        // New connections are not affected.
+        let mut near = network.connect(listener.local_addr()).await.unwrap();
+        let (mut far, _) = listener.accept().await.unwrap();
+        near.write_all(b"new").await.unwrap();
+        assert_eq!(read(&mut far).await.unwrap(), b"new");
+    });
+}
+
+#[test]
+fn a_reset_fails_both_ends_and_loses_what_was_not_read() {
+    simulated(1, |network| async move {
+        let (mut near, mut far, _listener) = ends(&network).await;
+        near.write_all(b"lost").await.unwrap();
+        let waiting = async {
+            let reset = async {
+                time::sleep(secs(1)).await;
+                network.reset("localhost", "localhost");
+            };
+            future::zip(read(&mut near), reset).await.0
+        };
+        let reset = Some(io::ErrorKind::ConnectionReset);
+        assert_eq!(kind(waiting.await), reset);
+        assert_eq!(kind(read(&mut far).await), reset);
+        assert_eq!(kind(far.write(b"?").await), reset);
+        assert_eq!(kind(near.write(b"?").await), reset);
+    });
+}
+
+#[test]
+fn one_connection_of_many_is_reset() {
+    simulated(1, |network| async move {
+        let (mut near, mut far, listener) = ends(&network).await;
+        let mut other = network.connect(listener.local_addr()).await.unwrap();
+        let (mut other_far, _) = listener.accept().await.unwrap();
+        let all = network.connections();
+        let of = |stream: &Stream| {
+            let mut all = all.iter();
+            all.find(|it| it.from() == stream.local_addr()).unwrap()
+        };
+        of(&other).reset();
+        assert_eq!(
+            kind(read(&mut other).await),
+            Some(io::ErrorKind::ConnectionReset)
+        );
+        assert_eq!(
+            kind(read(&mut other_far).await),
+            Some(io::ErrorKind::ConnectionReset)
+        );
+        near.write_all(b"fine").await.unwrap();
+        assert_eq!(read(&mut far).await.unwrap(), b"fine");
+        of(&near).black_hole();
+        near.write_all(b"gone").await.unwrap();
+        assert!(time::timeout(secs(60), read(&mut far)).await.is_err());
+    });
+}
+
+#[test]
+fn who_aborts_resets_the_other_end() {
+    simulated(1, |network| async move {
+        network.set_default_line(Line::new().latency(ms(10)));
+        let (mut near, far, _listener) = ends(&network).await;
+        far.abort();
+        let (outcome, took) = timed(read(&mut near)).await;
+        assert_eq!(kind(outcome), Some(io::ErrorKind::ConnectionReset));
+        assert_eq!(took, ms(10));
+    });
+}
+
+#[test]
+fn nobody_listens_is_told_after_a_round_trip() {
+    simulated(1, |network| async move {
+        network.set_default_line(Line::new().latency(ms(10)));
+        let (outcome, took) = timed(network.connect(local(PORT))).await;
+        assert_eq!(kind(outcome), Some(io::ErrorKind::ConnectionRefused));
+        assert_eq!(took, ms(20));
+        let _listener = network.listen(local(PORT)).unwrap();
+        network.refuse("localhost", PORT);
+        let outcome = network.connect(local(PORT)).await;
+        assert_eq!(kind(outcome), Some(io::ErrorKind::ConnectionRefused));
+        network.admit("localhost", PORT);
+        network.connect(local(PORT)).await.unwrap();
+    });
+}
+
+#[test]
+fn a_full_backlog_does_not_answer_until_there_is_room() {
+    simulated(1, |network| async move {
+        let listener = network.listen_with(local(PORT), 2).unwrap();
+        let _waiting = [
+            network.connect(local(PORT)).await.unwrap(),
+            network.connect(local(PORT)).await.unwrap(),
+        ];
+        let unheard = time::timeout(secs(60), network.connect(local(PORT))).await;
+        assert!(unheard.is_err());
+        assert_eq!(count(&network, |it| matches!(it, What::Unanswered(..))), 1);
+        let accept = async {
+            time::sleep(secs(60)).await;
+            listener.accept().await.unwrap()
+        };
+        let (late, _) = future::zip(timed(network.connect(local(PORT))), accept).await;
+        assert_eq!(late.1, secs(60));
+        late.0.unwrap();
+    });
+}
+
+#[test]
+fn those_in_the_backlog_of_a_listener_that_is_dropped_are_reset() {
+    simulated(1, |network| async move {
+        let listener = network.listen_with(local(PORT), 1).unwrap();
+        let mut waiting = network.connect(local(PORT)).await.unwrap();
+        let close = async {
+            time::sleep(secs(1)).await;
+            drop(listener);
+        };
+        let (unheard, _) = future::zip(network.connect(local(PORT)), close).await;
+        assert_eq!(kind(unheard), Some(io::ErrorKind::ConnectionRefused));
+        assert_eq!(
+            kind(read(&mut waiting).await),
+            Some(io::ErrorKind::ConnectionReset)
+        );
+    });
+}
+
+#[test]
+fn accepts_fail_on_demand_and_leave_the_connection_where_it_is() {
+    simulated(1, |network| async move {
+        let listener = network.listen(local(PORT)).unwrap();
+        network.fail_accepts("localhost", PORT, 24, 2);
+        assert!(time::timeout(secs(1), listener.accept()).await.is_err());
+        let near = network.connect(local(PORT)).await.unwrap();
+        for _ in 0..2 {
+            let error = listener.accept().await.unwrap_err();
+            assert_eq!(error.raw_os_error(), Some(24));
+        }
+        let (_, peer) = listener.accept().await.unwrap();
+        assert_eq!(peer, near.local_addr());
+    });
+}
+
+#[test]
+fn what_happened_is_remembered_and_can_be_read() {
+    simulated(1, |network| async move {
+        network.set_default_line(Line::new().latency(ms(10)));
+        let listener = network.listen(local(PORT)).unwrap();
+        let mut near = network.connect(local(PORT)).await.unwrap();
+        let (mut far, _) = listener.accept().await.unwrap();
+        near.write_all(b"hello").await.unwrap();
+        read(&mut far).await.unwrap();
+        network.partition("localhost", "alpha");
+        drop(near);
+        let events: Vec<_> = network.events().iter().map(Event::to_string).collect();
+        assert_eq!(
+            events,
+            [
+                "      0.000000 127.0.0.1:4747 listens",
+                "      0.000000 127.0.0.1:49152 dials 127.0.0.1:4747",
+                "      0.020000 127.0.0.1:49152 is connected to 127.0.0.1:4747",
+                "      0.030000 127.0.0.1:4747 accepts 127.0.0.1:49152",
+                "      0.030000 127.0.0.1:49152 sends 127.0.0.1:4747 5 bytes",
+                "      0.040000 127.0.0.1:4747 has 5 bytes from 127.0.0.1:49152",
+                "      0.040000 localhost and alpha are parted",
+                "      0.040000 127.0.0.1:49152 closes to 127.0.0.1:4747",
+            ]
+        );
+    });
+}

@@ -1,1 +1,142 @@
-//! Lines.
+//! Latency, bandwidth, pieces, windows.
+
+use super::*;
+
+#[test]
+fn bytes_arrive_after_the_latency_of_their_line() {
+    simulated(1, |network| async move {
+        let (alpha, beta) = (network.host("alpha"), network.host("beta"));
+        network.set_line("beta", "alpha", Line::new().latency(ms(30)));
+        let listener = alpha.enter(|| network.listen(alpha.address(PORT))).unwrap();
+        let dial = beta.scope(network.connect(alpha.address(PORT)));
+        let (stream, took) = timed(dial).await;
+        assert_eq!(took, ms(60), "a round trip");
+        let mut near = stream.unwrap();
+        near.write_all(b"hello").await.unwrap();
+        let ((mut far, _), took) = timed(async { listener.accept().await.unwrap() }).await;
+        assert_eq!(took, ms(30));
+        let (hello, took) = timed(read(&mut far)).await;
+        assert_eq!((hello.unwrap(), took), (b"hello".to_vec(), ms(0)));
+
+        let start = time::now();
+        near.write_all(b"one").await.unwrap();
+        time::sleep(ms(10)).await;
+        near.write_all(b"two").await.unwrap();
+        assert_eq!(read(&mut far).await.unwrap(), b"one");
+        assert_eq!(time::now() - start, ms(30));
+        assert_eq!(read(&mut far).await.unwrap(), b"two");
+        assert_eq!(time::now() - start, ms(40));
+
+        // Others have the default, which takes no time.
+        let other = network.connect(alpha.address(PORT));
+        assert_eq!(timed(other).await.1, ms(0));
+    });
+}
+
+#[test]
+fn bytes_take_as_long_as_the_bandwidth_says() {
+    simulated(1, |network| async move {
+        let line = Line::new().bandwidth(10_000).latency(ms(5));
+        network.set_default_line(line.window(1_000_000));
+        let (mut near, mut far, listener) = ends(&network).await;
+        let (_, took) = timed(near.write_all(&[0; 100_000])).await;
+        assert_eq!(took, ms(0), "the window takes them all");
+        let mut all = vec![0; 100_000];
+        let (_, took) = timed(far.read_exact(&mut all)).await;
+        assert_eq!(took, secs(10) + ms(5));
+
+        // Two connections share it.
+        let mut other = network.connect(listener.local_addr()).await.unwrap();
+        let (mut far_too, _) = listener.accept().await.unwrap();
+        near.write_all(&[0; 5_000]).await.unwrap();
+        other.write_all(&[0; 5_000]).await.unwrap();
+        let (_, took) = timed(far_too.read_exact(&mut all[..5_000])).await;
+        assert_eq!(took, secs(1) + ms(5));
+        // But not the two directions.
+        far.write_all(&[0; 5_000]).await.unwrap();
+        let (_, took) = timed(near.read_exact(&mut all[..5_000])).await;
+        assert_eq!(took, ms(505));
+    });
+}
+
+/// When each of a hundred bytes arrives that are sent at once.
+fn arrivals(seed: u64) -> Vec<(u8, Duration)> {
+    simulated(seed, |network| async move {
+        network.set_default_line(Line::new().latency(ms(10)).jitter(ms(10)));
+        let (mut near, mut far, _listener) = ends(&network).await;
+        let start = time::now();
+        let send = async {
+            for n in 0..100 {
+                near.write_all(&[n]).await.unwrap();
+                time::sleep(ms(1)).await;
+            }
+        };
+        let receive = async {
+            let mut arrivals = Vec::new();
+            while arrivals.len() < 100 {
+                let bytes = read(&mut far).await.unwrap();
+                let at = time::now() - start;
+                arrivals.extend(bytes.into_iter().map(|n| (n, at)));
+            }
+            arrivals
+        };
+        future::zip(send, receive).await.1
+    })
+}
+
+#[test]
+fn jitter_is_drawn_from_the_seed_and_keeps_the_order() {
+    let seen = arrivals(1);
+    assert_eq!(seen, arrivals(1));
+    assert_ne!(seen, arrivals(2));
+    for (n, (byte, at)) in (0..).zip(seen) {
+        assert_eq!(u64::from(byte), n);
+        assert!(ms(n + 10) <= at && at <= ms(n + 20), "{n} after {at:?}");
+    }
+}
+
+#[test]
+fn pieces_are_small_and_of_many_sizes() {
+    simulated(1, |network| async move {
+        network.set_default_line(Line::new().pieces(4));
+        let (mut near, mut far, _listener) = ends(&network).await;
+        let sent: Vec<u8> = (0..200).collect();
+        let (mut writes, mut reads) = ([0; 5], [0; 5]);
+        let mut left = &sent[..];
+        while !left.is_empty() {
+            let count = near.write(left).await.unwrap();
+            writes[count] += 1;
+            left = &left[count..];
+        }
+        let mut received = Vec::new();
+        while received.len() < sent.len() {
+            let bytes = read(&mut far).await.unwrap();
+            reads[bytes.len()] += 1;
+            received.extend(bytes);
+        }
+        assert_eq!(received, sent);
+        for sizes in [writes, reads] {
+            assert_eq!(sizes[0], 0);
+            assert!(sizes[1..].iter().all(|&count| count > 0), "{sizes:?}");
+        }
+    });
+}
+
+#[test]
+fn who_writes_waits_for_who_does_not_read() {
+    simulated(1, |network| async move {
+        network.set_default_line(Line::new().window(1000));
+        let (mut near, mut far, _listener) = ends(&network).await;
+        near.write_all(&[0; 1000]).await.unwrap();
+        let more = time::timeout(secs(3600), near.write(&[0; 100]));
+        assert!(more.await.is_err());
+        let read = async {
+            time::sleep(secs(1)).await;
+            far.read(&mut [0; 10]).await.unwrap()
+        };
+        let (wrote, _) = future::zip(near.write(&[0; 100]), read).await;
+        assert_eq!(wrote.unwrap(), 10, "as much as was read");
+        // The other direction has a window of its own.
+        far.write_all(&[0; 1000]).await.unwrap();
+    });
+}

@@ -13,26 +13,33 @@ use erps::{
 };
 use serde::Serialize;
 use smol::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::TcpStream,
 };
 
-pub(crate) struct Raw {
-    stream: TcpStream,
+pub(crate) struct Raw<S = TcpStream> {
+    stream: S,
     decoder: Decoder,
 }
 
 impl Raw {
     pub(crate) fn new(stream: TcpStream) -> Self {
         stream.set_nodelay(true).expect("a fresh socket");
-        Self {
-            stream,
-            decoder: Decoder::new(MAX_PAYLOAD),
-        }
+        Self::over(stream)
     }
 
     pub(crate) async fn connect(address: SocketAddr) -> Self {
         Self::new(TcpStream::connect(address).await.expect("a listener"))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
+    /// A peer at the end of any stream.
+    pub(crate) fn over(stream: S) -> Self {
+        Self {
+            stream,
+            decoder: Decoder::new(MAX_PAYLOAD),
+        }
     }
 
     pub(crate) async fn send(&mut self, bytes: &[u8]) {
