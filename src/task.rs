@@ -27,7 +27,10 @@ pub use handle::{Linked, Shutdown, TaskRef};
 pub(crate) use time::{Alarm, Clock, random_below};
 pub use time::{Elapsed, now, random, sleep, timeout};
 
-use crate::{ExitReason, Universe, universe};
+use crate::{
+    ExitReason, Universe,
+    universe::{self, InUniverse, Resides as _},
+};
 
 /// Where tasks are spawned: on the executor of a universe that is being run, else on smol's global
 /// one; or on one that the user runs.
@@ -77,7 +80,7 @@ impl Spawner {
         let handle = TaskRef::new(self.clone());
         let future = AssertUnwindSafe(body(handle.clone())).catch_unwind();
         let guard = handle.guard();
-        let task = self.spawn_task(async move {
+        let body = async move {
             // A killed task is reported gone only when all that it owned has been dropped. Named in
             // this order, the future is dropped before the guard, whether it was ever polled or not.
             let future = future;
@@ -87,7 +90,8 @@ impl Spawner {
                 Err(panic) => ExitReason::panic(&*panic),
             };
             guard.ended(reason);
-        });
+        };
+        let task = self.spawn_future(universe::inherit(body).residing(handle.resident()));
         if let Some(task) = task {
             handle.keep(task);
         }
@@ -100,7 +104,13 @@ impl Spawner {
         &self,
         future: impl Future<Output = ()> + Send + 'static,
     ) -> Option<smol::Task<()>> {
-        let future = universe::inherit(future);
+        self.spawn_future(universe::inherit(future))
+    }
+
+    fn spawn_future<F>(&self, future: InUniverse<F>) -> Option<smol::Task<()>>
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
         let executor = match &self.executor {
             Some(executor) => Some(executor.upgrade()?),
             None => None,

@@ -47,8 +47,8 @@
 //!   current one into them: `tokio::spawn(universe::inherit(..))`,
 //!   `thread::spawn(universe::inherit_fn(..))`. The same holds for pools, and for callbacks that are
 //!   kept for later.
-//! - A task that already runs cannot be moved into a universe from outside. Make it with
-//!   [`Universe::scope`].
+//! - A callback that is run many times carries a [`Here`].
+//! - A task that already runs is in a universe if that one [allows](Universe::allow) it in.
 //! - Plain statics, thread-locals, the environment, the file system, sockets and the clock are shared
 //!   by all.
 //!
@@ -79,10 +79,12 @@
 //!
 //! The model is Elixir's Multiverses, where the universe is found through `$callers`.
 
+mod allow;
 mod check;
 mod clock;
 mod config;
 mod future;
+mod here;
 mod mock;
 mod order;
 mod place;
@@ -107,13 +109,15 @@ use place::Place;
 pub(crate) use sim::Sim;
 use world::World;
 
+pub use allow::{AllowError, Resident, Resides};
 pub use check::{Check, Outcome, test};
 pub use clock::Clock;
 pub(crate) use clock::Timer;
 pub use config::{Config, ConfigError};
 pub use future::InUniverse;
+pub use here::{Here, inherit_fn};
 pub use mock::Mock;
-pub use registry::{AlreadyRegistered, Registration, Registry};
+pub use registry::{AlreadyRegistered, Key, Registration, Registry};
 pub use sharded::Sharded;
 pub use strict::NoUniverse;
 
@@ -128,9 +132,11 @@ pub use strict::NoUniverse;
 /// let universe = Universe::new();
 /// universe.enter(|| assert_eq!(Universe::current(), Some(universe.clone())));
 /// ```
-#[derive(Clone)]
 pub struct Universe {
     world: Arc<World>,
+    /// Whether it goes on is for those to say who have a part in this. Tasks that were
+    /// [allowed](Self::allow) in have none.
+    life: Option<Arc<()>>,
 }
 
 impl Universe {
@@ -153,8 +159,12 @@ impl Universe {
     fn with(sim: Option<Arc<Sim>>) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         place::keep_trails();
+        let mut world = World::new(NEXT.fetch_add(1, Ordering::Relaxed), sim);
+        let life = Arc::new(());
+        world.life = Arc::downgrade(&life);
         Self {
-            world: Arc::new(World::new(NEXT.fetch_add(1, Ordering::Relaxed), sim)),
+            world: Arc::new(world),
+            life: Some(life),
         }
     }
 
@@ -206,6 +216,16 @@ impl Default for Universe {
     }
 }
 
+impl Clone for Universe {
+    fn clone(&self) -> Self {
+        let life = self.life.clone();
+        Self {
+            world: Arc::clone(&self.world),
+            life: life.or_else(|| self.world.life.upgrade()),
+        }
+    }
+}
+
 /// Handles are equal when they are handles to the same universe.
 impl PartialEq for Universe {
     fn eq(&self, other: &Self) -> bool {
@@ -238,23 +258,6 @@ pub fn inherit<F: Future>(future: F) -> InUniverse<F> {
     InUniverse::to_spawn(Place::spawned_in(Universe::current()), future)
 }
 
-/// Carries the current universe into a closure that runs elsewhere: on a thread, in a pool, in a
-/// callback kept for later.
-///
-/// # Example
-///
-/// ```
-/// use erps::{Universe, universe};
-///
-/// let thread = Universe::new().enter(|| std::thread::spawn(universe::inherit_fn(Universe::current)));
-/// assert!(thread.join().unwrap().is_some());
-/// ```
-#[track_caller]
-pub fn inherit_fn<R>(f: impl FnOnce() -> R) -> impl FnOnce() -> R {
-    let place = Place::spawned_in(Universe::current());
-    move || place.enter(f)
-}
-
 /// Makes a future that lives in `universe`, or in none, whoever polls it.
 #[track_caller]
 pub(crate) fn within<F: Future>(universe: Option<Universe>, future: F) -> InUniverse<F> {
@@ -264,6 +267,11 @@ pub(crate) fn within<F: Future>(universe: Option<Universe>, future: F) -> InUniv
 /// What is simulated in the current universe, if it is.
 pub(crate) fn sim() -> Option<Arc<Sim>> {
     place::with_sim(|sim| sim.cloned())
+}
+
+/// Whether the current universe has a clock of its own.
+pub(crate) fn is_simulated() -> bool {
+    place::with_sim(|sim| sim.is_some())
 }
 
 /// The time by the current universe's own clock, if it has one.

@@ -238,6 +238,7 @@ pub(super) fn start<H: ClientHandler>(
         handler.terminate(&reason, &mut cx).await;
         reason
     });
+    task.take_along(&handler_task);
     handler_task.on_exit(move |reason| task.request_exit(reason.clone()));
     Owned(handler_task)
 }

@@ -19,7 +19,7 @@ use super::{
     shared::{Permit, Shared},
 };
 use crate::{
-    BoxError, ChildSpec, ExitReason, PeerInfo, Server, StartError, Started, TaskRef,
+    BoxError, ChildSpec, ExitReason, PeerInfo, Server, StartError, Started, TaskRef, Universe,
     server::{self, Connected},
     task::{self, Spawner},
     transport::BoxedStream,
@@ -134,10 +134,12 @@ fn recipe<S: Server>(
     let id = format!("server of {}", peer.address);
     let (restart, shutdown) = (shared.settings.restart, shared.settings.shutdown);
     let shared = Arc::clone(shared);
+    // That which the daemon is in now: it may have been taken into another one.
+    let forwarded = shared.forwarded.then(Universe::current);
     let start = move || {
         let ticket = ticket.lock().unwrap_or_else(PoisonError::into_inner).take();
         let (shared, spawner) = (Arc::clone(&shared), spawner.clone());
-        let forwarded = shared.forwarded.clone();
+        let forwarded = forwarded.clone();
         let start = async move {
             let Some((permit, stream, peer)) = ticket else {
                 return Ok(Started::Ignore);

@@ -24,7 +24,7 @@ pub(super) async fn start<S: Server>(
     let task = universe::enter(&life, || {
         spawner.clone().start(|task| async move {
             let on_start = builder.on_start.clone();
-            let (listener, shared, own_supervisor) = match prepare(builder, forwarded) {
+            let (listener, shared, own_supervisor) = match prepare(builder, forwarded.is_some()) {
                 Ok(prepared) => prepared,
                 Err(error) => {
                     let reason = ExitReason::error(error.clone());
@@ -69,7 +69,7 @@ type Prepared<S> = (Listener, Arc<Shared<S>>, Option<Linked<DynamicSupervisor>>)
 /// Checks the settings and opens the port.
 fn prepare<S: Server>(
     builder: DaemonBuilder<S>,
-    forwarded: Option<Option<Universe>>,
+    forwarded: bool,
 ) -> Result<Prepared<S>, StartDaemonError> {
     let settings = builder.settings;
     refuse_plaintext(&settings)?;

@@ -12,16 +12,16 @@ use std::{
 use event_listener::Event;
 
 use super::{DaemonInfo, ServerSupervisor, options::Settings};
-use crate::{Server, TaskRef, Universe, wire::packet::Acceptance};
+use crate::{Server, TaskRef, wire::packet::Acceptance};
 
 pub(super) struct Shared<S: Server> {
     pub(super) settings: Settings,
     pub(super) acceptance: Acceptance,
     pub(super) local_addr: SocketAddr,
     pub(super) supervisor: ServerSupervisor,
-    /// The universe of whoever started the daemon, which may be none, if servers are to live
-    /// there.
-    pub(super) forwarded: Option<Option<Universe>>,
+    /// Whether servers are to live in the daemon's universe, which may be none: that of whoever
+    /// started it, unless it was taken into another.
+    pub(super) forwarded: bool,
     seed: Mutex<S::Seed>,
     connections: AtomicUsize,
     accepted: AtomicU64,
@@ -47,7 +47,7 @@ impl<S: Server> Shared<S> {
         acceptance: Acceptance,
         local_addr: SocketAddr,
         supervisor: ServerSupervisor,
-        forwarded: Option<Option<Universe>>,
+        forwarded: bool,
         seed: S::Seed,
     ) -> Self {
         Self {

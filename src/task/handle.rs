@@ -17,7 +17,10 @@ use std::{
 use event_listener::Event;
 
 use super::{Spawner, next_id, timeout};
-use crate::{ExitReason, Universe};
+use crate::{
+    ExitReason, Universe,
+    universe::{Resident, Resides},
+};
 
 /// How a task is made to end. OTP's `shutdown` of a child specification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +56,7 @@ struct Shared {
     /// The number of the universe it was born in.
     universe: Option<u64>,
     facts: OnceLock<Box<dyn Facts>>,
+    resident: Resident,
     /// True once `life` holds a request to end: the task asks at every poll, without the lock.
     asked: AtomicBool,
     life: Mutex<Life>,
@@ -107,6 +111,7 @@ impl TaskRef {
                 spawner,
                 universe: Universe::current().map(|universe| universe.id()),
                 facts: OnceLock::new(),
+                resident: Resident::default(),
                 asked: AtomicBool::new(false),
                 life: Mutex::new(Life::Running {
                     task: None,
@@ -388,6 +393,11 @@ impl TaskRef {
         self.shared.universe
     }
 
+    /// From now on the other task is in whatever universe this one is allowed into.
+    pub(crate) fn take_along(&self, other: &Self) {
+        self.shared.resident.take_along(&other.shared.resident);
+    }
+
     pub(super) fn guard(&self) -> Guard {
         Guard(Some(self.clone()))
     }
@@ -420,6 +430,7 @@ impl TaskRef {
                 Self { shared: other }.struck(self.id(), &reason);
             }
         }
+        self.shared.resident.end();
         self.shared.told.store(true, Ordering::Release);
         self.shared.changed.notify(usize::MAX);
     }
@@ -444,6 +455,13 @@ impl fmt::Debug for TaskRef {
 impl AsRef<Self> for TaskRef {
     fn as_ref(&self) -> &Self {
         self
+    }
+}
+
+/// Every handle to a task of the library can be allowed into a universe.
+impl<T: AsRef<TaskRef>> Resides for T {
+    fn resident(&self) -> &Resident {
+        &self.as_ref().shared.resident
     }
 }
 
@@ -518,6 +536,12 @@ impl<T: AsRef<TaskRef>> Deref for Linked<T> {
 
     fn deref(&self) -> &T {
         &self.handle
+    }
+}
+
+impl<T: AsRef<TaskRef>> AsRef<TaskRef> for Linked<T> {
+    fn as_ref(&self) -> &TaskRef {
+        self.handle.as_ref()
     }
 }
 

@@ -118,6 +118,14 @@ impl Timer {
         }
     }
 
+    fn is_by_current_clock(&self) -> bool {
+        match self {
+            Self::Real(_) => !universe::is_simulated(),
+            Self::Simulated(timer) => timer.is_by_current_clock(),
+            Self::Never => true,
+        }
+    }
+
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self {
             Self::Real(timer) => Pin::new(timer).poll(cx).map(drop),
@@ -144,6 +152,14 @@ impl Alarm {
         let Some(deadline) = deadline else {
             return Poll::Pending;
         };
+        // The task may have been taken into another universe.
+        if self
+            .timer
+            .as_ref()
+            .is_some_and(|it| !it.is_by_current_clock())
+        {
+            *self = Self::default();
+        }
         loop {
             if self.set_to.is_none_or(|set_to| deadline < set_to) {
                 match &mut self.timer {

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::sim::Sim;
+use super::{place, sim::Sim};
 
 /// The clock of a [simulated](super::Universe::simulated) universe.
 ///
@@ -146,6 +146,10 @@ impl Timer {
     pub(super) const fn new(sim: Arc<Sim>, at: Instant) -> Self {
         let id = None;
         Self { sim, at, id }
+    }
+
+    pub(crate) fn is_by_current_clock(&self) -> bool {
+        place::with_sim(|sim| sim.is_some_and(|sim| Arc::ptr_eq(sim, &self.sim)))
     }
 
     pub(crate) fn set_at(&mut self, at: Instant) {

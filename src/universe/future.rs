@@ -2,10 +2,10 @@
 
 use std::{
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
 };
 
-use super::{Universe, place::Place, sim::Watch};
+use super::{Universe, allow::Resident, place::Place, sim::Watch};
 
 pin_project_lite::pin_project! {
     /// A future that runs in the universe it was made for, wherever it is polled.
@@ -17,6 +17,8 @@ pin_project_lite::pin_project! {
     pub struct InUniverse<F> {
         place: Place,
         watch: Watch,
+        // Whoever polled it last, if it can be moved: the resident's copy is under a lock.
+        waker: Option<Waker>,
         #[pin]
         future: Option<F>,
     }
@@ -26,9 +28,15 @@ pin_project_lite::pin_project! {
             let mut this = this.project();
             // What the future owns is dropped in its universe too: destructors look up shards.
             if this.future.is_some() {
-                this.place.enter(|| this.future.set(None));
+                let moved = this.place.moved().cloned();
+                let away = moved.and_then(|it| it.follow(this.place, None));
+                let place = away.as_ref().unwrap_or(this.place);
+                place.enter(|| this.future.set(None));
             }
             this.watch.end();
+            if let Some(resident) = &this.place.resident {
+                resident.end();
+            }
         }
     }
 }
@@ -38,6 +46,7 @@ impl<F> InUniverse<F> {
         Self {
             place,
             watch: Watch::default(),
+            waker: None,
             future: Some(future),
         }
     }
@@ -47,11 +56,33 @@ impl<F> InUniverse<F> {
         Self {
             watch: Watch::begin(place.sim()),
             place,
+            waker: None,
             future: Some(future),
         }
     }
 
-    /// The universe the future runs in; `None` if it was made outside of all.
+    /// Lets it be moved by a handle that was there before.
+    pub(crate) fn residing(mut self, resident: &Resident) -> Self {
+        resident.settle(self.universe());
+        self.place.resident = Some(resident.clone());
+        self
+    }
+
+    /// A handle by which the future can be [allowed](Universe::allow) into another universe, after it
+    /// has been spawned.
+    ///
+    /// It is to be asked for before the future is pinned. A future without one costs less per poll.
+    pub fn resident(&mut self) -> Resident {
+        if let Some(resident) = &self.place.resident {
+            return resident.clone();
+        }
+        let resident = Resident::default();
+        resident.settle(self.universe());
+        self.place.resident = Some(resident.clone());
+        resident
+    }
+
+    /// The universe the future was made to run in; `None` if it was made outside of all.
     #[must_use]
     pub fn universe(&self) -> Option<&Universe> {
         self.place.universe.as_ref()
@@ -63,8 +94,23 @@ impl<F: Future> Future for InUniverse<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let mut this = self.project();
-        let outcome = this.watch.poll(this.place.sim(), cx, |cx| {
-            this.place.enter(|| {
+        let mut away = None;
+        if let Some(resident) = &this.place.resident {
+            if this
+                .waker
+                .as_ref()
+                .is_none_or(|it| !it.will_wake(cx.waker()))
+            {
+                resident.woken_by(cx.waker());
+                *this.waker = Some(cx.waker().clone());
+            }
+            if let Some(resident) = this.place.moved().cloned() {
+                away = resident.follow(this.place, Some((this.watch, cx)));
+            }
+        }
+        let place = away.as_ref().unwrap_or(this.place);
+        let outcome = this.watch.poll(place.sim(), cx, |cx| {
+            place.enter(|| {
                 let output = this
                     .future
                     .as_mut()
@@ -79,6 +125,9 @@ impl<F: Future> Future for InUniverse<F> {
         });
         if outcome.is_ready() {
             this.watch.end();
+            if let Some(resident) = &this.place.resident {
+                resident.end();
+            }
         }
         outcome
     }

@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use super::{Universe, sim::Sim};
+use super::{Universe, allow::Resident, sim::Sim};
 
 scoped_tls::scoped_thread_local!(
     /// A place in no universe is not the same as unset: a task that was spawned in no universe
@@ -34,6 +34,10 @@ pub(super) struct Place {
     pub(super) trail: Trail,
     /// On which of the universe's hosts it is, where there are several.
     pub(super) host: Option<Arc<str>>,
+    /// By which the future that runs here can be moved elsewhere; only that one has it.
+    pub(super) resident: Option<Resident>,
+    /// The resident's, when it was found to be here.
+    pub(super) version: usize,
 }
 
 impl Place {
@@ -50,6 +54,8 @@ impl Place {
             universe,
             trail,
             host,
+            resident: None,
+            version: 0,
         }
     }
 
@@ -60,6 +66,8 @@ impl Place {
             universe,
             trail: trail(),
             host,
+            resident: None,
+            version: 0,
         }
     }
 
@@ -74,10 +82,18 @@ impl Place {
         self.universe.as_ref()?.world.sim.as_ref()
     }
 
+    /// By which it can be moved, if it was meanwhile.
+    #[inline]
+    pub(super) fn moved(&self) -> Option<&Resident> {
+        let resident = self.resident.as_ref()?;
+        (resident.version() != self.version).then_some(resident)
+    }
+
     /// Runs `f` here.
     #[inline]
     pub(super) fn enter<R>(&self, f: impl FnOnce() -> R) -> R {
-        if self.universe.is_none() && self.trail.is_none() && !CURRENT.is_set() {
+        let is_nowhere = self.universe.is_none() && self.trail.is_none() && self.resident.is_none();
+        if is_nowhere && !CURRENT.is_set() {
             return f();
         }
         CURRENT.set(self, f)
@@ -101,7 +117,10 @@ fn longer_trail(at: &'static Location<'static>) -> Arc<[&'static Location<'stati
 #[inline]
 pub(super) fn with_universe<R>(f: impl FnOnce(Option<&Universe>) -> R) -> R {
     if CURRENT.is_set() {
-        CURRENT.with(|place| f(place.universe.as_ref()))
+        CURRENT.with(|place| match place.moved() {
+            None => f(place.universe.as_ref()),
+            Some(resident) => f(resident.host().as_ref().or(place.universe.as_ref())),
+        })
     } else {
         f(None)
     }
@@ -118,6 +137,13 @@ pub(super) fn host() -> Option<Arc<str>> {
     CURRENT
         .is_set()
         .then(|| CURRENT.with(|place| place.host.clone()))?
+}
+
+/// By which the running future can be moved.
+pub(super) fn resident() -> Option<Resident> {
+    CURRENT
+        .is_set()
+        .then(|| CURRENT.with(|place| place.resident.clone()))?
 }
 
 /// The current host, if the current universe is `universe`.

@@ -10,7 +10,12 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
-use super::sharded::Sharded;
+use super::{
+    Universe,
+    allow::{AllowError, Guest, Resident},
+    place,
+    sharded::Sharded,
+};
 
 /// A static in which tasks find each other by name; each universe has names of its own.
 ///
@@ -37,11 +42,12 @@ pub struct Registry<K: 'static, V: 'static> {
     table: Sharded<Table<K, V>>,
 }
 
-impl<K, V> Registry<K, V>
-where
-    K: Clone + Eq + Hash + fmt::Debug + Send + Sync + 'static,
-    V: Send + Sync + 'static,
-{
+/// What names can be: everything that can be compared, hashed, printed, and sent.
+pub trait Key: Clone + Eq + Hash + fmt::Debug + Send + Sync + 'static {}
+
+impl<K: Clone + Eq + Hash + fmt::Debug + Send + Sync + 'static> Key for K {}
+
+impl<K: Key, V: Send + Sync + 'static> Registry<K, V> {
     /// Makes a registry in which a key has one value at most.
     #[must_use]
     #[track_caller]
@@ -87,7 +93,10 @@ where
     #[track_caller]
     pub fn register(&self, key: K, value: V) -> Result<Registration, AlreadyRegistered> {
         let table = self.table.get();
-        let id = table.insert(key.clone(), value, self.unique)?;
+        let (id, host) = table.insert(key.clone(), value, self.unique)?;
+        if let (Some(host), Some(resident)) = (host, place::resident()) {
+            resident.allow_late(&host);
+        }
         let table = Arc::downgrade(&table);
         Ok(Registration {
             end: Box::new(move || remove(&table, &key, id)),
@@ -190,6 +199,42 @@ where
         let entries = table.entries();
         entries.by_key.values().map(Vec::len).sum()
     }
+
+    /// Notes that a universe takes in those who register a key outside of all. Returns who has
+    /// registered it: as many as there are, and how each can be moved.
+    pub(super) fn expect_guest(
+        &self,
+        key: K,
+        host: Guest,
+    ) -> Result<Vec<Option<Resident>>, AllowError> {
+        let table = self.table.global().ok_or(AllowError::Strict)?;
+        let mut entries = table.entries();
+        entries.hosts.retain(|_, host| !host.has_ended());
+        let universe = entries.hosts.get(&key).map(Guest::id);
+        if let Some(universe) = universe
+            && universe != host.id()
+        {
+            return Err(AllowError::Elsewhere { universe });
+        }
+        let of_key = entries.by_key.get(&key).map_or(&[][..], Vec::as_slice);
+        let residents = of_key.iter().map(|it| it.resident.clone()).collect();
+        entries.hosts.insert(key, host);
+        Ok(residents)
+    }
+
+    /// Takes back what [`expect_guest`](Self::expect_guest) has noted.
+    pub(super) fn forget_guest(&self, key: &K, host: &Universe) {
+        if let Some(table) = self.table.global() {
+            let mut entries = table.entries();
+            if entries
+                .hosts
+                .get(key)
+                .is_some_and(|it| it.id() == host.id())
+            {
+                entries.hosts.remove(key);
+            }
+        }
+    }
 }
 
 impl<K, V> fmt::Debug for Registry<K, V> {
@@ -226,11 +271,15 @@ struct Table<K, V>(Mutex<Entries<K, V>>);
 struct Entries<K, V> {
     last_id: u64,
     by_key: HashMap<K, Vec<Entry<V>>>,
+    /// Which universe takes in those who register a key; of the names of no universe only.
+    hosts: HashMap<K, Guest>,
 }
 
 struct Entry<V> {
     id: u64,
     value: Arc<V>,
+    /// How the task can be moved that registered it.
+    resident: Option<Resident>,
     at: &'static Location<'static>,
 }
 
@@ -239,14 +288,22 @@ impl<K, V> Default for Table<K, V> {
         Self(Mutex::new(Entries {
             last_id: 0,
             by_key: HashMap::new(),
+            hosts: HashMap::new(),
         }))
     }
 }
 
 impl<K: Clone + Eq + Hash + fmt::Debug, V> Table<K, V> {
+    /// The number of the entry, and the universe that takes in who made it.
     #[track_caller]
-    fn insert(&self, key: K, value: V, unique: bool) -> Result<u64, AlreadyRegistered> {
+    fn insert(
+        &self,
+        key: K,
+        value: V,
+        unique: bool,
+    ) -> Result<(u64, Option<Universe>), AlreadyRegistered> {
         let (value, at) = (Arc::new(value), Location::caller());
+        let resident = place::resident();
         let mut entries = self.entries();
         if unique && let Some(holder) = entries.by_key.get(&key) {
             let key = format!("{key:?}");
@@ -255,9 +312,16 @@ impl<K: Clone + Eq + Hash + fmt::Debug, V> Table<K, V> {
         }
         entries.last_id += 1;
         let id = entries.last_id;
+        let host = entries.hosts.get(&key).and_then(Guest::universe);
         let of_key = entries.by_key.entry(key).or_default();
-        of_key.push(Entry { id, value, at });
-        Ok(id)
+        of_key.push(Entry {
+            id,
+            value,
+            resident,
+            at,
+        });
+        drop(entries);
+        Ok((id, host))
     }
 
     fn all(&self) -> Vec<(u64, K, Arc<V>)> {

@@ -130,6 +130,8 @@ const RUNNING: u8 = 2;
 const WOKEN_AGAIN: u8 = 3;
 /// It is over.
 const DONE: u8 = 4;
+/// It goes on elsewhere, and some may still wake it from here.
+const GONE: u8 = 5;
 
 impl Watch {
     /// Watches from now on, and takes the future for one that is about to be polled.
@@ -159,7 +161,7 @@ impl Watch {
             return poll(cx);
         };
         if place::with_sim(|current| current.is_some_and(|it| Arc::ptr_eq(it, sim))) {
-            self.end();
+            self.leave(cx.waker());
             return poll(cx);
         }
         if self.0.is_none() {
@@ -177,6 +179,14 @@ impl Watch {
             watched.pauses();
         }
         outcome
+    }
+
+    /// To be called when the future goes on, but not in the sight of this. Its former wakers still
+    /// wake it.
+    pub(super) fn leave(&mut self, waker: &Waker) {
+        if let Some((watched, _)) = self.0.take() {
+            watched.leaves(waker);
+        }
     }
 
     /// To be called when the future is gone: what it did last may have woken others.
@@ -224,6 +234,14 @@ impl Watched {
         }
     }
 
+    fn leaves(&self, outer: &Waker) {
+        let former = self.outer().replace(outer.clone());
+        drop(former);
+        if self.state.swap(GONE, SeqCst) != ASLEEP {
+            self.sim.sleeps();
+        }
+    }
+
     fn outer(&self) -> MutexGuard<'_, Option<Waker>> {
         self.outer.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -241,6 +259,10 @@ impl Wake for Watched {
                 ASLEEP => WOKEN,
                 RUNNING => WOKEN_AGAIN,
                 DONE => return,
+                GONE => {
+                    let outer = self.outer().clone();
+                    return outer.into_iter().for_each(Waker::wake);
+                }
                 other => other,
             };
             // Counted before anybody can see it, and taken back if it was in vain.

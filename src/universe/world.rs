@@ -16,6 +16,8 @@ const MAX_ENDINGS: u32 = 8;
 pub(super) struct World {
     pub(super) id: u64,
     pub(super) sim: Option<Arc<Sim>>,
+    /// Gone with the last handle that is not a guest's.
+    pub(super) life: Weak<()>,
     /// Where its tasks are spawned while it is [run](Universe::run). The executor's tasks hold the
     /// universe, and so the universe may not hold the executor.
     pub(super) executor: Mutex<Weak<Executor<'static>>>,
@@ -32,6 +34,7 @@ impl World {
         Self {
             id,
             sim,
+            life: Weak::new(),
             executor: Mutex::default(),
             slots: RwLock::default(),
             endings: 0,
@@ -66,6 +69,10 @@ impl World {
 /// destructors make each other would never come to an end, so there is a last time.
 impl Drop for World {
     fn drop(&mut self) {
+        // Only guests are left to wait for its clock, which nobody moves any more.
+        if let Some(sim) = &self.sim {
+            while sim.times.leap() {}
+        }
         let slots = mem::take(&mut *self.slots());
         let count = slots.len();
         if count == 0 || self.endings == MAX_ENDINGS {
@@ -74,6 +81,7 @@ impl Drop for World {
         let world = Arc::new(Self {
             id: self.id,
             sim: self.sim.take(),
+            life: Weak::new(),
             executor: Mutex::default(),
             slots: RwLock::new(slots),
             endings: self.endings + 1,
@@ -81,6 +89,7 @@ impl Drop for World {
         let place = Place {
             universe: Some(Universe {
                 world: Arc::clone(&world),
+                life: None,
             }),
             ..Place::default()
         };

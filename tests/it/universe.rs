@@ -1,6 +1,8 @@
 //! Universes, without any network.
 
+mod allow;
 mod config;
+mod inherit;
 mod registry;
 mod shards;
 mod strict;

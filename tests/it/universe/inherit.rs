@@ -1,0 +1,218 @@
+//! A universe follows wherever one of the adapters carries it.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
+        mpsc,
+    },
+    thread,
+    time::Duration,
+};
+
+use erps::{Sharded, Universe, time, universe, universe::Here};
+use futures::StreamExt as _;
+use smol::future;
+
+use crate::support::lab::{here, run};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+static TOTAL: Sharded<AtomicU32> = Sharded::new(AtomicU32::default);
+
+fn add(n: u32) {
+    TOTAL.with(|total| total.fetch_add(n, Relaxed));
+}
+
+fn total() -> u32 {
+    TOTAL.get().load(Relaxed)
+}
+
+/// A pool, such as rayon's, as far as it matters here: it takes closures and runs each on one of its
+/// threads, which were there before.
+struct Pool {
+    jobs: mpsc::Sender<Box<dyn FnOnce() + Send>>,
+}
+
+impl Pool {
+    fn new() -> Self {
+        let (jobs, inbox) = mpsc::channel::<Box<dyn FnOnce() + Send>>();
+        let inbox = Arc::new(Mutex::new(inbox));
+        for _ in 0..2 {
+            let inbox = Arc::clone(&inbox);
+            thread::spawn(move || {
+                while let Ok(job) = { inbox.lock().unwrap().recv() } {
+                    job();
+                }
+            });
+        }
+        Self { jobs }
+    }
+
+    fn run(&self, job: impl FnOnce() + Send + 'static) {
+        self.jobs.send(Box::new(job)).unwrap();
+    }
+}
+
+#[test]
+fn a_pool_of_threads_runs_each_closure_in_its_universe() {
+    let pool = Pool::new();
+    let universes: Vec<_> = (0..10).map(|_| Universe::new()).collect();
+    let (say, hear) = mpsc::channel();
+    for universe in &universes {
+        let say = say.clone();
+        let expected = universe.id();
+        let job = move || say.send(here() == Some(expected)).unwrap();
+        pool.run(universe.enter(|| universe::inherit_fn(job)));
+    }
+    drop(say);
+    assert_eq!(hear.iter().collect::<Vec<_>>(), [true; 10]);
+}
+
+#[test]
+fn a_callback_that_is_kept_runs_in_its_universe_as_often_as_it_is_called() {
+    let mut callbacks: Vec<Box<dyn FnMut(u32) -> u32 + Send>> = Vec::new();
+    let universe = Universe::new();
+    universe.enter(|| {
+        let here = Here::capture();
+        let mut calls = 0;
+        callbacks.push(Box::new(move |n| {
+            calls += 1;
+            here.enter(|| add(n));
+            calls
+        }));
+    });
+    let called = thread::spawn(move || (1..4).map(|n| callbacks[0](n)).collect::<Vec<_>>());
+    assert_eq!(called.join().unwrap(), [1, 2, 3]);
+    assert_eq!((universe.enter(total), total()), (6, 0));
+}
+
+#[test]
+fn a_place_leads_to_its_universe_with_futures_too() {
+    let universe = Universe::new();
+    let there = universe.enter(Here::capture);
+    assert_eq!(there.universe(), Some(&universe));
+    assert_eq!(
+        smol::block_on(there.scope(async { here() })),
+        here_in(&universe)
+    );
+    let nowhere = Here::capture();
+    assert_eq!(universe.enter(|| nowhere.enter(here)), None);
+}
+
+fn here_in(universe: &Universe) -> Option<u64> {
+    Some(universe.id())
+}
+
+#[test]
+fn a_universe_may_be_entered_twice() {
+    let universe = Universe::new();
+    universe.enter(|| {
+        add(1);
+        universe.enter(|| add(1));
+        smol::block_on(universe.scope(universe::inherit(async { add(1) })));
+        assert_eq!(total(), 3);
+    });
+}
+
+#[test]
+fn what_waits_for_a_timer_or_a_stream_wakes_in_its_universe() {
+    for universe in [Universe::new(), Universe::simulated(1)] {
+        let seen = run(universe.scope(async {
+            let mut seen = Vec::new();
+            time::sleep(Duration::from_millis(1)).await;
+            seen.push(here());
+            let _ = time::timeout(Duration::from_millis(1), future::pending::<()>()).await;
+            seen.push(here());
+            let numbers = futures::stream::iter(0..2).then(|_| async {
+                future::yield_now().await;
+                here()
+            });
+            seen.extend(numbers.collect::<Vec<_>>().await);
+            seen
+        }));
+        assert_eq!(seen, [here_in(&universe); 4]);
+    }
+}
+
+#[test]
+fn a_simulated_clock_stands_still_until_an_inherited_closure_has_run() {
+    let universe = Universe::simulated(1);
+    universe.run(async {
+        let start = time::now();
+        let (say, hear) = async_channel::bounded(1);
+        let busy = universe::inherit_fn(move || {
+            for _ in 0..1000 {
+                thread::yield_now();
+            }
+            say.send_blocking(time::now()).unwrap();
+        });
+        let thread = thread::spawn(busy);
+        assert_eq!(time::timeout(HOUR, hear.recv()).await, Ok(Ok(start)));
+        thread.join().unwrap();
+        // It has run: the clock may go on.
+        time::sleep(HOUR).await;
+        // So it may if one is dropped that never ran.
+        drop(universe::inherit_fn(|| ()));
+        time::sleep(HOUR).await;
+    });
+}
+
+#[test]
+fn a_simulated_clock_goes_on_after_a_closure_has_panicked() {
+    let universe = Universe::simulated(1);
+    universe.run(async {
+        let there = Here::capture();
+        let threads = [
+            thread::spawn(universe::inherit_fn(|| panic!("as the test asks"))),
+            thread::spawn(move || there.enter(|| panic!("as the test asks"))),
+        ];
+        for thread in threads {
+            assert!(thread.join().is_err());
+        }
+        time::sleep(HOUR).await;
+    });
+}
+
+#[test]
+fn a_simulated_clock_stands_still_while_a_callback_runs_and_not_before() {
+    let universe = Universe::simulated(1);
+    universe.run(async {
+        let there = Here::capture();
+        let start = time::now();
+        time::sleep(HOUR).await;
+        let (say, hear) = async_channel::bounded(1);
+        // From here on somebody is awake, until the callback is.
+        let begins = universe::inherit_fn(|| ());
+        let thread = thread::spawn(move || {
+            there.enter(|| {
+                drop(begins);
+                for _ in 0..1000 {
+                    thread::yield_now();
+                }
+                say.send_blocking(time::now()).unwrap();
+            });
+        });
+        let called = time::timeout(HOUR, hear.recv()).await;
+        assert_eq!(called, Ok(Ok(start + HOUR)));
+        thread.join().unwrap();
+    });
+}
+
+#[test]
+fn a_thread_that_waits_for_a_simulated_clock_does_so_in_a_scope() {
+    let universe = Universe::simulated(1);
+    let done = Arc::new(AtomicBool::new(false));
+    universe.run(async {
+        let there = Here::capture();
+        let done = Arc::clone(&done);
+        let nap = there.scope(async move {
+            time::sleep(HOUR).await;
+            done.store(true, Relaxed);
+        });
+        let thread = thread::spawn(move || smol::block_on(nap));
+        smol::unblock(move || thread.join().unwrap()).await;
+    });
+    assert!(done.load(Relaxed));
+    assert_eq!(universe.clock().unwrap().elapsed(), HOUR);
+}
