@@ -3,8 +3,7 @@
 //! Servers and clients know of no supervisor, and supervisors of neither.
 
 use crate::{
-    ChildSpec, ClientBuilder, Protocol, Server, ServerBuilder, StartError, Started, Universe,
-    universe,
+    ChildSpec, ClientBuilder, Protocol, Server, ServerBuilder, StartError, Started, universe::Here,
 };
 
 impl<S: Server> ServerBuilder<S>
@@ -16,10 +15,10 @@ where
     ///
     /// An `init` that returns [`InitError::Ignore`] makes it a child that had nothing to run.
     pub fn child_spec(self, id: impl Into<String>) -> ChildSpec {
-        let universe = Universe::current();
+        let here = Here::capture();
         let start = move || {
             let builder = self.clone();
-            universe::within(universe.clone(), async move {
+            here.scope(async move {
                 match builder.start().await {
                     Ok(server) => Ok(Started::Running(server.task().clone())),
                     Err(StartError::Ignored) => Ok(Started::Ignore),
@@ -38,10 +37,10 @@ impl<P: Protocol> ClientBuilder<P> {
     /// It does not wait for a connection: it heals from the beginning. One that does not
     /// [reconnect](Self::reconnect) ends with its connection, and is restarted.
     pub fn child_spec(self, id: impl Into<String>) -> ChildSpec {
-        let universe = Universe::current();
+        let here = Here::capture();
         let start = move || {
             let builder = self.clone();
-            universe::within(universe.clone(), async move {
+            here.scope(async move {
                 let client = builder.start();
                 let task = client.task().clone();
                 // A client ends with its last handle. This one is dropped when it has ended.

@@ -19,11 +19,11 @@ use super::{
     shared::{Permit, Shared},
 };
 use crate::{
-    BoxError, ChildSpec, ExitReason, PeerInfo, Server, StartError, Started, TaskRef, Universe,
+    BoxError, ChildSpec, ExitReason, PeerInfo, Server, StartError, Started, TaskRef,
     server::{self, Connected},
     task::{self, Spawner},
     transport::BoxedStream,
-    universe,
+    universe::Here,
 };
 
 pub(super) fn start<S: Server>(
@@ -135,7 +135,7 @@ fn recipe<S: Server>(
     let (restart, shutdown) = (shared.settings.restart, shared.settings.shutdown);
     let shared = Arc::clone(shared);
     // That which the daemon is in now: it may have been taken into another one.
-    let forwarded = shared.forwarded.then(Universe::current);
+    let forwarded = shared.forwarded.then(Here::capture);
     let start = move || {
         let ticket = ticket.lock().unwrap_or_else(PoisonError::into_inner).take();
         let (shared, spawner) = (Arc::clone(&shared), spawner.clone());
@@ -160,7 +160,7 @@ fn recipe<S: Server>(
         };
         async move {
             match forwarded {
-                Some(universe) => universe::within(universe, start).await,
+                Some(here) => here.scope(start).await,
                 None => start.await,
             }
         }

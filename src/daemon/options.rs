@@ -9,10 +9,10 @@ use std::{
 
 use super::{Daemon, ServerSupervisor, StartDaemonError, run};
 use crate::{
-    ChildSpec, Linked, Restart, Server, ServerOptions, Shutdown, Started, Universe,
+    ChildSpec, Linked, Restart, Server, ServerOptions, Shutdown, Started,
     task::Spawner,
     transport::{Tcp, TcpOptions, Transport},
-    universe,
+    universe::Here,
     wire::identity::{Identifier, VersionReq},
 };
 
@@ -226,14 +226,14 @@ impl<S: Server> DaemonBuilder<S> {
     /// Its shutdown is [`Shutdown::Infinity`], as it waits for its servers, who have their own
     /// time limit.
     pub fn child_spec(self, id: impl Into<String>) -> ChildSpec {
-        let universe = Universe::current();
+        let here = Here::capture();
         let builder = Mutex::new(self);
         let start = move || {
             let builder = builder
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .clone();
-            universe::within(universe.clone(), async move {
+            here.scope(async move {
                 let daemon = builder.start().await?;
                 Ok(Started::Running(daemon.task().clone()))
             })

@@ -13,7 +13,7 @@ use super::{
     intensity::Intensity,
     tree::{Tree, UntilError, View},
 };
-use crate::{Linked, Shutdown, TaskRef, Universe, task::Spawner, universe};
+use crate::{Linked, Shutdown, TaskRef, task::Spawner, universe::Here};
 
 /// A supervisor of any number of children that are started on demand. A handle; clones are handles
 /// to the same supervisor.
@@ -292,12 +292,10 @@ impl DynamicSupervisorBuilder {
     /// Its shutdown is [`Shutdown::Infinity`], as it waits for its children, who have their own time
     /// limits.
     pub fn child_spec(self, id: impl Into<String>) -> ChildSpec {
-        let universe = Universe::current();
+        let here = Here::capture();
         let start = move || {
             let builder = self.clone();
-            universe::within(universe.clone(), async move {
-                Ok(Started::Running(builder.start().task))
-            })
+            here.scope(async move { Ok(Started::Running(builder.start().task)) })
         };
         ChildSpec::new(id, start)
             .kind(ChildKind::Supervisor)

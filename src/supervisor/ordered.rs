@@ -13,7 +13,7 @@ use super::{
     ordered_run::{self, Message, Settings},
     tree::{Tree, UntilError, View},
 };
-use crate::{ExitReason, Linked, Shutdown, TaskRef, Universe, task::Spawner, universe};
+use crate::{ExitReason, Linked, Shutdown, TaskRef, task::Spawner, universe::Here};
 
 /// Who is restarted when one child has to be. OTP's supervision strategies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -395,10 +395,10 @@ impl SupervisorBuilder {
     /// Its shutdown is [`Shutdown::Infinity`], as it waits for its children, who have their own time
     /// limits.
     pub fn child_spec(self, id: impl Into<String>) -> ChildSpec {
-        let universe = Universe::current();
+        let here = Here::capture();
         let start = move || {
             let builder = self.clone();
-            universe::within(universe.clone(), async move {
+            here.scope(async move {
                 let supervisor = builder.start().await?;
                 Ok(Started::Running(supervisor.task))
             })

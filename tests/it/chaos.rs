@@ -17,8 +17,8 @@ use std::{
 };
 
 use erps::{
-    BoxError, CallError, ChildSpec, Client, Context, Daemon, InitError, Network, Protocol, ReplyTo,
-    Server, Sharded, Started, Supervisor, Universe,
+    BoxError, CallError, Client, Context, Daemon, InitError, Network, Protocol, ReplyTo, Server,
+    Sharded, Supervisor, Universe,
     network::{Line, What},
     time,
 };
@@ -252,14 +252,7 @@ async fn scenario(lasts: Duration) -> String {
             .plaintext_anywhere()
             .max_connections(MAX_CONNECTIONS)
             .on_start(move |daemon| drop(handle.try_send(daemon.clone())));
-        let daemon = ChildSpec::new(name, move || {
-            let (host, daemon) = (host.clone(), daemon.clone());
-            async move {
-                let daemon = host.scope(daemon.start()).await?;
-                Ok(Started::Running(daemon.task().clone()))
-            }
-        });
-        tree = tree.child(daemon);
+        tree = tree.child(host.enter(|| daemon.child_spec(name)));
     }
     let tree = tree.start_link().await.unwrap();
 

@@ -102,7 +102,7 @@ fn of_many_ends_the_last_eight_are_kept_and_all_are_counted() {
 
 #[test]
 fn a_server_shows_its_peer_and_what_waits_for_it() {
-    lab::run(async {
+    run(async {
         let servers = DynamicSupervisor::builder().name("servers").start_link();
         let (seed, watch) = lab::seed();
         let daemon = Daemon::<LabServer>::builder(seed)
