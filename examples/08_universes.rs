@@ -1,16 +1,19 @@
-//! Two tests in one process, each in a universe of its own.
+//! Two tests in one process, each in a world of its own: one static, one port, opposite expectations.
 //!
 //! A `Sharded` static has one value per universe. Everything this library starts inherits the
-//! universe of whoever starts it: the daemon of a test, its servers, its clients. So each test sees
-//! its own value, at the same time, and expects the opposite of the other. In production there is
-//! no universe, and the static is a plain one.
+//! universe of whoever starts it: the daemon of a test, its servers, its clients. A simulated universe
+//! has its own network, too. So both tests listen on port 4747 at the same time, and each sees its own
+//! value. In production there is no universe: the static is a plain one, and the port is real.
+//!
+//! In a test file it says `#[erps::test(simulated)]` before `async fn the_shop_is_open()`, and
+//! `cargo test` does the rest. Here `main` does it, so that it can be run and looked at.
 //!
 //! It prints:
 //!
 //! ```text
-//! the shop is open: true
-//! the shop is open: false
-//! outside of all universes: true
+//! test the_shop_is_open: passed, on port 4747
+//! test the_shop_is_closed: passed, on port 4747
+//! outside of all universes the shop is open: true
 //! ```
 
 use std::{
@@ -22,7 +25,8 @@ use std::{
 };
 
 use erps::{
-    BoxError, Client, Context, Daemon, InitError, Protocol, ReplyTo, Server, Sharded, Universe,
+    BoxError, Client, Context, Daemon, InitError, Linked, Protocol, ReplyTo, Server, Sharded,
+    Universe,
 };
 
 /// The configuration, as production code would have it.
@@ -59,30 +63,46 @@ impl Server for ShopServer {
     }
 }
 
-/// A test: it sets the shop up, and asks it over the network.
-fn shop_is_open(open: bool, both_are_set_up: &Barrier) -> Result<bool, BoxError> {
-    smol::block_on(Universe::new().scope(async {
-        OPEN.get().store(open, Relaxed);
-        let daemon = Daemon::<ShopServer>::builder(()).start_link().await?;
-        both_are_set_up.wait();
-        let client = Client::<Shop>::builder(daemon.local_addr())
-            .connect()
-            .await?;
-        Ok(client.call(()).await?)
-    }))
+/// What both tests begin with, and production: the daemon, on its usual port.
+async fn open_up() -> Result<Linked<Daemon<ShopServer>>, BoxError> {
+    Ok(Daemon::builder(()).port(4747).start_link().await?)
+}
+
+async fn is_open() -> Result<bool, BoxError> {
+    let client = Client::<Shop>::builder(("localhost", 4747))
+        .connect()
+        .await?;
+    Ok(client.call(()).await?)
+}
+
+async fn the_shop_is_open(both_are_set_up: &Barrier) -> Result<(), BoxError> {
+    let _daemon = open_up().await?;
+    both_are_set_up.wait();
+    assert!(is_open().await?);
+    Ok(())
+}
+
+async fn the_shop_is_closed(both_are_set_up: &Barrier) -> Result<(), BoxError> {
+    OPEN.get().store(false, Relaxed);
+    let _daemon = open_up().await?;
+    both_are_set_up.wait();
+    assert!(!is_open().await?);
+    Ok(())
 }
 
 fn main() -> Result<(), BoxError> {
     let both_are_set_up = Barrier::new(2);
-    let (left, right) = thread::scope(|threads| {
-        let left = threads.spawn(|| shop_is_open(true, &both_are_set_up));
-        let right = threads.spawn(|| shop_is_open(false, &both_are_set_up));
-        (left.join().unwrap(), right.join().unwrap())
-    });
-    let (left, right) = (left?, right?);
-    assert!(left && !right);
-    println!("the shop is open: {left}");
-    println!("the shop is open: {right}");
-    println!("outside of all universes: {}", OPEN.get().load(Relaxed));
+    thread::scope(|threads| {
+        let open = || Universe::simulated(1).run(the_shop_is_open(&both_are_set_up));
+        let closed = || Universe::simulated(2).run(the_shop_is_closed(&both_are_set_up));
+        let (open, closed) = (threads.spawn(open), threads.spawn(closed));
+        open.join().expect("it does not panic")?;
+        println!("test the_shop_is_open: passed, on port 4747");
+        closed.join().expect("it does not panic")?;
+        println!("test the_shop_is_closed: passed, on port 4747");
+        Ok::<_, BoxError>(())
+    })?;
+    let open = OPEN.get().load(Relaxed);
+    println!("outside of all universes the shop is open: {open}");
     Ok(())
 }

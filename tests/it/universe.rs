@@ -3,6 +3,7 @@
 mod allow;
 mod config;
 mod inherit;
+mod many;
 mod registry;
 mod shards;
 mod strict;

@@ -1,0 +1,99 @@
+//! Ten minutes without a network, in a few milliseconds.
+//!
+//! A simulated universe has its own clock and its own network. The clock stands still while anybody has
+//! something to do, and leaps to the next time-out when all wait. The network has hosts, lines between
+//! them, and faults on demand. Daemon, server and client are those of production, and so are their
+//! time-outs. The same seed makes the same run.
+//!
+//! It prints:
+//!
+//! ```text
+//!     0.040 s: connected
+//!     0.060 s: the server says 1
+//!     0.060 s: the cable is cut
+//!     5.060 s: no answer in time
+//!   600.060 s: the cable is mended
+//!   600.080 s: the server says 3
+//! it took less than a second: true
+//! ```
+
+use std::time::{Duration, Instant};
+
+use erps::{
+    BoxError, Client, Context, Daemon, InitError, Network, Protocol, ReplyTo, Server, Universe,
+    network::Line, time,
+};
+
+struct Counter;
+
+impl Protocol for Counter {
+    type Call = ();
+    type Reply = u64;
+    type Cast = ();
+    type Push = ();
+}
+
+struct CounterServer(u64);
+
+impl Server for CounterServer {
+    type Protocol = Counter;
+    type Seed = u64;
+    type Info = ();
+
+    async fn init(start: u64, _: &mut Context<Self>) -> Result<Self, InitError> {
+        Ok(Self(start))
+    }
+
+    async fn handle_call(
+        &mut self,
+        (): (),
+        from: ReplyTo<u64>,
+        _: &mut Context<Self>,
+    ) -> Result<(), BoxError> {
+        self.0 += 1;
+        from.reply(self.0);
+        Ok(())
+    }
+}
+
+/// Says something, and how long the universe has lasted.
+fn say(what: &str) {
+    let universe = Universe::current().expect("it is run in one");
+    let clock = universe.clock().expect("it is simulated");
+    println!("{:>9.3} s: {what}", clock.elapsed().as_secs_f64());
+}
+
+async fn a_client_outlives_a_partition() -> Result<(), BoxError> {
+    let network = Network::current().expect("it is run in a simulated universe");
+    let (shop, home) = (network.host("shop"), network.host("home"));
+    network.set_default_line(Line::new().latency(Duration::from_millis(10)));
+
+    let daemon = Daemon::<CounterServer>::builder(0)
+        .bind(shop.ip())
+        .port(4747)
+        .plaintext_anywhere();
+    let _daemon = shop.scope(daemon.start_link()).await?;
+    let client = Client::<Counter>::builder(("shop", 4747));
+    let client = home.scope(client.connect()).await?;
+    say("connected");
+    say(&format!("the server says {}", client.call(()).await?));
+
+    network.partition("shop", "home");
+    say("the cable is cut");
+    let error = client.call(()).await.unwrap_err();
+    say(&error.to_string());
+    time::sleep(Duration::from_secs(595)).await;
+    network.heal("shop", "home");
+    say("the cable is mended");
+
+    say(&format!("the server says {}", client.call(()).await?));
+    Ok(())
+}
+
+fn main() -> Result<(), BoxError> {
+    let start = Instant::now();
+    Universe::simulated(1).run(a_client_outlives_a_partition())?;
+    let quick = start.elapsed() < Duration::from_secs(1);
+    println!("it took less than a second: {quick}");
+    Ok(())
+}

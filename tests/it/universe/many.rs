@@ -1,0 +1,160 @@
+//! Five hundred universes at once, twenty copies of each, over smol, tokio and threads.
+
+use std::{sync::Arc, thread};
+
+use erps::{
+    BoxError, Client, Config, Context, Daemon, InitError, Mock, Never, Protocol, Registry, ReplyTo,
+    Server, ServerRef, Universe, universe,
+};
+use futures::future::join_all;
+use serde::{Deserialize, Serialize};
+
+const UNIVERSES: u64 = 500;
+const COPIES: u64 = 20;
+const PORT: u16 = 4747;
+
+static CONFIG: Config = Config::new();
+static NAMES: Registry<&str, ServerRef<Census>> = Registry::unique();
+static MAILER: Mock<dyn Mailer> = Mock::new(|| Arc::new(Post));
+
+trait Mailer: Send + Sync {
+    fn send(&self) -> u64;
+}
+
+struct Post;
+
+impl Mailer for Post {
+    fn send(&self) -> u64 {
+        u64::MAX
+    }
+}
+
+struct Fake(u64);
+
+impl Mailer for Fake {
+    fn send(&self) -> u64 {
+        self.0
+    }
+}
+
+struct Questions;
+
+impl Protocol for Questions {
+    type Call = ();
+    type Reply = Answers;
+    type Cast = Never;
+    type Push = Never;
+}
+
+/// What a server finds in its universe.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Answers {
+    universe: Option<u64>,
+    config: u64,
+    mailer: u64,
+    seed: u64,
+}
+
+struct Census(u64);
+
+impl Server for Census {
+    type Protocol = Questions;
+    type Seed = u64;
+    type Info = ();
+
+    async fn init(seed: u64, _: &mut Context<Self>) -> Result<Self, InitError> {
+        Ok(Self(seed))
+    }
+
+    async fn handle_call(
+        &mut self,
+        (): (),
+        from: ReplyTo<Answers>,
+        _: &mut Context<Self>,
+    ) -> Result<(), BoxError> {
+        from.reply(Answers {
+            universe: Universe::current().map(|universe| universe.id()),
+            config: *CONFIG.get("number").unwrap_or_default(),
+            mailer: MAILER.get().send(),
+            seed: self.0,
+        });
+        Ok(())
+    }
+}
+
+/// What every universe does: all of them listen on one port, use one name, and change one value.
+async fn live(number: u64) {
+    let here = Universe::current().map(|universe| universe.id());
+    let expected = Answers {
+        universe: here,
+        config: number,
+        mailer: number,
+        seed: number,
+    };
+    CONFIG.put("number", number);
+    MAILER.put(Arc::new(Fake(number)));
+    let named = ServerRef::builder(number).name(&NAMES, "census");
+    let _named = named.start_link().await.unwrap();
+    let daemon = Daemon::<Census>::builder(number).port(PORT);
+    let _daemon = daemon.start_link().await.unwrap();
+    for _ in 0..2 {
+        let client = Client::<Questions>::builder(("localhost", PORT))
+            .connect()
+            .await
+            .unwrap();
+        assert_eq!(client.call(()).await.unwrap(), expected);
+    }
+    let found = NAMES.find("census").unwrap();
+    assert_eq!(found.call(()).await.unwrap(), expected);
+    assert_eq!(NAMES.count(), 1);
+}
+
+fn all() -> impl Iterator<Item = u64> {
+    (0..COPIES).flat_map(|_| 0..UNIVERSES)
+}
+
+/// What is common to all of them stays as it was.
+fn outside_is_untouched() {
+    assert_eq!(CONFIG.get::<u64>("number"), None);
+    assert_eq!(MAILER.get().send(), u64::MAX);
+    assert_eq!(NAMES.count(), 0);
+}
+
+#[test]
+fn over_smol() {
+    let tasks = all().map(|number| smol::spawn(Universe::simulated(number).scope(live(number))));
+    smol::block_on(join_all(tasks));
+    outside_is_untouched();
+}
+
+#[test]
+fn over_tokio() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let tasks = all().map(|number| {
+            let universe = Universe::simulated(number);
+            tokio::spawn(universe.enter(|| universe::inherit(live(number))))
+        });
+        for task in tasks.collect::<Vec<_>>() {
+            task.await.unwrap();
+        }
+    });
+    outside_is_untouched();
+}
+
+#[test]
+fn over_threads() {
+    thread::scope(|threads| {
+        for copy in 0..COPIES {
+            threads.spawn(move || {
+                for number in 0..UNIVERSES {
+                    Universe::simulated(copy).run(live(number));
+                }
+            });
+        }
+    });
+    outside_is_untouched();
+}
