@@ -264,13 +264,14 @@ impl Resident {
         universe
     }
 
-    /// Where the future is that was away, or is now; `None` if it is at home. It is watched there from
-    /// now on, if it is to be polled.
+    /// Where the future is to be polled that was away, or is now; `None` if at home. It is watched there
+    /// from now on.
     #[cold]
     pub(super) fn follow(
         &self,
         home: &mut Place,
-        watch: Option<(&mut Watch, &Context<'_>)>,
+        watch: &mut Watch,
+        cx: &Context<'_>,
     ) -> Option<Place> {
         let mut state = self.cell.state();
         let version = self.version();
@@ -281,9 +282,7 @@ impl Resident {
             home.version = version;
         }
         drop(state);
-        if let Some((watch, cx)) = watch
-            && (moving.is_some() || universe.is_none())
-        {
+        if moving.is_some() || universe.is_none() {
             watch.leave(cx.waker());
             *watch = moving.unwrap_or_default();
         }

@@ -28,10 +28,7 @@ pin_project_lite::pin_project! {
             let mut this = this.project();
             // What the future owns is dropped in its universe too: destructors look up shards.
             if this.future.is_some() {
-                let moved = this.place.moved().cloned();
-                let away = moved.and_then(|it| it.follow(this.place, None));
-                let place = away.as_ref().unwrap_or(this.place);
-                place.enter(|| this.future.set(None));
+                this.place.enter(|| this.future.set(None));
             }
             this.watch.end();
             if let Some(resident) = &this.place.resident {
@@ -105,7 +102,7 @@ impl<F: Future> Future for InUniverse<F> {
                 *this.waker = Some(cx.waker().clone());
             }
             if let Some(resident) = this.place.moved().cloned() {
-                away = resident.follow(this.place, Some((this.watch, cx)));
+                away = resident.follow(this.place, this.watch, cx);
             }
         }
         let place = away.as_ref().unwrap_or(this.place);

@@ -3,9 +3,10 @@
 use std::{
     pin::Pin,
     sync::{
-        Arc, Mutex,
+        Arc, Barrier, Mutex,
         atomic::{AtomicU32, Ordering::Relaxed},
     },
+    task::Poll,
     thread,
     time::Duration,
 };
@@ -149,6 +150,58 @@ fn who_is_in_one_universe_is_not_taken_into_another() {
         drop(first);
         second.allow(&worker.resident).unwrap();
         assert_eq!(worker.is_in().await, Some(second.id()));
+    });
+}
+
+#[test]
+fn who_is_polled_while_its_universe_ends_may_be_taken_into_another() {
+    let meeting = Arc::new(Barrier::new(2));
+    let (first, second) = (Universe::new(), Universe::new());
+    let meet = Arc::clone(&meeting);
+    let mut future = universe::inherit(async move {
+        let before = here();
+        meet.wait();
+        meet.wait();
+        (before, here())
+    });
+    let resident = future.resident();
+    first.allow(&resident).unwrap();
+    let thread = thread::spawn(move || smol::block_on(future));
+    meeting.wait();
+    let before = Some(first.id());
+    drop(first);
+    second.allow(&resident).unwrap();
+    meeting.wait();
+    assert_eq!(thread.join().unwrap(), (before, Some(second.id())));
+}
+
+#[test]
+fn a_waker_from_before_still_wakes_a_task() {
+    run(async {
+        let (home, other) = (Universe::simulated(1), Universe::new());
+        let worker = home.enter(Worker::new);
+        let (say, hear) = async_channel::bounded(1);
+        // It keeps the first waker that it is given, as what sits beside a faster future may.
+        let mut first = true;
+        let mut woken = false;
+        worker.tell(future::poll_fn(move |cx| {
+            if std::mem::take(&mut first) {
+                say.try_send(cx.waker().clone()).unwrap();
+                return Poll::Pending;
+            }
+            // By the call that takes it to the other universe; then by the waker.
+            match std::mem::replace(&mut woken, true) {
+                false => Poll::Pending,
+                true => Poll::Ready(()),
+            }
+        }));
+        let waker = hear.recv().await.unwrap();
+        home.enter(|| other.allow(&worker.resident)).unwrap();
+        let mut goes_on = std::pin::pin!(worker.is_in());
+        while future::poll_once(&mut goes_on).await.is_none() {
+            waker.wake_by_ref();
+            future::yield_now().await;
+        }
     });
 }
 
