@@ -294,7 +294,8 @@ where
     let stopped = async {
         // An error: there is nothing to be received but the end of the channel.
         let _ = stop.recv().await;
-        Err(Failure::Stopped)
+        // Nobody listens any more. Unwound, the run ends without waiting for what it has started.
+        panic::resume_unwind(Box::new("the test was stopped"))
     };
     let test = async {
         match test().await.failure() {
@@ -368,8 +369,6 @@ enum Failure {
         /// How many copies have not stopped either.
         stuck: usize,
     },
-    /// It was told to stop, because of another one's failure.
-    Stopped,
     NoThread(io::Error),
 }
 
@@ -394,7 +393,6 @@ impl Failure {
                 "the test hangs: after {limit:?} of real time it was still running, and {stuck} of \
                  its threads could not be stopped, since they compute or block"
             ),
-            Self::Stopped => "the test was stopped".to_owned(),
             Self::NoThread(error) => format!("there is no thread for the test: {error}"),
         };
         fail(&format!("{what}\n{again}"))
