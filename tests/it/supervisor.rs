@@ -3,6 +3,7 @@
 mod end;
 mod links;
 mod ordered;
+mod races;
 mod start;
 mod tree;
 
