@@ -57,6 +57,7 @@
 //! - *Threads.* All tasks run on smol's executor: one thread unless `SMOL_THREADS` says more, or one of
 //!   your own. A callback that blocks holds up all on its thread. Events go to `tracing`.
 //! - *Testing.* [`erps::test`](test) runs a test in a [`Universe`]; [`universe`] has what differs there.
+//!   In a [simulated](Universe::simulated) one, clock and [`network`] are its own.
 #![warn(
     clippy::panic,
     clippy::unwrap_used,

@@ -1,4 +1,4 @@
-//! The simulated network: a [`Universe`](crate::Universe)'s own hosts, ports, lines and faults.
+//! The simulated network: a [`Universe`]'s own hosts, ports, lines and faults.
 //!
 //! Every [simulated](crate::Universe::simulated) universe has one. Daemons and clients in it listen and
 //! dial there; nobody else can reach them. What takes time takes it by the universe's clock, and what

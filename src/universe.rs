@@ -50,7 +50,8 @@
 //! - A callback that is run many times carries a [`Here`].
 //! - A task that already runs is in a universe if that one [allows](Universe::allow) it in.
 //! - Plain statics, thread-locals, the environment, the file system, sockets and the clock are shared
-//!   by all.
+//!   by all. What this library does goes by a [simulated](Universe::simulated) universe's own clock
+//!   and network.
 //!
 //! # Strict mode
 //!

@@ -142,16 +142,18 @@ impl Connection {
         }
     }
 
+    /// The listening host has heard of the connection, or will: nobody waits in a backlog for ever.
     pub(super) fn lose(&mut self, now: Instant) {
+        let hello = self.hello;
         self.hold(now);
+        self.hello = hello;
         self.lost = true;
-        let dues = self.ends.iter_mut().flat_map(|end| {
+        for end in &mut self.ends {
             let parcels = end.incoming.iter_mut().map(|parcel| &mut parcel.due);
-            parcels.chain([&mut end.reset])
-        });
-        for due in dues.chain([&mut self.hello]) {
-            if *due == Due::Held {
-                *due = Due::Never;
+            for due in parcels.chain([&mut end.reset]) {
+                if *due == Due::Held {
+                    *due = Due::Never;
+                }
             }
         }
     }
@@ -315,9 +317,11 @@ impl State {
         let count = lines.piece(way, bytes.len().min(room), sim);
         connection.send(side, bytes[..count].to_vec(), lines, sim);
         connection.bounce(1 - side, lines, sim);
-        // Its timer is to be set, and that of this end's own reader to a reset.
+        // They have timers to set: for what was sent, and for a reset that comes back.
         wakes.wake(&mut connection.ends[1 - side].reader);
-        wakes.wake(&mut connection.ends[side].reader);
+        if connection.ends[side].reset != Due::Never {
+            wakes.wake(&mut connection.ends[side].reader);
+        }
         self.log(What::Sent(from, to, count));
         Step::Done(Ok(count))
     }

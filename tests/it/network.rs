@@ -1,5 +1,6 @@
 //! The simulated network: a universe's own ports, hosts, lines and faults.
 
+mod chaos;
 mod faults;
 mod library;
 mod line;

@@ -116,6 +116,19 @@ fn a_black_hole_swallows_what_is_sent_and_says_nothing() {
 }
 
 #[test]
+fn a_connection_that_a_black_hole_takes_leaves_the_backlog() {
+    simulated(1, |network| async move {
+        network.set_default_line(Line::new().latency(ms(10)));
+        let listener = network.listen_with(local(PORT), 1).unwrap();
+        let near = network.connect(local(PORT)).await.unwrap();
+        network.black_hole("localhost", "localhost");
+        let (accepted, took) = timed(listener.accept()).await;
+        assert_eq!(accepted.unwrap().1, near.local_addr());
+        assert_eq!(took, ms(10));
+    });
+}
+
+#[test]
 fn a_reset_fails_both_ends_and_loses_what_was_not_read() {
     simulated(1, |network| async move {
         let (mut near, mut far, _listener) = ends(&network).await;
