@@ -19,6 +19,7 @@ mod shared;
 
 use std::{
     fmt,
+    panic::Location,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -31,6 +32,7 @@ use futures_lite::Stream;
 use crate::{
     ExitReason, PeerInfo, Protocol, TaskRef,
     mailbox::{Receiver, mailbox},
+    universe,
     wire::codec::PacketError,
 };
 use handler::ClientEvent;
@@ -103,6 +105,7 @@ impl Status {
 
 impl<P: Protocol> Client<P> {
     /// Prepares a client of the server at `address`.
+    #[track_caller]
     pub fn builder(address: impl Into<Address>) -> ClientBuilder<P> {
         ClientBuilder::new(address.into())
     }
@@ -136,8 +139,9 @@ impl<P: Protocol> Client<P> {
     ///
     /// A call that has not left when its future is dropped does not leave. One that has may be
     /// handled; its reply is dropped.
-    pub async fn call(&self, call: P::Call) -> Result<P::Reply, CallError> {
-        self.call_within(call, self.reply_timeout).await
+    #[track_caller]
+    pub fn call(&self, call: P::Call) -> impl Future<Output = Result<P::Reply, CallError>> {
+        self.call_within(call, self.reply_timeout)
     }
 
     /// As [`call`](Self::call), with a time limit of its own.
@@ -149,7 +153,22 @@ impl<P: Protocol> Client<P> {
     /// # Cancel safety
     ///
     /// As [`call`](Self::call).
-    pub async fn call_within(&self, call: P::Call, limit: Duration) -> Result<P::Reply, CallError> {
+    #[track_caller]
+    pub fn call_within(
+        &self,
+        call: P::Call,
+        limit: Duration,
+    ) -> impl Future<Output = Result<P::Reply, CallError>> {
+        self.call_made_at(Location::caller(), call, limit)
+    }
+
+    async fn call_made_at(
+        &self,
+        at: &'static Location<'static>,
+        call: P::Call,
+        limit: Duration,
+    ) -> Result<P::Reply, CallError> {
+        let _pending = universe::enlist(format_args!("a call"), at);
         let (reference, reply) = self.shared.queue_call(&call, limit)?;
         let mut waiting = Waiting {
             shared: &self.shared,

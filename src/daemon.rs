@@ -78,6 +78,7 @@ pub struct Daemon<S: Server> {
 
 impl<S: Server> Daemon<S> {
     /// Prepares a daemon whose servers are all made from `seed`.
+    #[track_caller]
     pub fn builder(seed: S::Seed) -> DaemonBuilder<S> {
         DaemonBuilder::new(seed)
     }

@@ -14,6 +14,7 @@ where
     /// every restart. Others find it by its [name](Self::name).
     ///
     /// An `init` that returns [`InitError::Ignore`] makes it a child that had nothing to run.
+    #[track_caller]
     pub fn child_spec(self, id: impl Into<String>) -> ChildSpec {
         let here = Here::capture();
         let start = move || {
@@ -36,6 +37,7 @@ impl<P: Protocol> ClientBuilder<P> {
     ///
     /// It does not wait for a connection: it heals from the beginning. One that does not
     /// [reconnect](Self::reconnect) ends with its connection, and is restarted.
+    #[track_caller]
     pub fn child_spec(self, id: impl Into<String>) -> ChildSpec {
         let here = Here::capture();
         let start = move || {

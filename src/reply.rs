@@ -1,6 +1,6 @@
 //! The one way to answer a call.
 
-use std::{cell::RefCell, fmt, sync::Arc};
+use std::{cell::RefCell, fmt, panic::Location, sync::Arc};
 
 use futures_channel::oneshot;
 use serde::Serialize;
@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::{
     Term,
     outbox::Outbox,
+    universe,
     wire::{
         codec::{Codec, PacketError},
         packet::Kind,
@@ -22,6 +23,7 @@ use crate::{
 #[must_use = "dropping it fails the call"]
 pub struct ReplyTo<R> {
     caller: Option<Caller<R>>,
+    _entry: universe::Entry,
 }
 
 enum Caller<R> {
@@ -45,18 +47,24 @@ pub(crate) struct Refused(pub(crate) String);
 pub(crate) const UNANSWERED: &str = "unanswered";
 
 impl<R> ReplyTo<R> {
+    /// Made for a caller at this line.
     pub(crate) fn local(
         sender: oneshot::Sender<Result<R, Refused>>,
         unanswered: Unanswered,
+        at: &'static Location<'static>,
     ) -> Self {
         Self {
             caller: Some(Caller::Local(sender, unanswered)),
+            _entry: universe::enlist(format_args!("an unanswered call"), at),
         }
     }
 
-    pub(crate) fn remote(caller: RemoteCaller) -> Self {
+    /// For the caller of a server that was made at this line.
+    pub(crate) fn remote(caller: RemoteCaller, at: &'static Location<'static>) -> Self {
+        let what = format_args!("an unanswered call to the server");
         Self {
             caller: Some(Caller::Remote(caller)),
+            _entry: universe::enlist(what, at),
         }
     }
 

@@ -12,7 +12,7 @@ mod time;
 
 use std::{
     fmt,
-    panic::AssertUnwindSafe,
+    panic::{AssertUnwindSafe, Location},
     sync::{
         Arc, Weak,
         atomic::{AtomicU64, Ordering},
@@ -33,25 +33,54 @@ use crate::{
 };
 
 /// Where tasks are spawned: on the executor of a universe that is being run, else on smol's global
-/// one; or on one that the user runs.
+/// one; or on one that the user runs. And who has them spawned: each is told apart by what it is and
+/// by the line of the user's code that it goes back to.
 ///
-/// The latter is held weakly. Its tasks hold spawners, so that it would otherwise keep itself
+/// A user's executor is held weakly. Its tasks hold spawners, so that it would otherwise keep itself
 /// alive, and with it every socket they own.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct Spawner {
     executor: Option<Weak<smol::Executor<'static>>>,
+    made: &'static Location<'static>,
 }
 
 impl Spawner {
-    pub(crate) fn on(executor: &Arc<smol::Executor<'static>>) -> Self {
+    /// For what is made at the caller's line.
+    #[track_caller]
+    pub(crate) fn new() -> Self {
         Self {
-            executor: Some(Arc::downgrade(executor)),
+            executor: None,
+            made: Location::caller(),
         }
     }
 
+    pub(crate) fn on(self, executor: &Arc<smol::Executor<'static>>) -> Self {
+        Self {
+            executor: Some(Arc::downgrade(executor)),
+            ..self
+        }
+    }
+
+    /// As this one, for what was made at another line.
+    pub(crate) fn made_at(&self, made: &'static Location<'static>) -> Self {
+        Self {
+            made,
+            executor: self.executor.clone(),
+        }
+    }
+
+    /// The line that what it spawns goes back to.
+    pub(crate) fn made(&self) -> &'static Location<'static> {
+        self.made
+    }
+
     /// Spawns a helper nobody asks after. It inherits the universe current at this call.
-    pub(crate) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
-        if let Some(task) = self.spawn_task(future) {
+    pub(crate) fn spawn(
+        &self,
+        what: fmt::Arguments<'_>,
+        future: impl Future<Output = ()> + Send + 'static,
+    ) {
+        if let Some(task) = self.spawn_task(what, future) {
             task.detach();
         }
     }
@@ -59,7 +88,7 @@ impl Spawner {
     /// A timer that anybody may wait for: it is polled by a task of ours, which goes when the
     /// waiter does.
     pub(crate) fn after(&self, limit: Duration) -> impl Future<Output = ()> + Send + use<> {
-        let timer = self.spawn_task(sleep(limit));
+        let timer = self.spawn_task(format_args!("a timer"), sleep(limit));
         async move {
             match timer {
                 Some(timer) => timer.await,
@@ -73,7 +102,11 @@ impl Spawner {
     ///
     /// `body` is given its own handle, by which it learns that it is to end. A panic in it ends
     /// the task with [`ExitReason::Panic`] and reaches nobody else.
-    pub(crate) fn start<F>(&self, body: impl FnOnce(TaskRef) -> F) -> TaskRef
+    pub(crate) fn start<F>(
+        &self,
+        what: fmt::Arguments<'_>,
+        body: impl FnOnce(TaskRef) -> F,
+    ) -> TaskRef
     where
         F: Future<Output = ExitReason> + Send + 'static,
     {
@@ -91,7 +124,8 @@ impl Spawner {
             };
             guard.ended(reason);
         };
-        let task = self.spawn_future(universe::inherit(body).residing(handle.resident()));
+        let task =
+            self.spawn_future(universe::spawned(what, self.made, body).residing(handle.resident()));
         if let Some(task) = task {
             handle.keep(task);
         }
@@ -102,20 +136,22 @@ impl Spawner {
     /// that it was killed.
     fn spawn_task(
         &self,
+        what: fmt::Arguments<'_>,
         future: impl Future<Output = ()> + Send + 'static,
     ) -> Option<smol::Task<()>> {
-        self.spawn_future(universe::inherit(future))
+        self.spawn_future(universe::spawned(what, self.made, future))
     }
 
     fn spawn_future<F>(&self, future: InUniverse<F>) -> Option<smol::Task<()>>
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let executor = match &self.executor {
-            Some(executor) => Some(executor.upgrade()?),
-            None => None,
-        };
-        Some(spawn_on(executor, future))
+        let own = self.executor.clone();
+        let own = own.or_else(|| Universe::current()?.executor());
+        Some(match own {
+            Some(executor) => executor.upgrade()?.spawn(future),
+            None => smol::spawn(future),
+        })
     }
 }
 
@@ -146,16 +182,9 @@ impl fmt::Debug for Spawner {
 /// ```
 #[track_caller]
 pub fn spawn<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static) -> smol::Task<T> {
-    spawn_on(None, universe::inherit(future))
-}
-
-/// `None` is the executor of the current universe, or the global one.
-fn spawn_on<T: Send + 'static>(
-    executor: Option<Arc<smol::Executor<'static>>>,
-    future: impl Future<Output = T> + Send + 'static,
-) -> smol::Task<T> {
-    let own = || Universe::current()?.executor();
-    match executor.or_else(own) {
+    let future = universe::inherit(future);
+    let own = Universe::current().and_then(|universe| universe.executor()?.upgrade());
+    match own {
         Some(executor) => executor.spawn(future),
         None => smol::spawn(future),
     }

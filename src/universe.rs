@@ -81,6 +81,7 @@
 //! The model is Elixir's Multiverses, where the universe is found through `$callers`.
 
 mod allow;
+mod census;
 mod check;
 mod clock;
 mod config;
@@ -99,6 +100,7 @@ mod world;
 
 use std::{
     fmt,
+    panic::Location,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -111,6 +113,8 @@ pub(crate) use sim::Sim;
 use world::World;
 
 pub use allow::{AllowError, Resident, Resides};
+pub(crate) use census::Entry;
+pub use census::Made;
 pub use check::{Check, Outcome, test};
 pub use clock::Clock;
 pub(crate) use clock::Timer;
@@ -169,6 +173,22 @@ impl Universe {
         }
     }
 
+    /// Gives it a name, for those who read of it: that of a test, say.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use erps::Universe;
+    ///
+    /// let universe = Universe::new().named("shop::is_full");
+    /// assert!(format!("{universe:?}").contains("shop::is_full"));
+    /// ```
+    #[must_use]
+    pub fn named(self, name: impl Into<String>) -> Self {
+        self.world.set_name(name.into().into());
+        self
+    }
+
     /// The universe of the running task or closure; `None` outside of all, as in production.
     #[must_use]
     pub fn current() -> Option<Self> {
@@ -179,6 +199,13 @@ impl Universe {
     #[must_use]
     pub fn id(&self) -> u64 {
         self.world.id
+    }
+
+    /// What lives in it, in the order it was made: tasks, calls that wait for a reply, calls to be
+    /// answered, names, and what was carried in by [`inherit`] and has not ended.
+    #[must_use]
+    pub fn living(&self) -> Vec<Made> {
+        self.world.census.living_since(0).into_values().collect()
     }
 
     /// Its own clock; `None` if it is not [simulated](Self::simulated).
@@ -202,12 +229,17 @@ impl Universe {
     /// The same as the future's own.
     #[track_caller]
     pub fn scope<F: Future>(&self, future: F) -> InUniverse<F> {
-        within(Some(self.clone()), future)
+        self.scope_at(Location::caller(), future)
+    }
+
+    fn scope_at<F: Future>(&self, at: &'static Location<'static>, future: F) -> InUniverse<F> {
+        InUniverse::new(Place::entered(self, at), future)
     }
 
     /// Runs a closure in this universe and returns what it returns.
+    #[track_caller]
     pub fn enter<R>(&self, f: impl FnOnce() -> R) -> R {
-        enter(&Some(self.clone()), f)
+        Place::entered(self, Location::caller()).enter(f)
     }
 }
 
@@ -238,7 +270,12 @@ impl Eq for Universe {}
 
 impl fmt::Debug for Universe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Universe").field(&self.id()).finish()
+        let mut tuple = f.debug_tuple("Universe");
+        tuple.field(&self.id());
+        if let Some(name) = self.world.name() {
+            tuple.field(&name);
+        }
+        tuple.finish()
     }
 }
 
@@ -256,13 +293,26 @@ impl fmt::Debug for Universe {
 /// ```
 #[track_caller]
 pub fn inherit<F: Future>(future: F) -> InUniverse<F> {
-    InUniverse::to_spawn(Place::spawned_in(Universe::current()), future)
+    spawned(format_args!("a future"), Location::caller(), future)
 }
 
-/// Makes a future that lives in `universe`, or in none, whoever polls it.
-#[track_caller]
-pub(crate) fn within<F: Future>(universe: Option<Universe>, future: F) -> InUniverse<F> {
-    InUniverse::new(Place::spawned_in(universe), future)
+/// As [`inherit`], for what has a name of its own and was made elsewhere.
+pub(crate) fn spawned<F: Future>(
+    what: fmt::Arguments<'_>,
+    at: &'static Location<'static>,
+    future: F,
+) -> InUniverse<F> {
+    InUniverse::to_spawn(Place::spawned(what, at), future)
+}
+
+/// Lists something among what lives in the current universe, if there is one, until it is dropped.
+#[inline]
+pub(crate) fn enlist(what: fmt::Arguments<'_>, at: &'static Location<'static>) -> Entry {
+    place::with_universe(|universe| {
+        let census = &universe?.world.census;
+        Some(census.enter(Made::new(what, at)))
+    })
+    .unwrap_or_default()
 }
 
 /// What is simulated in the current universe, if it is.
@@ -292,18 +342,31 @@ pub(crate) fn enter<R>(universe: &Option<Universe>, f: impl FnOnce() -> R) -> R 
 
 /// Makes a future that is on the given host of the current universe, with all that it spawns. What a
 /// host is, the network knows.
-#[track_caller]
 pub(crate) fn within_host<F: Future>(host: Arc<str>, future: F) -> InUniverse<F> {
-    let place = Place::spawned_in(Universe::current());
-    InUniverse::new(place.on_host(host), future)
+    InUniverse::new(Place::here().on_host(host), future)
 }
 
 /// Runs `f` on the given host of the current universe.
 pub(crate) fn enter_host<R>(host: Arc<str>, f: impl FnOnce() -> R) -> R {
-    Place::part_in(Universe::current()).on_host(host).enter(f)
+    Place::here().on_host(host).enter(f)
 }
 
 /// The host that the running code is on, if it is on a particular one.
 pub(crate) fn host() -> Option<Arc<str>> {
     place::host()
+}
+
+impl Universe {
+    /// How it is called in what people read.
+    fn title(&self) -> String {
+        title(self.id(), self.world.name().as_deref())
+    }
+}
+
+/// How a universe is called in what people read.
+fn title(id: u64, name: Option<&str>) -> String {
+    match name {
+        Some(name) => format!("the universe `{name}`"),
+        None => format!("universe {id}"),
+    }
 }

@@ -218,7 +218,7 @@ pub(super) fn start<H: ClientHandler>(
 ) -> Owned {
     let (infos, mut inbox) = mailbox(capacity);
     let task = client.task().clone();
-    let handler_task = spawner.start(|_| async move {
+    let handler_task = spawner.start(format_args!("the handler of a client"), |_| async move {
         let mut cx = ClientContext {
             this: HandlerRef {
                 infos,

@@ -114,12 +114,13 @@ pub struct ClientBuilder<P: Protocol> {
 }
 
 impl<P: Protocol> ClientBuilder<P> {
+    #[track_caller]
     pub(super) fn new(address: Address) -> Self {
         Self {
             address,
             transport: Arc::new(Tcp),
             tcp: TcpOptions::new(),
-            spawner: Spawner::default(),
+            spawner: Spawner::new(),
             identifier: Checked::<P>::IDENTIFIER,
             version: Checked::<P>::VERSION,
             compression: None,
@@ -163,7 +164,7 @@ impl<P: Protocol> ClientBuilder<P> {
     /// The executor that runs the client; whoever gives one has to run it, and to keep it. Default: smol's global
     /// one, which runs itself.
     pub fn executor(mut self, executor: Arc<smol::Executor<'static>>) -> Self {
-        self.spawner = Spawner::on(&executor);
+        self.spawner = self.spawner.on(&executor);
         self
     }
 
@@ -333,7 +334,8 @@ impl<P: Protocol> ClientBuilder<P> {
         };
         let (handler_task, handler_gone) = oneshot::channel::<handler::Owned>();
         let last_rites = LastRites::new(&shared);
-        let task = self.spawner.start(|task| async move {
+        let what = format_args!("the client of {}", self.address);
+        let task = self.spawner.start(what, |task| async move {
             let handler = handler_gone.await;
             let reason = healer.run(&task, last_rites).await;
             if let Ok(handler) = handler {

@@ -35,7 +35,7 @@ pub(super) fn start<S: Server>(
     let permit = shared.permit();
     let shared = Arc::clone(shared);
     let own_spawner = spawner.clone();
-    spawner.start(|task| async move {
+    spawner.start(format_args!("the connection of {address}"), |task| async move {
         let Some(arriving) = shared.begin_handshake(&task) else {
             return ExitReason::Shutdown;
         };
@@ -133,9 +133,9 @@ fn recipe<S: Server>(
 ) -> ChildSpec {
     let id = format!("server of {}", peer.address);
     let (restart, shutdown) = (shared.settings.restart, shared.settings.shutdown);
-    let shared = Arc::clone(shared);
     // That which the daemon is in now: it may have been taken into another one.
     let forwarded = shared.forwarded.then(Here::capture);
+    let (shared, made) = (Arc::clone(shared), spawner.made());
     let start = move || {
         let ticket = ticket.lock().unwrap_or_else(PoisonError::into_inner).take();
         let (shared, spawner) = (Arc::clone(&shared), spawner.clone());
@@ -166,6 +166,7 @@ fn recipe<S: Server>(
         }
     };
     ChildSpec::new(id, start)
+        .made_at(made)
         .restart(restart)
         .shutdown(shutdown)
 }

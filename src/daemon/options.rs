@@ -47,6 +47,7 @@ pub struct DaemonBuilder<S: Server> {
 pub(super) type OnStart<S> = Arc<dyn Fn(&Daemon<S>) + Send + Sync>;
 
 impl<S: Server> DaemonBuilder<S> {
+    #[track_caller]
     pub(super) fn new(seed: S::Seed) -> Self {
         Self {
             seed,
@@ -62,7 +63,7 @@ impl<S: Server> DaemonBuilder<S> {
                 max_pending_handshakes: 256,
                 handshake_timeout: Duration::from_secs(10),
             },
-            spawner: Spawner::default(),
+            spawner: Spawner::new(),
             supervisor: None,
             forward_callers: true,
             identifier: None,
@@ -109,7 +110,7 @@ impl<S: Server> DaemonBuilder<S> {
     /// The executor that runs the daemon and its servers; whoever gives one has to run it, and to keep it.
     /// Default: smol's global one, which runs itself.
     pub fn executor(mut self, executor: Arc<smol::Executor<'static>>) -> Self {
-        self.spawner = Spawner::on(&executor);
+        self.spawner = self.spawner.on(&executor);
         self
     }
 
@@ -225,6 +226,7 @@ impl<S: Server> DaemonBuilder<S> {
     ///
     /// Its shutdown is [`Shutdown::Infinity`], as it waits for its servers, who have their own
     /// time limit.
+    #[track_caller]
     pub fn child_spec(self, id: impl Into<String>) -> ChildSpec {
         let here = Here::capture();
         let builder = Mutex::new(self);

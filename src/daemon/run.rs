@@ -22,37 +22,42 @@ pub(super) async fn start<S: Server>(
     let (started, ready) = oneshot::channel();
     let spawner = builder.spawner.clone();
     let task = universe::enter(&life, || {
-        spawner.clone().start(|task| async move {
-            let on_start = builder.on_start.clone();
-            let (listener, shared, own_supervisor) = match prepare(builder, forwarded.is_some()) {
-                Ok(prepared) => prepared,
-                Err(error) => {
-                    let reason = ExitReason::error(error.clone());
-                    let _ = started.send(Err(error));
-                    return reason;
+        let what = std::any::type_name::<S>();
+        let spawner = spawner.clone();
+        spawner
+            .clone()
+            .start(format_args!("the daemon of `{what}`"), |task| async move {
+                let on_start = builder.on_start.clone();
+                let (listener, shared, own_supervisor) = match prepare(builder, forwarded.is_some())
+                {
+                    Ok(prepared) => prepared,
+                    Err(error) => {
+                        let reason = ExitReason::error(error.clone());
+                        let _ = started.send(Err(error));
+                        return reason;
+                    }
+                };
+                // From here on, whatever becomes of this task, nobody is left behind.
+                let closing = Closing(&shared);
+                let daemon = Daemon {
+                    task: task.clone(),
+                    shared: Arc::clone(&shared) as Arc<_>,
+                    server: PhantomData,
+                };
+                if let Some(on_start) = on_start {
+                    on_start(&daemon);
                 }
-            };
-            // From here on, whatever becomes of this task, nobody is left behind.
-            let closing = Closing(&shared);
-            let daemon = Daemon {
-                task: task.clone(),
-                shared: Arc::clone(&shared) as Arc<_>,
-                server: PhantomData,
-            };
-            if let Some(on_start) = on_start {
-                on_start(&daemon);
-            }
-            let _ = started.send(Ok(daemon));
-            tracing::debug!(target: "erps", address = %shared.local_addr, "listening");
-            let reason = accept::run(&listener, &shared, &spawner, &task).await;
-            drop(listener);
-            shared.close().await;
-            drop(closing);
-            if let Some(supervisor) = own_supervisor {
-                supervisor.shutdown().await;
-            }
-            reason
-        })
+                let _ = started.send(Ok(daemon));
+                tracing::debug!(target: "erps", address = %shared.local_addr, "listening");
+                let reason = accept::run(&listener, &shared, &spawner, &task).await;
+                drop(listener);
+                shared.close().await;
+                drop(closing);
+                if let Some(supervisor) = own_supervisor {
+                    supervisor.shutdown().await;
+                }
+                reason
+            })
     });
     // Dropped with this future, it ends the daemon: also one that listens and has not been taken.
     let owner = Linked::new(task);

@@ -2,7 +2,7 @@
 
 use std::{
     ops::Deref,
-    panic::{AssertUnwindSafe, catch_unwind},
+    panic::{AssertUnwindSafe, Location, catch_unwind},
     sync::Arc,
     task::{Context, Poll},
     time::{Duration, Instant},
@@ -42,6 +42,8 @@ pub(super) struct Connection {
     outbox: OpenOutbox,
     codec: Codec,
     acceptance: Acceptance,
+    /// Where its server was made.
+    made: &'static Location<'static>,
     packet_timeout: Duration,
     write_timeout: Duration,
     /// For a peer that cannot take two packets at once: the time between them.
@@ -94,6 +96,7 @@ impl Connection {
         stream: BoxedStream,
         acceptance: Acceptance,
         options: &ServerOptions,
+        made: &'static Location<'static>,
     ) -> Self {
         let codec = options.codec();
         Self {
@@ -104,6 +107,7 @@ impl Connection {
             ))),
             codec,
             acceptance,
+            made,
             packet_timeout: options.packet_timeout,
             write_timeout: options.write_timeout,
             pause: options.peer.pause(),
@@ -156,8 +160,10 @@ impl Connection {
                 Ok(Some(packet)) => {
                     self.midway = None;
                     self.handled += 1;
-                    let receive =
-                        || receive(&packet, &self.codec, &self.acceptance, &self.outbox.0);
+                    let receive = || {
+                        let (codec, outbox) = (&self.codec, &self.outbox.0);
+                        receive(&packet, codec, &self.acceptance, outbox, self.made)
+                    };
                     // A user's `Deserialize` may panic; the server still takes leave.
                     match catch_unwind(AssertUnwindSafe(receive)) {
                         Ok(Ok(Some(incoming))) => return Poll::Ready(incoming),
@@ -306,6 +312,7 @@ fn receive<P: Protocol>(
     codec: &Codec,
     acceptance: &Acceptance,
     outbox: &Arc<Outbox>,
+    made: &'static Location<'static>,
 ) -> Result<Option<Incoming<P>>, ProtocolError> {
     match packet.header.kind {
         Kind::Keepalive => return Ok(None),
@@ -358,7 +365,10 @@ fn receive<P: Protocol>(
     let caller = RemoteCaller::new(Arc::clone(outbox), reference.as_bytes());
     match (refusal, request.decode()) {
         (Some(refusal), _) => caller.refuse(&refusal.to_string()),
-        (None, Ok(call)) => return Ok(Some(Incoming::Call(call, ReplyTo::remote(caller)))),
+        (None, Ok(call)) => {
+            let from = ReplyTo::remote(caller, made);
+            return Ok(Some(Incoming::Call(call, from)));
+        }
         (None, Err(error)) => caller.refuse(&format!("call not understood: {error}")),
     }
     Ok(None)

@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    panic::Location,
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -16,6 +17,7 @@ use crate::{
     outbox::Outbox,
     reply::Refused,
     task::Spawner,
+    universe,
     wire::{codec::PacketError, packet::Kind},
 };
 
@@ -41,6 +43,7 @@ struct Inner<S: Server> {
 
 impl<S: Server> ServerRef<S> {
     /// Prepares a server without a connection: a plain GenServer.
+    #[track_caller]
     pub fn builder(seed: S::Seed) -> ServerBuilder<S> {
         ServerBuilder::new(seed)
     }
@@ -75,11 +78,12 @@ impl<S: Server> ServerRef<S> {
     /// # Cancel safety
     ///
     /// The call may have been delivered; its reply is dropped.
-    pub async fn call(
+    #[track_caller]
+    pub fn call(
         &self,
         call: <S::Protocol as Protocol>::Call,
-    ) -> Result<<S::Protocol as Protocol>::Reply, ServerError> {
-        self.call_within(call, CALL_TIMEOUT).await
+    ) -> impl Future<Output = Result<<S::Protocol as Protocol>::Reply, ServerError>> {
+        self.call_within(call, CALL_TIMEOUT)
     }
 
     /// As [`call`](Self::call), with a time limit of its own.
@@ -91,15 +95,26 @@ impl<S: Server> ServerRef<S> {
     /// # Cancel safety
     ///
     /// As [`call`](Self::call).
-    pub async fn call_within(
+    #[track_caller]
+    pub fn call_within(
         &self,
         call: <S::Protocol as Protocol>::Call,
         limit: Duration,
+    ) -> impl Future<Output = Result<<S::Protocol as Protocol>::Reply, ServerError>> {
+        self.call_made_at(Location::caller(), call, limit)
+    }
+
+    async fn call_made_at(
+        &self,
+        at: &'static Location<'static>,
+        call: <S::Protocol as Protocol>::Call,
+        limit: Duration,
     ) -> Result<<S::Protocol as Protocol>::Reply, ServerError> {
+        let _pending = universe::enlist(format_args!("a call"), at);
         let (sender, receiver) = oneshot::channel();
         let (unanswered, certain) = oneshot::channel();
         let answer = async {
-            let message = Message::Call(call, ReplyTo::local(sender, unanswered));
+            let message = Message::Call(call, ReplyTo::local(sender, unanswered, at));
             if self.inner.mailbox.send(message).await.is_err() {
                 return Err(ServerError::Stopped(self.stopped().await));
             }
@@ -119,7 +134,7 @@ impl<S: Server> ServerRef<S> {
         // Whoever holds the `ReplyTo` may outlive the server.
         let ended = async { Err(ServerError::Stopped(self.inner.task.exited().await)) };
         let late = async {
-            self.inner.spawner.after(limit).await;
+            self.inner.spawner.made_at(at).after(limit).await;
             Err(ServerError::TimedOut)
         };
         answer.or(ended).or(late).await

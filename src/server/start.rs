@@ -46,7 +46,12 @@ pub(crate) async fn start<S: Server>(
             acceptance,
         }) => (
             Some(peer),
-            Some(Box::new(Connection::new(stream, acceptance, options))),
+            Some(Box::new(Connection::new(
+                stream,
+                acceptance,
+                options,
+                spawner.made(),
+            ))),
         ),
         None => (None, None),
     };
@@ -55,7 +60,11 @@ pub(crate) async fn start<S: Server>(
         peer: peer.as_ref().map(|peer| peer.address),
     };
     let outbox = connection.as_ref().map(|it| Arc::clone(it.outbox()));
-    let task = spawner.start(|task| {
+    let (of, what) = match &peer {
+        Some(peer) => (peer.address.to_string(), "the server of"),
+        None => (format!("`{}`", std::any::type_name::<S>()), "the server"),
+    };
+    let task = spawner.start(format_args!("{what} {of}"), |task| {
         let this = ServerRef::new(task, sender, outbox, spawner.clone());
         async move {
             let mut cx = Context::new(this.clone(), peer);
@@ -123,11 +132,12 @@ pub struct ServerBuilder<S: Server> {
 type Name<S> = Arc<dyn Fn(&ServerRef<S>) -> Result<Registration, AlreadyRegistered> + Send + Sync>;
 
 impl<S: Server> ServerBuilder<S> {
+    #[track_caller]
     pub(super) fn new(seed: S::Seed) -> Self {
         Self {
             seed,
             options: ServerOptions::default(),
-            spawner: Spawner::default(),
+            spawner: Spawner::new(),
             name: None,
         }
     }
@@ -141,7 +151,7 @@ impl<S: Server> ServerBuilder<S> {
     /// The executor that runs the server; whoever gives one has to run it, and to keep it. Default: smol's global
     /// one, which runs itself.
     pub fn executor(mut self, executor: Arc<smol::Executor<'static>>) -> Self {
-        self.spawner = Spawner::on(&executor);
+        self.spawner = self.spawner.on(&executor);
         self
     }
 

@@ -1,6 +1,6 @@
 //! Recipes for children: how one is started, when it is started again, how it is ended.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, panic::Location, sync::Arc, time::Duration};
 
 use futures_channel::oneshot;
 use futures_lite::future::Boxed;
@@ -77,10 +77,12 @@ pub struct ChildSpec {
     pub(super) shutdown: Shutdown,
     pub(super) significant: bool,
     pub(super) kind: ChildKind,
+    made: &'static Location<'static>,
     start: Arc<Start>,
 }
 
-type Start = dyn Fn(&Spawner) -> Boxed<Result<Started, BoxError>> + Send + Sync;
+/// Given where to spawn, and what the child is called.
+type Start = dyn Fn(&Spawner, &str) -> Boxed<Result<Started, BoxError>> + Send + Sync;
 
 impl ChildSpec {
     /// Makes a recipe from a function that starts a task and returns its handle.
@@ -88,11 +90,12 @@ impl ChildSpec {
     /// The supervisor owns the task from the moment the function returns it. The future may be
     /// dropped before, when the supervisor ends, and must then leave no task behind: hold what it
     /// starts as a [`Linked`](crate::Linked) until it is ready.
+    #[track_caller]
     pub fn new<F>(id: impl Into<String>, start: impl Fn() -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = Result<Started, BoxError>> + Send + 'static,
     {
-        Self::from_start(id.into(), move |_| Box::pin(start()))
+        Self::from_start(id.into(), move |_, _| Box::pin(start()))
     }
 
     /// Makes a recipe from the body of a task, which runs on the supervisor's executor.
@@ -100,6 +103,7 @@ impl ChildSpec {
     /// The body is given the task's own handle. To be ended politely it must look at
     /// [`shutdown_requested`](TaskRef::shutdown_requested); a body that never does is killed when
     /// the time of its [`Shutdown`] is over.
+    #[track_caller]
     pub fn task<F>(
         id: impl Into<String>,
         body: impl Fn(TaskRef) -> F + Send + Sync + 'static,
@@ -108,17 +112,20 @@ impl ChildSpec {
         F: Future<Output = ExitReason> + Send + 'static,
     {
         let body = Arc::new(body);
-        Self::from_start(id.into(), move |spawner| {
+        Self::from_start(id.into(), move |spawner, id| {
             let body = Arc::clone(&body);
             // The body is called inside the task, so that its panic is the task's.
-            let task = spawner.start(|me| async move { body(me).await });
+            let task = spawner.start(format_args!("the child `{id}`"), |me| async move {
+                body(me).await
+            });
             Box::pin(async { Ok(task.into()) })
         })
     }
 
+    #[track_caller]
     fn from_start(
         id: String,
-        start: impl Fn(&Spawner) -> Boxed<Result<Started, BoxError>> + Send + Sync + 'static,
+        start: impl Fn(&Spawner, &str) -> Boxed<Result<Started, BoxError>> + Send + Sync + 'static,
     ) -> Self {
         Self {
             id: id.into(),
@@ -126,6 +133,7 @@ impl ChildSpec {
             shutdown: Shutdown::default(),
             significant: false,
             kind: ChildKind::default(),
+            made: Location::caller(),
             start: Arc::new(start),
         }
     }
@@ -171,9 +179,15 @@ impl ChildSpec {
         self
     }
 
+    /// Where it was made, if not where [`new`](Self::new) was called.
+    pub(crate) fn made_at(mut self, made: &'static Location<'static>) -> Self {
+        self.made = made;
+        self
+    }
+
     /// Runs the recipe here and now, under nobody's supervision.
     pub(crate) fn start(&self) -> Boxed<Result<Started, BoxError>> {
-        (self.start)(&Spawner::default())
+        (self.start)(&Spawner::new().made_at(self.made), &self.id)
     }
 
     /// Runs the recipe, after a pause, in a task of its own, the starter, which is returned. `report`
@@ -186,12 +200,13 @@ impl ChildSpec {
     ) -> Owned {
         let (result, mut results) = oneshot::channel();
         let (start, shutdown) = (Arc::clone(&self.start), self.shutdown);
+        let (id, spawner) = (Arc::clone(&self.id), spawner.made_at(self.made));
         let inner = spawner.clone();
-        let starter = spawner.start(|_| async move {
+        let starter = spawner.start(format_args!("the start of `{}`", self.id), |_| async move {
             if !pause.is_zero() {
                 task::sleep(pause).await;
             }
-            let outcome = match start(&inner).await {
+            let outcome = match start(&inner, &id).await {
                 Ok(Started::Running(task)) => Outcome::Running(Owned::new(task, shutdown)),
                 Ok(Started::Ignore) => Outcome::Ignore,
                 Err(error) => Outcome::Failed(ExitReason::error(error)),

@@ -57,6 +57,7 @@ pub struct DynamicSupervisor {
 
 impl DynamicSupervisor {
     /// Starts from the default settings.
+    #[track_caller]
     pub fn builder() -> DynamicSupervisorBuilder {
         DynamicSupervisorBuilder::default()
     }
@@ -255,7 +256,7 @@ impl DynamicSupervisorBuilder {
     ///
     /// Nothing of them moves, nor ends, unless someone runs the executor.
     pub fn executor(mut self, executor: Arc<smol::Executor<'static>>) -> Self {
-        self.settings.spawner = Spawner::on(&executor);
+        self.settings.spawner = self.settings.spawner.on(&executor);
         self
     }
 
@@ -291,6 +292,7 @@ impl DynamicSupervisorBuilder {
     ///
     /// Its shutdown is [`Shutdown::Infinity`], as it waits for its children, who have their own time
     /// limits.
+    #[track_caller]
     pub fn child_spec(self, id: impl Into<String>) -> ChildSpec {
         let here = Here::capture();
         let start = move || {
@@ -309,6 +311,7 @@ impl DynamicSupervisorBuilder {
 }
 
 impl Default for DynamicSupervisorBuilder {
+    #[track_caller]
     fn default() -> Self {
         Self {
             settings: Settings {
@@ -316,7 +319,7 @@ impl Default for DynamicSupervisorBuilder {
                 intensity: Intensity::default(),
                 delay: RestartDelay::default(),
                 max_children: 1 << 20,
-                spawner: Spawner::default(),
+                spawner: Spawner::new(),
             },
             on_start: None,
         }

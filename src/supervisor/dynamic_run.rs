@@ -71,6 +71,7 @@ pub(super) enum Message {
 pub(super) fn start(settings: Settings) -> (TaskRef, Sender<Message>) {
     let (queue, inbox) = Inbox::new();
     let spawner = settings.spawner.clone();
+    let name = Arc::clone(&settings.name);
     let supervisor = Supervisor {
         settings,
         queue: queue.clone(),
@@ -78,7 +79,9 @@ pub(super) fn start(settings: Settings) -> (TaskRef, Sender<Message>) {
         ending: None,
     };
     let view = View::dynamic(&supervisor.settings.name, &queue);
-    let task = spawner.start(|me| supervisor.run(me, inbox));
+    let task = spawner.start(format_args!("the supervisor `{name}`"), |me| {
+        supervisor.run(me, inbox)
+    });
     task.tell(view);
     (task, queue)
 }

@@ -88,6 +88,7 @@ pub struct Supervisor {
 
 impl Supervisor {
     /// Starts from the default settings, and no children.
+    #[track_caller]
     pub fn builder() -> SupervisorBuilder {
         SupervisorBuilder::default()
     }
@@ -330,7 +331,7 @@ impl SupervisorBuilder {
     ///
     /// Nothing of them moves, nor ends, unless someone runs the executor.
     pub fn executor(mut self, executor: Arc<smol::Executor<'static>>) -> Self {
-        self.settings.spawner = Spawner::on(&executor);
+        self.settings.spawner = self.settings.spawner.on(&executor);
         self
     }
 
@@ -394,6 +395,7 @@ impl SupervisorBuilder {
     ///
     /// Its shutdown is [`Shutdown::Infinity`], as it waits for its children, who have their own time
     /// limits.
+    #[track_caller]
     pub fn child_spec(self, id: impl Into<String>) -> ChildSpec {
         let here = Here::capture();
         let start = move || {
@@ -410,6 +412,7 @@ impl SupervisorBuilder {
 }
 
 impl Default for SupervisorBuilder {
+    #[track_caller]
     fn default() -> Self {
         Self {
             settings: Settings {
@@ -418,7 +421,7 @@ impl Default for SupervisorBuilder {
                 auto_shutdown: AutoShutdown::default(),
                 intensity: Intensity::default(),
                 delay: RestartDelay::default(),
-                spawner: Spawner::default(),
+                spawner: Spawner::new(),
             },
             children: Vec::new(),
             on_start: None,

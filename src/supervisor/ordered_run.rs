@@ -93,7 +93,10 @@ pub(super) fn start(
         ending: None,
     };
     let view = View::ordered(&supervisor.settings.name, &queue);
-    let task = spawner.start(|me| supervisor.run(me, inbox, specs));
+    let name = Arc::clone(&supervisor.settings.name);
+    let task = spawner.start(format_args!("the supervisor `{name}`"), |me| {
+        supervisor.run(me, inbox, specs)
+    });
     task.tell(view);
     (task, queue)
 }

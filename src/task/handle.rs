@@ -303,7 +303,8 @@ impl TaskRef {
             Shutdown::Within(limit) => {
                 self.request_shutdown();
                 let this = self.clone();
-                self.shared.spawner.spawn(async move {
+                let end = format_args!("the end of task {}", self.id());
+                self.shared.spawner.spawn(end, async move {
                     if timeout(limit, this.exited()).await.is_err() {
                         this.kill();
                     }

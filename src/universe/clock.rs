@@ -98,10 +98,10 @@ impl Times {
         self.now().duration_since(self.start)
     }
 
-    /// Goes to the nearest time somebody waits for, and wakes all who wait for it.
-    pub(super) fn leap(&self) -> bool {
+    /// Goes to the nearest time somebody waits for, up to `limit`, and wakes all who wait for it.
+    pub(super) fn leap(&self, limit: Option<Instant>) -> bool {
         let mut state = self.state();
-        let Some((&(nearest, _), _)) = state.waiting.first_key_value() else {
+        let Some(nearest) = state.nearest(limit) else {
             return false;
         };
         state.now = state.now.max(nearest);
@@ -109,9 +109,9 @@ impl Times {
         true
     }
 
-    /// Whether nobody waits for a time.
-    pub(super) fn is_idle(&self) -> bool {
-        self.state().waiting.is_empty()
+    /// The nearest time that somebody waits for, up to `limit`.
+    pub(super) fn nearest(&self, limit: Option<Instant>) -> Option<Instant> {
+        self.state().nearest(limit)
     }
 
     fn advance(&self, duration: Duration) {
@@ -122,6 +122,15 @@ impl Times {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn nearest(&self, limit: Option<Instant>) -> Option<Instant> {
+        let (&(nearest, _), _) = self.waiting.first_key_value()?;
+        limit
+            .is_none_or(|limit| nearest <= limit)
+            .then_some(nearest)
     }
 }
 

@@ -1,11 +1,12 @@
 //! The wrapper that keeps a future in its universe.
 
 use std::{
+    mem,
     pin::Pin,
     task::{Context, Poll, Waker},
 };
 
-use super::{Universe, allow::Resident, place::Place, sim::Watch};
+use super::{Universe, allow::Resident, census::Entry, place::Place, sim::Watch};
 
 pin_project_lite::pin_project! {
     /// A future that runs in the universe it was made for, wherever it is polled.
@@ -19,6 +20,7 @@ pin_project_lite::pin_project! {
         watch: Watch,
         // Whoever polled it last, if it can be moved: the resident's copy is under a lock.
         waker: Option<Waker>,
+        entry: Entry,
         #[pin]
         future: Option<F>,
     }
@@ -34,6 +36,7 @@ pin_project_lite::pin_project! {
             if let Some(resident) = &this.place.resident {
                 resident.end();
             }
+            drop(mem::take(this.entry));
         }
     }
 }
@@ -44,16 +47,18 @@ impl<F> InUniverse<F> {
             place,
             watch: Watch::default(),
             waker: None,
+            entry: Entry::default(),
             future: Some(future),
         }
     }
 
-    /// One that is about to be spawned: it counts as awake from now on.
-    pub(super) fn to_spawn(place: Place, future: F) -> Self {
+    /// One that is about to be spawned: it counts as awake from now on, and as living.
+    pub(super) fn to_spawn((place, entry): (Place, Entry), future: F) -> Self {
         Self {
             watch: Watch::begin(place.sim()),
             place,
             waker: None,
+            entry,
             future: Some(future),
         }
     }
@@ -125,6 +130,7 @@ impl<F: Future> Future for InUniverse<F> {
             if let Some(resident) = &this.place.resident {
                 resident.end();
             }
+            drop(mem::take(this.entry));
         }
         outcome
     }

@@ -1,6 +1,6 @@
 //! What carries a universe to where no future goes: closures and callbacks.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, panic::Location, sync::Arc};
 
 use super::{
     InUniverse, Universe,
@@ -39,10 +39,9 @@ pub struct Here {
 impl Here {
     /// Where the caller is.
     #[must_use]
-    #[track_caller]
     pub fn capture() -> Self {
         Self {
-            place: Place::spawned_in(Universe::current()),
+            place: Place::here(),
         }
     }
 
@@ -97,10 +96,11 @@ impl fmt::Debug for Here {
 /// ```
 #[track_caller]
 pub fn inherit_fn<R>(f: impl FnOnce() -> R) -> impl FnOnce() -> R {
-    let place = Place::spawned_in(Universe::current());
+    let (place, entry) = Place::spawned(format_args!("a closure"), Location::caller());
     let awake = Awake::begin(place.sim());
     move || {
-        let _awake = awake;
+        // Named, so that they are moved here, and dropped when all of `f` is.
+        let (_entry, _awake) = (entry, awake);
         place.enter(f)
     }
 }

@@ -1,7 +1,7 @@
 //! Where the running code is: its universe, and who spawned it.
 
 use std::{
-    iter,
+    fmt,
     panic::Location,
     sync::{
         Arc,
@@ -9,7 +9,12 @@ use std::{
     },
 };
 
-use super::{Universe, allow::Resident, sim::Sim};
+use super::{
+    Universe,
+    allow::Resident,
+    census::{Entry, Made},
+    sim::Sim,
+};
 
 scoped_tls::scoped_thread_local!(
     /// A place in no universe is not the same as unset: a task that was spawned in no universe
@@ -24,8 +29,25 @@ static TRAILS: AtomicBool = AtomicBool::new(false);
 /// grow one for ever.
 pub(super) const TRAIL_LIMIT: usize = 8;
 
-/// Where each spawn was called that led here, the nearest first.
-pub(super) type Trail = Option<Arc<[&'static Location<'static>]>>;
+/// Who spawned whom, as far as it is known.
+pub(super) type Trail = Option<Arc<Path>>;
+
+#[derive(Debug, Default)]
+pub(super) struct Path {
+    /// What was spawned on the way here, the last first.
+    pub(super) hops: Vec<Made>,
+    /// Whether there were more before.
+    pub(super) cut: bool,
+    pub(super) origin: Option<Origin>,
+}
+
+/// Where a trail begins: the universe that was entered, and where.
+#[derive(Clone, Debug)]
+pub(super) struct Origin {
+    pub(super) universe: u64,
+    pub(super) name: Option<Arc<str>>,
+    pub(super) at: &'static Location<'static>,
+}
 
 /// What is carried into a future or a closure.
 #[derive(Clone, Debug, Default)]
@@ -41,22 +63,56 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// What is spawned now, at the caller's line, into `universe`.
+    /// For what is spawned now, into the current universe, and listed there until it ends.
     #[inline]
-    #[track_caller]
-    pub(super) fn spawned_in(universe: Option<Universe>) -> Self {
-        let trail = match TRAILS.load(Ordering::Relaxed) {
-            true => Some(longer_trail(Location::caller())),
-            false => None,
+    pub(super) fn spawned(
+        what: fmt::Arguments<'_>,
+        at: &'static Location<'static>,
+    ) -> (Self, Entry) {
+        match TRAILS.load(Ordering::Relaxed) {
+            true => Self::here().spawns(Made::new(what, at)),
+            // There never was a universe.
+            false => (Self::default(), Entry::default()),
+        }
+    }
+
+    #[cold]
+    fn spawns(mut self, made: Made) -> (Self, Entry) {
+        let before = self.trail.as_deref();
+        let hops = before.map_or(&[][..], |path| &path.hops);
+        let kept = hops.iter().take(TRAIL_LIMIT - 1);
+        self.trail = Some(Arc::new(Path {
+            hops: [&made].into_iter().chain(kept).cloned().collect(),
+            cut: hops.len() == TRAIL_LIMIT || before.is_some_and(|path| path.cut),
+            origin: before.and_then(|path| path.origin.clone()),
+        }));
+        let universe = self.universe.as_ref();
+        let entry = universe.map(|it| it.world.census.enter(made));
+        (self, entry.unwrap_or_default())
+    }
+
+    /// For what runs in `universe` because its user says so, here: the trail begins with it.
+    pub(super) fn entered(universe: &Universe, at: &'static Location<'static>) -> Self {
+        let origin = Origin {
+            universe: universe.id(),
+            name: universe.world.name(),
+            at,
         };
-        let host = host_in(universe.as_ref());
         Self {
-            universe,
-            trail,
-            host,
+            host: host_in(Some(universe)),
+            universe: Some(universe.clone()),
+            trail: Some(Arc::new(Path {
+                origin: Some(origin),
+                ..Path::default()
+            })),
             resident: None,
             version: 0,
         }
+    }
+
+    /// Where the running code is.
+    pub(super) fn here() -> Self {
+        Self::part_in(Universe::current())
     }
 
     /// A part of what runs now, in `universe`.
@@ -103,14 +159,6 @@ impl Place {
 /// From now on, trails are kept.
 pub(super) fn keep_trails() {
     TRAILS.store(true, Ordering::Relaxed);
-}
-
-/// The current trail, with one spawn more.
-#[cold]
-fn longer_trail(at: &'static Location<'static>) -> Arc<[&'static Location<'static>]> {
-    let before = trail().unwrap_or_default();
-    let hops = iter::once(at).chain(before.iter().copied());
-    hops.take(TRAIL_LIMIT).collect()
 }
 
 /// Calls `f` with the current universe, without the cost of a handle to it.

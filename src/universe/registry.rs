@@ -13,7 +13,7 @@ use std::{
 use super::{
     Universe,
     allow::{AllowError, Guest, Resident},
-    place,
+    census, enlist, place,
     sharded::Sharded,
 };
 
@@ -98,8 +98,10 @@ impl<K: Key, V: Send + Sync + 'static> Registry<K, V> {
             resident.allow_late(&host);
         }
         let table = Arc::downgrade(&table);
+        let entry = enlist(format_args!("the name {key:?}"), Location::caller());
         Ok(Registration {
             end: Box::new(move || remove(&table, &key, id)),
+            _entry: entry,
         })
     }
 
@@ -251,6 +253,7 @@ impl<K, V> fmt::Debug for Registry<K, V> {
 #[must_use = "the name is free again when this is dropped"]
 pub struct Registration {
     end: Box<dyn FnMut() + Send + Sync>,
+    _entry: census::Entry,
 }
 
 impl Drop for Registration {

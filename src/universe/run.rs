@@ -1,17 +1,36 @@
 //! A universe that is run to its end: its tasks on one thread, its clock, and what is left over.
+//!
+//! ```text
+//! main --> done --> all else winds up, for a while --> what is left is cancelled --> and reported
+//!   |
+//!   +--> all wait, and nothing is due: stuck
+//! ```
 
 use std::{
-    pin::pin,
+    collections::BTreeMap,
+    panic::{self, AssertUnwindSafe, Location},
+    pin::Pin,
     sync::{Arc, MutexGuard, PoisonError, Weak},
+    thread,
+    time::{Duration, Instant},
 };
 
 use futures_lite::{FutureExt as _, future};
 use smol::Executor;
 
-use super::{Universe, sim::Sim};
+use super::{InUniverse, Made, Universe, sim::Sim};
 
 /// How many tasks take a turn before `main` may.
 const TURNS: u32 = 200;
+
+/// How long the rest may take to end once `main` has: a task that is asked to end, and killed if it
+/// does not within the usual five seconds, gets there before.
+const GRACE: Duration = Duration::from_secs(6);
+
+/// How long a simulated universe in which nothing moves waits for what comes from outside: from a
+/// thread, a file, a socket. Whoever works there counts as awake if it inherited the universe, so
+/// that this is for the rest: what takes longer looks like nothing at all.
+const OUTSIDE: Duration = Duration::from_secs(2);
 
 impl Universe {
     /// Runs a future to its end in this universe, on this thread; what it starts runs here too.
@@ -21,57 +40,229 @@ impl Universe {
     /// In a [simulated](Self::simulated) universe the tasks take turns in an order drawn from its
     /// seed: same seed, same program, same order.
     ///
+    /// # The end
+    ///
+    /// When the future has completed, the rest has six seconds to end as well, by the universe's own
+    /// clock. What [lives](Self::living) longer is a leak. It is cancelled as far as it can be, and
+    /// this panics with a list of it. What lived before this call is not looked at.
+    ///
+    /// What is held by the universe's own statics, as a client for all of a test in a
+    /// [`Sharded`](crate::Sharded), is none. If something lives after the six seconds, the values of
+    /// the statics are dropped, and there is as much time again. So a test ends sooner that
+    /// [clears](crate::Sharded::clear) such statics itself.
+    ///
     /// # Panics
     ///
-    /// If the future panics, or a task that nobody supervises.
+    /// - If the future panics, or a task that nobody supervises: with that panic, and no other.
+    /// - If something outlives the future, as said above.
+    /// - If a simulated universe is stuck: all that lives in it waits, nobody for a time-out, and
+    ///   nothing comes from outside for two seconds.
+    ///
+    /// In a simulated universe the seed is part of the message. With the panic of the future it is
+    /// on a line of its own.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use erps::{DynamicSupervisor, Universe};
+    ///
+    /// Universe::new().run(async {
+    ///     let _ends_here = DynamicSupervisor::builder().start_link();
+    /// });
+    /// ```
+    ///
+    /// ```should_panic
+    /// # use erps::{DynamicSupervisor, Universe};
+    /// Universe::simulated(7).run(async {
+    ///     let _nobody_ends_it = DynamicSupervisor::builder().start();
+    /// });
+    /// ```
+    #[track_caller]
     pub fn run<F: Future>(&self, main: F) -> F::Output {
+        let at = Location::caller();
+        let since = self.world.census.last();
+        let (ended, mut left) = match self.live_and_cancel(self.scope_at(at, main), since) {
+            Ok(outcome) => outcome,
+            Err(panic) => {
+                self.tell_seed();
+                panic::resume_unwind(panic);
+            }
+        };
+        let still = self.world.census.living_since(since);
+        left.extend(still.clone());
+        let trouble = match ended {
+            Ok(output) if left.is_empty() => return output,
+            Ok(_) => "has ended, and these have not:",
+            Err(Stuck) => {
+                left.insert(0, Made::new(format_args!("the main future"), at));
+                "is stuck: these wait, no time-out is due, and nothing comes from outside:"
+            }
+        };
+        let lines = left.iter().map(|(id, made)| {
+            let on = if still.contains_key(id) {
+                ", which lives on"
+            } else {
+                ""
+            };
+            format!("\n  {made}{on}")
+        });
+        self.fail(trouble, &lines.collect::<String>())
+    }
+
+    /// Runs `main`, and lets the rest wind up; drops what is left, and tells what that was.
+    fn live_and_cancel<F: Future>(
+        &self,
+        main: InUniverse<F>,
+        since: u64,
+    ) -> thread::Result<(Result<F::Output, Stuck>, Left)> {
         let executor = Arc::new(Executor::new());
         let running = Running::new(self, &executor);
-        let sim = self.world.sim.as_deref();
-        let output = smol::block_on(async {
-            let main = pin!(self.scope(main));
-            match sim {
-                Some(sim) => main.or(drive(&executor, sim)).await,
-                None => executor.run(main).await,
-            }
-        });
+        let mut main = Box::pin(main);
+        // What a panic leaves behind is dropped when it has been caught: a destructor that panics
+        // then is not the second at once, which would abort the process.
+        let ended = panic::catch_unwind(AssertUnwindSafe(|| {
+            smol::block_on(self.live(&executor, main.as_mut(), since))
+        }));
+        let left = self.world.census.living_since(since);
+        let cancelled = panic::catch_unwind(AssertUnwindSafe(|| {
+            drop(main);
+            drop(executor);
+        }));
         drop(running);
-        output
+        let ended = ended?;
+        cancelled?;
+        Ok((ended, left))
     }
 
-    /// Where tasks of this universe are spawned, if it is being run.
-    pub(crate) fn executor(&self) -> Option<Arc<Executor<'static>>> {
-        self.executor_slot().upgrade()
+    async fn live<F: Future>(
+        &self,
+        executor: &Executor<'static>,
+        main: Pin<&mut InUniverse<F>>,
+        since: u64,
+    ) -> Result<F::Output, Stuck> {
+        let output = match &self.world.sim {
+            Some(sim) => {
+                let main = async { Ok(main.await) };
+                let all_wait = async {
+                    self.drive(executor, sim, None, || false).await;
+                    Err(Stuck)
+                };
+                main.or(all_wait).await?
+            }
+            None => executor.run(main).await,
+        };
+        let has_ended = || self.world.census.is_empty_since(since);
+        self.wind_up(executor, has_ended).await;
+        if !has_ended() && self.drop_values() {
+            self.wind_up(executor, has_ended).await;
+        }
+        Ok(output)
     }
 
-    fn executor_slot(&self) -> MutexGuard<'_, Weak<Executor<'static>>> {
+    /// Runs what is there until it has ended; for so long.
+    async fn wind_up(&self, executor: &Executor<'static>, has_ended: impl Fn() -> bool) {
+        let wound_up = async {
+            if let Some(sim) = &self.world.sim {
+                let limit = sim.now() + GRACE;
+                return self.drive(executor, sim, Some(limit), has_ended).await;
+            }
+            let all_ended = async {
+                loop {
+                    let one_ended = self.world.census.ended();
+                    if has_ended() {
+                        return;
+                    }
+                    one_ended.await;
+                }
+            };
+            executor.run(all_ended).await;
+        };
+        // By the real clock too: a task that never waits lets no simulated time pass.
+        let too_long = async {
+            smol::Timer::after(GRACE).await;
+        };
+        wound_up.or(too_long).await;
+    }
+
+    /// Runs the tasks of a simulated universe, and moves its clock when all wait, but not beyond
+    /// `limit`; until this is over, or nothing moves any more.
+    async fn drive(
+        &self,
+        executor: &Executor<'static>,
+        sim: &Sim,
+        limit: Option<Instant>,
+        is_over: impl Fn() -> bool,
+    ) {
+        loop {
+            for _ in 0..TURNS {
+                if executor.try_tick() {
+                    continue;
+                }
+                if is_over() {
+                    return;
+                }
+                if sim.leap(limit) {
+                    continue;
+                }
+                let (asleep, one_ended) = (sim.asleep(), self.world.census.ended());
+                if is_over() || sim.leap(limit) {
+                    continue;
+                }
+                let moved = async {
+                    executor.tick().or(asleep).or(one_ended).await;
+                    true
+                };
+                let waited = async {
+                    smol::Timer::after(OUTSIDE).await;
+                    false
+                };
+                if !moved.or(waited).await && sim.is_stuck(limit) {
+                    return;
+                }
+            }
+            future::yield_now().await;
+        }
+    }
+
+    #[expect(clippy::panic, reason = "documented: it is how a test fails")]
+    #[track_caller]
+    fn fail(&self, trouble: &str, list: &str) -> ! {
+        let seed = self.seed().map(|seed| format!(" (seed {seed})"));
+        let seed = seed.unwrap_or_default();
+        panic!("{}{seed} {trouble}{list}", self.title())
+    }
+
+    /// A panic that is passed on unchanged does not tell how to see it again.
+    #[expect(clippy::print_stderr, reason = "it stands beside a panic's message")]
+    fn tell_seed(&self) {
+        if let Some(seed) = self.seed() {
+            eprintln!("{} has the seed {seed}", self.title());
+        }
+    }
+
+    /// Where tasks of this universe are spawned, if it is being run. One that is gone takes no more.
+    pub(crate) fn executor(&self) -> Option<Weak<Executor<'static>>> {
+        self.executor_slot().clone()
+    }
+
+    fn executor_slot(&self) -> MutexGuard<'_, Option<Weak<Executor<'static>>>> {
         let slot = &self.world.executor;
         slot.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Runs the tasks of a simulated universe, and moves its clock when all wait.
-async fn drive<T>(executor: &Executor<'static>, sim: &Sim) -> T {
-    loop {
-        for _ in 0..TURNS {
-            if executor.try_tick() {
-                continue;
-            }
-            let asleep = sim.asleep();
-            if !sim.leap() {
-                executor.tick().or(asleep).await;
-            }
-        }
-        future::yield_now().await;
-    }
-}
+/// What has not ended, by its number.
+type Left = BTreeMap<u64, Made>;
+
+/// All wait, for nothing.
+struct Stuck;
 
 /// The time in which a universe has an executor.
 struct Running<'a>(&'a Universe);
 
 impl<'a> Running<'a> {
     fn new(universe: &'a Universe, executor: &Arc<Executor<'static>>) -> Self {
-        *universe.executor_slot() = Arc::downgrade(executor);
+        *universe.executor_slot() = Some(Arc::downgrade(executor));
         if let Some(sim) = &universe.world.sim {
             sim.set_driven(true);
         }
@@ -81,7 +272,7 @@ impl<'a> Running<'a> {
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        *self.0.executor_slot() = Weak::new();
+        *self.0.executor_slot() = None;
         if let Some(sim) = &self.0.world.sim {
             sim.set_driven(false);
         }

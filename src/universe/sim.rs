@@ -78,15 +78,15 @@ impl Sim {
         self.asleep.listen()
     }
 
-    /// If nobody is awake, moves the clock to the next time somebody waits for. Tells whether there
-    /// was one.
-    pub(super) fn leap(&self) -> bool {
-        self.awake.load(SeqCst) == 0 && self.times.leap()
+    /// If nobody is awake, moves the clock to the next time somebody waits for, if that is not
+    /// beyond `limit`. Tells whether there was one.
+    pub(super) fn leap(&self, limit: Option<Instant>) -> bool {
+        self.awake.load(SeqCst) == 0 && self.times.leap(limit)
     }
 
-    /// Whether nobody is awake, and nobody is going to be by time alone.
-    pub(super) fn is_stuck(&self) -> bool {
-        self.awake.load(SeqCst) == 0 && self.times.is_idle()
+    /// Whether nobody is awake, and nobody is going to be by time alone, up to `limit`.
+    pub(super) fn is_stuck(&self, limit: Option<Instant>) -> bool {
+        self.awake.load(SeqCst) == 0 && self.times.nearest(limit).is_none()
     }
 
     fn wakes(&self) {
@@ -97,7 +97,7 @@ impl Sim {
         if self.awake.fetch_sub(1, SeqCst) == 1 {
             match self.is_driven() {
                 true => drop(self.asleep.notify(usize::MAX)),
-                false => drop(self.leap()),
+                false => drop(self.leap(None)),
             }
         }
     }

@@ -2,22 +2,27 @@
 
 use std::{error::Error, fmt, panic::Location, thread};
 
-use super::place::{self, TRAIL_LIMIT, Trail};
+use super::{
+    place::{self, Trail},
+    title,
+};
 
 /// Something strict was asked for in no universe.
 ///
-/// It tells what was asked for, who asked as far as that is known, and what to do. Where a future
-/// was made with [`inherit`](super::inherit), or spawned by this library, is known in a process
-/// that has made a universe before.
+/// It tells what was asked for, who asked as far as that is known, and what to do. Who spawned whom
+/// is known of what was made with [`inherit`](super::inherit), or spawned by this library, in a
+/// process that has made a universe before.
 ///
 /// ```text
 /// the strict `Sharded<u32>` made at src/limits.rs:12 was asked for in no universe
 ///   on thread `smol-1`
-///   in what was spawned at src/poll.rs:40
-///   by what was spawned at src/main.rs:9
-///   by code of unknown origin
+///   in a future made at src/poll.rs:40
+///   by the server of 127.0.0.1:50312 made at tests/shop.rs:9
+///   from the universe `shop::is_full` entered at tests/shop.rs:7
 ///   to fix it, wrap what was spawned in `universe::inherit(..)`, or the test in `Universe::scope(..)`
 /// ```
+///
+/// If no universe was left on the way, the last but one line is `by code of unknown origin`.
 #[derive(Clone)]
 pub struct NoUniverse(Box<Access>);
 
@@ -62,21 +67,23 @@ impl fmt::Display for NoUniverse {
             "the strict `{what}` made at {file}:{line} was asked for in no universe"
         )?;
         writeln!(f, "  on thread `{thread}`")?;
-        let hops = trail.as_deref().unwrap_or_default();
+        let trail = trail.as_deref();
         let mut by = "in";
-        for hop in hops {
-            writeln!(
-                f,
-                "  {by} what was spawned at {}:{}",
-                hop.file(),
-                hop.line()
-            )?;
+        for hop in trail.iter().flat_map(|path| &path.hops) {
+            writeln!(f, "  {by} {hop}")?;
             by = "by";
         }
-        if hops.len() < TRAIL_LIMIT {
-            writeln!(f, "  {by} code of unknown origin")?;
-        } else {
+        if trail.is_some_and(|path| path.cut) {
             writeln!(f, "  by more than is kept")?;
+        }
+        match trail.and_then(|path| path.origin.as_ref()) {
+            Some(origin) => {
+                let universe = title(origin.universe, origin.name.as_deref());
+                let (file, line) = (origin.at.file(), origin.at.line());
+                writeln!(f, "  from {universe} entered at {file}:{line}")?;
+            }
+            None if trail.is_some_and(|path| path.cut) => {}
+            None => writeln!(f, "  {by} code of unknown origin")?,
         }
         f.write_str(
             "  to fix it, wrap what was spawned in `universe::inherit(..)`, or the test in `Universe::scope(..)`",

@@ -8,7 +8,7 @@ use std::{
 
 use smol::Executor;
 
-use super::{Universe, place::Place, sim::Sim, slot::Slot};
+use super::{Universe, census::Census, place::Place, sim::Sim, slot::Slot};
 
 /// How often the values are dropped that destructors of values made anew.
 const MAX_ENDINGS: u32 = 8;
@@ -18,12 +18,23 @@ pub(super) struct World {
     pub(super) sim: Option<Arc<Sim>>,
     /// Gone with the last handle that is not a guest's.
     pub(super) life: Weak<()>,
-    /// Where its tasks are spawned while it is [run](Universe::run). The executor's tasks hold the
-    /// universe, and so the universe may not hold the executor.
-    pub(super) executor: Mutex<Weak<Executor<'static>>>,
+    /// What its user calls it.
+    name: Mutex<Option<Arc<str>>>,
+    pub(super) census: Arc<Census>,
+    /// Where its tasks are spawned; set while it is [run](Universe::run). The executor's tasks hold
+    /// the universe, and so the universe may not hold the executor.
+    pub(super) executor: Mutex<Option<Weak<Executor<'static>>>>,
     /// The slot of every static that was used here, by the static's key.
     slots: RwLock<Slots>,
     endings: u32,
+}
+
+impl Universe {
+    /// Drops the values of its statics, which are made anew if they are asked for. Tells whether
+    /// there were any.
+    pub(super) fn drop_values(&self) -> bool {
+        self.world.drop_values(&Place::part_in(Some(self.clone())))
+    }
 }
 
 /// Keys are small and dense: a vector finds a slot faster than a map.
@@ -35,10 +46,23 @@ impl World {
             id,
             sim,
             life: Weak::new(),
+            name: Mutex::default(),
+            census: Arc::default(),
             executor: Mutex::default(),
             slots: RwLock::default(),
             endings: 0,
         }
+    }
+
+    pub(super) fn name(&self) -> Option<Arc<str>> {
+        self.name
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    pub(super) fn set_name(&self, name: Arc<str>) {
+        *self.name.lock().unwrap_or_else(PoisonError::into_inner) = Some(name);
     }
 
     /// The value of a static, if it was made already.
@@ -59,6 +83,19 @@ impl World {
             .expect("a key belongs to one static, and a static has one type")
     }
 
+    /// Drops the values there are, in the universe that `place` is in: the last first, one at a time,
+    /// so that what is dropped later is still there for what is dropped now.
+    fn drop_values(&self, place: &Place) -> bool {
+        let mut any = false;
+        let count = self.slots().len();
+        for key in (0..count).rev() {
+            let slot = self.slots()[key].take();
+            any |= slot.is_some();
+            place.enter(|| drop(slot));
+        }
+        any
+    }
+
     fn slots(&self) -> RwLockWriteGuard<'_, Slots> {
         self.slots.write().unwrap_or_else(PoisonError::into_inner)
     }
@@ -71,7 +108,7 @@ impl Drop for World {
     fn drop(&mut self) {
         // Only guests are left to wait for its clock, which nobody moves any more.
         if let Some(sim) = &self.sim {
-            while sim.times.leap() {}
+            while sim.times.leap(None) {}
         }
         let slots = mem::take(&mut *self.slots());
         let count = slots.len();
@@ -82,6 +119,8 @@ impl Drop for World {
             id: self.id,
             sim: self.sim.take(),
             life: Weak::new(),
+            name: Mutex::new(self.name()),
+            census: Arc::clone(&self.census),
             executor: Mutex::default(),
             slots: RwLock::new(slots),
             endings: self.endings + 1,
@@ -93,13 +132,7 @@ impl Drop for World {
             }),
             ..Place::default()
         };
-        place.enter(|| {
-            for key in (0..count).rev() {
-                // One at a time: what is dropped later is still there for what is dropped now.
-                let slot = world.slots()[key].take();
-                drop(slot);
-            }
-        });
+        world.drop_values(&place);
         // A vector of nothing is no reason for another ending.
         let mut left = world.slots();
         if left.iter().all(Option::is_none) {
