@@ -27,7 +27,7 @@ use event_listener::{Event, EventListener};
 /// assert_eq!(living[0].what(), r#"the name "corner""#);
 /// assert_eq!(living[0].at().line(), line);
 /// ```
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Made {
     what: Arc<str>,
     at: &'static Location<'static>,

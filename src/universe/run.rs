@@ -88,16 +88,21 @@ impl Universe {
                 panic::resume_unwind(panic);
             }
         };
-        let still = self.world.census.living_since(since);
-        left.extend(still.clone());
         let trouble = match ended {
-            Ok(output) if left.is_empty() => return output,
-            Ok(_) => "has ended, and these have not:",
+            Ok(output) if left.is_empty() && self.world.census.is_empty_since(since) => {
+                return output;
+            }
+            Ok(output) => {
+                drop(output);
+                "has ended, and these have not:"
+            }
             Err(Stuck) => {
                 left.insert(0, Made::new(format_args!("the main future"), at));
                 "is stuck: these wait, no time-out is due, and nothing comes from outside:"
             }
         };
+        let still = self.world.census.living_since(since);
+        left.extend(still.clone());
         let lines = left.iter().map(|(id, made)| {
             let on = if still.contains_key(id) {
                 ", which lives on"

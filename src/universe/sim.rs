@@ -168,7 +168,9 @@ impl Watch {
             *self = Self::begin(Some(sim));
         }
         let (watched, waker) = self.0.as_ref().expect("it has just been set");
-        watched.starts(cx.waker());
+        if !watched.starts(cx.waker()) {
+            return Poll::Pending;
+        }
         if sim.is_driven() && sim.defers() {
             cx.waker().wake_by_ref();
             watched.state.store(WOKEN, SeqCst);
@@ -204,13 +206,19 @@ impl Drop for Watch {
 }
 
 impl Watched {
-    fn starts(&self, outer: &Waker) {
+    /// False if it is polled though nobody woke it, as those are who are joined with others. While
+    /// the universe is driven it sleeps on then: what drives it waits beside it for all to be
+    /// asleep, and would be told so by the very poll that this causes, again and again.
+    fn starts(&self, outer: &Waker) -> bool {
         let former = self.outer().replace(outer.clone());
         drop(former);
-        // Who joins futures polls all of them when one was woken.
+        if self.sim.is_driven() && self.state.load(SeqCst) == ASLEEP {
+            return false;
+        }
         if self.state.swap(RUNNING, SeqCst) == ASLEEP {
             self.sim.wakes();
         }
+        true
     }
 
     fn pauses(&self) {

@@ -1,0 +1,435 @@
+//! The end of a universe that is run: what is left over is told, and where it was made.
+
+use std::{
+    any::Any,
+    panic::{self, AssertUnwindSafe},
+    sync::{Arc, Mutex, mpsc},
+    thread,
+    time::{Duration, Instant},
+};
+
+use async_channel::Sender;
+use erps::{
+    BoxError, ChildSpec, Client, Context, Daemon, DynamicSupervisor, InitError, Linked,
+    Registration, Registry, ReplyTo, Server, ServerRef, Sharded, Shutdown, TaskRef, Universe, time,
+    universe,
+};
+use smol::future;
+
+use crate::support::lab::{self, Call, Lab, LabServer, Reply, here, is_served};
+
+/// What a run panics with.
+fn failure<T>(universe: &Universe, main: impl Future<Output = T>) -> String {
+    let run = panic::catch_unwind(AssertUnwindSafe(|| universe.run(main)));
+    match run {
+        Ok(_) => panic!("the run did not fail"),
+        Err(panic) => text(&*panic),
+    }
+}
+
+fn text(panic: &(dyn Any + Send)) -> String {
+    match panic.downcast_ref::<String>() {
+        Some(text) => text.clone(),
+        None => (*panic.downcast_ref::<&str>().unwrap()).to_owned(),
+    }
+}
+
+/// A simulated universe: to wait in it for those who do not end costs nothing.
+fn named() -> Universe {
+    Universe::simulated(7).named("a::b")
+}
+
+/// Fails unless the run tells of exactly these.
+#[track_caller]
+fn leaves<T>(main: impl Future<Output = T>, lines: &[String]) {
+    let told = failure(&named(), main);
+    let head = "the universe `a::b` (seed 7) has ended, and these have not:";
+    let expected = [head.to_owned()]
+        .into_iter()
+        .chain(lines.iter().map(|it| format!("  {it}")));
+    assert_eq!(told, expected.collect::<Vec<_>>().join("\n"));
+}
+
+fn made(what: &str, line: u32) -> String {
+    format!("{what} made at {}:{line}", file!())
+}
+
+const DAEMON: &str = "the daemon of `it::support::lab::LabServer`";
+const SERVER: &str = "the server `it::support::lab::LabServer`";
+
+/// Nobody listens there.
+const NOWHERE: (&str, u16) = ("127.0.0.1", 1);
+
+#[test]
+fn a_run_that_leaves_nothing_is_silent() {
+    let real = Universe::new();
+    let answer = real.run(async {
+        let (_daemon, client, _watch) = lab::pair().await;
+        is_served(&client).await;
+        42
+    });
+    assert_eq!(answer, 42);
+    assert_eq!(real.living(), []);
+    let simulated = Universe::simulated(1);
+    simulated.run(async {
+        let (seed, _watch) = lab::seed();
+        let server = ServerRef::<LabServer>::builder(seed).start_link();
+        let pong = server.await.unwrap().call(Call::Ping).await;
+        assert_eq!(pong.unwrap(), Reply::Pong);
+    });
+    assert_eq!(simulated.living(), []);
+    assert_eq!(simulated.clock().unwrap().elapsed(), Duration::ZERO);
+}
+
+#[test]
+fn a_daemon_that_nobody_ends_is_told_with_its_supervisor() {
+    let (seed, _watch) = lab::seed();
+    let (builder, line) = (Daemon::<LabServer>::builder(seed), line!());
+    let lines = [made(DAEMON, line), made("the supervisor `servers`", line)];
+    leaves(builder.clone().start(), &lines);
+    Universe::simulated(7).run(async { drop(builder.start_link().await.unwrap()) });
+}
+
+#[test]
+fn in_real_time_leaks_are_told_too() {
+    let (seed, _watch) = lab::seed();
+    let (builder, line) = (Daemon::<LabServer>::builder(seed), line!());
+    let universe = Universe::new();
+    let told = failure(&universe, builder.start());
+    let head = format!(
+        "universe {} has ended, and these have not:\n",
+        universe.id()
+    );
+    assert!(told.starts_with(&head), "{told}");
+    assert!(told.contains(&made(DAEMON, line)), "{told}");
+}
+
+#[test]
+fn a_client_that_somebody_keeps_is_told() {
+    let (builder, line) = (Client::<Lab>::builder(NOWHERE), line!());
+    let clean = builder.clone();
+    leaves(
+        async { builder.start() },
+        &[made("the client of 127.0.0.1:1", line)],
+    );
+    Universe::simulated(7).run(async { drop(clean.start()) });
+}
+
+#[test]
+fn a_server_that_nobody_ends_is_told() {
+    let (seed, _watch) = lab::seed();
+    let (builder, line) = (ServerRef::<LabServer>::builder(seed), line!());
+    leaves(builder.start(), &[made(SERVER, line)]);
+    let (seed, _watch) = lab::seed();
+    let clean = ServerRef::<LabServer>::builder(seed).start_link();
+    Universe::simulated(7).run(async { drop(clean.await.unwrap()) });
+}
+
+#[test]
+fn a_supervisor_that_nobody_ends_is_told_with_its_children() {
+    let (builder, above) = (DynamicSupervisor::builder(), line!());
+    let idle = |me: TaskRef| async move { me.shutdown_requested().await };
+    let (spec, below) = (ChildSpec::task("idle", idle), line!());
+    let clean = spec.clone();
+    let main = async {
+        let supervisor = builder.start();
+        supervisor.start_child(spec).await.unwrap();
+        supervisor
+    };
+    let supervisor = made("the supervisor `supervisor`", above);
+    leaves(main, &[supervisor, made("the child `idle`", below)]);
+    Universe::simulated(7).run(async {
+        let supervisor = DynamicSupervisor::builder().start_link();
+        supervisor.start_child(clean).await.unwrap();
+    });
+}
+
+#[test]
+fn a_call_that_somebody_keeps_is_told_with_its_time_limit() {
+    let mut line = 0;
+    let main = async {
+        let (seed, _watch) = lab::seed();
+        let server = ServerRef::<LabServer>::builder(seed).start_link();
+        let server = server.await.unwrap();
+        let handle = ServerRef::clone(&server);
+        line = line!() + 1;
+        let mut call = Box::pin(async move { handle.call(Call::Hold).await });
+        assert!(future::poll_once(&mut call).await.is_none());
+        call
+    };
+    let told = failure(&named(), main);
+    assert!(told.contains(&made("a call", line)), "{told}");
+    named().run(async {
+        let (seed, _watch) = lab::seed();
+        let server = ServerRef::<LabServer>::builder(seed).start_link();
+        let server = server.await.unwrap();
+        assert!(future::poll_once(server.call(Call::Hold)).await.is_none());
+    });
+}
+
+#[test]
+fn a_call_to_another_place_is_told_by_the_line_of_the_caller() {
+    let mut line = 0;
+    let told = failure(&Universe::new(), async {
+        let (_daemon, client, _watch) = lab::pair().await;
+        line = line!() + 1;
+        let mut call = Box::pin(async move { client.call(Call::Hold).await });
+        assert!(future::poll_once(&mut call).await.is_none());
+        call
+    });
+    assert!(told.contains(&made("a call", line)), "{told}");
+    Universe::new().run(async {
+        let (_daemon, client, _watch) = lab::pair().await;
+        let mut call = Box::pin(client.call(Call::Hold));
+        assert!(future::poll_once(&mut call).await.is_none());
+    });
+}
+
+/// A server that gives its calls away.
+struct Careless(Sender<ReplyTo<Reply>>);
+
+impl Server for Careless {
+    type Protocol = Lab;
+    type Seed = Sender<ReplyTo<Reply>>;
+    type Info = ();
+
+    async fn init(calls: Sender<ReplyTo<Reply>>, _: &mut Context<Self>) -> Result<Self, InitError> {
+        Ok(Self(calls))
+    }
+
+    async fn handle_call(
+        &mut self,
+        _: Call,
+        from: ReplyTo<Reply>,
+        _: &mut Context<Self>,
+    ) -> Result<(), BoxError> {
+        self.0.send(from).await?;
+        Ok(())
+    }
+}
+
+#[test]
+fn a_call_that_nobody_answers_is_told_by_the_line_of_a_local_caller() {
+    let (calls, given_away) = async_channel::unbounded();
+    let mut line = 0;
+    let main = async {
+        let server = ServerRef::<Careless>::builder(calls).start_link();
+        let server = server.await.unwrap();
+        line = line!() + 1;
+        let call = server.call_within(Call::Ping, Duration::from_millis(1));
+        let answer = call.await;
+        assert!(answer.is_err());
+    };
+    let told = failure(&named(), main);
+    let lives_on = format!("{}, which lives on", made("an unanswered call", line));
+    assert!(told.ends_with(&lives_on), "{told}");
+    assert_eq!(given_away.len(), 1);
+}
+
+#[test]
+fn a_remote_call_that_nobody_answers_is_told_by_the_line_of_the_daemon() {
+    let (calls, given_away) = async_channel::unbounded();
+    let (builder, line) = (Daemon::<Careless>::builder(calls), line!());
+    let main = async {
+        let daemon = builder.start_link().await.unwrap();
+        let client = Client::<Lab>::builder(daemon.local_addr()).connect().await;
+        let client = client.unwrap();
+        let call = async { drop(client.call(Call::Ping).await) };
+        let held = async { given_away.recv().await.unwrap() };
+        let held = future::or(async { Err(call.await) }, async { Ok(held.await) }).await;
+        held.unwrap()
+    };
+    let told = failure(&Universe::new(), main);
+    let unanswered = made("an unanswered call to the server", line);
+    assert!(told.contains(&unanswered), "{told}");
+}
+
+static NAMES: Registry<&str, u16> = Registry::unique();
+
+#[test]
+fn a_name_that_is_never_given_back_is_told() {
+    let mut line = 0;
+    let main = async {
+        line = line!() + 1;
+        NAMES.register("corner", 4747).unwrap()
+    };
+    let told = failure(&named(), main);
+    assert!(told.ends_with(&made("the name \"corner\"", line)), "{told}");
+    named().run(async { drop(NAMES.register("corner", 4747)) });
+}
+
+#[test]
+fn what_lives_on_after_all_was_cancelled_is_told_as_such() {
+    static KEPT: Mutex<Option<Registration>> = Mutex::new(None);
+    let mut line = 0;
+    let main = async {
+        line = line!() + 1;
+        let name = NAMES.register("corner", 4747).unwrap();
+        *KEPT.lock().unwrap() = Some(name);
+    };
+    let told = failure(&named(), main);
+    let lives_on = format!("{}, which lives on", made("the name \"corner\"", line));
+    assert!(told.ends_with(&lives_on), "{told}");
+}
+
+#[test]
+fn what_the_statics_of_the_universe_hold_is_no_leak() {
+    static NAME: Sharded<Mutex<Option<Registration>>> = Sharded::new(Mutex::default);
+    static CLIENT: Sharded<Client<Lab>> = Sharded::new(|| Client::<Lab>::builder(NOWHERE).start());
+    let universe = named();
+    universe.run(async {
+        *NAME.get().lock().unwrap() = NAMES.register("corner", 4747).ok();
+        assert!(!CLIENT.get().status().is_connected());
+    });
+    assert_eq!(universe.living(), []);
+}
+
+#[test]
+fn what_others_run_is_told() {
+    let runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = { runtime }.worker_threads(1).build().unwrap();
+    let mut line = 0;
+    let told = failure(&named(), async {
+        line = line!() + 1;
+        let task = universe::inherit(future::pending::<()>());
+        runtime.spawn(task);
+    });
+    let lives_on = format!("{}, which lives on", made("a future", line));
+    assert!(told.ends_with(&lives_on), "{told}");
+    named().run(async {
+        let task = runtime.spawn(universe::inherit(async { 1 }));
+        assert_eq!(task.await.unwrap(), 1);
+    });
+}
+
+#[test]
+fn a_thread_that_runs_on_is_told() {
+    let (go, gone) = mpsc::channel::<()>();
+    let mut line = 0;
+    let mut thread = None;
+    let told = failure(&named(), async {
+        line = line!() + 1;
+        let closure = universe::inherit_fn(move || drop(gone.recv()));
+        thread = Some(thread::spawn(closure));
+    });
+    let lives_on = format!("{}, which lives on", made("a closure", line));
+    assert!(told.ends_with(&lives_on), "{told}");
+    drop(go);
+    thread.unwrap().join().unwrap();
+    named().run(async {
+        let thread = thread::spawn(universe::inherit_fn(here));
+        assert!(thread.join().unwrap().is_some());
+    });
+}
+
+#[test]
+fn what_lived_before_the_run_is_not_its_affair() {
+    let universe = named();
+    let before = universe.enter(|| NAMES.register("before", 1)).unwrap();
+    universe.run(async { assert_eq!(NAMES.count(), 1) });
+    assert_eq!(universe.living().len(), 1);
+    drop(before);
+}
+
+/// A child that takes this long to end.
+async fn takes(limit: Duration) -> Linked<DynamicSupervisor> {
+    let slow = move |me: TaskRef| async move {
+        let reason = me.shutdown_requested().await;
+        time::sleep(limit).await;
+        reason
+    };
+    let supervisor = DynamicSupervisor::builder().start_link();
+    let spec = ChildSpec::task("slow", slow).shutdown(Shutdown::Infinity);
+    supervisor.start_child(spec).await.unwrap();
+    supervisor
+}
+
+#[test]
+fn what_ends_soon_enough_is_no_leak() {
+    let universe = named();
+    universe.run(async { drop(takes(Duration::from_secs(5)).await) });
+    assert_eq!(universe.clock().unwrap().elapsed(), Duration::from_secs(5));
+    let told = failure(&named(), async {
+        drop(takes(Duration::from_secs(7)).await)
+    });
+    assert!(told.contains("the child `slow`"), "{told}");
+}
+
+/// Reports, when it is dropped, which universe it is in.
+struct Reports(Sender<Option<u64>>);
+
+impl Drop for Reports {
+    fn drop(&mut self) {
+        let _ = self.0.try_send(here());
+    }
+}
+
+/// A supervisor that lives on with a child that holds something.
+async fn holding<T: Clone + Send + Sync + 'static>(held: T) {
+    let idle = move |me: TaskRef| {
+        let held = held.clone();
+        async move {
+            let _held = held;
+            me.exited().await
+        }
+    };
+    let supervisor = DynamicSupervisor::builder().start();
+    supervisor
+        .start_child(ChildSpec::task("idle", idle))
+        .await
+        .unwrap();
+}
+
+#[test]
+fn what_is_cancelled_is_dropped_in_its_universe_and_starts_nothing_any_more() {
+    let (seen, sights) = async_channel::unbounded();
+    let universe = named();
+    let told = failure(&universe, holding(Arc::new(Reports(seen))));
+    assert_eq!(sights.try_recv(), Ok(Some(universe.id())));
+    assert!(!told.contains("which lives on"), "{told}");
+    assert_eq!(universe.living(), []);
+}
+
+#[test]
+fn the_panic_of_what_is_run_is_the_only_one() {
+    struct Panics;
+    impl Drop for Panics {
+        fn drop(&mut self) {
+            panic!("of a destructor")
+        }
+    }
+    let (seed, _watch) = lab::seed();
+    let told = failure(&named(), async {
+        let _daemon = Daemon::<LabServer>::builder(seed).start().await.unwrap();
+        panic!("as the test asks")
+    });
+    assert_eq!(told, "as the test asks");
+    // What it has returned is dropped before the panic that tells of a leak.
+    let run = AssertUnwindSafe(|| {
+        named().run(async {
+            drop(DynamicSupervisor::builder().start());
+            Panics
+        })
+    });
+    assert_eq!(
+        text(&*panic::catch_unwind(run).err().unwrap()),
+        "of a destructor"
+    );
+}
+
+#[test]
+fn a_universe_in_which_all_wait_for_nothing_is_stuck() {
+    let real = Instant::now();
+    let universe = named();
+    let told = failure(&universe, async {
+        let (seed, _watch) = lab::seed();
+        let server = ServerRef::<LabServer>::builder(seed).start_link();
+        let server = server.await.unwrap();
+        drop(server.call_within(Call::Hold, Duration::MAX).await);
+    });
+    let head = "the universe `a::b` (seed 7) is stuck: these wait, no time-out is due, \
+        and nothing comes from outside:";
+    assert!(told.starts_with(head), "{told}");
+    assert!(told.contains("\n  the main future made at"), "{told}");
+    assert!(real.elapsed() < Duration::from_secs(30));
+}
