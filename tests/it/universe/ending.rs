@@ -155,7 +155,7 @@ fn a_call_that_somebody_keeps_is_told_with_its_time_limit() {
         line = line!() + 1;
         let mut call = Box::pin(async move { handle.call(Call::Hold).await });
         assert!(future::poll_once(&mut call).await.is_none());
-        call
+        vec![call]
     };
     let told = failure(&named(), main);
     assert!(told.contains(&made("a call", line)), "{told}");
@@ -175,7 +175,7 @@ fn a_call_to_another_place_is_told_by_the_line_of_the_caller() {
         line = line!() + 1;
         let mut call = Box::pin(async move { client.call(Call::Hold).await });
         assert!(future::poll_once(&mut call).await.is_none());
-        call
+        vec![call]
     });
     assert!(told.contains(&made("a call", line)), "{told}");
     Universe::new().run(async {
@@ -236,7 +236,14 @@ fn a_remote_call_that_nobody_answers_is_told_by_the_line_of_the_daemon() {
         let client = client.unwrap();
         let call = async { drop(client.call(Call::Ping).await) };
         let held = async { given_away.recv().await.unwrap() };
-        let held = future::or(async { Err(call.await) }, async { Ok(held.await) }).await;
+        let held = future::or(
+            async {
+                call.await;
+                Err(())
+            },
+            async { Ok(held.await) },
+        )
+        .await;
         held.unwrap()
     };
     let told = failure(&Universe::new(), main);
@@ -309,7 +316,7 @@ fn a_thread_that_runs_on_is_told() {
     let mut thread = None;
     let told = failure(&named(), async {
         line = line!() + 1;
-        let closure = universe::inherit_fn(move || drop(gone.recv()));
+        let closure = universe::inherit_fn(move || gone.recv().is_ok());
         thread = Some(thread::spawn(closure));
     });
     let lives_on = format!("{}, which lives on", made("a closure", line));
