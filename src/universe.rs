@@ -65,13 +65,17 @@
 //!
 //! In no universe: reading a [`Sharded`] takes a look at a thread-local, an uncontended lock, and a
 //! handle; [`inherit`] and each poll of its future test two pointers. In a universe: another lock, and
-//! per spawn an allocation for the trail of spawns that [`NoUniverse`] prints. A process that never
+//! per spawn a few allocations for the trail of spawns that [`NoUniverse`] prints, and for the list of
+//! what [lives](Universe::living), as per call. A process that never
 //! makes a universe keeps no trails. Of a trail the last eight spawns are kept.
 //!
 //! # When it ends
 //!
 //! The values of a universe are dropped with the last handle to it, in it: destructors find the other
 //! values of their universe. A future or closure that inherited it is such a handle.
+//!
+//! [`Universe::run`] checks the end: what was started and never ended makes it fail, with a list of
+//! what that is and where it was made. [`Universe::living`] is the same list at any time.
 //!
 //! # What it is not
 //!
