@@ -8,12 +8,12 @@
 //! It prints:
 //!
 //! ```text
-//!     0.040 s: connected
-//!     0.060 s: the server says 1
-//!     0.060 s: the cable is cut
-//!     5.060 s: no answer in time
-//!   600.060 s: the cable is mended
-//!   600.080 s: the server says 3
+//!     0.020 s: connected
+//!     0.040 s: the server says 1
+//!     0.040 s: the cable is cut
+//!     5.040 s: no answer in time
+//!   600.040 s: the cable is mended
+//!   600.060 s: the server says 3
 //! it took less than a second: true
 //! ```
 

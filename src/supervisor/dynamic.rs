@@ -209,8 +209,10 @@ impl fmt::Debug for DynamicSupervisor {
 #[must_use = "a supervisor is started by `start` or `start_link`"]
 pub struct DynamicSupervisorBuilder {
     settings: Settings,
-    on_start: Option<Arc<dyn Fn(&DynamicSupervisor) + Send + Sync>>,
+    on_start: Option<Arc<OnStart>>,
 }
+
+type OnStart = dyn Fn(&DynamicSupervisor) + Send + Sync;
 
 impl fmt::Debug for DynamicSupervisorBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

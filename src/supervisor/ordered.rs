@@ -281,8 +281,10 @@ impl fmt::Debug for Supervisor {
 pub struct SupervisorBuilder {
     settings: Settings,
     children: Vec<ChildSpec>,
-    on_start: Option<Arc<dyn Fn(&Supervisor) + Send + Sync>>,
+    on_start: Option<Arc<OnStart>>,
 }
+
+type OnStart = dyn Fn(&Supervisor) + Send + Sync;
 
 impl SupervisorBuilder {
     /// What the supervisor is called in logs. Default: `supervisor`.

@@ -90,7 +90,7 @@ impl Server for Worker {
         *BOOKS.get().begun.lock().unwrap().entry(job.id).or_default() += 1;
         match job.id % 10 {
             // Some jobs are too much for it,
-            7 if time::random() % 4 == 0 => std::panic::resume_unwind(Box::new("too much")),
+            7 if below(4) == 0 => std::panic::resume_unwind(Box::new("too much")),
             // and some are done by others.
             3 => {
                 let done = async move {
@@ -104,7 +104,7 @@ impl Server for Worker {
                 from.reply(job.id);
             }
         }
-        if job.id % 5 == 0 {
+        if job.id.is_multiple_of(5) {
             cx.push(job.id).await?;
         }
         Ok(())

@@ -1,12 +1,11 @@
 //! Universes, without any network.
 
 mod allow;
-mod config;
-mod inherit;
-mod many;
 mod ancestry;
 mod config;
 mod ending;
+mod inherit;
+mod many;
 mod registry;
 mod shards;
 mod strict;

@@ -61,11 +61,10 @@ fn a_monitor_does_not_hold_the_handle_it_came_from() {
 /// One row for each end: does it reach who is linked?
 #[test]
 fn a_link_carries_every_end_but_a_normal_one_both_ways() {
-    let ends: [(fn(&TaskRef), bool); 3] = [
-        (|task| task.kill(), true),
-        (|task| task.request_shutdown(), true),
-        (|_| (), false),
-    ];
+    let kill = |task: &TaskRef| task.kill();
+    let ask = |task: &TaskRef| task.request_shutdown();
+    let nothing = |_: &TaskRef| ();
+    let ends = [(kill as fn(&_), true), (ask, true), (nothing, false)];
     for (end, reaches) in ends {
         for swapped in [false, true] {
             run(async {
