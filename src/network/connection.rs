@@ -31,8 +31,6 @@ struct End {
     incoming: VecDeque<Parcel>,
     /// The bytes of `incoming`.
     unread: usize,
-    /// When the last of `incoming` is due, or was.
-    last: Instant,
     /// When it learns that the connection was reset.
     reset: Due,
     /// It sends nothing more.
@@ -58,13 +56,12 @@ pub(super) enum Step<T> {
 }
 
 impl Connection {
-    pub(super) fn new(from: (usize, SocketAddr), to: (usize, SocketAddr), now: Instant) -> Self {
+    pub(super) fn new(from: (usize, SocketAddr), to: (usize, SocketAddr)) -> Self {
         let end = |(host, address)| End {
             host,
             address,
             incoming: VecDeque::new(),
             unread: 0,
-            last: now,
             reset: Due::Never,
             closed: false,
             dropped: false,
@@ -81,7 +78,7 @@ impl Connection {
     /// Sends the word that there is a connection, before anything else.
     pub(super) fn greet(&mut self, lines: &mut Lines, sim: &Sim) {
         let way = self.way(0);
-        self.hello = lines.send(way, 0, &mut self.ends[1].last, sim);
+        self.hello = lines.send(way, 0, sim);
     }
 
     pub(super) fn addresses(&self) -> [SocketAddr; 2] {
@@ -122,11 +119,11 @@ impl Connection {
             let end = &mut self.ends[side];
             for parcel in &mut end.incoming {
                 if parcel.due == Due::Held {
-                    parcel.due = lines.send(way, parcel.bytes.len(), &mut end.last, sim);
+                    parcel.due = lines.send(way, parcel.bytes.len(), sim);
                 }
             }
             if end.reset == Due::Held {
-                end.reset = lines.send(way, 0, &mut sim.now(), sim);
+                end.reset = lines.send(way, 0, sim);
             }
         }
         for side in [0, 1] {
@@ -164,7 +161,7 @@ impl Connection {
         let peer = &mut self.ends[1 - side];
         let due = match self.lost {
             true => Due::Never,
-            false => lines.send(way, bytes.len(), &mut peer.last, sim),
+            false => lines.send(way, bytes.len(), sim),
         };
         peer.unread += bytes.len();
         let read = 0;

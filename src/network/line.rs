@@ -193,8 +193,8 @@ impl Lines {
         }
     }
 
-    /// When `bytes` arrive that are sent now, but not before what was sent earlier.
-    pub(super) fn send(&mut self, way: Way, bytes: usize, last: &mut Instant, sim: &Sim) -> Due {
+    /// When `bytes` arrive that are sent now. What was sent earlier is to be read first all the same.
+    pub(super) fn send(&mut self, way: Way, bytes: usize, sim: &Sim) -> Due {
         if self.are_parted(way) {
             return Due::Held;
         }
@@ -206,7 +206,6 @@ impl Lines {
             leaves = leaves.max(*free_at) + takes;
             *free_at = leaves;
         }
-        *last = (*last).max(leaves + self.latency(way, sim));
-        Due::At(*last)
+        Due::At(leaves + self.latency(way, sim))
     }
 }

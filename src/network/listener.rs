@@ -260,7 +260,7 @@ impl State {
     ) -> Option<u64> {
         let id = self.next_id();
         let listening = self.listeners.get_mut(&listener)?;
-        let mut connection = Connection::new(from, to, self.sim.now());
+        let mut connection = Connection::new(from, to);
         connection.greet(&mut self.lines, &self.sim);
         debug_assert_ne!(connection.hello, Due::Never);
         listening.expected -= 1;

@@ -14,7 +14,7 @@ use std::{
 
 use erps::{
     Network, Universe,
-    network::{Line, Listener, Stream},
+    network::{Line, Listener, Stream, What},
     time,
 };
 use smol::{
@@ -215,6 +215,9 @@ fn who_leaves_without_reading_resets_the_connection() {
         drop(far);
         let reset = Some(io::ErrorKind::ConnectionReset);
         assert_eq!(kind(read(&mut near).await), reset);
+        let events = network.events();
+        let last = &events.last().unwrap().what;
+        assert!(matches!(last, What::Reset(..)), "{last}");
     });
 }
 
@@ -261,6 +264,17 @@ fn what_is_left_of_a_connection_goes_with_its_last_end() {
         drop(listener);
         drop(near);
         assert_eq!(network.connections().len(), 0);
+    });
+}
+
+#[test]
+fn the_port_of_a_connection_is_free_again_when_it_is_gone() {
+    simulated(1, |network| async move {
+        let listener = network.listen(local(PORT)).unwrap();
+        for _ in 0..20_000 {
+            drop(network.connect(local(PORT)).await.unwrap());
+            listener.accept().await.unwrap();
+        }
     });
 }
 

@@ -1,7 +1,7 @@
 //! Partitions, black holes, resets, refusals, full backlogs.
 
 use super::*;
-use erps::network::{Event, What};
+use erps::network::Event;
 
 fn count(network: &Network, what: impl Fn(&What) -> bool) -> usize {
     let events = network.events();
@@ -28,6 +28,23 @@ fn a_partition_holds_bytes_until_it_is_healed() {
         .await;
         assert_eq!(bytes.unwrap(), "before and while parted");
         assert_eq!(took, ms(10));
+    });
+}
+
+#[test]
+fn who_waits_since_before_the_partition_hears_of_its_end() {
+    simulated(1, |network| async move {
+        network.set_default_line(Line::new().latency(ms(10)));
+        let (mut near, mut far, _listener) = ends(&network).await;
+        network.partition("localhost", "localhost");
+        near.write_all(b"at last").await.unwrap();
+        let heal = async {
+            time::sleep(secs(600)).await;
+            network.heal("localhost", "localhost");
+        };
+        let (heard, _) = future::zip(timed(read(&mut far)), heal).await;
+        assert_eq!(heard.0.unwrap(), b"at last");
+        assert_eq!(heard.1, secs(600) + ms(10));
     });
 }
 

@@ -4,8 +4,7 @@ use super::*;
 use std::{sync::Arc, time::Instant};
 
 use erps::{
-    Backoff, CallError, Client, ConnectError, Daemon, Linked, Status,
-    network::{Event, What},
+    Backoff, CallError, Client, ConnectError, Daemon, Linked, Status, TcpOptions, network::Event,
 };
 
 use crate::support::{
@@ -200,6 +199,21 @@ fn a_daemon_short_of_descriptors_pauses_longer_each_time_and_recovers() {
                 .count();
             assert_eq!(failures, 10);
         }
+    });
+}
+
+#[test]
+fn a_client_that_does_not_linger_resets_its_connection() {
+    simulated(1, |network| async move {
+        let (_daemon, _watch) = alpha(&network).await;
+        let client = Client::<Lab>::builder(("alpha", PORT));
+        let options = TcpOptions::new().linger(Duration::ZERO);
+        let client = client.tcp(options).connect().await.unwrap();
+        is_served(&client).await;
+        client.task().kill();
+        client.task().exited().await;
+        let reset = |event: &Event| matches!(event.what, What::Reset(..));
+        assert!(network.events().iter().any(reset));
     });
 }
 
