@@ -20,6 +20,7 @@ use std::{
     time::Duration,
 };
 
+use futures_channel::oneshot;
 use futures_lite::FutureExt as _;
 
 pub(crate) use handle::Facts;
@@ -88,12 +89,17 @@ impl Spawner {
     /// A timer that anybody may wait for: it is polled by a task of ours, which goes when the
     /// waiter does.
     pub(crate) fn after(&self, limit: Duration) -> impl Future<Output = ()> + Send + use<> {
-        let timer = self.spawn_task(format_args!("a timer"), sleep(limit));
+        let (rings, rung) = oneshot::channel();
+        // It tells of its end from within: who waits is awake before it is gone.
+        let timer = self.spawn_task(format_args!("a timer"), async move {
+            sleep(limit).await;
+            let _ = rings.send(());
+        });
         async move {
-            match timer {
-                Some(timer) => timer.await,
+            let _ends_with_this = timer;
+            if rung.await.is_err() {
                 // Whatever this was to limit is on an executor that is gone.
-                None => std::future::pending().await,
+                std::future::pending().await
             }
         }
     }

@@ -297,7 +297,8 @@ impl fmt::Debug for Universe {
 /// ```
 #[track_caller]
 pub fn inherit<F: Future>(future: F) -> InUniverse<F> {
-    spawned(format_args!("a future"), Location::caller(), future)
+    let spawned = Place::spawned(format_args!("a future"), Location::caller());
+    InUniverse::to_hand_out(spawned, future)
 }
 
 /// As [`inherit`], for what has a name of its own and was made elsewhere.

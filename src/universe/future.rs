@@ -53,9 +53,20 @@ impl<F> InUniverse<F> {
     }
 
     /// One that is about to be spawned: it counts as awake from now on, and as living.
-    pub(super) fn to_spawn((place, entry): (Place, Entry), future: F) -> Self {
+    pub(super) fn to_spawn(spawned: (Place, Entry), future: F) -> Self {
+        let watch = Watch::begin(spawned.0.sim());
+        Self::spawned(spawned, watch, future)
+    }
+
+    /// As [`to_spawn`](Self::to_spawn), by others.
+    pub(super) fn to_hand_out(spawned: (Place, Entry), future: F) -> Self {
+        let watch = Watch::begin_abroad(spawned.0.sim());
+        Self::spawned(spawned, watch, future)
+    }
+
+    fn spawned((place, entry): (Place, Entry), watch: Watch, future: F) -> Self {
         Self {
-            watch: Watch::begin(place.sim()),
+            watch,
             place,
             waker: None,
             entry,

@@ -112,7 +112,7 @@ struct Awake {
 
 impl Awake {
     fn begin(sim: Option<&Arc<Sim>>) -> Self {
-        let _watch = Watch::begin(sim);
+        let _watch = Watch::begin_abroad(sim);
         Self { _watch }
     }
 }

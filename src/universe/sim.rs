@@ -7,6 +7,7 @@ use std::{
         atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering::SeqCst},
     },
     task::{Context, Poll, Wake, Waker},
+    thread::{self, ThreadId},
     time::{Duration, Instant},
 };
 
@@ -26,6 +27,8 @@ pub(crate) struct Sim {
     /// Whether [`Universe::run`](super::Universe::run) looks after the clock. It waits for the tasks
     /// that are to be dropped, too; nobody else knows of them.
     driven: AtomicBool,
+    /// The thread that does so.
+    driver: Mutex<Option<ThreadId>>,
     /// Notified, while driven, when nobody is awake.
     asleep: Event,
     chance: Mutex<Rng>,
@@ -42,6 +45,7 @@ impl Sim {
             times: Times::starting(Instant::now()),
             awake: AtomicUsize::new(0),
             driven: AtomicBool::new(false),
+            driver: Mutex::new(None),
             asleep: Event::new(),
             chance: Mutex::new(chance),
             order: Mutex::new(order),
@@ -69,8 +73,18 @@ impl Sim {
         self.driven.load(SeqCst)
     }
 
+    /// Says that this thread looks after the clock, or no longer does.
     pub(super) fn set_driven(&self, driven: bool) {
+        *self.driver() = driven.then(|| thread::current().id());
         self.driven.store(driven, SeqCst);
+    }
+
+    fn is_driven_here(&self) -> bool {
+        *self.driver() == Some(thread::current().id())
+    }
+
+    fn driver(&self) -> MutexGuard<'_, Option<ThreadId>> {
+        self.driver.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Told when nobody is awake, in a universe that is driven.
@@ -87,6 +101,23 @@ impl Sim {
     /// Whether nobody is awake, and nobody is going to be by time alone, up to `limit`.
     pub(super) fn is_stuck(&self, limit: Option<Instant>) -> bool {
         self.awake.load(SeqCst) == 0 && self.times.nearest(limit).is_none()
+    }
+
+    /// Counts one as awake for a moment longer that has ended on a thread of others.
+    ///
+    /// Whoever waits for it is woken by its executor or pool, once its end has returned. Nobody tells
+    /// when, and the clock must not move before.
+    fn sleeps_soon(self: &Arc<Self>) {
+        if self.is_driven_here() {
+            // The executor of this thread wakes whom it has to before the clock may move.
+            return self.sleeps();
+        }
+        let sim = Arc::clone(self);
+        let end = async move {
+            smol::Timer::after(HANDOVER).await;
+            sim.sleeps();
+        };
+        smol::spawn(end).detach();
     }
 
     fn wakes(&self) {
@@ -109,12 +140,18 @@ impl Sim {
     }
 }
 
+/// How long the clock stands still after something has ended on a thread of others, in real time: enough
+/// for a thread that is not running at the moment to wake whoever waits.
+const HANDOVER: Duration = Duration::from_millis(10);
+
 /// Watches when a future of a simulated universe is awake; does nothing in others.
 #[derive(Debug, Default)]
 pub(super) struct Watch(Option<(Arc<Watched>, Waker)>);
 
 struct Watched {
     sim: Arc<Sim>,
+    /// Others spawn it, and wake those who wait for its end.
+    abroad: bool,
     state: AtomicU8,
     /// Who polls the future.
     outer: Mutex<Option<Waker>>,
@@ -136,10 +173,20 @@ const GONE: u8 = 5;
 impl Watch {
     /// Watches from now on, and takes the future for one that is about to be polled.
     pub(super) fn begin(sim: Option<&Arc<Sim>>) -> Self {
+        Self::new(sim, false)
+    }
+
+    /// As [`begin`](Self::begin), for what others run, and may wait for the end of.
+    pub(super) fn begin_abroad(sim: Option<&Arc<Sim>>) -> Self {
+        Self::new(sim, true)
+    }
+
+    fn new(sim: Option<&Arc<Sim>>, abroad: bool) -> Self {
         Self(sim.map(|sim| {
             sim.wakes();
             let watched = Arc::new(Watched {
                 sim: Arc::clone(sim),
+                abroad,
                 state: AtomicU8::new(WOKEN),
                 outer: Mutex::new(None),
             });
@@ -238,7 +285,10 @@ impl Watched {
         let outer = self.outer().take();
         drop(outer);
         if self.state.swap(DONE, SeqCst) != ASLEEP {
-            self.sim.sleeps();
+            match self.abroad {
+                true => self.sim.sleeps_soon(),
+                false => self.sim.sleeps(),
+            }
         }
     }
 

@@ -93,3 +93,23 @@ fn the_seed_decides() {
     assert_eq!(order_of(7), order_of(7));
     assert_ne!(order_of(7), order_of(8));
 }
+
+#[test]
+fn no_time_passes_between_the_end_of_a_foreign_task_and_the_waking_of_whoever_waits() {
+    for _ in 0..50 {
+        Universe::simulated(1).run(async {
+            let busy = async {
+                smol::future::yield_now().await;
+                5
+            };
+            let task = smol::spawn(universe::inherit(busy));
+            assert_eq!(time::timeout(HOUR, task).await, Ok(5));
+            let blocking = smol::unblock(universe::inherit_fn(|| 6));
+            assert_eq!(time::timeout(HOUR, blocking).await, Ok(6));
+        });
+        smol::block_on(Universe::simulated(1).scope(async {
+            let task = smol::spawn(universe::inherit(async { 7 }));
+            assert_eq!(time::timeout(HOUR, task).await, Ok(7));
+        }));
+    }
+}
