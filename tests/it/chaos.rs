@@ -343,12 +343,18 @@ async fn an_hour_of_faults_takes_less_than_a_minute() {
 }
 
 #[test]
-fn the_same_seed_has_the_same_trace() {
-    let mut traces = std::collections::BTreeSet::new();
-    for seed in 0..20 {
-        let trace = hash_of(seed, 20 * SECOND);
-        assert_eq!(trace, hash_of(seed, 20 * SECOND), "seed {seed}");
-        traces.insert(trace);
+fn a_thousand_seeds_have_a_thousand_traces_and_the_same_twice() {
+    const LASTS: Duration = Duration::from_secs(10);
+    let traces = |seeds: Range<u64>| seeds.map(|seed| hash_of(seed, LASTS)).collect::<Vec<_>>();
+    // Each time on another thread, beside another seed.
+    let (first, second) = std::thread::scope(|threads| {
+        let first = threads.spawn(|| traces(0..1000));
+        let second = threads.spawn(|| traces(0..1000));
+        (first.join().unwrap(), second.join().unwrap())
+    });
+    for (seed, (first, second)) in first.iter().zip(&second).enumerate() {
+        assert_eq!(first, second, "seed {seed}");
     }
-    assert_eq!(traces.len(), 20, "other seeds, other traces");
+    let different: std::collections::BTreeSet<_> = first.into_iter().collect();
+    assert_eq!(different.len(), 1000);
 }
