@@ -1,4 +1,4 @@
-//! Ten minutes without a network, in a few milliseconds.
+//! Ten minutes and more without a network, in a few milliseconds.
 //!
 //! A simulated universe has its own clock and its own network. The clock stands still while anybody has
 //! something to do, and leaps to the next time-out when all wait. The network has hosts, lines between
@@ -12,16 +12,18 @@
 //!     0.040 s: the server says 1
 //!     0.040 s: the cable is cut
 //!     5.040 s: no answer in time
-//!   600.040 s: the cable is mended
-//!   600.060 s: the server says 3
+//!    60.040 s: the connection is given up
+//!   660.040 s: the cable is mended
+//!   660.060 s: connected again
+//!   660.080 s: the server says 1
 //! it took less than a second: true
 //! ```
 
 use std::time::{Duration, Instant};
 
 use erps::{
-    BoxError, Client, Context, Daemon, InitError, Network, Protocol, ReplyTo, Server, Universe,
-    network::Line, time,
+    BoxError, Client, Context, Daemon, InitError, Network, Protocol, ReplyTo, Server, Status,
+    Universe, network::Line, time,
 };
 
 struct Counter;
@@ -82,10 +84,14 @@ async fn a_client_outlives_a_partition() -> Result<(), BoxError> {
     say("the cable is cut");
     let error = client.call(()).await.unwrap_err();
     say(&error.to_string());
-    time::sleep(Duration::from_secs(595)).await;
+    let lost = |status: &Status| !status.is_connected();
+    client.until(lost).await;
+    say("the connection is given up");
+    time::sleep(Duration::from_secs(600)).await;
     network.heal("shop", "home");
     say("the cable is mended");
-
+    client.connect().await?;
+    say("connected again");
     say(&format!("the server says {}", client.call(()).await?));
     Ok(())
 }

@@ -26,9 +26,9 @@
 //! ```
 //!
 //! Streams are modelled, and what may befall them; segments, their loss and their repetition are
-//! not. A partition holds bytes up for as long as it lasts: no end gives its connection up by
-//! itself, so that what ends first is the time-out of a program, or the test. Keepalive and buffer
-//! sizes of the system ([`TcpOptions`](crate::TcpOptions)) have no effect.
+//! not. A partition holds bytes up for as long as it lasts. Daemons and clients give a connection up as
+//! their [`TcpOptions`](crate::TcpOptions) say, with `TimedOut`; ends made by [`Network::connect`] and
+//! [`Network::listen`] never do. Buffer sizes of the system have no effect.
 
 mod connection;
 mod dial;
@@ -48,6 +48,7 @@ use std::{
 use crate::universe::{self, Sharded, Universe};
 use state::Net;
 
+pub(crate) use connection::Patience;
 pub use event::{Event, MAX_EVENTS, What};
 pub use host::{Host, LOCALHOST};
 pub use line::{Line, WINDOW};

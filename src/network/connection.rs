@@ -7,7 +7,13 @@
 //! Nobody carries parcels about. Each is given the time at which it is due when it is sent, and
 //! whoever reads waits for that time. A partition takes the times away, and healing gives new ones.
 
-use std::{collections::VecDeque, io, net::SocketAddr, task::Waker, time::Instant};
+use std::{
+    collections::VecDeque,
+    io,
+    net::SocketAddr,
+    task::Waker,
+    time::{Duration, Instant},
+};
 
 use super::{
     event::What,
@@ -21,6 +27,8 @@ pub(super) struct Connection {
     ends: [End; 2],
     /// Nothing that is sent arrives.
     lost: bool,
+    /// Since when nothing comes through, if so: it is lost, or its hosts are parted.
+    silent: Option<Instant>,
     /// When the listening host learns that there is a connection.
     pub(super) hello: Due,
 }
@@ -36,11 +44,22 @@ struct End {
     /// It sends nothing more.
     closed: bool,
     dropped: bool,
+    patience: Patience,
     reader: Option<Waker>,
     writer: Option<Waker>,
 }
 
+/// How long an end believes in its peer when nothing comes through.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Patience {
+    /// After it has sent something.
+    pub(crate) unanswered: Option<Duration>,
+    /// After it has heard something.
+    pub(crate) unheard: Option<Duration>,
+}
+
 struct Parcel {
+    sent: Instant,
     due: Due,
     /// Empty: nothing comes after it.
     bytes: Vec<u8>,
@@ -65,12 +84,14 @@ impl Connection {
             reset: Due::Never,
             closed: false,
             dropped: false,
+            patience: Patience::default(),
             reader: None,
             writer: None,
         };
         Self {
             ends: [end(from), end(to)],
             lost: false,
+            silent: None,
             hello: Due::Never,
         }
     }
@@ -99,9 +120,12 @@ impl Connection {
         self.way(0) == (a, b) || self.way(0) == (b, a)
     }
 
-    pub(super) fn hold(&mut self, now: Instant) {
+    pub(super) fn hold(&mut self, now: Instant, wakes: &mut Wakes) {
+        self.silent.get_or_insert(now);
         self.hello.hold(now);
         for end in &mut self.ends {
+            // Those who wait have their patience to measure.
+            end.wake(wakes);
             end.reset.hold(now);
             for parcel in &mut end.incoming {
                 parcel.due.hold(now);
@@ -111,6 +135,9 @@ impl Connection {
 
     /// Sends on what was held.
     pub(super) fn release(&mut self, lines: &mut Lines, sim: &Sim, wakes: &mut Wakes) {
+        if !self.lost {
+            self.silent = None;
+        }
         if self.hello == Due::Held {
             self.greet(lines, sim);
         }
@@ -140,9 +167,9 @@ impl Connection {
     }
 
     /// The listening host has heard of the connection, or will: nobody waits in a backlog for ever.
-    pub(super) fn lose(&mut self, now: Instant) {
+    pub(super) fn lose(&mut self, now: Instant, wakes: &mut Wakes) {
         let hello = self.hello;
-        self.hold(now);
+        self.hold(now, wakes);
         self.hello = hello;
         self.lost = true;
         for end in &mut self.ends {
@@ -165,7 +192,13 @@ impl Connection {
         };
         peer.unread += bytes.len();
         let read = 0;
-        peer.incoming.push_back(Parcel { due, bytes, read });
+        let sent = sim.now();
+        peer.incoming.push_back(Parcel {
+            sent,
+            due,
+            bytes,
+            read,
+        });
     }
 
     /// Tells the other end that the connection is reset, on the way from this one.
@@ -179,6 +212,24 @@ impl Connection {
             true => Due::Held,
             false => Due::At(not_before.max(sim.now()) + lines.latency(way, sim)),
         };
+    }
+
+    /// When an end gives its peer up, as things stand.
+    fn gives_up(&self, side: usize) -> Option<Instant> {
+        let silent = self.silent?;
+        let Patience {
+            unanswered,
+            unheard,
+        } = self.ends[side].patience;
+        let on_its_way = |parcel: &&Parcel| parcel.due.time().is_none();
+        let sent = self.ends[1 - side].incoming.iter().find(on_its_way);
+        let unanswered = sent.and_then(|it| it.sent.max(silent).checked_add(unanswered?));
+        let unheard = unheard.and_then(|limit| silent.checked_add(limit));
+        [unanswered, unheard].into_iter().flatten().min()
+    }
+
+    fn has_given_up(&self, side: usize, now: Instant) -> bool {
+        self.gives_up(side).is_some_and(|at| at <= now)
     }
 
     /// Answers bytes that come to an end which is gone with a reset.
@@ -236,6 +287,14 @@ fn was_reset<T>() -> Step<T> {
     Step::Done(Err(io::ErrorKind::ConnectionReset.into()))
 }
 
+fn has_given_up<T>() -> Step<T> {
+    Step::Done(Err(io::ErrorKind::TimedOut.into()))
+}
+
+fn sooner(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+    [a, b].into_iter().flatten().min()
+}
+
 /// What the ends do. A connection is there as long as one of them is.
 impl State {
     pub(super) fn read(
@@ -255,6 +314,10 @@ impl State {
         let connection = open(connections.get_mut(&id));
         let way = connection.way(1 - side);
         let (to, from) = connection.seen_from(side);
+        let (gives_up, has_given_up_by_now) = (
+            connection.gives_up(side),
+            connection.has_given_up(side, now),
+        );
         let end = &mut connection.ends[side];
         if end.reset.is_by(now) {
             return was_reset();
@@ -267,9 +330,10 @@ impl State {
                 return Step::Done(Ok(0));
             }
             Some(parcel) if parcel.due.is_by(now) => {}
+            _ if has_given_up_by_now => return has_given_up(),
             _ => {
                 wakes.wait(&mut end.reader, waker);
-                return Step::Wait(end.next());
+                return Step::Wait(sooner(end.next(), gives_up));
             }
         }
         let most = lines.piece(way, room.len(), sim);
@@ -296,6 +360,10 @@ impl State {
         let way = connection.way(side);
         let (from, to) = connection.seen_from(side);
         let in_use = connection.ends[1 - side].unread;
+        let gives_up = connection.gives_up(side);
+        if connection.has_given_up(side, sim.now()) {
+            return has_given_up();
+        }
         let end = &mut connection.ends[side];
         if end.reset.is_by(sim.now()) {
             return was_reset();
@@ -309,18 +377,22 @@ impl State {
         let room = lines.window(way).saturating_sub(in_use);
         if room == 0 {
             wakes.wait(&mut end.writer, waker);
-            return Step::Wait(end.reset.time());
+            return Step::Wait(sooner(end.reset.time(), gives_up));
         }
         let count = lines.piece(way, bytes.len().min(room), sim);
         connection.send(side, bytes[..count].to_vec(), lines, sim);
         connection.bounce(1 - side, lines, sim);
         // They have timers to set: for what was sent, and for a reset that comes back.
         wakes.wake(&mut connection.ends[1 - side].reader);
-        if connection.ends[side].reset != Due::Never {
+        if connection.ends[side].reset != Due::Never || connection.silent.is_some() {
             wakes.wake(&mut connection.ends[side].reader);
         }
         self.log(What::Sent(from, to, count));
         Step::Done(Ok(count))
+    }
+
+    pub(super) fn set_patience(&mut self, (id, side): (u64, usize), patience: Patience) {
+        open(self.connections.get_mut(&id)).ends[side].patience = patience;
     }
 
     /// Ends the sending half.
@@ -353,8 +425,10 @@ impl State {
     /// read.
     pub(super) fn leave(&mut self, (id, side): (u64, usize), abort: bool) {
         let now = self.sim.now();
-        let end = &open(self.connections.get_mut(&id)).ends[side];
-        let was_reset = end.reset.is_by(now);
+        let connection = open(self.connections.get_mut(&id));
+        let has_given_up = connection.has_given_up(side, now);
+        let end = &connection.ends[side];
+        let was_reset = end.reset.is_by(now) || has_given_up;
         let unread = |parcel: &Parcel| parcel.due.is_by(now) && !parcel.bytes.is_empty();
         let abort = abort || end.incoming.front().is_some_and(unread);
         if !was_reset && !abort {

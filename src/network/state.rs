@@ -140,7 +140,7 @@ impl State {
         let now = self.sim.now();
         for connection in self.connections.values_mut() {
             if connection.is_between(way) {
-                connection.hold(now);
+                connection.hold(now, &mut self.wakes);
             }
         }
     }
@@ -177,7 +177,7 @@ impl State {
             return;
         };
         let [from, to] = connection.addresses();
-        connection.lose(self.sim.now());
+        connection.lose(self.sim.now(), &mut self.wakes);
         self.log(What::Lost(from, to));
     }
 

@@ -11,7 +11,7 @@ use std::{
 use futures_lite::{AsyncRead, AsyncWrite};
 
 use super::{
-    connection::Step,
+    connection::{Patience, Step},
     state::{Net, State},
 };
 use crate::universe::Timer;
@@ -63,6 +63,11 @@ impl Stream {
     /// Resets the connection: the peer loses what it has not read. `SO_LINGER` of zero seconds.
     pub fn abort(mut self) {
         self.abort_on_drop();
+    }
+
+    /// How long this end believes in its peer. Default: for ever.
+    pub(crate) fn set_patience(&self, patience: Patience) {
+        self.net.with(|state| state.set_patience(self.id, patience));
     }
 
     pub(crate) fn abort_on_drop(&mut self) {

@@ -57,6 +57,7 @@ impl Transport for Tcp {
 pub struct TcpOptions {
     nodelay: bool,
     keepalive: Option<Duration>,
+    user_timeout: Option<Duration>,
     backlog: u32,
     reuse_address: bool,
     linger: Option<Duration>,
@@ -69,7 +70,8 @@ impl TcpOptions {
     pub fn new() -> Self {
         Self {
             nodelay: true,
-            keepalive: None,
+            keepalive: Some(Duration::from_secs(60)),
+            user_timeout: Some(Duration::from_secs(60)),
             backlog: 1024,
             reuse_address: true,
             linger: None,
@@ -86,12 +88,25 @@ impl TcpOptions {
         self
     }
 
-    /// How long a connection is idle before the system probes it (`SO_KEEPALIVE`). Default: never.
+    /// How long nothing has been heard of the peer before the system asks whether it is there
+    /// (`SO_KEEPALIVE`). Default: 60 seconds.
     ///
-    /// Whole seconds, at least one. How often it probes, and when it gives up, is the system's
-    /// setting.
+    /// Whole seconds, at least one. It asks again every ten seconds, and gives the connection up when
+    /// three questions, or the [`user_timeout`](Self::user_timeout), have gone by without an answer. So
+    /// a peer that has vanished without a word is found out even by an end that has nothing to send.
     pub fn keepalive(mut self, idle: impl Into<Option<Duration>>) -> Self {
         self.keepalive = idle.into();
+        self
+    }
+
+    /// How long what was sent may go unacknowledged before the system gives the connection up
+    /// (`TCP_USER_TIMEOUT`). Default: 60 seconds; `None` is the system's own limit, a quarter of an hour
+    /// on Linux.
+    ///
+    /// Reading and writing fail then with `TimedOut`. Linux, Android and Fuchsia have it; elsewhere it
+    /// has no effect.
+    pub fn user_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.user_timeout = limit.into();
         self
     }
 
@@ -149,9 +164,10 @@ impl TcpOptions {
     fn apply_to_connection(&self, socket: &Socket) -> io::Result<()> {
         socket.set_tcp_nodelay(self.nodelay)?;
         if let Some(idle) = self.keepalive {
-            let idle = idle.max(Duration::from_secs(1));
-            socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(idle))?;
+            socket.set_tcp_keepalive(&keepalive(idle))?;
         }
+        #[cfg(any(target_os = "linux", target_os = "android", target_os = "fuchsia"))]
+        socket.set_tcp_user_timeout(self.user_timeout)?;
         if self.linger.is_some() {
             socket.set_linger(self.linger)?;
         }
@@ -178,12 +194,43 @@ impl TcpOptions {
         Box::new(stream)
     }
 
+    /// How long the system asks a peer that has been silent for `idle` whether it is there.
+    fn probing(&self, idle: Duration) -> Duration {
+        let probing = PROBE_INTERVAL * PROBES;
+        match self.user_timeout {
+            Some(limit) => limit.saturating_sub(idle).clamp(PROBE_INTERVAL, probing),
+            None => probing,
+        }
+    }
+
     fn finish_simulated(&self, mut stream: network::Stream) -> BoxedStream {
         if self.linger == Some(Duration::ZERO) {
             stream.abort_on_drop();
         }
+        stream.set_patience(network::Patience {
+            unanswered: self.user_timeout,
+            unheard: self.keepalive.map(|idle| idle + self.probing(idle)),
+        });
         Box::new(stream)
     }
+}
+
+/// How often a peer is asked whether it is there, and how often in vain.
+const PROBE_INTERVAL: Duration = Duration::from_secs(10);
+const PROBES: u32 = 3;
+
+fn keepalive(idle: Duration) -> TcpKeepalive {
+    let keepalive = TcpKeepalive::new().with_time(idle.max(Duration::from_secs(1)));
+    #[cfg(not(any(target_os = "openbsd", target_os = "redox", target_os = "solaris")))]
+    let keepalive = keepalive.with_interval(PROBE_INTERVAL);
+    #[cfg(not(any(
+        windows,
+        target_os = "openbsd",
+        target_os = "redox",
+        target_os = "solaris"
+    )))]
+    let keepalive = keepalive.with_retries(PROBES);
+    keepalive
 }
 
 impl Default for TcpOptions {

@@ -190,7 +190,7 @@ async fn havoc(until: Duration, daemons: async_channel::Receiver<Daemon<Worker>>
                 network.heal(daemon, &client);
             }
             1 => network.reset(daemon, &client),
-            2 => {}
+            2 => network.black_hole(daemon, &client),
             3 => {
                 network.refuse(daemon, PORT);
                 time::sleep(pause).await;

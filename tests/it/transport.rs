@@ -2,6 +2,7 @@
 
 mod erlang;
 mod foreign;
+mod options;
 mod settings;
 mod stream;
 

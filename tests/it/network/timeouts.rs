@@ -3,13 +3,13 @@
 use super::*;
 
 use erps::{
-    BoxedStream, Client, ConnectError, ExitReason, Handshake, HandshakeError, ProtocolError,
-    Secured, ServerOptions, Transport,
+    BoxedStream, Client, ConnectError, Daemon, ExitReason, Handshake, HandshakeError, Linked,
+    ProtocolError, Secured, ServerOptions, Status, TcpOptions, Transport,
 };
 
 use crate::support::{
     certs::Ca,
-    lab::{Call, Lab, Life, Watch},
+    lab::{Call, Lab, LabServer, Life, Watch},
     raw::{self, Raw},
 };
 
@@ -170,11 +170,11 @@ fn a_client_gives_up_a_server_that_a_black_hole_took() {
         let start = time::now();
         assert!(client.call(Call::Echo(bytes)).await.is_err());
         client
-            .until(|status| !matches!(status, erps::Status::Connected(_)))
+            .until(|status| !matches!(status, Status::Connected(_)))
             .await;
         assert_eq!(time::now() - start, secs(20));
         client
-            .until(|status| matches!(status, erps::Status::Connected(_)))
+            .until(|status| matches!(status, Status::Connected(_)))
             .await;
         is_served(&client).await;
     });
@@ -217,4 +217,94 @@ fn an_idle_client_says_every_minute_that_it_lives() {
         }
         drop(client);
     });
+}
+
+/// A daemon and a client of it on two hosts, whose connection is lost in a black hole now.
+async fn estranged(
+    network: &Network,
+    options: TcpOptions,
+) -> (Linked<Daemon<LabServer>>, Client<Lab>, Watch) {
+    let (shop, home) = (network.host("shop"), network.host("home"));
+    let (builder, watch) = lab::daemon();
+    let builder = builder
+        .bind(shop.ip())
+        .plaintext_anywhere()
+        .tcp(options.clone());
+    let daemon = shop.scope(builder.start_link()).await.unwrap();
+    let client = lab::client(&daemon).tcp(options).keepalive(None);
+    let client = home.scope(client.connect()).await.unwrap();
+    is_served(&client).await;
+    network.black_hole("shop", "home");
+    (daemon, client, watch)
+}
+
+async fn loses_its_connection(client: &Client<Lab>) {
+    let lost = |status: &Status| !matches!(status, Status::Connected(_));
+    client.until(lost).await;
+}
+
+#[test]
+fn a_client_that_sends_gives_a_vanished_server_up_when_the_user_timeout_is_over() {
+    simulated(1, |network| async move {
+        let options = TcpOptions::new().user_timeout(secs(25)).keepalive(None);
+        let (_daemon, client, _watch) = estranged(&network, options).await;
+        time::sleep(secs(100)).await;
+        assert!(client.status().is_connected(), "it has nothing to send");
+        let call = async { client.call(Call::Ping).await.unwrap_err() };
+        let (_, took) = timed(future::zip(call, loses_its_connection(&client))).await;
+        assert_eq!(took, secs(25));
+        client.connect().await.unwrap();
+        is_served(&client).await;
+    });
+}
+
+#[test]
+fn both_ends_of_an_idle_connection_that_is_dead_find_out_by_keepalive() {
+    // The user timeout ends the asking, after two questions at least and three at most.
+    for (limit, asking) in [(None, 30), (Some(secs(1)), 10), (Some(secs(65)), 25)] {
+        simulated(1, |network| async move {
+            let options = TcpOptions::new().user_timeout(limit).keepalive(secs(40));
+            let (daemon, client, watch) = estranged(&network, options).await;
+            let (_, took) = timed(loses_its_connection(&client)).await;
+            assert_eq!(took, secs(40 + asking));
+            let (reason, _) = end(&watch).await;
+            assert!(matches!(reason, ExitReason::Disconnected), "{reason}");
+            // The other one is the client's next.
+            client.connect().await.unwrap();
+            assert_eq!(daemon.info().connections, 1);
+        });
+    }
+}
+
+#[test]
+fn without_either_a_vanished_peer_is_believed_in_for_ever() {
+    simulated(1, |network| async move {
+        let options = TcpOptions::new().user_timeout(None).keepalive(None);
+        let (daemon, client, _watch) = estranged(&network, options).await;
+        time::sleep(secs(1_000_000)).await;
+        assert!(client.status().is_connected());
+        assert_eq!(daemon.info().connections, 1);
+    });
+}
+
+#[test]
+fn a_partition_that_is_healed_in_time_is_survived() {
+    for (lasts, survives) in [(secs(60) - STEP, true), (secs(60) + STEP, false)] {
+        simulated(1, |network| async move {
+            let (shop, home) = (network.host("shop"), network.host("home"));
+            let (builder, watch) = lab::daemon();
+            let builder = builder.bind(shop.ip()).plaintext_anywhere();
+            let daemon = shop.scope(builder.start_link()).await.unwrap();
+            let client = home.scope(lab::client(&daemon).connect()).await.unwrap();
+            network.partition("shop", "home");
+            assert!(client.call(Call::Ping).await.is_err());
+            time::sleep(lasts - secs(5)).await;
+            network.heal("shop", "home");
+            client.connect().await.unwrap();
+            is_served(&client).await;
+            let servers = std::iter::from_fn(|| watch.lives.try_recv().ok());
+            let begun = servers.filter(|life| matches!(life, Life::Init)).count();
+            assert_eq!(begun, if survives { 1 } else { 2 });
+        });
+    }
 }
