@@ -13,7 +13,7 @@ where
     /// The server as a child of a supervisor. It keeps the universe current at this call through
     /// every restart. Others find it by its [name](Self::name).
     ///
-    /// An `init` that returns [`InitError::Ignore`] makes it a child that had nothing to run.
+    /// An `init` that returns [`InitError::Ignore`](crate::InitError::Ignore) makes it a child that had nothing to run.
     #[track_caller]
     pub fn child_spec(self, id: impl Into<String>) -> ChildSpec {
         let here = Here::capture();

@@ -3,15 +3,16 @@
 //! # Why
 //!
 //! `cargo test` runs tests at once, in one process. Two tests that change one static, register one
-//! name or replace one mailer see each other's changes, and fail now and then. The usual ways out are
-//! one thread, one process per test, or every value handed through every function. Here a test makes a
-//! [`Universe`] and runs in it. What is sharded has one value per universe, and one more for code in
-//! no universe, which is all code in production. Production code does not change.
+//! name, listen on one port or replace one mailer see each other's changes, and fail now and then. The
+//! usual ways out are one thread, one process per test, or every value handed through every function.
+//! Tests that wait for time-outs are slow, and those of a broken network are not written at all. Here a
+//! test makes a [`Universe`] and runs in it. What is sharded has one value per universe, and one more
+//! for code in no universe, which is all code in production. Production code does not change.
 //!
 //! # How
 //!
 //! ```
-//! use erps::{Sharded, Universe, universe};
+//! use erps::{Sharded, Universe};
 //!
 //! static LIMIT: Sharded<u32> = Sharded::new(|| 10);
 //!
@@ -19,14 +20,15 @@
 //!     visitors >= *LIMIT.get()
 //! }
 //!
-//! // A test:
-//! smol::block_on(Universe::new().scope(async {
+//! #[erps::test]
+//! async fn a_small_shop_is_full_sooner() {
 //!     LIMIT.set(1);
-//!     let elsewhere = smol::spawn(universe::inherit(async { is_full(1) }));
-//!     assert!(elsewhere.await);
-//! }));
-//! // Another one, at the same time, or production:
+//!     assert!(is_full(1));
+//! }
+//!
+//! // Another test at the same time, or production:
 //! assert!(!is_full(1));
+//! # Universe::new().run(async { LIMIT.set(1); assert!(is_full(1)); });
 //! ```
 //!
 //! - [`Sharded`]: a static with a value per universe.
@@ -34,7 +36,29 @@
 //! - [`Registry`]: names for what is running.
 //! - [`Mock`]: a trait object, in production the real one.
 //!
-//! [`erps::test`](test) makes a test of an `async fn`, in a universe of its own.
+//! [`erps::test`](test) makes a test of an `async fn`, in many copies at once or with many seeds if it is
+//! asked to. In a plain `#[test]`, [`Universe::run`] does, or [`Universe::scope`] in a `block_on`.
+//!
+//! # A clock and a network of its own
+//!
+//! A [simulated](Universe::simulated) universe also has its own [`Clock`], which stands still while
+//! anybody is at work and leaps to the next time-out when all wait; its own [chance](crate::time::random),
+//! which a seed decides; and its own [`network`](crate::network), with its own ports, hosts, and faults
+//! on demand. Minutes of back-off take microseconds, every test may listen on port 4747, and what failed
+//! with a seed fails again with that seed. The library's time-outs, tasks and connections go by them,
+//! unchanged; a program's own do that sleep with [`erps::time`](crate::time) and spawn with
+//! [`erps::spawn`](crate::spawn).
+//!
+//! ```
+//! use std::time::Duration;
+//! use erps::{Universe, time};
+//!
+//! Universe::simulated(1).run(async {
+//!     let start = time::now();
+//!     time::sleep(Duration::from_secs(3600)).await;
+//!     assert_eq!(time::now() - start, Duration::from_secs(3600));
+//! });
+//! ```
 //!
 //! # What is inherited, and what is not
 //!
@@ -42,16 +66,15 @@
 //! closure given to [`Universe::enter`] runs. It is found through the task, not through the thread:
 //! futures of many universes may take turns on one thread.
 //!
-//! - Every task that this library spawns is in the universe that was current at the call.
-//! - Tasks and threads that others spawn are in none, unless [`inherit`] or [`inherit_fn`] carries the
-//!   current one into them: `tokio::spawn(universe::inherit(..))`,
-//!   `thread::spawn(universe::inherit_fn(..))`. The same holds for pools, and for callbacks that are
-//!   kept for later.
-//! - A callback that is run many times carries a [`Here`].
-//! - A task that already runs is in a universe if that one [allows](Universe::allow) it in.
-//! - Plain statics, thread-locals, the environment, the file system, sockets and the clock are shared
-//!   by all. What this library does goes by a [simulated](Universe::simulated) universe's own clock
-//!   and network.
+//! - Every task that this library spawns is in the universe that was current at the call: servers,
+//!   clients, restarts by a supervisor, timers.
+//! - Tasks and threads that others spawn are in none, unless one word carries the current one into them:
+//!   `tokio::spawn(universe::inherit(..))`, `thread::spawn(universe::inherit_fn(..))`. The same holds for
+//!   pools and for `smol::unblock`. A callback that is kept, and called many times, carries a [`Here`].
+//! - What was there before the test, and belongs to none, is in a universe once that one
+//!   [allows](Universe::allow) it in, by its handle or by its [name](Universe::allow_name).
+//! - Plain statics, thread-locals, the environment, the file system, and sockets and timers that a
+//!   program makes by itself are shared by all.
 //!
 //! # Strict mode
 //!
@@ -61,26 +84,29 @@
 //! as that is known, and what to do. Production is in no universe either, so a static of production is
 //! strict in test builds only.
 //!
-//! # What it costs
-//!
-//! In no universe: reading a [`Sharded`] takes a look at a thread-local, an uncontended lock, and a
-//! handle; [`inherit`] and each poll of its future test two pointers. In a universe: another lock, and
-//! per spawn a few allocations for the trail of spawns that [`NoUniverse`] prints, and for the list of
-//! what [lives](Universe::living), as per call. A process that never
-//! makes a universe keeps no trails. Of a trail the last eight spawns are kept.
-//!
 //! # When it ends
+//!
+//! [`Universe::run`], and with it [`erps::test`](test), checks the end: what was started and never ended
+//! is cancelled, and makes it fail with a list of what that is and where it was made: servers, clients,
+//! calls, timers, names. A clean end is silent. [`Universe::living`] is the same list at any time.
 //!
 //! The values of a universe are dropped with the last handle to it, in it: destructors find the other
 //! values of their universe. A future or closure that inherited it is such a handle.
 //!
-//! [`Universe::run`] checks the end: what was started and never ended makes it fail, with a list of
-//! what that is and where it was made. [`Universe::living`] is the same list at any time.
+//! # What it costs
+//!
+//! In no universe: reading a [`Sharded`] takes a look at a thread-local, an uncontended lock, and a
+//! handle; each poll of a task of the library sets a thread-local. In a universe: another lock, and per
+//! spawn and per call a few allocations, for the trail of spawns that [`NoUniverse`] prints and for the
+//! list of what lives. In a simulated one, each wake-up and poll is counted. A process that never makes
+//! a universe keeps no trails and no lists. `benches/` measures all of it.
 //!
 //! # What it is not
 //!
 //! It separates tests; it is no security boundary. What holds a handle to a value may pass it on to
-//! another universe, and a handle to a universe lets everybody in.
+//! another universe, and a handle to a universe lets everybody in. The simulated network models streams
+//! and faults, not TCP. What takes no part in the counting, a thread that was not carried along or a
+//! real socket, does not hold the clock: time may leap while it works.
 //!
 //! The model is Elixir's Multiverses, where the universe is found through `$callers`.
 

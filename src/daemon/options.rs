@@ -141,7 +141,7 @@ impl<S: Server> DaemonBuilder<S> {
         self
     }
 
-    /// Whether the daemon and its servers live in the [`Universe`] of whoever starts the daemon,
+    /// Whether the daemon and its servers live in the [`Universe`](crate::Universe) of whoever starts the daemon,
     /// whoever's supervisor starts the servers. Default: true.
     ///
     /// If not, the daemon lives in no universe, and its servers in that of their supervisor.

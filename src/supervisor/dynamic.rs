@@ -18,11 +18,11 @@ use crate::{Linked, Shutdown, TaskRef, task::Spawner, universe::Here};
 /// A supervisor of any number of children that are started on demand. A handle; clones are handles
 /// to the same supervisor.
 ///
-/// OTP's `DynamicSupervisor`. A child that ends is started again as its [`Restart`] says, once all
+/// OTP's `DynamicSupervisor`. A child that ends is started again as its [`Restart`](crate::Restart) says, once all
 /// of the old one is gone. A restart that fails counts as a further restart and is tried again.
 /// When there are more restarts than [`max_restarts`](DynamicSupervisorBuilder::max_restarts)
 /// allows, the supervisor gives up: it ends its children and then itself with
-/// [`ExitReason::Shutdown`].
+/// [`ExitReason::Shutdown`](crate::ExitReason::Shutdown).
 ///
 /// It is ended through its [`TaskRef`], and then ends its children first: all at once, each as its
 /// [`Shutdown`](crate::Shutdown) says. When [`exited`](TaskRef::exited) answers, none is alive. A
