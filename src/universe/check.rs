@@ -14,7 +14,7 @@ use std::{
     convert::Infallible,
     fmt, io,
     ops::Range,
-    panic::{self, AssertUnwindSafe},
+    panic::{self, AssertUnwindSafe, Location},
     sync::{Arc, mpsc},
     thread,
     time::{Duration, Instant},
@@ -148,6 +148,7 @@ const GRACE: Duration = Duration::from_secs(1);
 #[must_use = "it does not run by itself"]
 pub struct Check {
     name: &'static str,
+    at: &'static Location<'static>,
     pub(super) simulated: bool,
     pub(super) seeds: Range<u64>,
     pub(super) timeout: Duration,
@@ -158,9 +159,11 @@ impl Check {
     /// Prepares a test of this name: `module_path!()`, two colons, and what the function is called.
     ///
     /// By that name it is found when it is to be run again.
+    #[track_caller]
     pub const fn new(name: &'static str) -> Self {
         Self {
             name,
+            at: Location::caller(),
             simulated: false,
             seeds: 0..1,
             timeout: Duration::from_secs(60),
@@ -230,8 +233,10 @@ impl Check {
         let run = Run::new(order.copies);
         let started = (0..order.copies).try_for_each(|_| {
             let (test, stop, report) = (Arc::clone(test), run.stopped.clone(), run.report.clone());
+            let check = self.clone();
             let copy = move || {
-                let ended = panic::catch_unwind(AssertUnwindSafe(|| copy(seed, &*test, &stop)));
+                let copy = || copy(&check, seed, &*test, &stop);
+                let ended = panic::catch_unwind(AssertUnwindSafe(copy));
                 drop(test);
                 // Nobody hears those who come too late.
                 let _ = report.send(ended.unwrap_or_else(|panic| Err(Failure::Panicked(panic))));
@@ -280,6 +285,7 @@ impl Check {
 
 /// One copy of a test, on a thread of its own: a universe, and the test in it until it is stopped.
 fn copy<F>(
+    check: &Check,
     seed: Option<u64>,
     test: impl Fn() -> F,
     stop: &Receiver<Infallible>,
@@ -303,7 +309,11 @@ where
             None => Ok(()),
         }
     };
-    universe.run(future::or(test, stopped))
+    let universe = universe.named(check.name);
+    let main = future::or(test, stopped);
+    universe
+        .run_at(check.at, main)
+        .unwrap_or_else(|panic| panic::resume_unwind(panic))
 }
 
 /// Copies of a test that run at the same time.

@@ -79,18 +79,25 @@ impl Universe {
     /// ```
     #[track_caller]
     pub fn run<F: Future>(&self, main: F) -> F::Output {
-        let at = Location::caller();
-        let since = self.world.census.last();
-        let (ended, mut left) = match self.live_and_cancel(self.scope_at(at, main), since) {
-            Ok(outcome) => outcome,
-            Err(panic) => {
+        self.run_at(Location::caller(), main)
+            .unwrap_or_else(|panic| {
                 self.tell_seed();
-                panic::resume_unwind(panic);
-            }
-        };
+                panic::resume_unwind(panic)
+            })
+    }
+
+    /// As [`run`](Self::run), for a future that was made elsewhere. What it panics with is returned.
+    #[track_caller]
+    pub(super) fn run_at<F: Future>(
+        &self,
+        at: &'static Location<'static>,
+        main: F,
+    ) -> thread::Result<F::Output> {
+        let since = self.world.census.last();
+        let (ended, mut left) = self.live_and_cancel(self.scope_at(at, main), since)?;
         let trouble = match ended {
             Ok(output) if left.is_empty() && self.world.census.is_empty_since(since) => {
-                return output;
+                return Ok(output);
             }
             Ok(output) => {
                 drop(output);

@@ -123,6 +123,14 @@ async fn says_its_seed() {
     println!("[{}]", Universe::current().unwrap().seed().unwrap());
 }
 
+#[erps::test(simulated)]
+#[ignore = "it leaves somebody behind"]
+async fn leaves_somebody_behind() {
+    let _nobody_ends_it = erps::DynamicSupervisor::builder().name("orphan").start();
+}
+
+const LEFT_BEHIND: u32 = line!() - 3;
+
 struct Said(&'static str);
 
 impl Drop for Said {
@@ -316,4 +324,13 @@ fn what_the_environment_says_that_makes_no_sense_fails_the_test() {
         let says = format!("{name} is {value:?}, but has to be ");
         assert!(text.contains(&says), "{says} is not in {text}");
     }
+}
+
+#[test]
+fn a_leak_fails_the_test_by_its_name_and_says_where_it_was_made() {
+    let text = fails("leaves_somebody_behind", &[]);
+    let universe = "the universe `it::attribute::leaves_somebody_behind` (seed 0) has ended";
+    assert!(text.contains(universe), "{text}");
+    let orphan = format!("the supervisor `orphan` made at tests/it/attribute.rs:{LEFT_BEHIND}");
+    assert!(text.contains(&orphan), "{text}");
 }
