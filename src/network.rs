@@ -6,29 +6,62 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use erps::{Network, Universe, network::Line, time};
+//! # use erps::{BoxError, Client, Context, Daemon, InitError, Network, Protocol, ReplyTo, Server, Universe};
+//! # use erps::{network::Line, time};
+//! # struct Echo;
+//! # impl Protocol for Echo {
+//! #     type Call = u32;
+//! #     type Reply = u32;
+//! #     type Cast = ();
+//! #     type Push = ();
+//! # }
+//! # struct EchoServer;
+//! # impl Server for EchoServer {
+//! #     type Protocol = Echo;
+//! #     type Seed = ();
+//! #     type Info = ();
+//! #     async fn init(_: (), _: &mut Context<Self>) -> Result<Self, InitError> { Ok(Self) }
+//! #     async fn handle_call(&mut self, n: u32, from: ReplyTo<u32>, _: &mut Context<Self>) -> Result<(), BoxError> {
+//! #         from.reply(n);
+//! #         Ok(())
+//! #     }
+//! # }
 //!
 //! Universe::simulated(1).run(async {
 //!     let network = Network::current().unwrap();
-//!     let (alpha, beta) = (network.host("alpha"), network.host("beta"));
-//!     network.set_default_line(Line::new().latency(Duration::from_millis(20)));
-//!     network.partition("alpha", "beta");
+//!     let (shop, home) = (network.host("shop"), network.host("home"));
+//!     network.set_line("shop", "home", Line::new().latency(Duration::from_millis(20)));
 //!
-//!     let listener = alpha.enter(|| network.listen(alpha.address(4747))).unwrap();
-//!     let dial = beta.scope(network.connect(alpha.address(4747)));
-//!     let silence = time::timeout(Duration::from_secs(600), dial).await;
-//!     assert!(silence.is_err());
+//!     // Other hosts are not loopback: without TLS that is asked for by name.
+//!     let daemon = Daemon::<EchoServer>::builder(()).bind(shop.ip()).port(4747).plaintext_anywhere();
+//!     let _daemon = shop.scope(daemon.start_link()).await?;
+//!     let client = Client::<Echo>::builder(("shop", 4747));
+//!     let client = home.scope(client.connect()).await?;
+//!     assert_eq!(client.call(5).await?, 5);
 //!
-//!     network.heal("alpha", "beta");
-//!     beta.scope(network.connect(alpha.address(4747))).await.unwrap();
-//!     # drop(listener);
-//! });
+//!     network.partition("shop", "home");
+//!     assert!(client.call(6).await.is_err());
+//!     time::sleep(Duration::from_secs(600)).await;
+//!     network.heal("shop", "home");
+//!     client.connect().await?;
+//!     assert_eq!(client.call(7).await?, 7);
+//!     Ok::<_, BoxError>(())
+//! })
+//! # .unwrap();
 //! ```
+//!
+//! Hosts have names, which are dialled like others. Code is on the host whose
+//! [`scope`](Host::scope) or [`enter`](Host::enter) it was put in, with all that it starts, and else
+//! on [`LOCALHOST`]; 127.0.0.1 is the host that one is on.
 //!
 //! Streams are modelled, and what may befall them; segments, their loss and their repetition are
 //! not. A partition holds bytes up for as long as it lasts. Daemons and clients give a connection up as
 //! their [`TcpOptions`](crate::TcpOptions) say, with `TimedOut`; ends made by [`Network::connect`] and
 //! [`Network::listen`] never do. Buffer sizes of the system have no effect.
+//!
+//! The same seed and the same program have the same events, unless something outside of the simulation has a
+//! part in it. TLS has: its keys and signatures are drawn from the system, and may differ in length by
+//! some bytes.
 
 mod connection;
 mod dial;
@@ -45,7 +78,7 @@ use std::{
     sync::Arc,
 };
 
-use crate::universe::{self, Sharded, Universe};
+use crate::universe::{self, Universe};
 use state::Net;
 
 pub(crate) use connection::Patience;
@@ -66,18 +99,13 @@ pub struct Network {
     net: Arc<Net>,
 }
 
-static NETWORK: Sharded<Option<Network>> = Sharded::new(|| {
-    let net = Arc::new(Net::new(universe::sim()?));
-    Some(Network { net })
-});
-
 impl Network {
     /// The network of the current universe; `None` where connections are real: in no universe, and
     /// in one that is not [simulated](Universe::simulated).
     #[must_use]
     pub fn current() -> Option<Self> {
-        universe::sim()?;
-        Option::clone(&NETWORK.get())
+        let net = universe::extension(Net::new)?;
+        Some(Self { net })
     }
 
     /// The network of a universe; `None` if it is not [simulated](Universe::simulated).
@@ -150,6 +178,7 @@ impl Network {
         self.net.with(|state| {
             let host = state.hosts.find_or_make(host.as_ref());
             state.refusing.insert((host, port));
+            state.wakes.dialling();
         });
     }
 
@@ -222,7 +251,7 @@ impl Network {
 
     /// What has happened so far, the last [`MAX_EVENTS`] of it.
     ///
-    /// The same seed and the same program have the same events.
+    /// The same seed and the same program have the same events, unless TLS is spoken.
     #[must_use]
     pub fn events(&self) -> Vec<Event> {
         self.net.with(|state| state.log.events())
@@ -287,13 +316,13 @@ pub struct Connection {
 impl Connection {
     /// The address of the end that dialled.
     #[must_use]
-    pub fn from(&self) -> SocketAddr {
+    pub fn dialler(&self) -> SocketAddr {
         self.from
     }
 
     /// The address that was dialled.
     #[must_use]
-    pub fn to(&self) -> SocketAddr {
+    pub fn dialled(&self) -> SocketAddr {
         self.to
     }
 

@@ -2,14 +2,13 @@
 //!
 //! Servers and clients know of no supervisor, and supervisors of neither.
 
+use std::sync::{Mutex, PoisonError};
+
 use crate::{
     ChildSpec, ClientBuilder, Protocol, Server, ServerBuilder, StartError, Started, universe::Here,
 };
 
-impl<S: Server> ServerBuilder<S>
-where
-    S::Seed: Sync,
-{
+impl<S: Server> ServerBuilder<S> {
     /// The server as a child of a supervisor. It keeps the universe current at this call through
     /// every restart. Others find it by its [name](Self::name).
     ///
@@ -17,8 +16,11 @@ where
     #[track_caller]
     pub fn child_spec(self, id: impl Into<String>) -> ChildSpec {
         let here = Here::capture();
+        // A seed need not be shared by threads to be cloned for each start.
+        let builder = Mutex::new(self);
         let start = move || {
-            let builder = self.clone();
+            let builder = builder.lock().unwrap_or_else(PoisonError::into_inner);
+            let builder = builder.clone();
             here.scope(async move {
                 match builder.start().await {
                     Ok(server) => Ok(Started::Running(server.task().clone())),

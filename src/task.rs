@@ -174,7 +174,8 @@ impl fmt::Debug for Spawner {
 /// is being [run](Universe::run), else on smol's global one. It inherits the universe.
 ///
 /// What is spawned so in a simulated universe takes its turns in the order that the seed decides.
-/// Dropping the returned task ends it; [`detach`](smol::Task::detach) lets it go.
+/// Dropping the returned task ends it; [`detach`](smol::Task::detach) lets it go. What is spawned by the
+/// destructors of a run that is over is dropped.
 ///
 /// # Example
 ///
@@ -189,9 +190,11 @@ impl fmt::Debug for Spawner {
 #[track_caller]
 pub fn spawn<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static) -> smol::Task<T> {
     let future = universe::inherit(future);
-    let own = Universe::current().and_then(|universe| universe.executor()?.upgrade());
-    match own {
-        Some(executor) => executor.spawn(future),
+    let own = Universe::current().and_then(|universe| universe.executor());
+    match own.as_ref().map(Weak::upgrade) {
+        Some(Some(executor)) => executor.spawn(future),
+        // The universe has come to its end. It takes no more, and drops what it is given.
+        Some(None) => smol::Executor::new().spawn(future),
         None => smol::spawn(future),
     }
 }

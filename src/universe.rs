@@ -356,6 +356,29 @@ pub(crate) fn is_simulated() -> bool {
     place::with_sim(|sim| sim.is_some())
 }
 
+/// What the current universe simulates besides time and chance, made now if it was not yet; `None` if it
+/// simulates nothing. It lasts as long as the universe, and may not hold it. There is one such thing.
+pub(crate) fn extension<T: Send + Sync + 'static>(make: fn(Arc<Sim>) -> T) -> Option<Arc<T>> {
+    place::with_universe(|universe| {
+        let world = &universe?.world;
+        let sim = world.sim.as_ref()?;
+        let extension = world
+            .extension
+            .get_or_init(|| Arc::new(make(Arc::clone(sim))));
+        Some(Arc::clone(extension))
+    })
+    .map(|extension| extension.downcast().expect("there is only one such thing"))
+}
+
+/// Whether this is what is simulated in the current universe, or nothing is.
+pub(crate) fn is_sim(sim: Option<&Arc<Sim>>) -> bool {
+    place::with_sim(|current| match (current, sim) {
+        (Some(current), Some(sim)) => Arc::ptr_eq(current, sim),
+        (None, None) => true,
+        _ => false,
+    })
+}
+
 /// The time by the current universe's own clock, if it has one.
 pub(crate) fn now() -> Option<Instant> {
     place::with_sim(|sim| Some(sim?.now()))

@@ -265,6 +265,7 @@ async fn run<H: ClientHandler>(
     inbox: &mut Receiver<H::Info>,
 ) -> ExitReason {
     let mut outcome = handler.init(cx).await;
+    let mut infos_first = true;
     loop {
         match outcome {
             // The connection is gone again; the client heals, and its handler hears of it.
@@ -279,7 +280,13 @@ async fn run<H: ClientHandler>(
         }
         let event = async { events.recv().await.map_or(Told::<H>::Ended, Told::Event) };
         let info = async { inbox.recv().await.map_or(Told::Ended, Told::Info) };
-        outcome = match event.race(info).await {
+        // In turns: neither kind can keep the other waiting.
+        infos_first = !infos_first;
+        let told = match infos_first {
+            true => info.or(event).await,
+            false => event.or(info).await,
+        };
+        outcome = match told {
             Told::Event(ClientEvent::Connected(server)) => handler.handle_connect(server, cx).await,
             Told::Event(ClientEvent::Push(push)) => handler.handle_push(push, cx).await,
             Told::Event(ClientEvent::Disconnected(why)) => handler.handle_disconnect(why, cx).await,

@@ -244,6 +244,7 @@ impl<'a, P: Protocol> Session<'a, P> {
         if !self.leaving {
             state.answer_waiters(&Ok(()));
         }
+        state.clock.follow();
         state.wait(cx);
         let had_room = self.shared.has_room(&state);
         let mut took = false;

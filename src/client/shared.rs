@@ -35,8 +35,6 @@ pub(super) struct Shared<P: Protocol> {
     pub(super) codec: Codec,
     pub(super) limits: Limits,
     next_reference: AtomicU64,
-    /// The client's, which callers in another universe know nothing of.
-    clock: Clock,
     state: Mutex<State<P>>,
     /// Notified when the status changes, and when there is room in the queue again.
     changed: Event,
@@ -66,6 +64,8 @@ pub(super) struct State<P: Protocol> {
     pub(super) pending: Pending<P::Reply>,
     pub(super) queue: Queue,
     pub(super) listener: Option<Listener<P>>,
+    /// The client's task's, which callers in another universe know nothing of.
+    pub(super) clock: Clock,
     /// The client's task, if it waits.
     pub(super) driver: Option<Waker>,
 }
@@ -90,7 +90,6 @@ impl<P: Protocol> Shared<P> {
             codec,
             limits,
             next_reference: AtomicU64::new(1),
-            clock: Clock::current(),
             state: Mutex::new(State {
                 status: Status::Connecting,
                 last_disconnect: None,
@@ -101,6 +100,7 @@ impl<P: Protocol> Shared<P> {
                 pending: Pending::new(),
                 queue: Queue::default(),
                 listener: None,
+                clock: Clock::current(),
                 driver: None,
             }),
             changed: Event::new(),
@@ -122,7 +122,6 @@ impl<P: Protocol> Shared<P> {
         self.codec
             .call(&mut packet, reference, call)
             .map_err(|error| CallError::Unsendable(Box::new(error)))?;
-        let deadline = self.clock.now().checked_add(limit);
         let (answer, receiver) = oneshot::channel();
         let driver = {
             let mut state = self.state();
@@ -132,6 +131,7 @@ impl<P: Protocol> Shared<P> {
             if !self.has_room(&state) {
                 return Err(CallError::QueueFull);
             }
+            let deadline = state.clock.now().checked_add(limit);
             state.pending.insert(reference, answer, deadline);
             state.queue.push(&packet, Some(reference));
             state.driver.take()

@@ -210,7 +210,7 @@ impl Connection {
         }
         peer.reset = match lines.are_parted(way) {
             true => Due::Held,
-            false => Due::At(not_before.max(sim.now()) + lines.latency(way, sim)),
+            false => Due::after(not_before.max(sim.now()), lines.latency(way, sim)),
         };
     }
 

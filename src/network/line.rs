@@ -107,6 +107,11 @@ pub(super) enum Due {
 }
 
 impl Due {
+    /// Never, if that is later than can be said.
+    pub(super) fn after(start: Instant, duration: Duration) -> Self {
+        start.checked_add(duration).map_or(Self::Never, Self::At)
+    }
+
     pub(super) fn is_by(self, now: Instant) -> bool {
         matches!(self, Self::At(at) if at <= now)
     }
@@ -182,7 +187,8 @@ impl Lines {
         if jitter.is_zero() {
             return latency;
         }
-        latency + jitter.mul_f64(sim.draw(|rng| rng.f64()))
+        let drawn = jitter.as_secs_f64() * sim.draw(|rng| rng.f64());
+        latency.saturating_add(Duration::try_from_secs_f64(drawn).unwrap_or(Duration::MAX))
     }
 
     /// How many of `bytes` a single read or write takes.
@@ -203,9 +209,12 @@ impl Lines {
             let takes = bytes as u128 * 1_000_000_000 / u128::from(bandwidth);
             let takes = Duration::from_nanos(u64::try_from(takes).unwrap_or(u64::MAX));
             let free_at = self.free_at.entry(way).or_insert(leaves);
-            leaves = leaves.max(*free_at) + takes;
+            let Some(free) = leaves.max(*free_at).checked_add(takes) else {
+                return Due::Never;
+            };
+            leaves = free;
             *free_at = leaves;
         }
-        Due::At(leaves + self.latency(way, sim))
+        Due::after(leaves, self.latency(way, sim))
     }
 }

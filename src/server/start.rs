@@ -60,11 +60,11 @@ pub(crate) async fn start<S: Server>(
         peer: peer.as_ref().map(|peer| peer.address),
     };
     let outbox = connection.as_ref().map(|it| Arc::clone(it.outbox()));
-    let (of, what) = match &peer {
-        Some(peer) => (peer.address.to_string(), "the server of"),
-        None => (format!("`{}`", std::any::type_name::<S>()), "the server"),
+    let title = Title {
+        peer: facts.peer,
+        server: std::any::type_name::<S>(),
     };
-    let task = spawner.start(format_args!("{what} {of}"), |task| {
+    let task = spawner.start(format_args!("{title}"), |task| {
         let this = ServerRef::new(task, sender, outbox, spawner.clone());
         async move {
             let mut cx = Context::new(this.clone(), peer);
@@ -101,6 +101,21 @@ pub(crate) async fn start<S: Server>(
     };
     owner.unlink();
     outcome
+}
+
+/// What a server is called where there are many.
+struct Title {
+    peer: Option<SocketAddr>,
+    server: &'static str,
+}
+
+impl fmt::Display for Title {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.peer {
+            Some(peer) => write!(f, "the server of {peer}"),
+            None => write!(f, "the server `{}`", self.server),
+        }
+    }
 }
 
 /// What a server tells of itself.

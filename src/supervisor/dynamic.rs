@@ -160,6 +160,7 @@ impl DynamicSupervisor {
     /// # Errors
     ///
     /// - [`TimedOut`](UntilError::TimedOut): they did not in time. It holds what they look like.
+    /// - [`Silent`](UntilError::Silent): the supervisor did not answer in time.
     /// - [`SupervisorGone`](UntilError::SupervisorGone): the supervisor has ended.
     ///
     /// # Cancel safety

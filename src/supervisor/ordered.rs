@@ -229,6 +229,7 @@ impl Supervisor {
     /// # Errors
     ///
     /// - [`TimedOut`](UntilError::TimedOut): they did not in time. It holds what they look like.
+    /// - [`Silent`](UntilError::Silent): the supervisor did not answer in time.
     /// - [`SupervisorGone`](UntilError::SupervisorGone): the supervisor has ended.
     ///
     /// # Cancel safety
@@ -450,7 +451,6 @@ pub enum StartSupervisorError {
         /// What its recipe calls it.
         id: Arc<str>,
         /// What is wrong.
-        #[source]
         error: StartChildError,
     },
     /// The supervisor ended before all children had started.

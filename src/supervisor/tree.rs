@@ -247,7 +247,13 @@ impl View {
         let start = now();
         let mut pause = FIRST_LOOK;
         loop {
-            let tree = self.clone().tree().await?;
+            let left = limit.saturating_sub(now() - start);
+            // One look is taken in any case.
+            let look = task::timeout(left.max(FIRST_LOOK), self.clone().tree());
+            let Ok(tree) = look.await else {
+                return Err(UntilError::Silent);
+            };
+            let tree = tree?;
             if condition(&tree) {
                 return Ok(tree);
             }
@@ -286,6 +292,9 @@ pub enum UntilError {
     /// It did not in time; this is what it was last.
     #[error("it did not happen in time; the tree is\n{0}")]
     TimedOut(Box<Tree>),
+    /// The supervisor, or one below it, did not answer in time: nobody runs its executor.
+    #[error("the supervisor did not answer in time")]
+    Silent,
     /// The supervisor has ended.
     #[error("the supervisor is gone")]
     SupervisorGone,

@@ -195,7 +195,7 @@ impl TaskRef {
                 }
                 Life::Ended(reason) => reason.clone(),
             };
-            of.struck(one.id(), &ended);
+            return of.struck(one.id(), &ended);
         }
     }
 

@@ -18,7 +18,7 @@ pub fn now() -> Instant {
     universe::now().unwrap_or_else(Instant::now)
 }
 
-/// Waits for this long, by the clock of the current universe.
+/// Waits for this long, by the clock of the current universe, from the first poll on.
 ///
 /// # Cancel safety
 ///
@@ -82,6 +82,13 @@ pub(crate) struct Clock(Option<Arc<Sim>>);
 impl Clock {
     pub(crate) fn current() -> Self {
         Self(universe::sim())
+    }
+
+    /// Becomes the clock of the current universe.
+    pub(crate) fn follow(&mut self) {
+        if !universe::is_sim(self.0.as_ref()) {
+            *self = Self::current();
+        }
     }
 
     pub(crate) fn now(&self) -> Instant {

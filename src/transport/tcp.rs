@@ -209,7 +209,9 @@ impl TcpOptions {
         }
         stream.set_patience(network::Patience {
             unanswered: self.user_timeout,
-            unheard: self.keepalive.map(|idle| idle + self.probing(idle)),
+            unheard: self
+                .keepalive
+                .map(|idle| idle.saturating_add(self.probing(idle))),
         });
         Box::new(stream)
     }

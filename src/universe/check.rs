@@ -15,7 +15,7 @@ use std::{
     fmt, io,
     ops::Range,
     panic::{self, AssertUnwindSafe, Location},
-    sync::{Arc, mpsc},
+    sync::{Arc, Mutex, PoisonError, mpsc},
     thread,
     time::{Duration, Instant},
 };
@@ -25,6 +25,7 @@ use futures_lite::future;
 
 use super::{
     Universe,
+    census::Census,
     order::{Order, REPLICATION, SEED, TIMEOUT},
 };
 
@@ -233,9 +234,9 @@ impl Check {
         let run = Run::new(order.copies);
         let started = (0..order.copies).try_for_each(|_| {
             let (test, stop, report) = (Arc::clone(test), run.stopped.clone(), run.report.clone());
-            let check = self.clone();
+            let (check, censuses) = (self.clone(), Arc::clone(&run.censuses));
             let copy = move || {
-                let copy = || copy(&check, seed, &*test, &stop);
+                let copy = || copy(&check, &censuses, seed, &*test, &stop);
                 let ended = panic::catch_unwind(AssertUnwindSafe(copy));
                 drop(test);
                 // Nobody hears those who come too late.
@@ -286,6 +287,7 @@ impl Check {
 /// One copy of a test, on a thread of its own: a universe, and the test in it until it is stopped.
 fn copy<F>(
     check: &Check,
+    censuses: &Mutex<Vec<Arc<Census>>>,
     seed: Option<u64>,
     test: impl Fn() -> F,
     stop: &Receiver<Infallible>,
@@ -304,16 +306,24 @@ where
         panic::resume_unwind(Box::new("the test was stopped"))
     };
     let test = async {
-        match test().await.failure() {
-            Some(error) => Err(Failure::Returned(error)),
-            None => Ok(()),
+        if let Some(error) = test().await.failure() {
+            // A test that leaves early leaves something behind. Why it left is what matters, and
+            // unwound it is told of nothing else.
+            panic::resume_unwind(Box::new(Failure::Returned(error)))
         }
     };
     let universe = universe.named(check.name);
+    let census = Arc::clone(&universe.world.census);
+    censuses
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .push(census);
     let main = future::or(test, stopped);
-    universe
-        .run_at(check.at, main)
-        .unwrap_or_else(|panic| panic::resume_unwind(panic))
+    let outcome = universe.run_at(check.at, main);
+    outcome.map_err(|panic| match panic.downcast() {
+        Ok(failure) => *failure,
+        Err(panic) => Failure::Panicked(panic),
+    })
 }
 
 /// Copies of a test that run at the same time.
@@ -324,6 +334,8 @@ struct Run {
     /// Dropped when they are to stop.
     stop: async_channel::Sender<Infallible>,
     stopped: Receiver<Infallible>,
+    /// What lives in each of them.
+    censuses: Arc<Mutex<Vec<Arc<Census>>>>,
 }
 
 impl Run {
@@ -336,7 +348,17 @@ impl Run {
             reports,
             stop,
             stopped,
+            censuses: Arc::default(),
         }
+    }
+
+    /// What lives in the first of them that has not ended.
+    fn living(&self) -> String {
+        let censuses = self.censuses.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut living = censuses.iter().map(|census| census.living_since(0));
+        let living = living.find(|living| !living.is_empty());
+        let living = living.unwrap_or_default().into_values();
+        living.map(|made| format!("\n  {made}")).collect()
     }
 
     /// Waits for all copies. The first failure stops the others.
@@ -350,7 +372,13 @@ impl Run {
                     running -= 1;
                     outcome = report;
                 }
-                Err(_) => outcome = Err(Failure::Hangs { limit, stuck: 0 }),
+                Err(_) => {
+                    outcome = Err(Failure::Hangs {
+                        limit,
+                        stuck: 0,
+                        living: self.living(),
+                    });
+                }
             }
         }
         drop(self.stop);
@@ -378,6 +406,8 @@ enum Failure {
         limit: Duration,
         /// How many copies have not stopped either.
         stuck: usize,
+        /// What lived in one of them, besides its main future.
+        living: String,
     },
     NoThread(io::Error),
 }
@@ -396,13 +426,26 @@ impl Failure {
                 panic::resume_unwind(panic)
             }
             Self::Returned(error) => format!("the test returned an error: {error}"),
-            Self::Hangs { limit, stuck: 0 } => format!(
-                "the test hangs: it was waiting after {limit:?} of real time, and has been dropped"
-            ),
-            Self::Hangs { limit, stuck } => format!(
-                "the test hangs: after {limit:?} of real time it was still running, and {stuck} of \
-                 its threads could not be stopped, since they compute or block"
-            ),
+            Self::Hangs {
+                limit,
+                stuck,
+                living,
+            } => {
+                let stopped = match stuck {
+                    0 => {
+                        format!("it was waiting after {limit:?} of real time, and has been dropped")
+                    }
+                    _ => format!(
+                        "after {limit:?} of real time it was still running, and {stuck} of its \
+                         threads could not be stopped, since they compute or block"
+                    ),
+                };
+                let living = match living.is_empty() {
+                    true => living,
+                    false => format!("; beside the test there were{living}"),
+                };
+                format!("the test hangs: {stopped}{living}")
+            }
             Self::NoThread(error) => format!("there is no thread for the test: {error}"),
         };
         fail(&format!("{what}\n{again}"))

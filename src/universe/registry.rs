@@ -94,11 +94,12 @@ impl<K: Key, V: Send + Sync + 'static> Registry<K, V> {
     pub fn register(&self, key: K, value: V) -> Result<Registration, AlreadyRegistered> {
         let table = self.table.get();
         let (id, host) = table.insert(key.clone(), value, self.unique)?;
+        // Before it is moved: the name stays where it is.
+        let entry = enlist(format_args!("the name {key:?}"), Location::caller());
         if let (Some(host), Some(resident)) = (host, place::resident()) {
             resident.allow_late(&host);
         }
         let table = Arc::downgrade(&table);
-        let entry = enlist(format_args!("the name {key:?}"), Location::caller());
         Ok(Registration {
             end: Box::new(move || remove(&table, &key, id)),
             _entry: entry,

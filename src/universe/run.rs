@@ -54,7 +54,9 @@ impl Universe {
     /// # Panics
     ///
     /// - If the future panics, or a task that nobody supervises: with that panic, and no other.
-    /// - If something outlives the future, as said above.
+    /// - If it is being run already.
+    /// - If something outlives the future, as said above. An error that the future returns is lost then;
+    ///   [`erps::test`](super::test) shows the error instead.
     /// - If a simulated universe is stuck: all that lives in it waits, nobody for a time-out, and
     ///   nothing comes from outside for two seconds.
     ///
@@ -273,8 +275,16 @@ struct Stuck;
 struct Running<'a>(&'a Universe);
 
 impl<'a> Running<'a> {
+    #[track_caller]
     fn new(universe: &'a Universe, executor: &Arc<Executor<'static>>) -> Self {
-        *universe.executor_slot() = Some(Arc::downgrade(executor));
+        let former = universe
+            .executor_slot()
+            .replace(Arc::downgrade(executor))
+            .filter(|former| former.strong_count() > 0);
+        if let Some(former) = former {
+            *universe.executor_slot() = Some(former);
+            universe.fail("is being run already, by this thread or another", "");
+        }
         if let Some(sim) = &universe.world.sim {
             sim.set_driven(true);
         }
@@ -287,6 +297,8 @@ impl Drop for Running<'_> {
         *self.0.executor_slot() = None;
         if let Some(sim) = &self.0.world.sim {
             sim.set_driven(false);
+            // Those who sleep on are woken by the clock from now on, which nobody may be left to move.
+            sim.leap(None);
         }
     }
 }

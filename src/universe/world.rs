@@ -3,7 +3,7 @@
 use std::{
     any::Any,
     mem,
-    sync::{Arc, Mutex, PoisonError, RwLock, RwLockWriteGuard, Weak},
+    sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockWriteGuard, Weak},
 };
 
 use smol::Executor;
@@ -21,6 +21,8 @@ pub(super) struct World {
     /// What its user calls it.
     name: Mutex<Option<Arc<str>>>,
     pub(super) census: Arc<Census>,
+    /// What else is simulated; the universe need not know what it is.
+    pub(super) extension: OnceLock<Arc<dyn Any + Send + Sync>>,
     /// Where its tasks are spawned; set while it is [run](Universe::run). The executor's tasks hold
     /// the universe, and so the universe may not hold the executor.
     pub(super) executor: Mutex<Option<Weak<Executor<'static>>>>,
@@ -48,6 +50,7 @@ impl World {
             life: Weak::new(),
             name: Mutex::default(),
             census: Arc::default(),
+            extension: OnceLock::new(),
             executor: Mutex::default(),
             slots: RwLock::default(),
             endings: 0,
@@ -121,6 +124,7 @@ impl Drop for World {
             life: Weak::new(),
             name: Mutex::new(self.name()),
             census: Arc::clone(&self.census),
+            extension: mem::take(&mut self.extension),
             executor: Mutex::default(),
             slots: RwLock::new(slots),
             endings: self.endings + 1,

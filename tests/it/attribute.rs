@@ -129,7 +129,21 @@ async fn leaves_somebody_behind() {
     let _nobody_ends_it = erps::DynamicSupervisor::builder().name("orphan").start();
 }
 
-const LEFT_BEHIND: u32 = line!() - 3;
+#[erps::test(simulated)]
+#[ignore = "it fails, and leaves somebody behind"]
+async fn fails_and_leaves_somebody_behind() -> Result<(), BoxError> {
+    let _nobody_ends_it = erps::DynamicSupervisor::builder().start();
+    Err("the cause".into())
+}
+
+#[erps::test(timeout = 1)]
+#[ignore = "it never ends"]
+async fn waits_beside_a_supervisor() {
+    let _supervisor = erps::DynamicSupervisor::builder().name("idle").start_link();
+    smol::future::pending().await
+}
+
+const LEFT_BEHIND: u32 = line!() - 17;
 
 struct Said(&'static str);
 
@@ -333,4 +347,23 @@ fn a_leak_fails_the_test_by_its_name_and_says_where_it_was_made() {
     assert!(text.contains(universe), "{text}");
     let orphan = format!("the supervisor `orphan` made at tests/it/attribute.rs:{LEFT_BEHIND}");
     assert!(text.contains(&orphan), "{text}");
+}
+
+#[test]
+fn the_error_of_a_test_is_shown_and_not_what_it_left_behind_for_it() {
+    let text = fails("fails_and_leaves_somebody_behind", &[]);
+    assert!(
+        text.contains("the test returned an error: \"the cause\""),
+        "{text}"
+    );
+    assert!(!text.contains("have not"), "{text}");
+}
+
+#[test]
+fn a_test_that_hangs_shows_what_there_was_beside_it() {
+    let text = fails("waits_beside_a_supervisor", &[]);
+    assert!(
+        text.contains("the supervisor `idle` made at tests/it/attribute.rs"),
+        "{text}"
+    );
 }

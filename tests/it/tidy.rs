@@ -56,8 +56,8 @@ fn only_task_spawns_sleeps_reads_the_clock_and_draws_lots() {
         &["smol::Timer"],
         &["src/task", "src/universe/run", check, sim],
     );
-    // A simulation begins now, and its seed has to be sown.
-    let words = ["Instant::now", "fastrand"];
+    // A simulation begins now, and its seed has to be sown. A race is decided by lot.
+    let words = ["Instant::now", "fastrand", ".race(", "::race(", "select!"];
     nobody_else_says(&words, &["src/task", sim, check]);
 }
 

@@ -184,7 +184,7 @@ fn one_connection_of_many_is_reset() {
         let all = network.connections();
         let of = |stream: &Stream| {
             let mut all = all.iter();
-            all.find(|it| it.from() == stream.local_addr()).unwrap()
+            all.find(|it| it.dialler() == stream.local_addr()).unwrap()
         };
         of(&other).reset();
         assert_eq!(
@@ -311,5 +311,25 @@ fn what_happened_is_remembered_and_can_be_read() {
                 "      0.040000 127.0.0.1:49152 closes to 127.0.0.1:4747",
             ]
         );
+    });
+}
+
+#[test]
+fn who_waits_for_room_in_a_backlog_hears_of_a_refusal() {
+    simulated(1, |network| async move {
+        let listener = network.listen_with(local(PORT), 1).unwrap();
+        let _first = network.connect(local(PORT)).await.unwrap();
+        let refuse = async {
+            time::sleep(secs(1)).await;
+            network.refuse("localhost", PORT);
+            future::pending().await
+        };
+        let (outcome, took) = timed(future::or(network.connect(local(PORT)), refuse)).await;
+        assert_eq!(
+            outcome.unwrap_err().kind(),
+            io::ErrorKind::ConnectionRefused
+        );
+        assert_eq!(took, secs(1));
+        drop(listener);
     });
 }

@@ -140,3 +140,21 @@ fn who_writes_waits_for_who_does_not_read() {
         far.write_all(&[0; 1000]).await.unwrap();
     });
 }
+
+#[test]
+fn a_line_that_takes_for_ever_takes_for_ever() {
+    for line in [
+        Line::new().latency(Duration::MAX),
+        Line::new().jitter(Duration::MAX),
+        Line::new().bandwidth(1).latency(Duration::MAX),
+    ] {
+        simulated(1, |network| async move {
+            let (mut ours, mut theirs, _listener) = ends(&network).await;
+            network.set_default_line(line);
+            ours.write_all(b"x").await.unwrap();
+            let mut room = [0];
+            let word = time::timeout(secs(1_000_000), theirs.read_exact(&mut room));
+            assert!(word.await.is_err());
+        });
+    }
+}

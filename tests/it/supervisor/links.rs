@@ -135,6 +135,24 @@ fn who_is_linked_to_the_dead_is_struck_at_once() {
 }
 
 #[test]
+fn who_is_linked_to_one_that_ended_normally_lives_on() {
+    run(async {
+        let stage = stage();
+        let over = ChildSpec::task("over", |_| async { ExitReason::Normal });
+        let over = stage
+            .start_child(over.restart(Restart::Temporary))
+            .await
+            .unwrap();
+        over.exited().await;
+        let other = idle(&stage).await;
+        over.link(&other);
+        other.link(&over);
+        settled().await;
+        assert!(other.is_alive());
+    });
+}
+
+#[test]
 fn who_was_unlinked_lives_on() {
     run(async {
         let stage = stage();

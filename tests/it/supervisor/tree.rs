@@ -220,3 +220,16 @@ fn who_can_be_looked_at_is_forgotten_all_the_same() {
         assert!(goes.recv().await.is_err());
     });
 }
+
+#[test]
+fn who_does_not_answer_is_not_waited_for() {
+    lab::run(async {
+        // Nobody runs it.
+        let executor = std::sync::Arc::new(smol::Executor::new());
+        let supervisor = DynamicSupervisor::builder().executor(executor.clone());
+        let supervisor = supervisor.start();
+        let limit = Duration::from_millis(20);
+        let error = supervisor.until(limit, |_| true).await.unwrap_err();
+        assert!(matches!(error, UntilError::Silent), "{error}");
+    });
+}

@@ -113,3 +113,20 @@ fn no_time_passes_between_the_end_of_a_foreign_task_and_the_waking_of_whoever_wa
         }));
     }
 }
+
+#[test]
+fn the_clock_moves_on_after_a_run() {
+    let universe = Universe::simulated(1);
+    let nap = universe.enter(|| smol::spawn(universe::inherit(time::sleep(10 * HOUR))));
+    universe.run(time::sleep(HOUR));
+    smol::block_on(nap);
+    assert_eq!(universe.clock().unwrap().elapsed(), 10 * HOUR);
+}
+
+#[test]
+#[should_panic(expected = "is being run already")]
+fn a_universe_is_run_once_at_a_time() {
+    let universe = Universe::simulated(1);
+    let same = universe.clone();
+    universe.run(async move { same.run(async {}) });
+}
