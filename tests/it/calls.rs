@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
-use erps::{CallError, Client, Daemon, ExitReason, Status};
+use erps::{CallError, Client, Daemon, ExitReason, Status, time};
 use futures::future::join_all;
 use smol::future;
 
-use crate::support::lab::{self, Call, Cast, Lab, LabServer, Life, Reply, pair, run};
+use crate::support::{
+    lab::{self, Call, Cast, Lab, LabServer, Life, Reply, Watch, is_served, pair, run},
+    time::{HOUR, STEP, at_once, ms, settled, timed},
+};
 
 const LONG: Duration = Duration::from_secs(50);
 
@@ -30,6 +33,15 @@ async fn hold(client: &Client<Lab>) -> impl Future<Output = Result<Reply, CallEr
     let mut call = Box::pin(async move { client.call_within(Call::Hold, LONG).await });
     assert!(future::poll_once(&mut call).await.is_none());
     call
+}
+
+/// Why the first server that ended did so.
+async fn end(watch: &Watch) -> ExitReason {
+    loop {
+        if let Life::Terminated(reason) = watch.lives.recv().await.unwrap() {
+            return reason;
+        }
+    }
 }
 
 #[test]
@@ -97,29 +109,28 @@ fn a_reply_over_the_limit_is_told_to_the_caller_and_other_calls_go_on() {
     });
 }
 
-#[test]
-fn the_reply_leaves_although_the_handler_goes_on() {
-    run(async {
-        let (_daemon, client, watch) = pair().await;
-        let first = client.call(Call::AnswerAndGoOn).await;
-        assert_eq!(first.unwrap(), Reply::Pong);
-        // The handler has not returned: the next call waits for it.
-        let mut second = Box::pin(client.call_within(Call::Ping, LONG));
-        assert!(future::poll_once(&mut second).await.is_none());
-        watch.gate.send(()).await.unwrap();
-        assert_eq!(second.await.unwrap(), Reply::Pong);
-    });
+#[erps::test(simulated)]
+async fn the_reply_leaves_although_the_handler_goes_on() {
+    let (_daemon, client, watch) = pair().await;
+    let first = at_once(client.call(Call::AnswerAndGoOn)).await;
+    assert_eq!(first.unwrap(), Reply::Pong);
+    // The handler has not returned: the next call waits for it.
+    let mut second = Box::pin(client.call_within(Call::Ping, LONG));
+    assert!(future::poll_once(&mut second).await.is_none());
+    time::sleep(LONG - STEP).await;
+    assert!(future::poll_once(&mut second).await.is_none());
+    watch.gate.send(()).await.unwrap();
+    assert_eq!(at_once(second).await.unwrap(), Reply::Pong);
 }
 
-#[test]
-fn a_dropped_reply_fails_the_call_at_once() {
-    run(async {
-        let (_daemon, client, _watch) = pair().await;
-        let error = client.call_within(Call::Forget, LONG).await.unwrap_err();
-        assert!(matches!(error, CallError::Unanswered), "{error:?}");
-        assert!(error.may_have_run());
-        assert_eq!(client.call(Call::Ping).await.unwrap(), Reply::Pong);
-    });
+#[erps::test(simulated)]
+async fn a_dropped_reply_fails_the_call_at_once() {
+    let (_daemon, client, _watch) = pair().await;
+    let forgotten = at_once(client.call_within(Call::Forget, LONG)).await;
+    let error = forgotten.unwrap_err();
+    assert!(matches!(error, CallError::Unanswered), "{error:?}");
+    assert!(error.may_have_run());
+    assert_eq!(client.call(Call::Ping).await.unwrap(), Reply::Pong);
 }
 
 #[test]
@@ -131,83 +142,102 @@ fn a_refusal_carries_its_message() {
     });
 }
 
-#[test]
-fn a_call_without_an_answer_times_out_and_the_late_reply_goes_to_nobody() {
-    run(async {
+#[erps::test(simulated)]
+async fn a_call_without_an_answer_times_out_and_the_late_reply_goes_to_nobody() {
+    let (_daemon, client, _watch) = pair().await;
+    let (late, took) = timed(client.call_within(Call::Hold, ms(30))).await;
+    assert!(
+        matches!(late, Err(CallError::TimedOut { sent: true })),
+        "{late:?}"
+    );
+    assert_eq!(took, ms(30));
+    // The held call is answered now; only the new one may get an answer.
+    let released = at_once(client.call(Call::Release)).await;
+    assert_eq!(released.unwrap(), Reply::Released(1));
+    at_once(is_served(&client)).await;
+}
+
+#[erps::test(simulated)]
+async fn a_call_is_answered_until_its_deadline_and_not_after_it() {
+    for (by, in_time) in [(ms(50) - STEP, true), (ms(50) + STEP, false)] {
         let (_daemon, client, _watch) = pair().await;
-        let late = client
-            .call_within(Call::Hold, Duration::from_millis(30))
-            .await;
-        assert!(
-            matches!(late, Err(CallError::TimedOut { sent: true })),
-            "{late:?}"
-        );
-        // The held call is answered now; only the new one may get an answer.
-        assert_eq!(
-            client.call(Call::Release).await.unwrap(),
-            Reply::Released(1)
-        );
-        assert_eq!(client.call(Call::Ping).await.unwrap(), Reply::Pong);
-    });
-}
-
-#[test]
-fn a_call_that_waits_its_turn_until_its_deadline_was_not_sent() {
-    run(async {
-        let (daemon, _, _watch) = pair().await;
-        let client = one_at_a_time(&daemon).await;
-        let mut first = Box::pin(client.call_within(Call::Hold, LONG));
-        assert!(future::poll_once(&mut first).await.is_none());
-        let second = client
-            .call_within(Call::Ping, Duration::from_millis(30))
-            .await;
-        let error = second.unwrap_err();
-        assert!(
-            matches!(error, CallError::TimedOut { sent: false }),
-            "{error:?}"
-        );
-        assert!(!error.may_have_run());
-    });
-}
-
-#[test]
-fn a_call_taken_back_before_it_left_never_leaves() {
-    run(async {
-        let (daemon, _, watch) = pair().await;
-        let client = one_at_a_time(&daemon).await;
-        let held = client.call_within(Call::Hold, Duration::from_millis(50));
-        let crash = async {
-            let mut crash = Box::pin(client.call_within(Call::Crash, LONG));
-            assert!(future::poll_once(&mut crash).await.is_none());
-            drop(crash);
+        let release = async {
+            time::sleep(by).await;
+            client.call(Call::Release).await
         };
-        let (held, ()) = future::zip(held, crash).await;
-        assert!(matches!(held, Err(CallError::TimedOut { sent: true })));
-        assert_eq!(client.call(Call::Ping).await.unwrap(), Reply::Pong);
-        while let Ok(life) = watch.lives.try_recv() {
-            assert!(!matches!(life, Life::Terminated(ExitReason::Panic(_))));
+        let held = timed(client.call_within(Call::Hold, ms(50)));
+        let ((outcome, took), released) = future::zip(held, release).await;
+        assert_eq!(released.unwrap(), Reply::Released(1));
+        assert_eq!(took, by.min(ms(50)));
+        match outcome {
+            Ok(reply) => assert!(in_time && reply == Reply::Released(0)),
+            Err(CallError::TimedOut { sent: true }) => assert!(!in_time),
+            Err(error) => panic!("{error:?}"),
         }
-    });
+    }
 }
 
-#[test]
-fn a_call_given_up_after_it_left_counts_as_in_flight_until_its_deadline() {
-    run(async {
-        let (daemon, _, _watch) = pair().await;
-        let client = one_at_a_time(&daemon).await;
-        let mut held = Box::pin(client.call_within(Call::Hold, LONG));
-        assert!(future::poll_once(&mut held).await.is_none());
-        // Long enough for the first call to leave: the second would have been answered.
-        let second = client
-            .call_within(Call::Ping, Duration::from_millis(50))
-            .await;
-        assert!(matches!(second, Err(CallError::TimedOut { sent: false })));
-        drop(held);
-        let third = client
-            .call_within(Call::Ping, Duration::from_millis(50))
-            .await;
-        assert!(matches!(third, Err(CallError::TimedOut { sent: false })));
-    });
+#[erps::test(simulated)]
+async fn a_call_that_waits_its_turn_until_its_deadline_was_not_sent() {
+    let (daemon, _, watch) = pair().await;
+    let client = one_at_a_time(&daemon).await;
+    let _held = hold(&client).await;
+    let (second, took) = timed(client.call_within(Call::Crash, ms(30))).await;
+    assert_eq!(took, ms(30));
+    let error = second.unwrap_err();
+    assert!(
+        matches!(error, CallError::TimedOut { sent: false }),
+        "{error:?}"
+    );
+    assert!(!error.may_have_run());
+    // When its turn comes it does not leave either.
+    time::sleep(LONG).await;
+    is_served(&client).await;
+    assert!(nobody_panicked(&watch));
+}
+
+fn nobody_panicked(watch: &Watch) -> bool {
+    let lives = std::iter::from_fn(|| watch.lives.try_recv().ok());
+    let panics = |life| matches!(life, Life::Terminated(ExitReason::Panic(_)));
+    !lives.into_iter().any(panics)
+}
+
+#[erps::test(simulated)]
+async fn a_call_taken_back_before_it_left_never_leaves() {
+    let (daemon, _, watch) = pair().await;
+    let client = one_at_a_time(&daemon).await;
+    let held = client.call_within(Call::Hold, ms(50));
+    let crash = async {
+        let mut crash = Box::pin(client.call_within(Call::Crash, LONG));
+        assert!(future::poll_once(&mut crash).await.is_none());
+        time::sleep(ms(50) - STEP).await;
+        assert!(future::poll_once(&mut crash).await.is_none());
+        drop(crash);
+    };
+    let ((held, took), ()) = future::zip(timed(held), crash).await;
+    assert!(matches!(held, Err(CallError::TimedOut { sent: true })));
+    assert_eq!(took, ms(50));
+    at_once(is_served(&client)).await;
+    settled().await;
+    assert!(nobody_panicked(&watch));
+}
+
+#[erps::test(simulated)]
+async fn a_call_given_up_after_it_left_counts_as_in_flight_until_its_deadline() {
+    let (daemon, _, _watch) = pair().await;
+    let client = one_at_a_time(&daemon).await;
+    let start = time::now();
+    let mut held = Box::pin(client.call_within(Call::Hold, LONG));
+    assert!(future::poll_once(&mut held).await.is_none());
+    let (second, took) = timed(client.call_within(Call::Ping, ms(50))).await;
+    assert!(matches!(second, Err(CallError::TimedOut { sent: false })));
+    assert_eq!(took, ms(50));
+    drop(held);
+    let third = client.call_within(Call::Ping, LONG - ms(50) - STEP).await;
+    assert!(matches!(third, Err(CallError::TimedOut { sent: false })));
+    let fourth = client.call_within(Call::Ping, HOUR).await;
+    assert_eq!(fourth.unwrap(), Reply::Pong);
+    assert_eq!(time::now() - start, LONG);
 }
 
 #[test]
@@ -223,27 +253,21 @@ fn calls_that_wait_their_turn_leave_as_answers_come() {
     });
 }
 
-#[test]
-fn a_full_queue_refuses_calls_and_says_so() {
-    run(async {
-        let (daemon, _, _watch) = pair().await;
-        let client = lab::client(&daemon).max_in_flight(1).max_queued(2);
-        let client = client.connect().await.unwrap();
-        let mut calls: Vec<_> = (0..8)
-            .map(|_| Box::pin(client.call_within(Call::Hold, LONG)))
-            .collect();
-        let mut refused = 0;
-        for call in &mut calls {
-            if let Some(outcome) = future::poll_once(call).await {
-                let error = outcome.unwrap_err();
-                assert!(matches!(error, CallError::QueueFull), "{error:?}");
-                assert!(!error.may_have_run());
-                refused += 1;
-            }
-        }
-        // One is in flight at most, two wait.
-        assert!((5..=6).contains(&refused), "{refused}");
-    });
+#[erps::test(simulated)]
+async fn a_full_queue_refuses_calls_and_says_so() {
+    let (daemon, _, _watch) = pair().await;
+    let client = lab::client(&daemon).max_in_flight(1).max_queued(2);
+    let client = client.connect().await.unwrap();
+    let _in_flight = hold(&client).await;
+    settled().await;
+    let _queued = [hold(&client).await, hold(&client).await];
+    settled().await;
+    for _ in 0..5 {
+        let error = at_once(client.call_within(Call::Hold, LONG)).await;
+        let error = error.unwrap_err();
+        assert!(matches!(error, CallError::QueueFull), "{error:?}");
+        assert!(!error.may_have_run());
+    }
 }
 
 #[test]
@@ -258,40 +282,30 @@ fn casts_and_calls_arrive_in_the_order_of_sending() {
     });
 }
 
-#[test]
-fn a_panic_ends_its_own_server_and_no_other() {
-    run(async {
-        let (daemon, client, watch) = pair().await;
-        let other = lab::client(&daemon).connect().await.unwrap();
-        assert_eq!(other.call(Call::Ping).await.unwrap(), Reply::Pong);
-        let crashed = client.call_within(Call::Crash, LONG).await;
-        assert!(matches!(crashed, Err(CallError::Unanswered)), "{crashed:?}");
-        let reason = loop {
-            if let Life::Terminated(reason) = watch.lives.recv().await.unwrap() {
-                break reason;
-            }
-        };
-        assert!(matches!(&reason, ExitReason::Panic(why) if &**why == "as the test asks"));
-        assert_eq!(other.call(Call::Ping).await.unwrap(), Reply::Pong);
-        // And its client heals.
-        client.until(Status::is_connected).await;
-        assert_eq!(client.call(Call::Ping).await.unwrap(), Reply::Pong);
-    });
+#[erps::test(simulated)]
+async fn a_panic_ends_its_own_server_and_no_other() {
+    let (daemon, client, watch) = pair().await;
+    let other = lab::client(&daemon).connect().await.unwrap();
+    is_served(&other).await;
+    let crashed = at_once(client.call_within(Call::Crash, LONG)).await;
+    assert!(matches!(crashed, Err(CallError::Unanswered)), "{crashed:?}");
+    let reason = at_once(end(&watch)).await;
+    assert!(matches!(&reason, ExitReason::Panic(why) if &**why == "as the test asks"));
+    is_served(&other).await;
+    // And its client heals, within the first of its pauses.
+    client.until(|it| !it.is_connected()).await;
+    let (_, took) = timed(client.until(Status::is_connected)).await;
+    assert!(took > Duration::ZERO && took < ms(100), "{took:?}");
+    is_served(&client).await;
 }
 
-#[test]
-fn an_error_of_a_handler_ends_its_server_with_it() {
-    run(async {
-        let (_daemon, client, watch) = pair().await;
-        let failed = client.call_within(Call::Fail("broken".into()), LONG).await;
-        assert!(failed.is_err());
-        let reason = loop {
-            if let Life::Terminated(reason) = watch.lives.recv().await.unwrap() {
-                break reason;
-            }
-        };
-        assert!(matches!(&reason, ExitReason::Error(error) if error.to_string() == "broken"));
-    });
+#[erps::test(simulated)]
+async fn an_error_of_a_handler_ends_its_server_with_it() {
+    let (_daemon, client, watch) = pair().await;
+    let failed = at_once(client.call_within(Call::Fail("broken".into()), LONG)).await;
+    assert!(failed.is_err());
+    let reason = at_once(end(&watch)).await;
+    assert!(matches!(&reason, ExitReason::Error(error) if error.to_string() == "broken"));
 }
 
 #[test]
@@ -299,32 +313,29 @@ fn a_reply_given_before_stopping_arrives() {
     run(async {
         let (_daemon, client, watch) = pair().await;
         assert_eq!(client.call(Call::StopReply).await.unwrap(), Reply::Pong);
-        let reason = loop {
-            if let Life::Terminated(reason) = watch.lives.recv().await.unwrap() {
-                break reason;
-            }
-        };
+        let reason = end(&watch).await;
         assert!(matches!(reason, ExitReason::Normal));
     });
 }
 
-#[test]
-fn when_a_server_stops_every_call_in_flight_is_told_at_once() {
-    run(async {
-        let (daemon, client, _watch) = pair().await;
-        let mut held = Vec::new();
-        for _ in 0..100 {
-            held.push(hold(&client).await);
-        }
-        // Answered in order: the server has them all.
-        assert_eq!(client.call(Call::Ping).await.unwrap(), Reply::Pong);
+#[erps::test(simulated)]
+async fn when_a_server_stops_every_call_in_flight_is_told_at_once() {
+    let (daemon, client, _watch) = pair().await;
+    let mut held = Vec::new();
+    for _ in 0..100 {
+        held.push(hold(&client).await);
+    }
+    // Answered in order: the server has them all.
+    is_served(&client).await;
+    at_once(async {
         daemon.shutdown().await;
         for outcome in join_all(held).await {
             let error = outcome.unwrap_err();
             assert!(error.may_have_run(), "{error:?}");
             assert!(!matches!(error, CallError::TimedOut { .. }), "{error:?}");
         }
-    });
+    })
+    .await;
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! Peers that send what they should not: each is answered, and harms nobody else.
 
-use std::time::Duration;
-
 use erps::{
-    Daemon, ExitReason, Linked, ProtocolError, ServerOptions,
+    Daemon, ExitReason, Linked, Network, ProtocolError, ServerOptions,
+    network::Line,
+    time,
     wire::{
         decoder::FrameError,
         packet::{KEEPALIVE, Kind},
@@ -14,6 +14,7 @@ use serde_json::Value;
 use crate::support::{
     lab::{self, Call, LabServer, Life, Reply, Watch, run},
     raw::{self, Raw},
+    time::{HOUR, STEP, at_once, ms, secs, timed},
 };
 
 async fn daemon() -> (Linked<Daemon<LabServer>>, Watch) {
@@ -265,116 +266,130 @@ fn executable_terms_end_the_server_unless_it_is_told_to_take_them() {
     });
 }
 
-#[test]
-fn a_packet_that_is_never_completed_ends_its_connection() {
-    run(async {
-        let (builder, watch) = lab::daemon();
-        let options = ServerOptions::new().packet_timeout(Duration::from_millis(100));
-        let daemon = builder.server_options(options).start_link().await.unwrap();
-        let mut slow = Raw::connect(daemon.local_addr()).await;
-        let mut idle = Raw::connect(daemon.local_addr()).await;
-        slow.send(&raw::call(1, ":ping")[..50]).await;
-        let (kind, text) = slow.text().await.expect("the reason");
-        assert_eq!(kind, Kind::Error);
-        assert!(text.contains("not completed within 100ms"), "{text}");
-        assert_eq!(slow.text().await, None);
-        let reason = end(&watch).await;
-        assert!(matches!(
-            protocol_error(&reason),
-            ProtocolError::PacketTimeout(_)
-        ));
-        // Silence between packets is no offence.
-        idle.send(&raw::call(2, ":ping")).await;
-        assert_eq!(idle.text().await, Some((Kind::Reply, "{:pong, 2}".into())));
-    });
+#[erps::test(simulated)]
+async fn a_packet_that_is_never_completed_ends_its_connection() {
+    let (builder, watch) = lab::daemon();
+    let options = ServerOptions::new().packet_timeout(ms(100));
+    let daemon = builder.server_options(options).start_link().await.unwrap();
+    let mut slow = Raw::dial(daemon.local_addr()).await;
+    let mut idle = Raw::dial(daemon.local_addr()).await;
+    let start = time::now();
+    // A byte now and then does not make it any younger.
+    let call = raw::call(1, ":ping");
+    slow.send(&call[..50]).await;
+    time::sleep(ms(100) - STEP).await;
+    slow.send(&call[50..60]).await;
+    let (kind, text) = slow.text().await.expect("the reason");
+    assert_eq!(time::now() - start, ms(100));
+    assert_eq!(kind, Kind::Error);
+    assert!(text.contains("not completed within 100ms"), "{text}");
+    assert_eq!(slow.text().await, None);
+    let reason = end(&watch).await;
+    assert!(matches!(
+        protocol_error(&reason),
+        ProtocolError::PacketTimeout(_)
+    ));
+    // Silence between packets is no offence.
+    time::sleep(HOUR).await;
+    idle.send(&raw::call(2, ":ping")).await;
+    let answer = at_once(idle.text()).await;
+    assert_eq!(answer, Some((Kind::Reply, "{:pong, 2}".into())));
 }
 
-#[test]
-fn a_peer_that_reads_nothing_is_dropped_and_costs_bounded_memory() {
-    run(async {
-        let (builder, watch) = lab::daemon();
-        let options = ServerOptions::new()
-            .write_timeout(Duration::from_millis(200))
-            .max_outgoing(64 * 1024);
-        let daemon = builder.server_options(options).start_link().await.unwrap();
-        let mut peer = Raw::connect(daemon.local_addr()).await;
-        let bytes = vec![0_u8; 256 * 1024];
-        let request = erps::Term::tuple([erps::Term::atom("echo"), erps::Term::binary(bytes)]);
-        let bytes = raw::bytes(Kind::Call, &(1, request));
-        // The server stops reading long before this is all sent.
-        let flood = async {
-            for _ in 0..400 {
-                peer.try_send(&bytes).await;
-            }
-        };
-        let reason = smol::future::or(end(&watch), async {
-            flood.await;
-            std::future::pending().await
-        })
-        .await;
-        assert!(
-            matches!(protocol_error(&reason), ProtocolError::WriteTimeout(_)),
-            "{reason:?}"
-        );
-    });
+#[erps::test(simulated)]
+async fn a_peer_that_reads_nothing_is_dropped_and_costs_bounded_memory() {
+    const WINDOW: usize = 64 * 1024;
+    const OUTGOING: usize = 64 * 1024;
+    const ECHO: usize = 16 * 1024;
+    let network = Network::current().unwrap();
+    network.set_default_line(Line::new().window(WINDOW));
+    let (builder, watch) = lab::daemon();
+    let options = ServerOptions::new()
+        .write_timeout(ms(200))
+        .max_outgoing(OUTGOING);
+    let daemon = builder.server_options(options).start_link().await.unwrap();
+    let mut peer = Raw::dial(daemon.local_addr()).await;
+    let request = erps::Term::tuple([
+        erps::Term::atom("echo"),
+        erps::Term::binary(vec![0_u8; ECHO]),
+    ]);
+    let bytes = raw::bytes(Kind::Call, &(1, request));
+    let sent = std::cell::Cell::new(0);
+    let flood = async {
+        for _ in 0..400 {
+            peer.try_send(&bytes).await;
+            sent.set(sent.get() + ECHO);
+        }
+        std::future::pending().await
+    };
+    let (reason, took) = timed(smol::future::or(end(&watch), flood)).await;
+    assert!(
+        matches!(protocol_error(&reason), ProtocolError::WriteTimeout(_)),
+        "{reason:?}"
+    );
+    assert_eq!(took, ms(200));
+    // What was taken lies in the line, both ways, in the outbox, and in the mailbox of the server.
+    let most = 2 * WINDOW + OUTGOING + 16 * ECHO;
+    assert!(sent.get() < most, "{} bytes were taken", sent.get());
 }
 
-#[test]
-fn every_golden_negative_gets_its_answer_and_the_daemon_goes_on() {
+#[erps::test(simulated)]
+async fn every_golden_negative_gets_its_answer_and_the_daemon_goes_on() {
     let golden: Vec<Value> =
         serde_json::from_str(include_str!("../golden/packets.json")).expect("the golden file");
-    run(async {
-        let (builder, _watch) = lab::daemon();
-        let options = ServerOptions::new().packet_timeout(Duration::from_millis(200));
-        let daemon = builder
-            .identifier("oracle".parse().unwrap())
-            .versions("~> 1.2".parse().unwrap())
-            .server_options(options)
-            .start_link()
-            .await
-            .unwrap();
-        let mut seen = 0;
-        for record in golden.iter().filter(|it| it["kind"] == "negative") {
-            let name = record["name"].as_str().unwrap();
-            let hex = record["hex"].as_str().unwrap();
-            let bytes: Vec<u8> = (0..hex.len())
-                .step_by(2)
-                .map(|i| u8::from_str_radix(&hex[i..i + 2], 16).unwrap())
-                .collect();
-            // A good call behind it shows whether the connection lives on.
-            let good: erps::Term = "{4711, :ping}".parse().unwrap();
-            let good = raw::bytes_as("oracle", "1.2.3", Kind::Call, &good);
-            let mut peer = Raw::connect(daemon.local_addr()).await;
-            peer.try_send(&bytes).await;
-            if !is_incomplete(name) {
-                peer.try_send(&good).await;
-            }
-            let mut answers = Vec::new();
-            let lives = loop {
-                match peer.text().await {
-                    None => break false,
-                    Some((Kind::Reply, text)) if text == "{:pong, 4711}" => break true,
-                    Some(answer) => answers.push(answer),
-                }
-            };
-            let (expected_to_live, expected) = expectation(name);
-            assert_eq!(lives, expected_to_live, "{name}: {answers:?}");
-            match expected {
-                None => assert_eq!(answers, [], "{name}"),
-                Some((kind, start)) => {
-                    if name == "size_field_one_too_small" {
-                        let (_, last) = answers.pop().expect("two answers");
-                        assert!(last.contains("cookie"), "{last}");
-                    }
-                    assert_eq!(answers.len(), 1, "{name}: {answers:?}");
-                    assert_eq!(answers[0].0, kind, "{name}: {answers:?}");
-                    assert!(answers[0].1.starts_with(start), "{name}: {answers:?}");
-                }
-            }
-            seen += 1;
+    let (builder, _watch) = lab::daemon();
+    let options = ServerOptions::new().packet_timeout(secs(30));
+    let daemon = builder
+        .identifier("oracle".parse().unwrap())
+        .versions("~> 1.2".parse().unwrap())
+        .server_options(options)
+        .start_link()
+        .await
+        .unwrap();
+    let mut seen = 0;
+    for record in golden.iter().filter(|it| it["kind"] == "negative") {
+        let name = record["name"].as_str().unwrap();
+        let hex = record["hex"].as_str().unwrap();
+        let bytes: Vec<u8> = (0..hex.len())
+            .step_by(2)
+            .map(|i| u8::from_str_radix(&hex[i..i + 2], 16).unwrap())
+            .collect();
+        // A good call behind it shows whether the connection lives on.
+        let good: erps::Term = "{4711, :ping}".parse().unwrap();
+        let good = raw::bytes_as("oracle", "1.2.3", Kind::Call, &good);
+        let mut peer = Raw::dial(daemon.local_addr()).await;
+        peer.try_send(&bytes).await;
+        if !is_incomplete(name) {
+            peer.try_send(&good).await;
         }
-        assert!(seen >= 40, "only {seen} records");
-    });
+        let sent = time::now();
+        let mut answers = Vec::new();
+        let lives = loop {
+            match peer.text().await {
+                None => break false,
+                Some((Kind::Reply, text)) if text == "{:pong, 4711}" => break true,
+                Some(answer) => answers.push(answer),
+            }
+        };
+        let took = if is_incomplete(name) { 30 } else { 0 };
+        assert_eq!(time::now() - sent, secs(took), "{name}");
+        let (expected_to_live, expected) = expectation(name);
+        assert_eq!(lives, expected_to_live, "{name}: {answers:?}");
+        match expected {
+            None => assert_eq!(answers, [], "{name}"),
+            Some((kind, start)) => {
+                if name == "size_field_one_too_small" {
+                    let (_, last) = answers.pop().expect("two answers");
+                    assert!(last.contains("cookie"), "{last}");
+                }
+                assert_eq!(answers.len(), 1, "{name}: {answers:?}");
+                assert_eq!(answers[0].0, kind, "{name}: {answers:?}");
+                assert!(answers[0].1.starts_with(start), "{name}: {answers:?}");
+            }
+        }
+        seen += 1;
+    }
+    assert!(seen >= 40, "only {seen} records");
 }
 
 /// Packets that never end: here the time limit of a begun packet strikes.

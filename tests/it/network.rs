@@ -22,17 +22,12 @@ use smol::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
 };
 
-use crate::support::lab::{self, is_served};
+use crate::support::{
+    lab::{self, is_served},
+    time::{ms, secs, timed},
+};
 
 const PORT: u16 = 4747;
-
-const fn ms(ms: u64) -> Duration {
-    Duration::from_millis(ms)
-}
-
-const fn secs(secs: u64) -> Duration {
-    Duration::from_secs(secs)
-}
 
 /// An address of the host that asks.
 fn local(port: u16) -> SocketAddr {
@@ -46,13 +41,6 @@ fn simulated<F: Future>(seed: u64, test: impl FnOnce(Network) -> F) -> F::Output
 
 fn here() -> Network {
     Network::current().expect("the universe is simulated")
-}
-
-/// How long something takes on the universe's clock.
-async fn timed<T>(future: impl Future<Output = T>) -> (T, Duration) {
-    let start = time::now();
-    let output = future.await;
-    (output, time::now() - start)
 }
 
 /// Two ends of a connection of this host.

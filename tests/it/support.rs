@@ -5,3 +5,4 @@ pub(crate) mod examples;
 pub(crate) mod lab;
 pub(crate) mod pem;
 pub(crate) mod raw;
+pub(crate) mod time;

@@ -11,10 +11,8 @@ use crate::support::{
     certs::Ca,
     lab::{Call, Lab, LabServer, Life, Watch},
     raw::{self, Raw},
+    time::STEP,
 };
-
-/// The smallest step across a limit.
-const STEP: Duration = ms(1);
 
 /// Lets whoever says a word come in: servers and clients alike.
 #[derive(Debug)]

@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 
 use erps::{
-    Term,
+    Network, Term,
+    network::{Listener, Stream},
     wire::{
         decoder::{Decoder, MAX_PAYLOAD},
         etf,
@@ -30,6 +31,19 @@ impl Raw {
 
     pub(crate) async fn connect(address: SocketAddr) -> Self {
         Self::new(TcpStream::connect(address).await.expect("a listener"))
+    }
+}
+
+impl Raw<Stream> {
+    /// A peer on the network of the universe, which is simulated.
+    pub(crate) async fn dial(address: SocketAddr) -> Self {
+        let network = Network::current().expect("a simulated universe");
+        Self::over(network.connect(address).await.expect("a listener"))
+    }
+
+    /// The next who dials there.
+    pub(crate) async fn accept(listener: &Listener) -> Self {
+        Self::over(listener.accept().await.expect("a healthy listener").0)
     }
 }
 
