@@ -3,14 +3,17 @@
 use std::{thread, time::Duration};
 
 use erps::{
-    BoxError, Context, ExitReason, InitError, Protocol, ReplyTo, Server, ServerError, ServerRef,
-    StartError,
+    BoxError, Context, ExitReason, InitError, Linked, Protocol, ReplyTo, Server, ServerError,
+    ServerRef, StartError, time,
 };
 use smol::future;
 
-use crate::support::lab::{self, Call, Cast, LabServer, Life, Reply, run};
+use crate::support::{
+    lab::{self, Call, Cast, LabServer, Life, Reply, run},
+    time::{HOUR, STEP, at_once, ms, settled, timed},
+};
 
-async fn server() -> (erps::Linked<ServerRef<LabServer>>, lab::Watch) {
+async fn server() -> (Linked<ServerRef<LabServer>>, lab::Watch) {
     let (seed, watch) = lab::seed();
     let server = ServerRef::builder(seed).start_link().await.unwrap();
     (server, watch)
@@ -30,65 +33,81 @@ fn local_callers_reach_the_same_handlers() {
     });
 }
 
-#[test]
-fn every_local_call_has_one_outcome() {
-    run(async {
-        let (server, watch) = server().await;
-        let outcome = server.call(Call::Forget).await;
-        assert!(
-            matches!(outcome, Err(ServerError::Unanswered)),
-            "{outcome:?}"
-        );
-        let outcome = server.call(Call::Refuse("no".into())).await;
-        assert!(matches!(outcome, Err(ServerError::Refused(why)) if why == "no"));
-        let outcome = server
-            .call_within(Call::Hold, Duration::from_millis(20))
-            .await;
-        assert!(matches!(outcome, Err(ServerError::TimedOut)));
-        let mut held = Box::pin(server.call(Call::Hold));
-        assert!(future::poll_once(&mut held).await.is_none());
-        let outcome = server.call(Call::Crash).await;
-        assert!(
-            matches!(&outcome, Err(ServerError::Stopped(ExitReason::Panic(_)))),
-            "{outcome:?}"
-        );
-        let outcome = held.await;
-        assert!(
-            matches!(&outcome, Err(ServerError::Stopped(ExitReason::Panic(_)))),
-            "{outcome:?}"
-        );
-        let reason = loop {
-            if let Life::Terminated(reason) = watch.lives.recv().await.unwrap() {
-                break reason;
-            }
-        };
-        assert!(matches!(reason, ExitReason::Panic(_)));
-        let outcome = server.call(Call::Ping).await;
-        assert!(matches!(
-            outcome,
-            Err(ServerError::Stopped(ExitReason::Panic(_)))
-        ));
-        assert!(server.cast(Cast::Note(1)).await.is_err());
-        assert!(server.info(String::new()).await.is_err());
-    });
+#[erps::test(simulated)]
+async fn every_local_call_has_one_outcome() {
+    let (server, watch) = server().await;
+    let outcome = server.call(Call::Forget).await;
+    assert!(
+        matches!(outcome, Err(ServerError::Unanswered)),
+        "{outcome:?}"
+    );
+    let outcome = server.call(Call::Refuse("no".into())).await;
+    assert!(matches!(outcome, Err(ServerError::Refused(why)) if why == "no"));
+    let (outcome, took) = timed(server.call_within(Call::Hold, ms(20))).await;
+    assert!(matches!(outcome, Err(ServerError::TimedOut)));
+    assert_eq!(took, ms(20));
+    let mut held = Box::pin(server.call(Call::Hold));
+    assert!(future::poll_once(&mut held).await.is_none());
+    let outcome = server.call(Call::Crash).await;
+    assert!(
+        matches!(&outcome, Err(ServerError::Stopped(ExitReason::Panic(_)))),
+        "{outcome:?}"
+    );
+    let outcome = at_once(held).await;
+    assert!(
+        matches!(&outcome, Err(ServerError::Stopped(ExitReason::Panic(_)))),
+        "{outcome:?}"
+    );
+    let reason = loop {
+        if let Life::Terminated(reason) = watch.lives.recv().await.unwrap() {
+            break reason;
+        }
+    };
+    assert!(matches!(reason, ExitReason::Panic(_)));
+    let outcome = server.call(Call::Ping).await;
+    assert!(matches!(
+        outcome,
+        Err(ServerError::Stopped(ExitReason::Panic(_)))
+    ));
+    assert!(server.cast(Cast::Note(1)).await.is_err());
+    assert!(server.info(String::new()).await.is_err());
 }
 
-#[test]
-fn a_caller_is_told_of_the_end_even_if_someone_else_holds_its_reply() {
-    run(async {
+#[erps::test(simulated)]
+async fn a_caller_is_told_of_the_end_even_if_someone_else_holds_its_reply() {
+    let (server, _watch) = server().await;
+    let mut held = Box::pin(server.call_within(Call::Hold, Duration::from_secs(50)));
+    assert!(future::poll_once(&mut held).await.is_none());
+    settled().await;
+    server.task().kill();
+    let outcome = at_once(held).await;
+    assert!(
+        matches!(
+            outcome,
+            Err(ServerError::Stopped(_) | ServerError::Unanswered)
+        ),
+        "{outcome:?}"
+    );
+}
+
+#[erps::test(simulated)]
+async fn a_local_call_is_answered_until_its_deadline_and_not_after_it() {
+    for (by, in_time) in [(ms(50) - STEP, true), (ms(50) + STEP, false)] {
         let (server, _watch) = server().await;
-        let mut held = Box::pin(server.call_within(Call::Hold, Duration::from_secs(50)));
-        assert!(future::poll_once(&mut held).await.is_none());
-        server.task().kill();
-        let outcome = held.await;
-        assert!(
-            matches!(
-                outcome,
-                Err(ServerError::Stopped(_) | ServerError::Unanswered)
-            ),
-            "{outcome:?}"
-        );
-    });
+        let release = async {
+            time::sleep(by).await;
+            server.call(Call::Release).await
+        };
+        let held = timed(server.call_within(Call::Hold, ms(50)));
+        let ((outcome, took), released) = future::zip(held, release).await;
+        assert_eq!(released.unwrap(), Reply::Released(1));
+        assert_eq!(took, by.min(ms(50)));
+        match outcome {
+            Ok(reply) => assert!(in_time && reply == Reply::Released(0)),
+            Err(ServerError::TimedOut) => assert!(!in_time),
+            Err(error) => panic!("{error:?}"),
+        }
+    }
 }
 
 struct Small;
@@ -246,36 +265,44 @@ impl Server for Sleeper {
 }
 
 /// A sleeper that has had the three time-outs it sets itself.
-async fn sleeper() -> (ServerRef<Sleeper>, async_channel::Receiver<()>) {
+async fn sleeper() -> (Linked<ServerRef<Sleeper>>, async_channel::Receiver<()>) {
     let (sender, timeouts) = async_channel::unbounded();
-    let sleeper = ServerRef::<Sleeper>::builder(sender).start().await.unwrap();
+    let sleeper = ServerRef::<Sleeper>::builder(sender)
+        .start_link()
+        .await
+        .unwrap();
     for _ in 0..3 {
         timeouts.recv().await.unwrap();
     }
     (sleeper, timeouts)
 }
 
-#[test]
-fn a_timeout_comes_once_if_no_message_does() {
-    run(async {
-        let (sleeper, timeouts) = sleeper().await;
-        assert!(timeouts.is_empty(), "three were set");
-        sleeper.call(1).await.unwrap();
-        timeouts.recv().await.unwrap();
-    });
+#[erps::test(simulated)]
+async fn a_timeout_comes_once_if_no_message_does() {
+    let ((sleeper, timeouts), took) = timed(sleeper()).await;
+    assert_eq!(took, ms(3));
+    assert!(timeouts.is_empty(), "three were set");
+    sleeper.call(50).await.unwrap();
+    let (_, took) = timed(timeouts.recv()).await;
+    assert_eq!(took, ms(50));
+    time::sleep(HOUR).await;
+    assert!(timeouts.is_empty());
 }
 
-#[test]
-fn any_message_cancels_the_timeout() {
-    run(async {
-        let ((sleeper, timeouts), (other, others)) = future::zip(sleeper(), sleeper()).await;
-        sleeper.call(50).await.unwrap();
-        sleeper.call(0).await.unwrap();
-        // By the time that the later one comes, the earlier would have.
-        other.call(200).await.unwrap();
-        others.recv().await.unwrap();
-        assert!(timeouts.is_empty());
-    });
+#[erps::test(simulated)]
+async fn any_message_cancels_the_timeout() {
+    let (sleeper, timeouts) = sleeper().await;
+    sleeper.call(50).await.unwrap();
+    time::sleep(ms(50) - STEP).await;
+    sleeper.call(0).await.unwrap();
+    time::sleep(HOUR).await;
+    assert!(timeouts.is_empty());
+    // One that sets a time-out has it counted from then on.
+    sleeper.call(50).await.unwrap();
+    time::sleep(ms(50) - STEP).await;
+    sleeper.call(50).await.unwrap();
+    let (_, took) = timed(timeouts.recv()).await;
+    assert_eq!(took, ms(50));
 }
 
 #[test]
