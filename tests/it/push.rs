@@ -1,11 +1,15 @@
 //! What servers send unasked.
 
-use std::{cell::Cell, pin::pin, time::Duration};
+use std::{cell::Cell, pin::pin};
 
-use erps::{PushError, ServerOptions, ServerRef};
+use erps::{PushError, ServerOptions, ServerRef, Term, time, wire::packet::Kind};
 use smol::future;
 
-use crate::support::lab::{self, Call, Cast, LabServer, Reply, pair, run};
+use crate::support::{
+    lab::{self, Call, Cast, LabServer, Reply, is_served, pair, run},
+    raw::{self, Raw},
+    time::{HOUR, at_once, settled},
+};
 
 #[test]
 fn pushes_arrive_in_order() {
@@ -36,22 +40,22 @@ fn pushes_that_nobody_listens_to_do_not_hold_up_calls() {
     });
 }
 
-#[test]
-fn a_listener_that_takes_nothing_stops_the_reading_and_loses_nothing() {
-    run(async {
-        let (daemon, _, _watch) = pair().await;
-        let client = lab::client(&daemon).max_pushes(4).connect().await.unwrap();
-        let mut pushes = client.pushes();
-        for n in 0..100 {
-            client.cast(Cast::Push(n.to_string())).await.unwrap();
-        }
-        let mut ping = pin!(client.call_within(Call::Ping, Duration::from_secs(50)));
-        assert!(future::poll_once(&mut ping).await.is_none());
-        for n in 0..100 {
-            assert_eq!(pushes.next().await.unwrap(), n.to_string());
-        }
-        assert_eq!(ping.await.unwrap(), Reply::Pong);
-    });
+#[erps::test(simulated)]
+async fn a_listener_that_takes_nothing_stops_the_reading_and_loses_nothing() {
+    let (daemon, _, _watch) = pair().await;
+    let client = lab::client(&daemon).max_pushes(4).connect().await.unwrap();
+    let mut pushes = client.pushes();
+    for n in 0..100 {
+        client.cast(Cast::Push(n.to_string())).await.unwrap();
+    }
+    let mut ping = pin!(client.call_within(Call::Ping, 2 * HOUR));
+    assert!(future::poll_once(&mut ping).await.is_none());
+    time::sleep(HOUR).await;
+    assert!(future::poll_once(&mut ping).await.is_none());
+    for n in 0..100 {
+        assert_eq!(pushes.next().await.unwrap(), n.to_string());
+    }
+    assert_eq!(at_once(ping).await.unwrap(), Reply::Pong);
 }
 
 #[test]
@@ -68,45 +72,40 @@ fn a_new_stream_of_pushes_ends_the_old_one() {
     });
 }
 
-#[test]
-fn a_peer_that_does_not_read_its_pushes_is_not_read_from_for_ever() {
-    run(async {
-        let (builder, _watch) = lab::daemon();
-        let options = ServerOptions::new()
-            .max_outgoing(64 * 1024)
-            .write_timeout(Duration::from_secs(3600));
-        let daemon = builder.server_options(options).start_link().await.unwrap();
-        let mut peer = crate::support::raw::Raw::connect(daemon.local_addr()).await;
-        // Nothing more is taken of it once the socket and the outbox are full.
-        let megabyte = "x".repeat(1 << 20);
-        let push = erps::Term::tuple([erps::Term::atom("push"), erps::Term::from(megabyte)]);
-        let cast = crate::support::raw::bytes(erps::wire::packet::Kind::Cast, &push);
-        let sent = Cell::new(0);
-        let flood = async {
-            for n in 1..=200 {
-                peer.try_send(&cast).await;
-                sent.set(n);
-            }
-            false
-        };
-        // Stuck is what gets no further while others are served a hundred times.
-        let other = lab::client(&daemon).connect().await.unwrap();
-        let watch = async {
-            loop {
-                let before = sent.get();
-                for _ in 0..100 {
-                    other.call(Call::Ping).await.unwrap();
-                }
-                if before > 0 && sent.get() == before {
-                    return true;
-                }
-            }
-        };
-        let stuck = future::or(flood, watch).await;
-        assert!(stuck, "200 MiB went somewhere");
-        // It reads after all, and nothing was lost so far.
+#[erps::test(simulated)]
+async fn a_peer_that_does_not_read_its_pushes_is_not_read_from_for_ever() {
+    let (builder, _watch) = lab::daemon();
+    let options = ServerOptions::new()
+        .max_outgoing(64 * 1024)
+        .write_timeout(2 * HOUR);
+    let daemon = builder.server_options(options).start_link().await.unwrap();
+    let mut peer = Raw::dial(daemon.local_addr()).await;
+    // Nothing more is taken of it once the line and the outbox are full.
+    let megabyte = "x".repeat(1 << 20);
+    let push = Term::tuple([Term::atom("push"), Term::from(megabyte)]);
+    let cast = raw::bytes(Kind::Cast, &push);
+    let sent = Cell::new(0);
+    let flood = async {
+        loop {
+            peer.try_send(&cast).await;
+            sent.set(sent.get() + 1);
+        }
+    };
+    let stuck = async {
+        settled().await;
+        let before = sent.get();
+        time::sleep(HOUR).await;
+        assert_eq!(sent.get(), before);
+    };
+    future::or(flood, stuck).await;
+    assert!(sent.get() < 20, "{} MiB went somewhere", sent.get());
+    // Others are served meanwhile.
+    let other = lab::client(&daemon).connect().await.unwrap();
+    at_once(is_served(&other)).await;
+    // It reads after all, and nothing was lost so far.
+    for _ in 0..sent.get() {
         assert_eq!(peer.text().await.unwrap().1.len(), (1 << 20) + 2);
-    });
+    }
 }
 
 #[test]
@@ -124,23 +123,23 @@ fn a_server_without_a_connection_has_nobody_to_push_to() {
     });
 }
 
-#[test]
-fn a_new_stream_takes_over_from_one_that_is_full() {
-    run(async {
-        let (daemon, _client, _watch) = pair().await;
-        let client = lab::client(&daemon).max_pushes(1).connect().await.unwrap();
-        let _full = client.pushes();
-        for n in 0..20 {
-            client.cast(Cast::Push(n.to_string())).await.unwrap();
-        }
-        let mut ping = pin!(client.call_within(Call::Ping, Duration::from_secs(50)));
-        assert!(future::poll_once(&mut ping).await.is_none());
-        let mut new = client.pushes();
-        let drain = async { while new.next().await.is_some() {} };
-        let answered = future::or(async { Some(ping.await) }, async {
-            drain.await;
-            None
-        });
-        assert_eq!(answered.await.unwrap().unwrap(), Reply::Pong);
+#[erps::test(simulated)]
+async fn a_new_stream_takes_over_from_one_that_is_full() {
+    let (daemon, _client, _watch) = pair().await;
+    let client = lab::client(&daemon).max_pushes(1).connect().await.unwrap();
+    let _full = client.pushes();
+    for n in 0..20 {
+        client.cast(Cast::Push(n.to_string())).await.unwrap();
+    }
+    let mut ping = pin!(client.call_within(Call::Ping, 2 * HOUR));
+    assert!(future::poll_once(&mut ping).await.is_none());
+    time::sleep(HOUR).await;
+    assert!(future::poll_once(&mut ping).await.is_none());
+    let mut new = client.pushes();
+    let drain = async { while new.next().await.is_some() {} };
+    let answered = future::or(async { Some(ping.await) }, async {
+        drain.await;
+        None
     });
+    assert_eq!(at_once(answered).await.unwrap().unwrap(), Reply::Pong);
 }
