@@ -1,14 +1,24 @@
 //! Clients heal, whatever took their connection, and say honestly what became of each call.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    time::{Duration, Instant},
+};
 
 use erps::{
     Backoff, BoxError, CallError, CastError, Client, ClientBuilder, ClientContext, ClientHandler,
-    ConnectError, Disconnect, ExitReason, PeerInfo, Reconnect, Status,
+    ConnectError, Disconnect, ExitReason, Network, PeerInfo, Reconnect, Status, Universe,
+    network::{Listener, What},
+    time,
+    wire::packet::Kind,
 };
 use smol::{future, io::AsyncReadExt as _, net::TcpListener};
 
-use crate::support::lab::{self, Call, Cast, Lab, Reply, pair, run};
+use crate::support::{
+    lab::{self, Call, Cast, Lab, is_served, pair, run},
+    raw::Raw,
+    time::{HOUR, STEP, at_once, ms, secs, settled, timed},
+};
 
 const LONG: Duration = Duration::from_secs(50);
 
@@ -16,6 +26,25 @@ const LONG: Duration = Duration::from_secs(50);
 fn quick(address: SocketAddr) -> ClientBuilder<Lab> {
     let backoff = Backoff::new(Duration::from_millis(1), Duration::from_millis(20));
     Client::builder(address).backoff(backoff)
+}
+
+/// Where daemons of simulated universes are, each of its own.
+const HERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 4747);
+
+fn network() -> Network {
+    Network::current().expect("a simulated universe")
+}
+
+/// When clients dialled in this universe.
+fn dials() -> Vec<Instant> {
+    let clock = Universe::current().and_then(|it| it.clock());
+    let clock = clock.expect("a simulated universe");
+    let start = clock.now() - clock.elapsed();
+    let events = network().events().into_iter();
+    events
+        .filter(|event| matches!(event.what, What::Dialled(..)))
+        .map(|event| start + event.at)
+        .collect()
 }
 
 /// An address nobody listens on. Bound once, so that it is this test's own for now.
@@ -44,71 +73,61 @@ fn connect_fails_with_the_first_attempt_and_leaves_no_client() {
     });
 }
 
-#[test]
-fn a_client_may_be_started_before_its_daemon() {
-    run(async {
-        let address = free_address().await;
-        let client = quick(address).start();
-        let outcome = client.call(Call::Ping).await;
-        assert!(matches!(outcome, Err(CallError::Disconnected)));
-        assert!(matches!(
-            client.cast(Cast::Note(1)).await,
-            Err(CastError::Disconnected)
-        ));
-        client
-            .until(|status| matches!(status, Status::Waiting))
-            .await;
-        let (builder, _watch) = lab::daemon();
-        let _daemon = builder.port(address.port()).start_link().await.unwrap();
-        client.until(Status::is_connected).await;
-        assert_eq!(client.call(Call::Ping).await.unwrap(), Reply::Pong);
-    });
+#[erps::test(simulated)]
+async fn a_client_may_be_started_before_its_daemon() {
+    let client = quick(HERE).start();
+    let outcome = at_once(client.call(Call::Ping)).await;
+    assert!(matches!(outcome, Err(CallError::Disconnected)));
+    assert!(matches!(
+        at_once(client.cast(Cast::Note(1))).await,
+        Err(CastError::Disconnected)
+    ));
+    at_once(client.until(|status| matches!(status, Status::Waiting))).await;
+    time::sleep(HOUR).await;
+    assert!(!client.status().is_connected());
+    let (builder, _watch) = lab::daemon();
+    let _daemon = builder.port(HERE.port()).start_link().await.unwrap();
+    let (_, took) = timed(client.until(Status::is_connected)).await;
+    assert!(took < ms(20), "{took:?}");
+    is_served(&client).await;
 }
 
-#[test]
-fn a_client_outlives_its_daemons_restarts() {
-    run(async {
-        let (builder, _watch) = lab::daemon();
-        let mut daemon = builder.clone().start_link().await.unwrap();
-        let address = daemon.local_addr();
-        let builder = builder.port(address.port());
-        let client = quick(address).connect().await.unwrap();
-        for _ in 0..5 {
-            assert_eq!(client.call(Call::Ping).await.unwrap(), Reply::Pong);
-            let mut held = Box::pin(client.call_within(Call::Hold, LONG));
-            assert!(future::poll_once(&mut held).await.is_none());
-            // Answered after the held call was taken, so that it is with the server.
-            assert_eq!(client.call(Call::Ping).await.unwrap(), Reply::Pong);
-            daemon.shutdown().await;
-            let error = held.await.unwrap_err();
-            assert!(
-                matches!(error, CallError::Lost | CallError::Unanswered),
-                "{error:?}"
-            );
-            client.until(|status| !status.is_connected()).await;
-            lab::freed(address).await;
-            daemon = builder.clone().start_link().await.unwrap();
-            client.until(Status::is_connected).await;
-        }
-    });
+#[erps::test(simulated)]
+async fn a_client_outlives_its_daemons_restarts() {
+    let (builder, _watch) = lab::daemon();
+    let mut daemon = builder.clone().start_link().await.unwrap();
+    let address = daemon.local_addr();
+    let builder = builder.port(address.port());
+    let client = quick(address).connect().await.unwrap();
+    for _ in 0..5 {
+        is_served(&client).await;
+        let mut held = Box::pin(client.call_within(Call::Hold, LONG));
+        assert!(future::poll_once(&mut held).await.is_none());
+        // Answered after the held call was taken, so that it is with the server.
+        is_served(&client).await;
+        daemon.shutdown().await;
+        let error = at_once(held).await.unwrap_err();
+        assert!(matches!(error, CallError::Unanswered), "{error:?}");
+        at_once(client.until(|status| !status.is_connected())).await;
+        daemon = builder.clone().start_link().await.unwrap();
+        let (_, took) = timed(client.until(Status::is_connected)).await;
+        assert!(took < ms(20), "{took:?}");
+    }
 }
 
-#[test]
-fn a_server_that_is_killed_is_replaced_by_another() {
-    run(async {
-        let (_daemon, client, _watch) = pair().await;
-        for _ in 0..20 {
-            assert!(client.call_within(Call::Crash, LONG).await.is_err());
-            // The old connection may be there for a moment still.
-            while let Err(error) = client.call_within(Call::Ping, LONG).await {
-                assert!(
-                    matches!(error, CallError::Lost | CallError::Disconnected),
-                    "{error:?}"
-                );
-                client.connect().await.unwrap();
-            }
-        }
-    });
+#[erps::test(simulated)]
+async fn a_server_that_is_killed_is_replaced_by_another() {
+    let (daemon, client, _watch) = pair().await;
+    for _ in 0..20 {
+        assert!(client.call_within(Call::Crash, LONG).await.is_err());
+        settled().await;
+        let gone = client.call_within(Call::Ping, LONG).await;
+        assert!(matches!(gone, Err(CallError::Disconnected)), "{gone:?}");
+        at_once(client.connect()).await.unwrap();
+        is_served(&client).await;
+    }
+    settled().await;
+    assert_eq!(daemon.info().servers, 1);
 }
 
 #[test]
@@ -139,49 +158,47 @@ fn a_peer_that_resets_or_babbles_is_left_and_tried_again() {
     });
 }
 
-#[test]
-fn a_client_told_to_disconnect_stays_away_until_told_to_connect() {
-    run(async {
-        let (daemon, _, _watch) = pair().await;
-        let client = quick(daemon.local_addr()).connect().await.unwrap();
-        for _ in 0..5 {
-            client.disconnect().await;
-            assert!(matches!(client.status(), Status::Disconnected));
-            assert!(matches!(
-                client.call(Call::Ping).await,
-                Err(CallError::Disconnected)
-            ));
-            client.connect().await.unwrap();
-            assert_eq!(client.call(Call::Ping).await.unwrap(), Reply::Pong);
-        }
-        // Changing one's mind at once leaves no doubt either.
-        for _ in 0..50 {
-            let mut away = Box::pin(client.disconnect());
-            let _ = future::poll_once(&mut away).await;
-            drop(away);
-            client.connect().await.unwrap();
-            client.until(Status::is_connected).await;
-        }
-        assert_eq!(client.call(Call::Ping).await.unwrap(), Reply::Pong);
-        lab::eventually("one server is left", || daemon.info().servers == 1).await;
-    });
+#[erps::test(simulated)]
+async fn a_client_told_to_disconnect_stays_away_until_told_to_connect() {
+    let (daemon, _, _watch) = pair().await;
+    let client = quick(daemon.local_addr()).connect().await.unwrap();
+    for _ in 0..5 {
+        client.disconnect().await;
+        let before = dials();
+        time::sleep(HOUR).await;
+        assert_eq!(dials(), before);
+        assert!(matches!(client.status(), Status::Disconnected));
+        assert!(matches!(
+            client.call(Call::Ping).await,
+            Err(CallError::Disconnected)
+        ));
+        client.connect().await.unwrap();
+        is_served(&client).await;
+    }
+    // Changing one's mind at once leaves no doubt either.
+    for _ in 0..50 {
+        let mut away = Box::pin(client.disconnect());
+        let _ = future::poll_once(&mut away).await;
+        drop(away);
+        client.connect().await.unwrap();
+        client.until(Status::is_connected).await;
+    }
+    is_served(&client).await;
+    settled().await;
+    assert_eq!(daemon.info().servers, 1);
 }
 
-#[test]
-fn connect_does_not_wait_for_the_back_off() {
-    run(async {
-        let address = free_address().await;
-        let never = Backoff::new(Duration::from_secs(3600), Duration::from_secs(3600));
-        let client = Client::<Lab>::builder(address).backoff(never).start();
-        client
-            .until(|status| matches!(status, Status::Waiting))
-            .await;
-        assert!(client.connect().await.is_err());
-        let (builder, _watch) = lab::daemon();
-        let _daemon = builder.port(address.port()).start_link().await.unwrap();
-        client.connect().await.unwrap();
-        assert_eq!(client.call(Call::Ping).await.unwrap(), Reply::Pong);
-    });
+#[erps::test(simulated)]
+async fn connect_does_not_wait_for_the_back_off() {
+    let client = Client::<Lab>::builder(HERE).backoff(Backoff::new(HOUR, HOUR));
+    let client = client.start();
+    at_once(client.until(|status| matches!(status, Status::Waiting))).await;
+    assert!(at_once(client.connect()).await.is_err());
+    let (builder, _watch) = lab::daemon();
+    let _daemon = builder.port(HERE.port()).start_link().await.unwrap();
+    at_once(client.connect()).await.unwrap();
+    is_served(&client).await;
+    assert_eq!(dials().len(), 3);
 }
 
 #[test]
@@ -203,19 +220,76 @@ fn a_client_that_may_not_reconnect_ends_when_it_is_disconnected() {
     });
 }
 
-#[test]
-fn keepalives_are_sent_as_often_as_was_asked() {
-    run(async {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let client = quick(listener.local_addr().unwrap()).keepalive(Duration::from_millis(20));
-        let _client = client.start();
-        let (stream, _) = listener.accept().await.unwrap();
-        let mut peer = crate::support::raw::Raw::new(stream);
-        for _ in 0..3 {
-            let (kind, _) = peer.text().await.unwrap();
-            assert_eq!(kind, erps::wire::packet::Kind::Keepalive);
+/// A server of the test's own, and a client that is connected to it.
+async fn own_server(client: ClientBuilder<Lab>) -> (Raw<erps::network::Stream>, Client<Lab>) {
+    let listener: Listener = network().listen(HERE).unwrap();
+    let client = client.connect().await.unwrap();
+    (Raw::accept(&listener).await, client)
+}
+
+#[erps::test(simulated)]
+async fn keepalives_are_sent_as_often_as_was_asked() {
+    let client = quick(HERE).keepalive(ms(20));
+    let (mut server, client) = own_server(client).await;
+    let start = time::now();
+    for n in 1..=3 {
+        assert_eq!(server.text().await.unwrap().0, Kind::Keepalive);
+        assert_eq!(time::now() - start, n * ms(20));
+    }
+    // What else is sent does not put them off.
+    time::sleep(ms(20) - STEP).await;
+    client.cast(Cast::Note(1)).await.unwrap();
+    assert_eq!(server.text().await.unwrap().0, Kind::Cast);
+    assert_eq!(server.text().await.unwrap().0, Kind::Keepalive);
+    assert_eq!(time::now() - start, ms(80));
+}
+
+#[erps::test(simulated)]
+async fn without_keepalives_an_idle_client_is_silent() {
+    let (mut server, client) = own_server(quick(HERE).keepalive(None)).await;
+    assert!(time::timeout(24 * HOUR, server.text()).await.is_err());
+    assert!(client.status().is_connected());
+}
+
+/// A back-off of pauses that are very short at first, and very long in the end.
+#[erps::test(simulated)]
+async fn the_back_off_begins_anew_after_a_connection_that_was_stable() {
+    for (lasts, is_stable) in [(secs(60) - STEP, false), (secs(60), true)] {
+        let mut longest = Duration::ZERO;
+        for _ in 0..10 {
+            let backoff = Backoff::new(ms(1), HOUR);
+            let client = Client::<Lab>::builder(HERE).backoff(backoff);
+            let client = client.stable_after(secs(60)).start();
+            time::sleep(24 * HOUR).await;
+            let listener = network().listen(HERE).unwrap();
+            client.connect().await.unwrap();
+            let connection = listener.accept().await.unwrap();
+            time::sleep(lasts).await;
+            drop((connection, listener));
+            let (lost, before) = (time::now(), dials().len());
+            time::sleep(HOUR).await;
+            longest = longest.max(dials()[before] - lost);
         }
-    });
+        match is_stable {
+            true => assert!(longest <= STEP, "{longest:?}"),
+            false => assert!(longest > secs(60), "{longest:?}"),
+        }
+    }
+}
+
+/// Elixir's server is asked one thing at a time.
+#[erps::test(simulated)]
+async fn a_server_that_takes_one_packet_at_a_time_is_given_up_half_a_minute_after_a_late_call() {
+    let client = quick(HERE).peer(erps::Peer::elixir()).keepalive(None);
+    let (mut server, client) = own_server(client).await;
+    let late = client.call_within(Call::Ping, ms(50)).await;
+    assert!(matches!(late, Err(CallError::TimedOut { sent: true })));
+    let (_, took) = timed(client.until(|it| !it.is_connected())).await;
+    assert_eq!(took, secs(30));
+    assert!(server.next().await.is_some());
+    assert!(server.next().await.is_none());
+    let why = client.last_disconnect().unwrap().to_string();
+    assert!(why.contains("one packet at a time"), "{why}");
 }
 
 /// Reports what it is told.
