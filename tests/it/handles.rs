@@ -1,14 +1,14 @@
 //! Handles and owners: what they are, whom they keep alive, and whom they take along.
 
-use std::{fmt::Debug, net::TcpListener, sync::Arc, time::Duration};
+use std::{fmt::Debug, net::TcpListener, sync::Arc};
 
 use erps::{
     Address, AddressError, Backoff, CallError, CastError, ChildInfo, ChildSpec, Client,
     ClientBuilder, ConnectError, Context, Counts, Daemon, DaemonBuilder, DaemonInfo, Disconnect,
     DynamicSupervisor, DynamicSupervisorBuilder, ExitReason, HandshakeError, InitError, Linked,
-    PacketError, PeerIdentity, PeerInfo, ProtocolError, PushError, Pushes, Reconnect, ReplyTo,
-    Restart, SendError, ServerBuilder, ServerError, ServerOptions, ServerRecipe, ServerRef,
-    ServerSupervisor, Sharded, Shutdown, StartChildError, StartDaemonError, StartError,
+    Network, PacketError, PeerIdentity, PeerInfo, ProtocolError, PushError, Pushes, Reconnect,
+    ReplyTo, Restart, SendError, ServerBuilder, ServerError, ServerOptions, ServerRecipe,
+    ServerRef, ServerSupervisor, Sharded, Shutdown, StartChildError, StartDaemonError, StartError,
     StartServer, Started, Status, SupervisorGone, TaskRef, TcpOptions, Term, TerminateChildError,
     Tls, TlsError, Universe, UnreadableCertificate, Untrusted, universe::InUniverse,
 };
@@ -19,6 +19,7 @@ use crate::support::lab::{
     self, Call, Cast, Lab, LabServer, Life, Reply, Watch, eventually, freed, is_served, pair, run,
     seed,
 };
+use crate::support::time::{HOUR, at_once, settled};
 
 // ---- what every type can do ----
 
@@ -202,22 +203,22 @@ fn exited_answers_as_often_as_it_is_asked_and_long_after_the_end() {
     });
 }
 
-#[test]
-fn a_client_ends_with_its_last_handle() {
-    run(async {
-        let (daemon, client, _watch) = pair().await;
-        let task = client.task().clone();
-        let other = client.clone();
-        drop(client);
-        is_served(&other).await;
-        let pushes = other.pushes();
-        drop(other);
-        assert!(task.is_alive(), "a stream of pushes is a handle");
-        drop(pushes);
-        let reason = task.exited().await;
-        assert!(matches!(reason, ExitReason::Shutdown), "{reason}");
-        eventually("its server ends", || daemon.info().connections == 0).await;
-    });
+#[erps::test(simulated)]
+async fn a_client_ends_with_its_last_handle() {
+    let (daemon, client, _watch) = pair().await;
+    let task = client.task().clone();
+    let other = client.clone();
+    drop(client);
+    is_served(&other).await;
+    let pushes = other.pushes();
+    drop(other);
+    assert!(task.is_alive(), "a stream of pushes is a handle");
+    drop(pushes);
+    let reason = task.exited().await;
+    assert!(matches!(reason, ExitReason::Shutdown), "{reason}");
+    settled().await;
+    assert_eq!(daemon.info().connections, 0);
+    assert!(open().is_empty());
 }
 
 #[test]
@@ -283,6 +284,11 @@ fn a_handle_tells_what_it_is_a_handle_to() {
 
 // ---- kills ----
 
+/// The connections of this universe.
+fn open() -> Vec<erps::network::Connection> {
+    Network::current().unwrap().connections()
+}
+
 /// How many calls a test has in flight when somebody is killed.
 const CALLS: usize = 20;
 
@@ -293,7 +299,7 @@ async fn held() -> (Linked<Daemon<LabServer>>, Client<Lab>, Watch) {
     let daemon = builder.bind(lab::alone()).start_link().await.unwrap();
     let client = lab::client(&daemon)
         .reconnect(Reconnect::Never)
-        .reply_timeout(Duration::from_secs(3600));
+        .reply_timeout(HOUR);
     (daemon, client.connect().await.unwrap(), watch)
 }
 
@@ -309,34 +315,34 @@ async fn interrupted(client: &Client<Lab>, end: impl FnOnce()) -> Vec<CallError>
     calls.await.into_iter().map(Result::unwrap_err).collect()
 }
 
-#[test]
-fn a_client_that_is_killed_leaves_no_caller_waiting_and_no_socket_open() {
-    run(async {
-        let (daemon, client, watch) = held().await;
-        let errors = interrupted(&client, || client.task().kill()).await;
-        assert!(
-            errors.iter().all(|it| matches!(it, CallError::Lost)),
-            "{errors:?}"
-        );
-        assert!(matches!(client.exited().await, ExitReason::Killed));
-        assert!(matches!(client.status(), Status::Ended(ExitReason::Killed)));
-        let late = client.call(Call::Ping).await;
-        assert!(matches!(late, Err(CallError::Disconnected)), "{late:?}");
-        let late = client.connect().await;
-        assert!(
-            matches!(late, Err(ConnectError::Ended(ExitReason::Killed))),
-            "{late:?}"
-        );
-        client.disconnect().await;
-        assert!(client.pushes().next().await.is_none());
-        assert!(matches!(watch.lives.recv().await, Ok(Life::Init)));
-        let end = watch.lives.recv().await;
-        assert!(
-            matches!(end, Ok(Life::Terminated(ExitReason::Disconnected))),
-            "{end:?}"
-        );
-        eventually("its connection is gone", || daemon.info().connections == 0).await;
-    });
+#[erps::test(simulated)]
+async fn a_client_that_is_killed_leaves_no_caller_waiting_and_no_socket_open() {
+    let (daemon, client, watch) = held().await;
+    let errors = at_once(interrupted(&client, || client.task().kill())).await;
+    assert!(
+        errors.iter().all(|it| matches!(it, CallError::Lost)),
+        "{errors:?}"
+    );
+    assert!(matches!(client.exited().await, ExitReason::Killed));
+    assert!(matches!(client.status(), Status::Ended(ExitReason::Killed)));
+    let late = client.call(Call::Ping).await;
+    assert!(matches!(late, Err(CallError::Disconnected)), "{late:?}");
+    let late = client.connect().await;
+    assert!(
+        matches!(late, Err(ConnectError::Ended(ExitReason::Killed))),
+        "{late:?}"
+    );
+    client.disconnect().await;
+    assert!(client.pushes().next().await.is_none());
+    assert!(matches!(watch.lives.recv().await, Ok(Life::Init)));
+    let end = watch.lives.recv().await;
+    assert!(
+        matches!(end, Ok(Life::Terminated(ExitReason::Disconnected))),
+        "{end:?}"
+    );
+    settled().await;
+    assert_eq!(daemon.info().connections, 0);
+    assert!(open().is_empty());
 }
 
 #[test]
@@ -363,105 +369,101 @@ fn a_client_that_is_killed_before_it_has_begun_leaves_nobody_waiting() {
     });
 }
 
-#[test]
-fn a_client_that_is_killed_while_it_waits_for_the_next_attempt_leaves_nobody_waiting() {
-    run(async {
-        let closed = TcpListener::bind((lab::alone(), 0)).unwrap();
-        let address = closed.local_addr().unwrap();
-        drop(closed);
-        let hour = Duration::from_secs(3600);
-        let client = Client::<Lab>::builder(address).backoff(Backoff::new(hour, hour));
-        let client = client.start();
-        client.until(|it| matches!(it, Status::Waiting)).await;
-        let until = client.until(Status::is_connected);
-        let (status, ()) = future::zip(until, async { client.task().kill() }).await;
-        assert!(
-            matches!(status, Status::Ended(ExitReason::Killed)),
-            "{status:?}"
-        );
-    });
+#[erps::test(simulated)]
+async fn a_client_that_is_killed_while_it_waits_for_the_next_attempt_leaves_nobody_waiting() {
+    let client = Client::<Lab>::builder(("localhost", 4747)).backoff(Backoff::new(HOUR, HOUR));
+    let client = client.start();
+    at_once(client.until(|it| matches!(it, Status::Waiting))).await;
+    let until = client.until(Status::is_connected);
+    let killed = async {
+        settled().await;
+        let ((), ended) =
+            future::zip(async { client.task().kill() }, at_once(client.exited())).await;
+        assert!(matches!(ended, ExitReason::Killed), "{ended}");
+    };
+    let (status, ()) = future::zip(until, killed).await;
+    assert!(
+        matches!(status, Status::Ended(ExitReason::Killed)),
+        "{status:?}"
+    );
 }
 
-#[test]
-fn a_server_that_is_killed_leaves_no_caller_waiting_and_no_socket_open() {
-    run(async {
-        let (seen, sights) = async_channel::unbounded();
-        let supervisor = ServerSupervisor::custom(move |recipe| {
-            let seen = seen.clone();
-            async move {
-                let started = recipe.start().await?;
-                if let Started::Running(task) = &started {
-                    seen.try_send(task.clone())?;
-                }
-                Ok(started)
+#[erps::test(simulated)]
+async fn a_server_that_is_killed_leaves_no_caller_waiting_and_no_socket_open() {
+    let (seen, sights) = async_channel::unbounded();
+    let supervisor = ServerSupervisor::custom(move |recipe| {
+        let seen = seen.clone();
+        async move {
+            let started = recipe.start().await?;
+            if let Started::Running(task) = &started {
+                seen.try_send(task.clone())?;
             }
-        });
-        let (builder, watch) = lab::daemon();
-        let builder = builder.server_supervisor(supervisor);
-        let daemon = builder.start_link().await.unwrap();
-        let client = lab::client(&daemon)
-            .reconnect(Reconnect::Never)
-            .reply_timeout(Duration::from_secs(3600));
-        let client = client.connect().await.unwrap();
-        let task = sights.recv().await.unwrap();
-        let errors = interrupted(&client, || task.kill()).await;
-        assert!(
-            errors.iter().all(|it| matches!(it, CallError::Lost)),
-            "{errors:?}"
-        );
-        assert!(matches!(task.exited().await, ExitReason::Killed));
-        client.exited().await;
-        assert_eq!(daemon.info().connections, 0);
-        assert_eq!(watch.lives.len(), 1, "nothing of it runs any more");
-        let next = lab::client(&daemon).connect().await.unwrap();
-        is_served(&next).await;
-    });
-}
-
-#[test]
-fn a_server_that_is_killed_leaves_no_local_caller_waiting() {
-    run(async {
-        let (server, _watch) = server().await;
-        let hour = Duration::from_secs(3600);
-        let calls = (0..CALLS).map(|_| server.call_within(Call::Hold, hour));
-        let mut calls = Box::pin(join_all(calls));
-        assert!(future::poll_once(&mut calls).await.is_none());
-        server.call(Call::Ping).await.unwrap();
-        server.task().kill();
-        for outcome in calls.await {
-            assert!(
-                matches!(outcome, Err(ServerError::Stopped(ExitReason::Killed))),
-                "{outcome:?}"
-            );
+            Ok(started)
         }
-        let late = server.call(Call::Ping).await;
-        assert!(
-            matches!(late, Err(ServerError::Stopped(ExitReason::Killed))),
-            "{late:?}"
-        );
-        assert!(matches!(
-            server.cast(Cast::Note(1)).await.unwrap_err().0,
-            ExitReason::Killed
-        ));
     });
+    let (builder, watch) = lab::daemon();
+    let builder = builder.server_supervisor(supervisor);
+    let daemon = builder.start_link().await.unwrap();
+    let client = lab::client(&daemon)
+        .reconnect(Reconnect::Never)
+        .reply_timeout(HOUR);
+    let client = client.connect().await.unwrap();
+    let task = sights.recv().await.unwrap();
+    let errors = at_once(interrupted(&client, || task.kill())).await;
+    assert!(
+        errors.iter().all(|it| matches!(it, CallError::Lost)),
+        "{errors:?}"
+    );
+    assert!(matches!(task.exited().await, ExitReason::Killed));
+    at_once(client.exited()).await;
+    settled().await;
+    assert!(open().is_empty());
+    assert_eq!(daemon.info().connections, 0);
+    assert_eq!(watch.lives.len(), 1, "nothing of it runs any more");
+    let next = lab::client(&daemon).connect().await.unwrap();
+    is_served(&next).await;
 }
 
-#[test]
-fn a_server_that_is_killed_amid_a_handler_leaves_nobody_waiting() {
-    run(async {
-        let (server, _watch) = server().await;
-        // From now on its handler waits for the test.
-        server.call(Call::AnswerAndGoOn).await.unwrap();
-        let hour = Duration::from_secs(3600);
-        let mut call = Box::pin(server.call_within(Call::Ping, hour));
-        assert!(future::poll_once(&mut call).await.is_none());
-        server.task().kill();
-        let outcome = call.await;
+#[erps::test(simulated)]
+async fn a_server_that_is_killed_leaves_no_local_caller_waiting() {
+    let (server, _watch) = server().await;
+    let calls = (0..CALLS).map(|_| server.call_within(Call::Hold, HOUR));
+    let mut calls = Box::pin(join_all(calls));
+    assert!(future::poll_once(&mut calls).await.is_none());
+    server.call(Call::Ping).await.unwrap();
+    server.task().kill();
+    for outcome in at_once(calls).await {
         assert!(
             matches!(outcome, Err(ServerError::Stopped(ExitReason::Killed))),
             "{outcome:?}"
         );
-    });
+    }
+    let late = server.call(Call::Ping).await;
+    assert!(
+        matches!(late, Err(ServerError::Stopped(ExitReason::Killed))),
+        "{late:?}"
+    );
+    assert!(matches!(
+        server.cast(Cast::Note(1)).await.unwrap_err().0,
+        ExitReason::Killed
+    ));
+}
+
+#[erps::test(simulated)]
+async fn a_server_that_is_killed_amid_a_handler_leaves_nobody_waiting() {
+    let (server, _watch) = server().await;
+    // From now on its handler waits for the test.
+    server.call(Call::AnswerAndGoOn).await.unwrap();
+    let mut call = Box::pin(server.call_within(Call::Ping, HOUR));
+    assert!(future::poll_once(&mut call).await.is_none());
+    settled().await;
+    server.task().kill();
+    settled().await;
+    let outcome = at_once(call).await;
+    assert!(
+        matches!(outcome, Err(ServerError::Stopped(ExitReason::Killed))),
+        "{outcome:?}"
+    );
 }
 
 #[test]
@@ -490,26 +492,26 @@ fn a_daemon_that_is_killed_takes_its_servers_along_and_frees_its_port() {
     });
 }
 
-#[test]
-fn a_daemon_that_is_killed_takes_its_servers_along_whoever_supervises_them() {
-    run(async {
-        let supervisor = DynamicSupervisor::builder().start_link();
-        let handle = DynamicSupervisor::clone(&supervisor);
-        for supervisor in [handle.into(), ServerSupervisor::Unsupervised] {
-            let (builder, _watch) = lab::daemon();
-            let builder = builder.server_supervisor(supervisor);
-            let daemon = builder.start_link().await.unwrap();
-            let client = lab::client(&daemon).reconnect(Reconnect::Never);
-            let client = client.connect().await.unwrap();
-            is_served(&client).await;
-            daemon.task().kill();
-            client.exited().await;
-            eventually("no socket is open", || daemon.info().connections == 0).await;
-        }
-        let counts = supervisor.count_children().await.unwrap();
-        assert_eq!(counts.specs, 0);
-        assert!(supervisor.as_ref().is_alive());
-    });
+#[erps::test(simulated)]
+async fn a_daemon_that_is_killed_takes_its_servers_along_whoever_supervises_them() {
+    let supervisor = DynamicSupervisor::builder().start_link();
+    let handle = DynamicSupervisor::clone(&supervisor);
+    for supervisor in [handle.into(), ServerSupervisor::Unsupervised] {
+        let (builder, _watch) = lab::daemon();
+        let builder = builder.server_supervisor(supervisor);
+        let daemon = builder.start_link().await.unwrap();
+        let client = lab::client(&daemon).reconnect(Reconnect::Never);
+        let client = client.connect().await.unwrap();
+        is_served(&client).await;
+        daemon.task().kill();
+        at_once(client.exited()).await;
+        settled().await;
+        assert_eq!(daemon.info().connections, 0);
+        assert!(open().is_empty());
+    }
+    let counts = supervisor.count_children().await.unwrap();
+    assert_eq!(counts.specs, 0);
+    assert!(supervisor.as_ref().is_alive());
 }
 
 #[test]
