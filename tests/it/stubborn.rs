@@ -9,8 +9,11 @@ use std::{
 
 use erps::{
     Backoff, BoxError, CallError, Client, ClientBuilder, ClientContext, ClientHandler, Context,
-    Daemon, ExitReason, InitError, Peer, Protocol, PushError, ReplyTo, Server, ServerOptions,
-    ServerRef, Status, Term, wire::packet::Kind,
+    Daemon, ExitReason, InitError, Network, Peer, Protocol, PushError, ReplyTo, Server,
+    ServerOptions, ServerRef, Status, Term,
+    network::{Line, Listener, Stream},
+    time,
+    wire::packet::Kind,
 };
 use serde::{Deserialize, Deserializer, Serialize};
 use smol::{future, net::TcpListener};
@@ -18,6 +21,7 @@ use smol::{future, net::TcpListener};
 use crate::support::{
     lab::{self, Call, Cast, Lab, LabServer, Reply, eventually, pair, run},
     raw::{self, Raw},
+    time::{HOUR, at_once, secs, settled, timed},
 };
 
 const LONG: Duration = Duration::from_secs(50);
@@ -31,43 +35,57 @@ async fn own_server() -> (TcpListener, ClientBuilder<Lab>) {
     (listener, client.backoff(backoff))
 }
 
+/// As [`own_server`], on the network of a simulated universe.
+fn simulated_server() -> (Listener, ClientBuilder<Lab>) {
+    let network = Network::current().unwrap();
+    let address = ([127, 0, 0, 1], 4747).into();
+    let listener = network.listen(address).unwrap();
+    let backoff = Backoff::new(Duration::from_millis(1), Duration::from_millis(20));
+    (listener, Client::builder(address).backoff(backoff))
+}
+
 async fn accept(listener: &TcpListener) -> Raw {
     Raw::new(listener.accept().await.unwrap().0)
 }
 
-#[test]
-fn an_elixir_server_that_is_late_is_sent_nothing_more_until_it_has_answered() {
-    run(async {
-        let (listener, client) = own_server().await;
-        let client = client.peer(Peer::elixir()).keepalive(None).start();
-        let mut server = accept(&listener).await;
-        client.until(Status::is_connected).await;
-        let first = client.call_within(Call::Ping, SHORT).await;
+#[erps::test(simulated)]
+async fn an_elixir_server_that_is_late_is_sent_nothing_more_until_it_has_answered() {
+    let (listener, client) = simulated_server();
+    let client = client.peer(Peer::elixir()).keepalive(None).start();
+    let mut server = Raw::accept(&listener).await;
+    client.until(Status::is_connected).await;
+    let (first, took) = timed(client.call_within(Call::Ping, SHORT)).await;
+    assert_eq!(took, SHORT);
+    assert!(
+        matches!(first, Err(CallError::TimedOut { sent: true })),
+        "{first:?}"
+    );
+    // It is still at the first, so that two more would arrive together.
+    for _ in 0..2 {
+        let (next, took) = timed(client.call_within(Call::Ping, SHORT)).await;
+        assert_eq!(took, SHORT);
         assert!(
-            matches!(first, Err(CallError::TimedOut { sent: true })),
-            "{first:?}"
+            matches!(next, Err(CallError::TimedOut { sent: false })),
+            "{next:?}"
         );
-        // It is still at the first, so that two more would arrive together.
-        for _ in 0..2 {
-            let next = client.call_within(Call::Ping, SHORT).await;
-            assert!(
-                matches!(next, Err(CallError::TimedOut { sent: false })),
-                "{next:?}"
-            );
-        }
+    }
+    let (_, call) = server.next().await.unwrap();
+    let more = time::timeout(secs(29), server.next()).await;
+    assert!(more.is_err(), "{more:?}");
+    let reference = call.as_tuple().unwrap()[0].clone();
+    let late = Term::tuple([Term::atom("pong"), reference]);
+    server.send(&raw::bytes(Kind::Reply, &late)).await;
+    let mut last = pin!(client.call_within(Call::Ping, LONG));
+    let answer = async {
         let (_, call) = server.next().await.unwrap();
         let reference = call.as_tuple().unwrap()[0].clone();
-        let late = Term::tuple([Term::atom("pong"), reference]);
-        server.send(&raw::bytes(Kind::Reply, &late)).await;
-        let mut last = pin!(client.call_within(Call::Ping, LONG));
-        let answer = async {
-            let (_, call) = server.next().await.unwrap();
-            let reference = call.as_tuple().unwrap()[0].clone();
-            let reply = Term::tuple([Term::atom("pong"), reference]);
-            server.send(&raw::bytes(Kind::Reply, &reply)).await;
-        };
-        assert_eq!(future::zip(&mut last, answer).await.0.unwrap(), Reply::Pong);
-    });
+        let reply = Term::tuple([Term::atom("pong"), reference]);
+        server.send(&raw::bytes(Kind::Reply, &reply)).await;
+    };
+    assert_eq!(
+        at_once(future::zip(&mut last, answer)).await.0.unwrap(),
+        Reply::Pong
+    );
 }
 
 #[test]
@@ -91,41 +109,47 @@ fn a_call_times_out_although_the_server_never_stops_pushing() {
     });
 }
 
-#[test]
-fn casts_that_were_queued_leave_before_a_client_does() {
-    run(async {
-        for ends in [false, true] {
-            for peer in [
-                Peer::Erps,
-                Peer::Elixir {
-                    pause: Duration::from_millis(5),
-                },
-            ] {
-                let (listener, client) = own_server().await;
-                let client = client.peer(peer).start();
-                let mut server = accept(&listener).await;
-                client.until(Status::is_connected).await;
-                for n in 0..20 {
-                    client.cast(Cast::Note(n)).await.unwrap();
-                }
-                let leave = async {
-                    if ends {
-                        drop(client);
-                    } else {
-                        client.disconnect().await;
-                    }
-                };
-                let receive = async {
-                    for n in 0..20 {
-                        let (kind, text) = server.text().await.expect("a cast");
-                        assert_eq!((kind, text), (Kind::Cast, format!("{{:note, {n}}}")));
-                    }
-                    assert!(server.next().await.is_none());
-                };
-                future::zip(leave, receive).await;
+#[erps::test(simulated)]
+async fn casts_that_were_queued_leave_before_a_client_does() {
+    for ends in [false, true] {
+        for peer in [
+            Peer::Erps,
+            Peer::Elixir {
+                pause: Duration::from_millis(5),
+            },
+        ] {
+            let (listener, client) = simulated_server();
+            let client = client.peer(peer).start();
+            let mut server = Raw::accept(&listener).await;
+            client.until(Status::is_connected).await;
+            for n in 0..20 {
+                client.cast(Cast::Note(n)).await.unwrap();
             }
+            // A packet at a time, if it is said to be Elixir's.
+            let pause = match peer {
+                Peer::Elixir { pause } => pause,
+                _ => Duration::ZERO,
+            };
+            let start = time::now();
+            let leave = async {
+                if ends {
+                    drop(client);
+                } else {
+                    client.disconnect().await;
+                }
+            };
+            let receive = async move {
+                for n in 0..20 {
+                    let (kind, text) = server.text().await.expect("a cast");
+                    assert_eq!((kind, text), (Kind::Cast, format!("{{:note, {n}}}")));
+                    assert_eq!(time::now() - start, pause * n as u32);
+                }
+                assert!(server.next().await.is_none());
+            };
+            let (_, took) = timed(future::zip(leave, receive)).await;
+            assert_eq!(took, pause * 19);
         }
-    });
+    }
 }
 
 #[test]
@@ -153,37 +177,47 @@ fn whoever_asks_to_connect_or_disconnect_is_answered_whatever_others_ask() {
     });
 }
 
+#[erps::test(simulated)]
+async fn limits_without_end_and_without_length_are_limits_all_the_same() {
+    let (builder, _watch) = lab::daemon();
+    let options = ServerOptions::new()
+        .packet_timeout(Duration::MAX)
+        .write_timeout(Duration::MAX)
+        .peer(Peer::Elixir {
+            pause: Duration::ZERO,
+        });
+    let daemon = builder
+        .server_options(options)
+        .handshake_timeout(Duration::MAX);
+    let daemon = daemon.start_link().await.unwrap();
+    let mut peer = Raw::dial(daemon.local_addr()).await;
+    let call = raw::call(1, ":ping");
+    peer.send(&call[..50]).await;
+    let client = lab::client(&daemon)
+        .keepalive(None)
+        .stall_timeout(Duration::MAX)
+        .connect_timeout(Duration::MAX)
+        .handshake_timeout(Duration::MAX)
+        .reply_timeout(Duration::MAX)
+        .stable_after(Duration::MAX)
+        .backoff(Backoff::new(Duration::MAX, Duration::MAX))
+        .connect()
+        .await
+        .unwrap();
+    assert_eq!(client.call(Call::Ping).await.unwrap(), Reply::Pong);
+    time::sleep(24 * 365 * HOUR).await;
+    assert!(client.status().is_connected());
+    peer.send(&call[50..]).await;
+    assert_eq!(peer.text().await.unwrap().1, "{:pong, 1}");
+}
+
 #[test]
-fn limits_without_end_and_without_length_are_limits_all_the_same() {
+fn a_keepalive_without_length_is_one_all_the_same() {
     run(async {
-        let (builder, _watch) = lab::daemon();
-        let options = ServerOptions::new()
-            .packet_timeout(Duration::MAX)
-            .write_timeout(Duration::MAX)
-            .peer(Peer::Elixir {
-                pause: Duration::ZERO,
-            });
-        let daemon = builder
-            .server_options(options)
-            .handshake_timeout(Duration::MAX);
-        let daemon = daemon.start_link().await.unwrap();
-        let mut peer = Raw::connect(daemon.local_addr()).await;
-        let call = raw::call(1, ":ping");
-        peer.send(&call[..50]).await;
-        let client = lab::client(&daemon)
-            .keepalive(Duration::ZERO)
-            .stall_timeout(Duration::MAX)
-            .connect_timeout(Duration::MAX)
-            .handshake_timeout(Duration::MAX)
-            .reply_timeout(Duration::MAX)
-            .stable_after(Duration::MAX)
-            .backoff(Backoff::new(Duration::MAX, Duration::MAX))
-            .connect()
-            .await
-            .unwrap();
+        let (daemon, _client, _watch) = pair().await;
+        let client = lab::client(&daemon).keepalive(Duration::ZERO);
+        let client = client.connect().await.unwrap();
         assert_eq!(client.call(Call::Ping).await.unwrap(), Reply::Pong);
-        peer.send(&call[50..]).await;
-        assert_eq!(peer.text().await.unwrap().1, "{:pong, 1}");
     });
 }
 
@@ -362,71 +396,78 @@ fn a_panic_while_a_call_is_read_ends_the_server_in_good_order() {
     });
 }
 
-#[test]
-fn whoever_pushes_is_told_when_the_server_was_killed() {
-    run(async {
-        let (seed, _ends) = odd_seed();
-        let this = seed.this.clone();
-        let daemon = Daemon::<OddServer>::builder(seed)
-            .server_options(ServerOptions::new().max_outgoing(1))
-            .start_link()
-            .await
-            .unwrap();
-        let _client = Client::<Odd>::builder(daemon.local_addr())
-            .connect()
-            .await
-            .unwrap();
-        eventually("a server", || this.lock().unwrap().is_some()).await;
-        let server = this.lock().unwrap().clone().unwrap();
-        server.task().kill();
-        server.exited().await;
-        // With room for one byte, a second would wait for the first to leave.
-        for _ in 0..3 {
-            let pushed = server.push("news".into()).await;
-            assert!(matches!(pushed, Err(PushError::Disconnected)), "{pushed:?}");
-        }
-    });
+#[erps::test(simulated)]
+async fn whoever_pushes_is_told_when_the_server_was_killed() {
+    let (seed, _ends) = odd_seed();
+    let this = seed.this.clone();
+    let daemon = Daemon::<OddServer>::builder(seed)
+        .server_options(ServerOptions::new().max_outgoing(1))
+        .start_link()
+        .await
+        .unwrap();
+    let _client = Client::<Odd>::builder(daemon.local_addr())
+        .connect()
+        .await
+        .unwrap();
+    settled().await;
+    let server = this.lock().unwrap().clone().unwrap();
+    server.task().kill();
+    server.exited().await;
+    // With room for one byte, a second would wait for the first to leave.
+    for _ in 0..3 {
+        let pushed = server.push("news".into()).await;
+        assert!(matches!(pushed, Err(PushError::Disconnected)), "{pushed:?}");
+    }
 }
 
-#[test]
-fn a_push_waits_for_a_peer_that_does_not_read_and_try_push_says_so_instead() {
-    run(async {
-        let (seed, _ends) = odd_seed();
-        let this = seed.this.clone();
-        let daemon = Daemon::<OddServer>::builder(seed)
-            .server_options(ServerOptions::new().max_outgoing(64 * 1024))
-            .start_link()
-            .await
-            .unwrap();
-        let connect = async || {
-            let peer = Raw::connect(daemon.local_addr()).await;
-            eventually("a server", || this.lock().unwrap().is_some()).await;
-            (peer, this.lock().unwrap().take().unwrap())
-        };
-        let (mut slow, to_slow) = connect().await;
-        let (mut quick, to_quick) = connect().await;
-        let news = "x".repeat(1 << 20);
-        // Full for good is what stays full while another is served a hundred times.
-        let (mut taken, mut full) = (0, 0);
-        while full < 100 {
-            assert!(taken < 200, "200 MiB went somewhere");
-            match to_slow.try_push(&news) {
-                Ok(()) => (taken, full) = (taken + 1, 0),
-                Err(PushError::Full) => full += 1,
-                Err(error) => panic!("{error:?}"),
-            }
-            to_quick.try_push(&"short news".into()).unwrap();
-            assert_eq!(quick.text().await.unwrap().1, "\"short news\"");
+#[erps::test(simulated)]
+async fn a_push_waits_for_a_peer_that_does_not_read_and_try_push_says_so_instead() {
+    const WINDOW: usize = 100_000;
+    const OUTGOING: usize = 64 * 1024;
+    let network = Network::current().unwrap();
+    network.set_default_line(Line::new().window(WINDOW));
+    let (seed, _ends) = odd_seed();
+    let this = seed.this.clone();
+    let options = ServerOptions::new()
+        .max_outgoing(OUTGOING)
+        .write_timeout(2 * HOUR);
+    let daemon = Daemon::<OddServer>::builder(seed).server_options(options);
+    let daemon = daemon.start_link().await.unwrap();
+    let connect = async || -> (Raw<Stream>, _) {
+        let peer = Raw::dial(daemon.local_addr()).await;
+        settled().await;
+        (peer, this.lock().unwrap().take().unwrap())
+    };
+    let (mut slow, to_slow) = connect().await;
+    let (mut quick, to_quick) = connect().await;
+    let news = "x".repeat(10_000);
+    let mut taken = 0;
+    loop {
+        settled().await;
+        match to_slow.try_push(&news) {
+            Ok(()) => taken += 1,
+            Err(PushError::Full) => break,
+            Err(error) => panic!("{error:?}"),
         }
-        let mut waits = pin!(to_slow.push("more".into()));
-        assert!(future::poll_once(&mut waits).await.is_none());
-        // What was taken arrives, once it is read.
-        for _ in 0..taken {
-            assert_eq!(slow.text().await.unwrap().1.len(), news.len() + 2);
-        }
-        waits.await.unwrap();
-        assert_eq!(slow.text().await.unwrap().1, "\"more\"");
-    });
+    }
+    let bytes = taken * news.len();
+    assert!(bytes > WINDOW && bytes < WINDOW + 3 * OUTGOING, "{bytes}");
+    // It is full for good, and holds nobody else up.
+    time::sleep(HOUR).await;
+    let full = to_slow.try_push(&news);
+    assert!(matches!(full, Err(PushError::Full)), "{full:?}");
+    to_quick.try_push(&"short news".into()).unwrap();
+    assert_eq!(at_once(quick.text()).await.unwrap().1, "\"short news\"");
+    let mut waits = pin!(to_slow.push("more".into()));
+    assert!(future::poll_once(&mut waits).await.is_none());
+    time::sleep(HOUR - secs(1)).await;
+    assert!(future::poll_once(&mut waits).await.is_none());
+    // What was taken arrives, once it is read.
+    for _ in 0..taken {
+        assert_eq!(slow.text().await.unwrap().1.len(), news.len() + 2);
+    }
+    at_once(waits).await.unwrap();
+    assert_eq!(slow.text().await.unwrap().1, "\"more\"");
 }
 
 #[test]
