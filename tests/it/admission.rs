@@ -15,8 +15,8 @@ use async_channel::{Receiver, Sender};
 use async_net::TcpStream;
 use erps::{
     Backoff, BoxError, Client, ClientBuilder, ConnectError, Context, Daemon, DaemonBuilder,
-    ExitReason, HandshakeError, InitError, Linked, Reconnect, ReplyTo, Server, ServerSupervisor,
-    StartDaemonError, Started, Status, Tls, Untrusted,
+    ExitReason, HandshakeError, InitError, Linked, Network, Reconnect, ReplyTo, Server,
+    ServerSupervisor, StartDaemonError, Started, Status, Tls, Untrusted, network::Stream, time,
 };
 use futures_rustls::TlsConnector;
 use rustls::{
@@ -27,12 +27,13 @@ use rustls::{
 };
 use smol::{
     future,
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _},
 };
 
 use crate::support::{
     certs::Ca,
     lab::{self, Call, Lab, LabServer, Life, Reply, Watch, eventually, is_served, run},
+    time::{HOUR, at_once, ms, settled, timed},
 };
 
 /// Where the daemons of these tests are, as their certificates say.
@@ -103,14 +104,19 @@ impl House {
         server_ended.await;
     }
 
-    /// Waits until the daemon has given up a peer, which had no server. On a busy machine there may
-    /// not be time enough for a guest either, who then comes again.
+    /// As [`raw`](Self::raw), in a simulated universe.
+    async fn dial(&self) -> Stream {
+        let network = Network::current().unwrap();
+        network.connect(self.daemon.local_addr()).await.unwrap()
+    }
+
+    /// The daemon has given up a peer, which had no server.
     async fn out_of_time(&self) {
-        eventually("it is given up", || self.daemon.info().failed > 0).await;
+        settled().await;
+        assert_eq!(self.daemon.info().failed, 1);
         assert!(self.watch.lives.is_empty(), "`init` has run");
-        let guest = self.visitor(self.ca.tls(&["guest"])).start();
-        guest.until(Status::is_connected).await;
-        is_served(&guest).await;
+        let guest = self.visitor(self.ca.tls(&["guest"]));
+        is_served(&at_once(guest.connect()).await.unwrap()).await;
     }
 
     fn accepted(&self) -> u64 {
@@ -119,7 +125,7 @@ impl House {
 }
 
 /// Waits until the other end has closed the connection, with or without a last word.
-async fn closed(mut stream: TcpStream) {
+async fn closed(mut stream: impl AsyncRead + Unpin) {
     let mut bytes = [0; 1024];
     while let Ok(1..) = stream.read(&mut bytes).await {}
 }
@@ -133,7 +139,7 @@ fn handshake(error: ConnectError) -> HandshakeError {
 }
 
 /// A client with these papers is told that it is refused, with this alert, and does not come back
-/// by itself.
+/// by itself. In simulated time.
 async fn is_refused_for_good(house: &House, papers: Tls, alert: &str) {
     let name = |error: ConnectError| {
         assert!(error.is_permanent(), "{error}");
@@ -152,6 +158,8 @@ async fn is_refused_for_good(house: &House, papers: Tls, alert: &str) {
     let call = client.call(Call::Ping).await.unwrap_err();
     assert!(!call.may_have_run(), "{call}");
     // Far longer than its back-off.
+    time::sleep(HOUR).await;
+    assert_eq!(house.accepted(), 1);
     house.turned_away(1).await;
     assert_eq!(house.accepted(), 2, "the refused client came back");
     // Asked to, it tries once more.
@@ -199,38 +207,32 @@ fn a_client_without_a_certificate_is_turned_away() {
     });
 }
 
-#[test]
-fn a_client_of_another_ca_is_refused_for_good() {
-    run(async {
-        let house = House::new().await;
-        let own = Ca::new().issue(&["stranger"]);
-        let papers = Tls::from_pem(house.ca.pem(), own.certificate, own.key).unwrap();
-        is_refused_for_good(&house, papers, "unknown_ca").await;
-    });
+#[erps::test(simulated)]
+async fn a_client_of_another_ca_is_refused_for_good() {
+    let house = House::new().await;
+    let own = Ca::new().issue(&["stranger"]);
+    let papers = Tls::from_pem(house.ca.pem(), own.certificate, own.key).unwrap();
+    is_refused_for_good(&house, papers, "unknown_ca").await;
 }
 
-#[test]
-fn a_client_that_has_expired_is_refused_for_good() {
-    run(async {
-        let house = House::new().await;
-        let papers = house.ca.tls_with(&house.ca.issue_expired(&["old friend"]));
-        is_refused_for_good(&house, papers, "certificate_expired").await;
-    });
+#[erps::test(simulated)]
+async fn a_client_that_has_expired_is_refused_for_good() {
+    let house = House::new().await;
+    let papers = house.ca.tls_with(&house.ca.issue_expired(&["old friend"]));
+    is_refused_for_good(&house, papers, "certificate_expired").await;
 }
 
-#[test]
-fn a_client_that_the_servers_check_dislikes_is_refused_for_good() {
-    run(async {
-        let only_guests = |ca: &Ca| {
-            ca.tls(&HOST).check_peer(|peer| match peer.common_name() {
-                Some("guest") => Ok(()),
-                _ => Err("you are not on the list"),
-            })
-        };
-        let house = House::with(|ca, builder| builder.transport(only_guests(ca))).await;
-        let papers = house.ca.tls(&["burglar"]);
-        is_refused_for_good(&house, papers, "certificate_unknown").await;
-    });
+#[erps::test(simulated)]
+async fn a_client_that_the_servers_check_dislikes_is_refused_for_good() {
+    let only_guests = |ca: &Ca| {
+        ca.tls(&HOST).check_peer(|peer| match peer.common_name() {
+            Some("guest") => Ok(()),
+            _ => Err("you are not on the list"),
+        })
+    };
+    let house = House::with(|ca, builder| builder.transport(only_guests(ca))).await;
+    let papers = house.ca.tls(&["burglar"]);
+    is_refused_for_good(&house, papers, "certificate_unknown").await;
 }
 
 #[test]
@@ -430,27 +432,27 @@ fn a_peer_that_speaks_another_protocol_is_told_so_before_it_is_disconnected() {
     });
 }
 
-#[test]
-fn a_silent_peer_is_dropped_when_its_time_is_over() {
-    run(async {
-        let house = House::with(|_, it| it.handshake_timeout(SHORT)).await;
-        closed(house.raw().await).await;
-        house.out_of_time().await;
-    });
+#[erps::test(simulated)]
+async fn a_silent_peer_is_dropped_when_its_time_is_over() {
+    let house = House::with(|_, it| it.handshake_timeout(SHORT)).await;
+    let (_, took) = timed(closed(house.dial().await)).await;
+    assert_eq!(took, SHORT);
+    house.out_of_time().await;
 }
 
-#[test]
-fn a_peer_that_stops_amid_its_hello_is_dropped_when_its_time_is_over() {
-    run(async {
-        let house = House::with(|_, it| it.handshake_timeout(SHORT)).await;
-        // A handshake record of 512 bytes, and in it the beginning of a ClientHello.
-        let mut peer = house.raw().await;
-        peer.write_all(&[22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3])
-            .await
-            .unwrap();
-        closed(peer).await;
-        house.out_of_time().await;
-    });
+#[erps::test(simulated)]
+async fn a_peer_that_stops_amid_its_hello_is_dropped_when_its_time_is_over() {
+    let house = House::with(|_, it| it.handshake_timeout(SHORT)).await;
+    let start = time::now();
+    // A handshake record of 512 bytes, and in it the beginning of a ClientHello.
+    let mut peer = house.dial().await;
+    peer.write_all(&[22, 3, 1, 2, 0]).await.unwrap();
+    // A byte now and then does not make it any younger.
+    time::sleep(SHORT - ms(1)).await;
+    peer.write_all(&[1, 0, 1, 252, 3, 3]).await.unwrap();
+    closed(peer).await;
+    assert_eq!(time::now() - start, SHORT);
+    house.out_of_time().await;
 }
 
 #[test]
@@ -485,66 +487,63 @@ fn connecting_makes_one_attempt_and_fails_with_its_error() {
     });
 }
 
-#[test]
-fn a_server_that_does_not_shake_hands_is_given_up() {
-    run(async {
-        let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let client = Client::<Lab>::builder(silent.local_addr().unwrap())
-            .transport(Ca::new().tls(&["guest"]))
-            .handshake_timeout(SHORT);
-        let error = client.connect().await.unwrap_err();
-        assert!(
-            matches!(error, ConnectError::HandshakeTimeout(SHORT)),
-            "{error}"
-        );
-        assert!(!error.is_permanent());
-    });
+#[erps::test(simulated)]
+async fn a_server_that_does_not_shake_hands_is_given_up() {
+    let network = Network::current().unwrap();
+    let silent = network.listen((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    let client = Client::<Lab>::builder(silent.local_addr())
+        .transport(Ca::new().tls(&["guest"]))
+        .handshake_timeout(SHORT);
+    let (outcome, took) = timed(client.connect()).await;
+    let error = outcome.unwrap_err();
+    assert!(
+        matches!(error, ConnectError::HandshakeTimeout(SHORT)),
+        "{error}"
+    );
+    assert!(!error.is_permanent());
+    assert_eq!(took, SHORT);
 }
 
-#[test]
-fn as_many_silent_peers_as_there_may_be_keep_nobody_out() {
-    run(async {
-        let house = House::new().await;
-        let mut silent = VecDeque::new();
-        for _ in 0..256 {
-            silent.push_back(house.raw().await);
-        }
-        eventually("all are at their handshake", || {
-            house.daemon.info().handshakes == 256
-        })
-        .await;
-        assert_eq!(house.daemon.info().failed, 0);
-        let guest = house.visitor(house.ca.tls(&["guest"])).connect().await;
-        is_served(&guest.unwrap()).await;
-        // The oldest has made way.
-        closed(silent.pop_front().unwrap()).await;
+#[erps::test(simulated)]
+async fn as_many_silent_peers_as_there_may_be_keep_nobody_out() {
+    let house = House::new().await;
+    let mut silent = VecDeque::new();
+    for _ in 0..256 {
+        silent.push_back(house.dial().await);
+    }
+    settled().await;
+    assert_eq!(house.daemon.info().handshakes, 256);
+    assert_eq!(house.daemon.info().failed, 0);
+    let guest = house.visitor(house.ca.tls(&["guest"])).connect().await;
+    is_served(&guest.unwrap()).await;
+    // The oldest has made way.
+    at_once(closed(silent.pop_front().unwrap())).await;
+    let info = house.daemon.info();
+    assert_eq!((info.failed, info.handshakes), (1, 255));
+}
+
+#[erps::test(simulated)]
+async fn at_the_limit_of_pending_handshakes_the_oldest_makes_way() {
+    let house = House::with(|_, it| it.max_pending_handshakes(2)).await;
+    assert_eq!(house.daemon.info().max_pending_handshakes, 2);
+    let mut silent = Vec::new();
+    for count in 1..=2 {
+        silent.push(house.dial().await);
+        settled().await;
+        assert_eq!(house.daemon.info().handshakes, count);
+    }
+    for dropped in 1..=3 {
+        silent.push(house.dial().await);
+        at_once(closed(silent.remove(0))).await;
+        settled().await;
         let info = house.daemon.info();
-        assert_eq!((info.failed, info.handshakes), (1, 255));
-    });
-}
-
-#[test]
-fn at_the_limit_of_pending_handshakes_the_oldest_makes_way() {
-    run(async {
-        let house = House::with(|_, it| it.max_pending_handshakes(2)).await;
-        assert_eq!(house.daemon.info().max_pending_handshakes, 2);
-        let mut silent = Vec::new();
-        for count in 1..=2 {
-            silent.push(house.raw().await);
-            eventually("it waits", || house.daemon.info().handshakes == count).await;
-        }
-        for dropped in 1..=3 {
-            silent.push(house.raw().await);
-            closed(silent.remove(0)).await;
-            let info = house.daemon.info();
-            assert_eq!((info.failed, info.handshakes), (dropped, 2));
-        }
-        // A guest is the youngest.
-        let guest = house.visitor(house.ca.tls(&["guest"])).connect().await;
-        is_served(&guest.unwrap()).await;
-        assert_eq!(house.daemon.info().failed, 4);
-        assert!(matches!(house.watch.lives.try_recv(), Ok(Life::Init)));
-    });
+        assert_eq!((info.failed, info.handshakes), (dropped, 2));
+    }
+    // A guest is the youngest.
+    let guest = house.visitor(house.ca.tls(&["guest"])).connect().await;
+    is_served(&guest.unwrap()).await;
+    assert_eq!(house.daemon.info().failed, 4);
+    assert!(matches!(house.watch.lives.try_recv(), Ok(Life::Init)));
 }
 
 #[test]

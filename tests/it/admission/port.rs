@@ -88,27 +88,26 @@ fn nothing_is_left_listening_if_the_start_is_dropped_after_the_port_was_bound() 
     });
 }
 
-#[test]
-fn at_the_limit_of_connections_newcomers_wait_until_one_leaves() {
-    run(async {
-        let (builder, _watch) = lab::daemon();
-        let daemon = builder.max_connections(2).start_link().await.unwrap();
-        let connect = || async { lab::client(&daemon).connect().await.unwrap() };
-        let (first, second) = (connect().await, connect().await);
-        is_served(&first).await;
-        is_served(&second).await;
-        // The system takes its connection, and the daemon does not.
-        let third = connect().await;
-        let mut waiting = Box::pin(is_served(&third));
-        for _ in 0..50 {
-            assert!(future::poll_once(&mut waiting).await.is_none());
-            is_served(&first).await;
-        }
-        let info = daemon.info();
-        assert_eq!((info.accepted, info.connections), (2, 2));
-        drop(second);
-        waiting.await;
-        is_served(&first).await;
-        assert_eq!(daemon.info().accepted, 3);
-    });
+#[erps::test(simulated)]
+async fn at_the_limit_of_connections_newcomers_wait_until_one_leaves() {
+    let (builder, _watch) = lab::daemon();
+    let daemon = builder.max_connections(2).start_link().await.unwrap();
+    let connect = || async { lab::client(&daemon).connect().await.unwrap() };
+    let (first, second) = (connect().await, connect().await);
+    is_served(&first).await;
+    is_served(&second).await;
+    // The network takes its connection, and the daemon does not.
+    let third = connect().await;
+    let mut waiting = Box::pin(is_served(&third));
+    assert!(future::poll_once(&mut waiting).await.is_none());
+    // Less than the time that its call has.
+    time::sleep(ms(4000)).await;
+    assert!(future::poll_once(&mut waiting).await.is_none());
+    is_served(&first).await;
+    let info = daemon.info();
+    assert_eq!((info.accepted, info.connections), (2, 2));
+    drop(second);
+    at_once(waiting).await;
+    is_served(&first).await;
+    assert_eq!(daemon.info().accepted, 3);
 }

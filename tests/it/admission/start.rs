@@ -80,10 +80,12 @@ where
             matches!(reason, ExitReason::Disconnected),
             "{mood:?}: {reason}"
         );
-        eventually("it is counted", || daemon.info().failed == 1).await;
-        eventually("it is gone", || daemon.info().connections == 0).await;
+        settled().await;
+        assert_eq!(daemon.info().failed, 1);
+        assert_eq!(daemon.info().connections, 0);
     } else {
-        eventually("it has come", || moods.lock().unwrap().is_none()).await;
+        settled().await;
+        assert!(moods.lock().unwrap().is_none(), "it has come");
     }
     let lucky = client().connect().await.unwrap();
     is_served(&lucky).await;
@@ -115,102 +117,92 @@ fn supervisor_of(moods: Moods) -> ServerSupervisor {
     })
 }
 
-#[test]
-fn a_connection_that_its_custom_supervisor_does_not_start_is_closed() {
+#[erps::test(simulated)]
+async fn a_connection_that_its_custom_supervisor_does_not_start_is_closed() {
     for mood in MOODS {
-        run(async {
-            let (builder, _watch) = lab::daemon();
-            let moods = first(mood);
-            let builder = builder.server_supervisor(supervisor_of(Arc::clone(&moods)));
-            first_is_unlucky(builder.start_link().await.unwrap(), moods).await;
-        });
+        let (builder, _watch) = lab::daemon();
+        let moods = first(mood);
+        let builder = builder.server_supervisor(supervisor_of(Arc::clone(&moods)));
+        first_is_unlucky(builder.start_link().await.unwrap(), moods).await;
     }
 }
 
-#[test]
-fn a_custom_supervisor_that_panics_before_it_has_a_future_harms_nobody() {
-    run(async {
-        let moods = first(Mood::Panics);
-        let passing = Arc::clone(&moods);
-        let supervisor = ServerSupervisor::custom(move |recipe| {
-            let mood = passing.lock().unwrap().take();
-            assert!(mood.is_none(), "as the test asks");
-            recipe.start()
-        });
-        let (builder, _watch) = lab::daemon();
-        let builder = builder.server_supervisor(supervisor);
-        first_is_unlucky(builder.start_link().await.unwrap(), moods).await;
+#[erps::test(simulated)]
+async fn a_custom_supervisor_that_panics_before_it_has_a_future_harms_nobody() {
+    let moods = first(Mood::Panics);
+    let passing = Arc::clone(&moods);
+    let supervisor = ServerSupervisor::custom(move |recipe| {
+        let mood = passing.lock().unwrap().take();
+        assert!(mood.is_none(), "as the test asks");
+        recipe.start()
     });
+    let (builder, _watch) = lab::daemon();
+    let builder = builder.server_supervisor(supervisor);
+    first_is_unlucky(builder.start_link().await.unwrap(), moods).await;
 }
 
-#[test]
-fn a_connection_whose_recipe_is_kept_for_later_is_closed_when_the_supervisor_says_no() {
-    run(async {
-        let kept = Arc::new(Mutex::new(Vec::new()));
-        let moods = first(Mood::Fails);
-        let (passing, keep) = (Arc::clone(&moods), Arc::clone(&kept));
-        let supervisor = ServerSupervisor::custom(move |recipe| {
-            let mood = passing.lock().unwrap().take();
-            let keep = Arc::clone(&keep);
-            async move {
-                if mood.is_none() {
-                    return recipe.start().await;
-                }
-                keep.lock().unwrap().push(recipe);
-                Err("as the test asks".into())
+#[erps::test(simulated)]
+async fn a_connection_whose_recipe_is_kept_for_later_is_closed_when_the_supervisor_says_no() {
+    let kept = Arc::new(Mutex::new(Vec::new()));
+    let moods = first(Mood::Fails);
+    let (passing, keep) = (Arc::clone(&moods), Arc::clone(&kept));
+    let supervisor = ServerSupervisor::custom(move |recipe| {
+        let mood = passing.lock().unwrap().take();
+        let keep = Arc::clone(&keep);
+        async move {
+            if mood.is_none() {
+                return recipe.start().await;
             }
-        });
-        let (builder, _watch) = lab::daemon();
-        let builder = builder.server_supervisor(supervisor);
-        first_is_unlucky(builder.start_link().await.unwrap(), moods).await;
-        let recipe = kept.lock().unwrap().pop().unwrap();
-        let started = recipe.start().await;
-        assert!(matches!(started, Ok(Started::Ignore)), "{started:?}");
+            keep.lock().unwrap().push(recipe);
+            Err("as the test asks".into())
+        }
     });
+    let (builder, _watch) = lab::daemon();
+    let builder = builder.server_supervisor(supervisor);
+    first_is_unlucky(builder.start_link().await.unwrap(), moods).await;
+    let recipe = kept.lock().unwrap().pop().unwrap();
+    let started = recipe.start().await;
+    assert!(matches!(started, Ok(Started::Ignore)), "{started:?}");
 }
 
-#[test]
-fn a_connection_whose_server_does_not_start_is_closed() {
+#[erps::test(simulated)]
+async fn a_connection_whose_server_does_not_start_is_closed() {
     for mood in MOODS {
         for supervisor in [None, Some(ServerSupervisor::Unsupervised)] {
-            run(async {
-                let moods = first(mood);
-                let (mut builder, _sights) = moody(Arc::clone(&moods));
-                if let Some(supervisor) = supervisor {
-                    builder = builder.server_supervisor(supervisor);
-                }
-                let short = erps::Shutdown::Within(SHORT);
-                let builder = builder.server_shutdown(short);
-                first_is_unlucky(builder.start_link().await.unwrap(), moods).await;
-            });
+            let moods = first(mood);
+            let (mut builder, _sights) = moody(Arc::clone(&moods));
+            if let Some(supervisor) = supervisor {
+                builder = builder.server_supervisor(supervisor);
+            }
+            let builder = builder.server_shutdown(erps::Shutdown::Within(SHORT));
+            first_is_unlucky(builder.start_link().await.unwrap(), moods).await;
         }
     }
 }
 
-#[test]
-fn a_daemon_that_is_killed_takes_those_with_it_that_were_still_starting() {
-    run(async {
-        let (in_supervisor, _watch) = lab::daemon();
-        let moods = first(Mood::Never);
-        let in_supervisor = in_supervisor.server_supervisor(supervisor_of(Arc::clone(&moods)));
-        let in_supervisor = in_supervisor.start_link().await.unwrap();
-        let (in_init, sights) = moody(first(Mood::Never));
-        let in_init = in_init.start_link().await.unwrap();
-        let ports = [in_supervisor.local_addr(), in_init.local_addr()];
-        let clients = ports.map(|at| Client::<Lab>::builder(at).reconnect(Reconnect::Never));
-        let waits = clients[0].connect().await.unwrap();
-        let inits = clients[1].connect().await.unwrap();
-        eventually("it has come", || moods.lock().unwrap().is_none()).await;
-        sights.recv().await.unwrap();
-        in_supervisor.task().kill();
-        in_init.task().kill();
-        waits.exited().await;
-        inits.exited().await;
-        eventually("no connection is left", || {
-            in_supervisor.info().connections + in_init.info().connections == 0
-        })
-        .await;
-    });
+#[erps::test(simulated)]
+async fn a_daemon_that_is_killed_takes_those_with_it_that_were_still_starting() {
+    let (in_supervisor, _watch) = lab::daemon();
+    let moods = first(Mood::Never);
+    let in_supervisor = in_supervisor.server_supervisor(supervisor_of(Arc::clone(&moods)));
+    let in_supervisor = in_supervisor.start_link().await.unwrap();
+    let (in_init, sights) = moody(first(Mood::Never));
+    let in_init = in_init.start_link().await.unwrap();
+    let ports = [in_supervisor.local_addr(), in_init.local_addr()];
+    let clients = ports.map(|at| Client::<Lab>::builder(at).reconnect(Reconnect::Never));
+    let waits = clients[0].connect().await.unwrap();
+    let inits = clients[1].connect().await.unwrap();
+    settled().await;
+    assert!(moods.lock().unwrap().is_none(), "it has come");
+    sights.recv().await.unwrap();
+    in_supervisor.task().kill();
+    in_init.task().kill();
+    waits.exited().await;
+    inits.exited().await;
+    settled().await;
+    let left = in_supervisor.info().connections + in_init.info().connections;
+    assert_eq!(left, 0);
+    assert!(Network::current().unwrap().connections().is_empty());
 }
 
 #[test]
