@@ -18,13 +18,15 @@ use std::{
 
 use erps::{
     ChildSpec, ChildState, Counts, DynamicSupervisor, ExitReason, Restart, Shutdown,
-    StartChildError, Started, SupervisorGone, TaskRef, TerminateChildError, Universe,
+    StartChildError, Started, SupervisorGone, TaskRef, TerminateChildError, Universe, time,
 };
 use smol::{
     Executor, Timer,
     channel::{self, Receiver, Sender},
     future::{self, FutureExt as _},
 };
+
+use crate::support::time::{STEP, secs, settled};
 
 const LONG: Duration = Duration::from_secs(3600);
 
@@ -263,6 +265,30 @@ fn at_one_restart_too_many_the_supervisor_ends_its_children_and_then_itself() {
         assert!(!sibling.is_alive());
         assert!(puppet.starts.is_empty());
     });
+}
+
+/// Restarts that lie as far back as the limit looks count, and those before do not.
+#[erps::test(simulated)]
+async fn restarts_are_counted_for_as_long_as_the_limit_says() {
+    for (pause, is_borne) in [(secs(2) - STEP, false), (secs(2) + STEP, true)] {
+        let builder = DynamicSupervisor::builder().max_restarts(3, secs(6));
+        let supervisor = builder.start_link();
+        let puppet = Puppet::new(Restart::Permanent);
+        supervisor.start_child(puppet.spec.clone()).await.unwrap();
+        for n in 1..=30 {
+            let Ok(child) = puppet.starts.recv().await else {
+                break;
+            };
+            puppet.end(&child, End::Killed).await;
+            settled().await;
+            if !supervisor.as_ref().is_alive() {
+                assert_eq!(n, 4);
+                break;
+            }
+            time::sleep(pause).await;
+        }
+        assert_eq!(supervisor.as_ref().is_alive(), is_borne);
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! How children and supervisors are ended.
 
 use super::*;
+use crate::support::time::{STEP, at_once, ms, timed};
 
 #[test]
 fn terminate_child_lets_the_child_end_politely_and_waits_for_it() {
@@ -27,31 +28,58 @@ fn terminate_child_lets_the_child_end_politely_and_waits_for_it() {
     }
 }
 
-#[test]
-fn terminate_child_kills_a_child_that_does_not_end_in_time() {
-    run(async {
-        let supervisor = supervisor();
-        let spec = stubborn().shutdown(Shutdown::Within(Duration::from_millis(10)));
-        let child = supervisor.start_child(spec).await.unwrap();
-        supervisor.terminate_child(&child).await.unwrap();
-        let reason = child.exit_reason();
-        assert!(matches!(reason, Some(ExitReason::Killed)), "{reason:?}");
-        assert_eq!(counts(&supervisor).await, (0, 0));
-    });
+/// A child that takes so long over its end once it is asked to.
+fn slow(takes: Duration) -> ChildSpec {
+    ChildSpec::task("slow", move |me| async move {
+        let reason = me.shutdown_requested().await;
+        time::sleep(takes).await;
+        reason
+    })
 }
 
-#[test]
-fn a_brutal_kill_does_not_ask() {
-    run(async {
-        let supervisor = supervisor();
-        let ((asked, is_asked), (_leave, left)) = (channel::unbounded(), channel::bounded(1));
-        let spec = polite(&asked, &left).shutdown(Shutdown::BrutalKill);
+#[erps::test(simulated)]
+async fn terminate_child_kills_a_child_that_does_not_end_in_time() {
+    for (takes, in_time) in [(ms(10) - STEP, true), (ms(10) + STEP, false)] {
+        let supervisor = DynamicSupervisor::builder().start_link();
+        let spec = slow(takes).shutdown(Shutdown::Within(ms(10)));
         let child = supervisor.start_child(spec).await.unwrap();
-        supervisor.terminate_child(&child).await.unwrap();
-        let reason = child.exit_reason();
-        assert!(matches!(reason, Some(ExitReason::Killed)), "{reason:?}");
-        assert!(is_asked.is_empty());
-    });
+        let (outcome, took) = timed(supervisor.terminate_child(&child)).await;
+        outcome.unwrap();
+        assert_eq!(took, takes.min(ms(10)));
+        match child.exit_reason() {
+            Some(ExitReason::Shutdown) => assert!(in_time),
+            Some(ExitReason::Killed) => assert!(!in_time),
+            reason => panic!("{reason:?}"),
+        }
+        assert_eq!(counts(&supervisor).await, (0, 0));
+    }
+}
+
+#[erps::test(simulated)]
+async fn a_child_has_five_seconds_to_end_unless_its_spec_says_otherwise() {
+    let supervisor = DynamicSupervisor::builder().start_link();
+    let child = supervisor.start_child(stubborn()).await.unwrap();
+    let (outcome, took) = timed(supervisor.terminate_child(&child)).await;
+    outcome.unwrap();
+    assert_eq!(took, Duration::from_secs(5));
+    let patient = slow(LONG).shutdown(Shutdown::Infinity);
+    let child = supervisor.start_child(patient).await.unwrap();
+    let (outcome, took) = timed(supervisor.terminate_child(&child)).await;
+    outcome.unwrap();
+    assert_eq!(took, LONG);
+    assert!(matches!(child.exit_reason(), Some(ExitReason::Shutdown)));
+}
+
+#[erps::test(simulated)]
+async fn a_brutal_kill_does_not_ask() {
+    let supervisor = DynamicSupervisor::builder().start_link();
+    let ((asked, is_asked), (_leave, left)) = (channel::unbounded(), channel::bounded(1));
+    let spec = polite(&asked, &left).shutdown(Shutdown::BrutalKill);
+    let child = supervisor.start_child(spec).await.unwrap();
+    at_once(supervisor.terminate_child(&child)).await.unwrap();
+    let reason = child.exit_reason();
+    assert!(matches!(reason, Some(ExitReason::Killed)), "{reason:?}");
+    assert!(is_asked.is_empty());
 }
 
 #[test]
@@ -135,30 +163,33 @@ fn whoever_has_seen_a_child_end_finds_that_its_supervisor_has_seen_it() {
     });
 }
 
-#[test]
-fn all_children_are_ended_at_once_and_none_outlives_the_supervisor() {
-    run(async {
-        let supervisor = supervisor();
-        let ((asked, is_asked), (leave, left)) = (channel::unbounded(), channel::bounded(1));
-        let mut children = Vec::new();
-        for _ in 0..10 {
-            let spec = polite(&asked, &left).shutdown(Shutdown::Infinity);
-            children.push(supervisor.start_child(spec).await.unwrap());
-        }
-        let spec = stubborn().shutdown(Shutdown::BrutalKill);
+#[erps::test(simulated)]
+async fn all_children_are_ended_at_once_and_none_outlives_the_supervisor() {
+    let supervisor = DynamicSupervisor::builder().start_link();
+    let ((asked, is_asked), (leave, left)) = (channel::unbounded(), channel::bounded(1));
+    let mut children = Vec::new();
+    for _ in 0..10 {
+        let spec = polite(&asked, &left).shutdown(Shutdown::Infinity);
         children.push(supervisor.start_child(spec).await.unwrap());
-        let spec = stubborn().shutdown(Shutdown::Within(Duration::from_millis(10)));
-        children.push(supervisor.start_child(spec).await.unwrap());
+    }
+    let spec = stubborn().shutdown(Shutdown::BrutalKill);
+    children.push(supervisor.start_child(spec).await.unwrap());
+    let spec = stubborn().shutdown(Shutdown::Within(ms(10)));
+    children.push(supervisor.start_child(spec).await.unwrap());
 
-        supervisor.as_ref().request_shutdown();
+    let start = time::now();
+    supervisor.as_ref().request_shutdown();
+    at_once(async {
         for _ in 0..10 {
             is_asked.recv().await.unwrap();
         }
-        drop(leave);
-        let reason = supervisor.as_ref().exited().await;
-        assert!(matches!(reason, ExitReason::Shutdown), "{reason}");
-        assert!(!children.iter().any(TaskRef::is_alive));
-    });
+    })
+    .await;
+    drop(leave);
+    let reason = supervisor.as_ref().exited().await;
+    assert!(matches!(reason, ExitReason::Shutdown), "{reason}");
+    assert_eq!(time::now() - start, ms(10));
+    assert!(!children.iter().any(TaskRef::is_alive));
 }
 
 #[test]
@@ -175,19 +206,18 @@ fn an_ending_supervisor_answers_but_starts_nothing() {
     });
 }
 
-#[test]
-fn the_children_of_a_killed_supervisor_are_ended() {
-    run(async {
-        let supervisor = supervisor();
-        let polite = supervisor.start_child(idle()).await.unwrap();
-        let spec = stubborn().shutdown(Shutdown::Within(Duration::from_millis(10)));
-        let stubborn = supervisor.start_child(spec).await.unwrap();
-        supervisor.as_ref().kill();
-        let reason = polite.exited().await;
-        assert!(matches!(reason, ExitReason::Shutdown), "{reason}");
-        let reason = stubborn.exited().await;
-        assert!(matches!(reason, ExitReason::Killed), "{reason}");
-    });
+#[erps::test(simulated)]
+async fn the_children_of_a_killed_supervisor_are_ended() {
+    let supervisor = DynamicSupervisor::builder().start_link();
+    let polite = supervisor.start_child(idle()).await.unwrap();
+    let spec = stubborn().shutdown(Shutdown::Within(ms(10)));
+    let stubborn = supervisor.start_child(spec).await.unwrap();
+    supervisor.as_ref().kill();
+    let reason = at_once(polite.exited()).await;
+    assert!(matches!(reason, ExitReason::Shutdown), "{reason}");
+    let (reason, took) = timed(stubborn.exited()).await;
+    assert_eq!(took, ms(10));
+    assert!(matches!(reason, ExitReason::Killed), "{reason}");
 }
 
 #[test]
