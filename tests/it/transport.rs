@@ -14,14 +14,17 @@ use std::{
 };
 
 use async_net::{TcpListener, TcpStream};
-use erps::{HandshakeError, Secured, Tcp, Tls, Transport, Untrusted};
+use erps::{HandshakeError, Network, Secured, Tcp, Tls, Transport, Untrusted};
 use smol::{
     Timer,
     future::{self, FutureExt as _},
     io::{AsyncReadExt as _, AsyncWriteExt as _},
 };
 
-use crate::support::certs::Ca;
+use crate::support::{
+    certs::Ca,
+    time::{HOUR, at_once, timed},
+};
 
 type Outcome = Result<Secured, HandshakeError>;
 
@@ -42,6 +45,14 @@ async fn pair() -> (TcpStream, TcpStream) {
     let client = TcpStream::connect(listener.local_addr().unwrap());
     let (server, client) = future::zip(listener.accept(), client).await;
     (server.unwrap().0, client.unwrap())
+}
+
+/// As [`pair`], on the network of a simulated universe.
+async fn simulated_pair() -> (erps::network::Stream, erps::network::Stream) {
+    let network = Network::current().expect("a simulated universe");
+    let listener = network.listen(PEER).unwrap();
+    let client = network.connect(listener.local_addr()).await.unwrap();
+    (listener.accept().await.unwrap().0, client)
 }
 
 /// What becomes of either end when they shake hands: the server's view, and the client's.
@@ -269,14 +280,17 @@ fn a_check_of_ones_own_does_not_let_in_what_the_ca_does_not_vouch_for() {
     });
 }
 
-#[test]
-fn a_server_answers_so_that_no_client_waits_out_its_settle_time() {
-    run(async {
-        let ca = Ca::new();
-        let patient = ca.tls(&["client"]).settle_time(Duration::from_secs(3600));
-        let (server, client) = shake(&ca.tls(&HOST), &patient, "localhost").await;
-        assert!(server.is_ok() && client.is_ok());
-    });
+#[erps::test(simulated)]
+async fn a_server_answers_so_that_no_client_waits_out_its_settle_time() {
+    let ca = Ca::new();
+    let (server, patient) = (ca.tls(&HOST), ca.tls(&["client"]).settle_time(HOUR));
+    let (accepted, connected) = simulated_pair().await;
+    let both = future::zip(
+        server.accept(Box::new(accepted), PEER),
+        patient.connect(Box::new(connected), "localhost"),
+    );
+    let (server, client) = at_once(both).await;
+    assert!(server.is_ok() && client.is_ok());
 }
 
 #[test]

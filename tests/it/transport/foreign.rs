@@ -23,8 +23,11 @@ use smol::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
 };
 
-use super::{HOST, PEER, inside, pair, refusal, run, told};
-use crate::support::certs::{Ca, Issued};
+use super::{HOST, PEER, at_once, inside, pair, refusal, run, simulated_pair, timed, told};
+use crate::support::{
+    certs::{Ca, Issued},
+    time::{HOUR, secs},
+};
 
 fn roots(ca: &Ca) -> Arc<RootCertStore> {
     let mut roots = RootCertStore::empty();
@@ -141,45 +144,54 @@ fn both_versions_of_tls_are_spoken_with_foreign_peers() {
     }
 }
 
-#[test]
-fn the_first_word_of_a_foreign_server_is_a_sign_and_is_not_lost() {
-    run(async {
-        let ca = Ca::new();
-        let ours = ca.tls(&["us"]).settle_time(Duration::from_secs(3600));
-        let acceptor = TlsAcceptor::from(server(&ca, &ca, &TLS13));
-        let (accepted, connected) = pair().await;
-        let speak = async {
-            let mut foreign = acceptor.accept(accepted).await.unwrap();
-            foreign.write_all(b"welcome").await.unwrap();
-            foreign.flush().await.unwrap();
-            foreign
-        };
-        let connect = ours.connect(Box::new(connected), "localhost");
-        let (_foreign, secured) = future::zip(speak, connect).await;
-        let mut text = [0; 7];
-        let mut stream = secured.unwrap().stream;
-        stream.read_exact(&mut text).await.unwrap();
-        assert_eq!(&text, b"welcome");
-    });
+#[erps::test(simulated)]
+async fn the_first_word_of_a_foreign_server_is_a_sign_and_is_not_lost() {
+    let ca = Ca::new();
+    let ours = ca.tls(&["us"]).settle_time(HOUR);
+    let acceptor = TlsAcceptor::from(server(&ca, &ca, &TLS13));
+    let (accepted, connected) = simulated_pair().await;
+    let speak = async {
+        let mut foreign = acceptor.accept(accepted).await.unwrap();
+        foreign.write_all(b"welcome").await.unwrap();
+        foreign.flush().await.unwrap();
+        foreign
+    };
+    let connect = ours.connect(Box::new(connected), "localhost");
+    let (_foreign, secured) = at_once(future::zip(speak, connect)).await;
+    let mut text = [0; 7];
+    let mut stream = secured.unwrap().stream;
+    stream.read_exact(&mut text).await.unwrap();
+    assert_eq!(&text, b"welcome");
 }
 
-#[test]
-fn a_foreign_server_that_refuses_us_is_heard() {
+#[erps::test(simulated)]
+async fn a_foreign_server_that_refuses_us_is_heard() {
     for version in [&TLS13, &TLS12] {
-        run(async {
-            let (ca, other) = (Ca::new(), Ca::new());
-            let ours = ca.tls(&["us"]).settle_time(Duration::from_secs(3600));
-            let acceptor = TlsAcceptor::from(server(&ca, &other, version));
-            let (accepted, connected) = pair().await;
-            let (foreign, secured) = future::zip(
-                acceptor.accept(accepted),
-                ours.connect(Box::new(connected), "localhost"),
-            )
-            .await;
-            assert!(foreign.is_err());
-            told(secured, "unknown_ca");
-        });
+        let (ca, other) = (Ca::new(), Ca::new());
+        let ours = ca.tls(&["us"]).settle_time(HOUR);
+        let acceptor = TlsAcceptor::from(server(&ca, &other, version));
+        let (accepted, connected) = simulated_pair().await;
+        let both = future::zip(
+            acceptor.accept(accepted),
+            ours.connect(Box::new(connected), "localhost"),
+        );
+        let (foreign, secured) = at_once(both).await;
+        assert!(foreign.is_err());
+        told(secured, "unknown_ca");
     }
+}
+
+/// It sends no tickets, and has nothing to say.
+#[erps::test(simulated)]
+async fn a_foreign_server_that_says_nothing_is_taken_at_its_silence_after_the_settle_time() {
+    let ca = Ca::new();
+    let ours = ca.tls(&["us"]).settle_time(secs(2));
+    let acceptor = TlsAcceptor::from(server(&ca, &ca, &TLS13));
+    let (accepted, connected) = simulated_pair().await;
+    let connect = ours.connect(Box::new(connected), "localhost");
+    let (foreign, (secured, took)) = future::zip(acceptor.accept(accepted), timed(connect)).await;
+    assert!(foreign.is_ok() && secured.is_ok());
+    assert_eq!(took, secs(2));
 }
 
 #[test]
