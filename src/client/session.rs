@@ -117,8 +117,9 @@ impl<'a, P: Protocol> Session<'a, P> {
         self.leaving = true;
         let rest = poll_fn(|cx| {
             loop {
-                let queued = self.shared.state().queue.len();
-                if self.send(cx).is_some() || (queued == 0 && self.link.is_flushed()) {
+                let is_over = self.send(cx).is_some();
+                let is_empty = || self.shared.state().queue.len() == 0;
+                if is_over || (self.link.is_flushed() && is_empty()) {
                     return Poll::Ready(());
                 }
                 match self.poll_deadlines(cx) {

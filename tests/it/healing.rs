@@ -8,7 +8,7 @@ use std::{
 use erps::{
     Backoff, BoxError, CallError, CastError, Client, ClientBuilder, ClientContext, ClientHandler,
     ConnectError, Disconnect, ExitReason, Network, PeerInfo, Reconnect, Status, Universe,
-    network::{Listener, What},
+    network::{Line, Listener, What},
     time,
     wire::packet::Kind,
 };
@@ -290,6 +290,62 @@ async fn a_server_that_takes_one_packet_at_a_time_is_given_up_half_a_minute_afte
     assert!(server.next().await.is_none());
     let why = client.last_disconnect().unwrap().to_string();
     assert!(why.contains("one packet at a time"), "{why}");
+}
+
+#[erps::test(simulated)]
+async fn a_client_that_leaves_does_so_as_soon_as_its_casts_have_left() {
+    for casts in [0, 1, 20] {
+        let (mut server, client) = own_server(quick(HERE)).await;
+        for n in 0..casts {
+            client.cast(Cast::Note(n)).await.unwrap();
+        }
+        let read = async move {
+            let mut read = 0;
+            while server.text().await.is_some() {
+                read += 1;
+            }
+            read
+        };
+        let (_, read) = at_once(future::zip(client.disconnect(), read)).await;
+        assert_eq!(read, casts);
+    }
+}
+
+/// More than line and buffer hold.
+async fn many_casts(client: &Client<Lab>) -> u64 {
+    network().set_default_line(Line::new().window(1000));
+    for n in 0..1000 {
+        client.cast(Cast::Note(n)).await.unwrap();
+    }
+    1000
+}
+
+#[erps::test(simulated)]
+async fn a_client_that_leaves_tries_for_three_seconds_to_get_rid_of_its_casts() {
+    for (by, in_time) in [(secs(3) - STEP, true), (secs(3) + STEP, false)] {
+        let (mut server, client) = own_server(quick(HERE)).await;
+        let casts = many_casts(&client).await;
+        let read = async move {
+            time::sleep(by).await;
+            let mut read = 0;
+            while server.text().await.is_some() {
+                read += 1;
+            }
+            read
+        };
+        let ((_, took), read) = future::zip(timed(client.disconnect()), read).await;
+        assert_eq!(took, by);
+        assert_eq!(read == casts, in_time, "{read}");
+    }
+}
+
+/// The last second is for the peer's farewell.
+#[erps::test(simulated)]
+async fn a_server_that_reads_nothing_holds_a_client_up_for_four_seconds() {
+    let (_server, client) = own_server(quick(HERE)).await;
+    many_casts(&client).await;
+    let (_, took) = timed(client.disconnect()).await;
+    assert_eq!(took, secs(4));
 }
 
 /// Reports what it is told.
