@@ -305,46 +305,40 @@ fn a_supervised_server_takes_its_name_again_when_it_is_restarted() {
     });
 }
 
-#[test]
-fn daemon_and_client_in_one_tree_heal_whoever_is_killed() {
-    lab::run(async {
-        let (seed, _watch) = lab::seed();
-        let (daemons, daemon) = async_channel::unbounded::<Daemon<LabServer>>();
-        let (clients, client) = async_channel::unbounded::<Client<Lab>>();
-        let first = Daemon::<LabServer>::builder(seed.clone())
-            .start_link()
-            .await
-            .unwrap();
-        let port = first.local_addr().port();
-        first.shutdown().await;
-        lab::freed(([127, 0, 0, 1], port).into()).await;
-        let daemon_spec = Daemon::<LabServer>::builder(seed)
-            .port(port)
-            .on_start(move |it| drop(daemons.try_send(it.clone())))
-            .child_spec("daemon");
-        let client_spec = Client::<Lab>::builder(("127.0.0.1", port))
-            .on_start(move |it| drop(clients.try_send(it.clone())))
-            .child_spec("client");
-        let builder = Supervisor::builder().max_restarts(10, SECOND);
-        let tree = builder.child(daemon_spec).child(client_spec);
-        let tree = tree.start_link().await.unwrap();
+#[erps::test(simulated)]
+async fn daemon_and_client_in_one_tree_heal_whoever_is_killed() {
+    let (seed, _watch) = lab::seed();
+    let (daemons, daemon) = async_channel::unbounded::<Daemon<LabServer>>();
+    let (clients, client) = async_channel::unbounded::<Client<Lab>>();
+    let port = 4747;
+    let daemon_spec = Daemon::<LabServer>::builder(seed)
+        .port(port)
+        .on_start(move |it| drop(daemons.try_send(it.clone())))
+        .child_spec("daemon");
+    let client_spec = Client::<Lab>::builder(("127.0.0.1", port))
+        .on_start(move |it| drop(clients.try_send(it.clone())))
+        .child_spec("client");
+    let builder = Supervisor::builder().max_restarts(10, SECOND);
+    let tree = builder.child(daemon_spec).child(client_spec);
+    let tree = tree.start_link().await.unwrap();
 
-        let (mut the_daemon, mut the_client) =
-            (daemon.recv().await.unwrap(), client.recv().await.unwrap());
-        for round in 0..3 {
-            the_client.connect().await.unwrap();
-            lab::is_served(&the_client).await;
-            if round == 0 {
-                the_client.task().kill();
-                the_client = client.recv().await.unwrap();
-            } else if round == 1 {
-                the_daemon.task().kill();
-                the_daemon = daemon.recv().await.unwrap();
-            }
+    let (mut the_daemon, mut the_client) =
+        (daemon.recv().await.unwrap(), client.recv().await.unwrap());
+    for round in 0..3 {
+        // Until the client has seen what became of its connection.
+        settled().await;
+        the_client.connect().await.unwrap();
+        lab::is_served(&the_client).await;
+        if round == 0 {
+            the_client.task().kill();
+            the_client = client.recv().await.unwrap();
+        } else if round == 1 {
+            the_daemon.task().kill();
+            the_daemon = daemon.recv().await.unwrap();
         }
-        tree.shutdown().await;
-        assert!(!the_client.task().is_alive() && !the_daemon.task().is_alive());
-    });
+    }
+    tree.shutdown().await;
+    assert!(!the_client.task().is_alive() && !the_daemon.task().is_alive());
 }
 
 #[test]
