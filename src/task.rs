@@ -7,6 +7,7 @@
 //! Timers are polled by tasks of the library only, never by a public future: a caller may sit in
 //! any runtime, or in none.
 
+mod contained;
 mod handle;
 mod time;
 
@@ -23,6 +24,8 @@ use std::{
 use futures_channel::oneshot;
 use futures_lite::FutureExt as _;
 
+use contained::Contained;
+pub(crate) use contained::Foreign;
 pub(crate) use handle::Facts;
 pub use handle::{Linked, Shutdown, TaskRef};
 pub(crate) use time::{Alarm, Clock, random_below};
@@ -107,7 +110,8 @@ impl Spawner {
     /// Spawns a task that can be named, watched, asked to end, and killed.
     ///
     /// `body` is given its own handle, by which it learns that it is to end. A panic in it ends
-    /// the task with [`ExitReason::Panic`] and reaches nobody else.
+    /// the task with [`ExitReason::Panic`] and reaches nobody else. One in what a killed task leaves
+    /// to be dropped does not even end it: it has ended as killed.
     pub(crate) fn start<F>(
         &self,
         what: fmt::Arguments<'_>,
@@ -117,7 +121,8 @@ impl Spawner {
         F: Future<Output = ExitReason> + Send + 'static,
     {
         let handle = TaskRef::new(self.clone());
-        let future = AssertUnwindSafe(body(handle.clone())).catch_unwind();
+        let future = Contained::new(body(handle.clone()));
+        let future = AssertUnwindSafe(future).catch_unwind();
         let guard = handle.guard();
         let body = async move {
             // A killed task is reported gone only when all that it owned has been dropped. Named in
@@ -145,7 +150,7 @@ impl Spawner {
         what: fmt::Arguments<'_>,
         future: impl Future<Output = ()> + Send + 'static,
     ) -> Option<smol::Task<()>> {
-        self.spawn_future(universe::spawned(what, self.made, future))
+        self.spawn_future(universe::spawned(what, self.made, Contained::new(future)))
     }
 
     fn spawn_future<F>(&self, future: InUniverse<F>) -> Option<smol::Task<()>>
@@ -189,7 +194,7 @@ impl fmt::Debug for Spawner {
 /// ```
 #[track_caller]
 pub fn spawn<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static) -> smol::Task<T> {
-    let future = universe::inherit(future);
+    let future = universe::inherit(Contained::new(future));
     let own = Universe::current().and_then(|universe| universe.executor());
     match own.as_ref().map(Weak::upgrade) {
         Some(Some(executor)) => executor.spawn(future),

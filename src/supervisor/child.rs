@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::owned::Owned;
 use crate::{
     BoxError, ExitReason, Shutdown, TaskRef,
-    task::{self, Spawner},
+    task::{self, Foreign, Spawner},
 };
 
 /// After which ends a child is started again. OTP's `restart` of a child specification.
@@ -74,11 +74,12 @@ impl From<TaskRef> for Started {
 pub struct ChildSpec {
     pub(super) id: Arc<str>,
     pub(super) restart: Restart,
-    pub(super) shutdown: Shutdown,
+    /// `None`: the usual of its kind.
+    shutdown: Option<Shutdown>,
     pub(super) significant: bool,
     pub(super) kind: ChildKind,
     made: &'static Location<'static>,
-    start: Arc<Start>,
+    start: Arc<Foreign<Start>>,
 }
 
 /// Given where to spawn, and what the child is called.
@@ -130,11 +131,11 @@ impl ChildSpec {
         Self {
             id: id.into(),
             restart: Restart::default(),
-            shutdown: Shutdown::default(),
+            shutdown: None,
             significant: false,
             kind: ChildKind::default(),
             made: Location::caller(),
-            start: Arc::new(start),
+            start: Arc::new(Foreign::new(Box::new(start))),
         }
     }
 
@@ -152,11 +153,20 @@ impl ChildSpec {
         self
     }
 
-    /// How the supervisor ends the child. Default: [`Shutdown::Within`] five seconds.
+    /// How the supervisor ends the child. Default: [`Shutdown::Within`] five seconds, or
+    /// [`Shutdown::Infinity`] if it is a [supervisor](Self::kind), as in OTP.
     #[must_use]
     pub fn shutdown(mut self, shutdown: Shutdown) -> Self {
-        self.shutdown = shutdown;
+        self.shutdown = Some(shutdown);
         self
+    }
+
+    pub(super) fn how_to_end(&self) -> Shutdown {
+        self.shutdown.unwrap_or(match self.kind {
+            ChildKind::Worker => Shutdown::default(),
+            // It waits for its children, who have their own time limits.
+            ChildKind::Supervisor => Shutdown::Infinity,
+        })
     }
 
     /// Whether the end of the child may end its [`Supervisor`](crate::Supervisor), as that one's
@@ -187,7 +197,7 @@ impl ChildSpec {
 
     /// Runs the recipe here and now, under nobody's supervision.
     pub(crate) fn start(&self) -> Boxed<Result<Started, BoxError>> {
-        (self.start)(&Spawner::new().made_at(self.made), &self.id)
+        (self.start.get())(&Spawner::new().made_at(self.made), &self.id)
     }
 
     /// Runs the recipe, after a pause, in a task of its own, the starter, which is returned. `report`
@@ -199,14 +209,14 @@ impl ChildSpec {
         report: impl FnOnce(u64, Outcome) + Send + 'static,
     ) -> Owned {
         let (result, mut results) = oneshot::channel();
-        let (start, shutdown) = (Arc::clone(&self.start), self.shutdown);
+        let (start, shutdown) = (Arc::clone(&self.start), self.how_to_end());
         let (id, spawner) = (Arc::clone(&self.id), spawner.made_at(self.made));
         let inner = spawner.clone();
         let starter = spawner.start(format_args!("the start of `{}`", self.id), |_| async move {
             if !pause.is_zero() {
                 task::sleep(pause).await;
             }
-            let outcome = match start(&inner, &id).await {
+            let outcome = match (start.get())(&inner, &id).await {
                 Ok(Started::Running(task)) => Outcome::Running(Owned::new(task, shutdown)),
                 Ok(Started::Ignore) => Outcome::Ignore,
                 Err(error) => Outcome::Failed(ExitReason::error(error)),
@@ -232,7 +242,7 @@ impl fmt::Debug for ChildSpec {
         f.debug_struct("ChildSpec")
             .field("id", &self.id)
             .field("restart", &self.restart)
-            .field("shutdown", &self.shutdown)
+            .field("shutdown", &self.how_to_end())
             .field("significant", &self.significant)
             .field("kind", &self.kind)
             .finish_non_exhaustive()

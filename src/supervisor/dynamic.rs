@@ -13,7 +13,7 @@ use super::{
     intensity::Intensity,
     tree::{Tree, UntilError, View},
 };
-use crate::{Linked, Shutdown, TaskRef, task::Spawner, universe::Here};
+use crate::{Linked, TaskRef, task::Spawner, universe::Here};
 
 /// A supervisor of any number of children that are started on demand. A handle; clones are handles
 /// to the same supervisor.
@@ -231,7 +231,8 @@ impl DynamicSupervisorBuilder {
     }
 
     /// How many restarts of all children together are allowed in any stretch of time as long as
-    /// `within`. Default: 3 within 5 seconds, as in OTP.
+    /// `within`. Default: 3 within 5 seconds, as in Elixir. (Erlang's own
+    /// supervisors allow 1.)
     ///
     /// At one more the supervisor gives up and ends, with all of its children.
     pub fn max_restarts(mut self, count: usize, within: Duration) -> Self {
@@ -293,7 +294,7 @@ impl DynamicSupervisorBuilder {
     /// The supervisor as a child of another. It keeps the universe current at this call through
     /// every restart; children that were started on demand are gone with the old one.
     ///
-    /// Its shutdown is [`Shutdown::Infinity`], as it waits for its children, who have their own time
+    /// Its shutdown is [`Shutdown::Infinity`](crate::Shutdown::Infinity), as it waits for its children, who have their own time
     /// limits.
     #[track_caller]
     pub fn child_spec(self, id: impl Into<String>) -> ChildSpec {
@@ -302,9 +303,7 @@ impl DynamicSupervisorBuilder {
             let builder = self.clone();
             here.scope(async move { Ok(Started::Running(builder.start().task)) })
         };
-        ChildSpec::new(id, start)
-            .kind(ChildKind::Supervisor)
-            .shutdown(Shutdown::Infinity)
+        ChildSpec::new(id, start).kind(ChildKind::Supervisor)
     }
 
     /// Starts the supervisor with an owner: it is shut down when the owner is dropped.

@@ -17,12 +17,12 @@ use std::{collections::BTreeMap, mem, sync::Arc, time::Duration};
 use async_channel::Sender;
 use futures_channel::oneshot;
 use futures_lite::future;
-use tracing::{debug, warn};
 
 use super::{
     child::{ChildSpec, Outcome},
     delay::{RestartDelay, Unrest},
     dynamic::TerminateChildError,
+    event::{self, Event},
     inbox::Inbox,
     info::{ChildInfo, ChildState, Counts, StartChildError},
     intensity::Intensity,
@@ -72,15 +72,16 @@ pub(super) fn start(settings: Settings) -> (TaskRef, Sender<Message>) {
     let (queue, inbox) = Inbox::new();
     let spawner = settings.spawner.clone();
     let name = Arc::clone(&settings.name);
-    let supervisor = Supervisor {
-        settings,
-        queue: queue.clone(),
-        children: BTreeMap::new(),
-        ending: None,
-    };
-    let view = View::dynamic(&supervisor.settings.name, &queue);
+    let view = View::dynamic(&name, &queue);
     let task = spawner.start(format_args!("the supervisor `{name}`"), |me| {
-        supervisor.run(me, inbox)
+        let supervisor = Supervisor {
+            settings,
+            me,
+            queue: queue.clone(),
+            children: BTreeMap::new(),
+            ending: None,
+        };
+        supervisor.run(inbox)
     });
     task.tell(view);
     (task, queue)
@@ -88,6 +89,8 @@ pub(super) fn start(settings: Settings) -> (TaskRef, Sender<Message>) {
 
 struct Supervisor {
     settings: Settings,
+    /// Its own task.
+    me: TaskRef,
     /// For the reports of starters and children.
     queue: Sender<Message>,
     /// By the id of the task that the outside knows the child by: the last that it ran as, or its
@@ -117,11 +120,11 @@ enum Stage {
 }
 
 impl Supervisor {
-    async fn run(mut self, me: TaskRef, inbox: Inbox<Message>) -> ExitReason {
+    async fn run(mut self, inbox: Inbox<Message>) -> ExitReason {
         loop {
             match &self.ending {
                 None => {
-                    let asked = future::poll_fn(|cx| me.poll_exit_request(cx).map(Err));
+                    let asked = future::poll_fn(|cx| self.me.poll_exit_request(cx).map(Err));
                     let next = async { Ok(inbox.next().await) };
                     match future::or(asked, next).await {
                         Ok(message) => self.handle(message),
@@ -208,14 +211,16 @@ impl Supervisor {
         match outcome {
             Outcome::Running(task) => self.running(child, task),
             Outcome::Ignore => {
-                debug!(target: "erps", supervisor = %self.settings.name, child = %child.spec.id, "child ignored");
+                child.event(&self.settings).ignored();
                 child.gone(StartChildError::Ignored);
             }
             Outcome::Failed(reason) => {
-                warn!(target: "erps", supervisor = %self.settings.name, child = %child.spec.id, %reason, "child did not start");
+                if !child.ending {
+                    child.event(&self.settings).not_started(&reason);
+                }
                 child.history.note(&reason);
                 match child.stage {
-                    Stage::Restarting if !child.ending => self.restart(name, child),
+                    Stage::Restarting if !child.ending => self.restart(name, child, &reason),
                     _ if child.ending => child.gone(StartChildError::SupervisorGone),
                     _ => child.gone(StartChildError::Failed(reason)),
                 }
@@ -226,7 +231,6 @@ impl Supervisor {
     fn running(&mut self, mut child: Child, task: Owned) {
         let handle = task.task().clone();
         let name = handle.id();
-        debug!(target: "erps", supervisor = %self.settings.name, child = %child.spec.id, task = name, "child started");
         let queue = self.queue.clone();
         task.watch(move |reason| {
             let reason = reason.clone();
@@ -234,6 +238,7 @@ impl Supervisor {
             let _ = queue.try_send(Message::Ended { name, reason });
         });
         child.task = task;
+        child.event(&self.settings).started();
         let stage = mem::replace(&mut child.stage, Stage::Running);
         if child.ending {
             child.task.end();
@@ -248,29 +253,22 @@ impl Supervisor {
             return;
         };
         child.history.note(reason);
-        let (supervisor, id) = (&self.settings.name, &child.spec.id);
-        // Connections come and go; that is nothing to be warned of.
-        let expected = matches!(reason, ExitReason::Disconnected) || !reason.is_abnormal();
-        if !expected && !child.ending {
-            warn!(target: "erps", %supervisor, child = %id, task = name, %reason, "child ended");
-        } else {
-            debug!(target: "erps", %supervisor, child = %id, task = name, %reason, "child ended");
-        }
+        child.event(&self.settings).ended(reason, child.ending);
         if child.ending || !child.spec.restart.applies_after(reason) {
             child.gone(StartChildError::SupervisorGone);
         } else {
-            self.restart(name, child);
+            self.restart(name, child, reason);
         }
     }
 
-    fn restart(&mut self, name: u64, mut child: Child) {
-        let (supervisor, id) = (&self.settings.name, &child.spec.id);
+    /// Starts a child again that has ended for this reason.
+    fn restart(&mut self, name: u64, mut child: Child, reason: &ExitReason) {
         if !self.settings.intensity.allows(now()) {
-            warn!(target: "erps", %supervisor, child = %id, "too many restarts, the supervisor gives up");
+            child.event(&self.settings).gives_up(reason);
             self.end(ExitReason::Shutdown);
             return;
         }
-        debug!(target: "erps", %supervisor, child = %id, task = name, "child restarts");
+        child.event(&self.settings).restarts(reason);
         let pause = child.unrest.restart(self.settings.delay);
         child.task = self.launch(&child.spec, Some(name), pause);
         child.stage = Stage::Restarting;
@@ -288,13 +286,21 @@ impl Supervisor {
     }
 
     fn end(&mut self, reason: ExitReason) {
-        debug!(target: "erps", supervisor = %self.settings.name, %reason, "supervisor ends its children");
+        event::ends(&self.settings.name, &self.me, &reason);
         self.ending = Some(reason);
         self.children.values_mut().for_each(Child::end);
     }
 }
 
 impl Child {
+    fn event<'a>(&'a self, settings: &'a Settings) -> Event<'a> {
+        Event {
+            supervisor: &settings.name,
+            child: &self.spec.id,
+            task: self.task.task(),
+        }
+    }
+
     /// Tells it to end. A second time has no effect.
     fn end(&mut self) {
         if !mem::replace(&mut self.ending, true) {

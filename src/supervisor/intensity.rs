@@ -37,7 +37,7 @@ impl Intensity {
     }
 }
 
-/// Three restarts within five seconds, as in OTP.
+/// Three restarts within five seconds, as in Elixir.
 impl Default for Intensity {
     fn default() -> Self {
         Self::new(3, Duration::from_secs(5))

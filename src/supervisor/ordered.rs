@@ -13,7 +13,7 @@ use super::{
     ordered_run::{self, Message, Settings},
     tree::{Tree, UntilError, View},
 };
-use crate::{ExitReason, Linked, Shutdown, TaskRef, task::Spawner, universe::Here};
+use crate::{ExitReason, Linked, TaskRef, task::Spawner, universe::Here};
 
 /// Who is restarted when one child has to be. OTP's supervision strategies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -58,7 +58,7 @@ pub enum AutoShutdown {
 /// before they are.
 ///
 /// It is ended through its [`TaskRef`]. When [`exited`](TaskRef::exited) answers, no child is alive. A
-/// supervisor that is killed ends its children all at once, each as its [`Shutdown`] says, and does not
+/// supervisor that is killed ends its children all at once, each as its [`Shutdown`](crate::Shutdown) says, and does not
 /// wait for them. Dropping the handles has no effect.
 ///
 /// # Example
@@ -121,7 +121,7 @@ impl Supervisor {
             .unwrap_or(Err(StartChildError::SupervisorGone))
     }
 
-    /// Ends a child as its [`Shutdown`] says, and waits until it is gone. It is not started again
+    /// Ends a child as its [`Shutdown`](crate::Shutdown) says, and waits until it is gone. It is not started again
     /// until [`restart_child`](Self::restart_child) is asked to; a temporary one is forgotten.
     ///
     /// A child that does not run is left as it is.
@@ -314,7 +314,8 @@ impl SupervisorBuilder {
     }
 
     /// How many restarts of all children together are allowed in any stretch of time as long as
-    /// `within`. Default: 3 within 5 seconds, as in OTP.
+    /// `within`. Default: 3 within 5 seconds, as in Elixir. (Erlang's own
+    /// supervisors allow 1.)
     ///
     /// Children that are restarted because another one is do not count. At one more the supervisor
     /// gives up and ends, with all of its children.
@@ -396,7 +397,7 @@ impl SupervisorBuilder {
     /// The supervisor as a child of another. It keeps the universe current at this call through
     /// every restart.
     ///
-    /// Its shutdown is [`Shutdown::Infinity`], as it waits for its children, who have their own time
+    /// Its shutdown is [`Shutdown::Infinity`](crate::Shutdown::Infinity), as it waits for its children, who have their own time
     /// limits.
     #[track_caller]
     pub fn child_spec(self, id: impl Into<String>) -> ChildSpec {
@@ -408,9 +409,7 @@ impl SupervisorBuilder {
                 Ok(Started::Running(supervisor.task))
             })
         };
-        ChildSpec::new(id, start)
-            .kind(ChildKind::Supervisor)
-            .shutdown(Shutdown::Infinity)
+        ChildSpec::new(id, start).kind(ChildKind::Supervisor)
     }
 }
 

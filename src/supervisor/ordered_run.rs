@@ -5,27 +5,28 @@
 //!
 //! ```text
 //! 1. Of those that run and are not to, or are to be made anew, the last is ended.
-//! 2. If there are none, of those that are to run and do not, the first is started.
+//! 2. If there are none, of those that are to run and do not, the first is started. Where each
+//!    stands for itself, all are that were restarted or asked for.
 //! ```
 //!
 //! What a strategy, a command, or an end comes to is thus a change of who is to run.
 
-use std::{mem, sync::Arc, time::Duration};
+use std::{mem, sync::Arc};
 
 use async_channel::Sender;
 use futures_channel::oneshot;
 use futures_lite::future;
-use tracing::{debug, warn};
 
 use super::{
     child::{ChildSpec, Outcome, Restart, Started},
-    delay::{RestartDelay, Unrest},
+    delay::RestartDelay,
+    event,
     inbox::Inbox,
-    info::{ChildInfo, ChildState, Counts, StartChildError},
+    info::{ChildInfo, Counts, StartChildError},
     intensity::Intensity,
     ordered::{AutoShutdown, ChildError, Strategy},
-    owned::Owned,
-    tree::{Branch, History, View},
+    ordered_child::{Child, Stage, Starter},
+    tree::{Branch, View},
 };
 use crate::{
     ExitReason, TaskRef,
@@ -85,17 +86,18 @@ pub(super) fn start(
 ) -> (TaskRef, Sender<Message>) {
     let (queue, inbox) = Inbox::new();
     let spawner = settings.spawner.clone();
-    let supervisor = Supervisor {
-        settings,
-        queue: queue.clone(),
-        children: Vec::new(),
-        starting: Some(ready),
-        ending: None,
-    };
-    let view = View::ordered(&supervisor.settings.name, &queue);
-    let name = Arc::clone(&supervisor.settings.name);
+    let name = Arc::clone(&settings.name);
+    let view = View::ordered(&name, &queue);
     let task = spawner.start(format_args!("the supervisor `{name}`"), |me| {
-        supervisor.run(me, inbox, specs)
+        let supervisor = Supervisor {
+            settings,
+            me,
+            queue: queue.clone(),
+            children: Vec::new(),
+            starting: Some(ready),
+            ending: None,
+        };
+        supervisor.run(inbox, specs)
     });
     task.tell(view);
     (task, queue)
@@ -103,6 +105,8 @@ pub(super) fn start(
 
 struct Supervisor {
     settings: Settings,
+    /// Its own task.
+    me: TaskRef,
     /// For the reports of starters and children.
     queue: Sender<Message>,
     children: Vec<Child>,
@@ -112,55 +116,8 @@ struct Supervisor {
     ending: Option<ExitReason>,
 }
 
-struct Child {
-    spec: ChildSpec,
-    stage: Stage,
-    /// Whether it is to run.
-    wanted: bool,
-    /// It is to be ended first.
-    anew: bool,
-    /// It is to be ended, and has been told.
-    told: bool,
-    /// Its start was refused, so that nobody knows it.
-    refused: bool,
-    /// How long its next start waits.
-    pause: Duration,
-    unrest: Unrest,
-    history: History,
-    /// Who waits for it to start.
-    starter: Option<Starter>,
-    /// Those who wait for it to be gone.
-    waiting: Vec<Reply<Result<(), ChildError>>>,
-}
-
-enum Stage {
-    Stopped,
-    Ignored,
-    /// Its recipe is being run, for the first time or again.
-    Starting {
-        task: Owned,
-        again: bool,
-    },
-    Running(Owned),
-}
-
-/// Who asked for a start. One that nobody asked for is a restart.
-enum Starter {
-    /// The supervisor, which ends if it fails.
-    List,
-    /// Somebody who added the child, which is forgotten if it fails.
-    New(Reply<Result<Started, StartChildError>>),
-    /// Somebody who knows the child, which stays stopped if it fails.
-    Old(Reply<Result<Started, ChildError>>),
-}
-
 impl Supervisor {
-    async fn run(
-        mut self,
-        me: TaskRef,
-        inbox: Inbox<Message>,
-        specs: Vec<ChildSpec>,
-    ) -> ExitReason {
+    async fn run(mut self, inbox: Inbox<Message>, specs: Vec<ChildSpec>) -> ExitReason {
         for spec in specs {
             if let Err(error) = self.check(&spec) {
                 self.refuse_to_start(spec.id, error);
@@ -172,7 +129,7 @@ impl Supervisor {
             self.step();
             match &self.ending {
                 None => {
-                    let asked = future::poll_fn(|cx| me.poll_exit_request(cx).map(Err));
+                    let asked = future::poll_fn(|cx| self.me.poll_exit_request(cx).map(Err));
                     let next = async { Ok(inbox.next().await) };
                     match future::or(asked, next).await {
                         Ok(message) => self.handle(message),
@@ -187,29 +144,36 @@ impl Supervisor {
 
     /// Takes the next step, if nothing is under way that it has to wait for.
     fn step(&mut self) {
-        if let Some(child) = self
-            .children
-            .iter_mut()
-            .rev()
-            .find(|child| child.has_to_go())
-        {
+        self.children.retain(|child| !child.is_over());
+        let leaving = self.children.iter_mut().rev();
+        if let Some(child) = leaving.into_iter().find(|child| child.has_to_go()) {
             child.end();
             return;
         }
-        self.children.retain(|child| !child.is_over());
+        while let Some(index) = self.next_to_start() {
+            self.launch(index);
+        }
+        if !self.children.iter().any(Child::is_of_the_list)
+            && let Some(ready) = self.starting.take()
+        {
+            let _ = ready.send(Ok(()));
+        }
+    }
+
+    /// The first that is to run and does not, if it need not wait for another to have started.
+    ///
+    /// Where each stands for itself, only those of the list wait, for the first time. So nobody is held
+    /// up by one whose restart is delayed, and who adds a sibling may wait for it within a recipe.
+    fn next_to_start(&self) -> Option<usize> {
         let starts = |child: &Child| matches!(child.stage, Stage::Starting { .. });
-        if self.children.iter().any(starts) {
-            return;
-        }
-        let due = |child: &Child| child.wanted && matches!(child.stage, Stage::Stopped);
-        match self.children.iter().position(due) {
-            Some(index) => self.launch(index),
-            None => {
-                if let Some(ready) = self.starting.take() {
-                    let _ = ready.send(Ok(()));
-                }
-            }
-        }
+        let one_starts = self.children.iter().any(starts);
+        let each_for_itself = self.settings.strategy == Strategy::OneForOne;
+        let is_due = |child: &Child| child.wanted && matches!(child.stage, Stage::Stopped);
+        let may = |child: &Child| !one_starts || each_for_itself && !child.is_of_the_list();
+        let children = self.children.iter();
+        children
+            .enumerate()
+            .find_map(|(index, child)| (is_due(child) && may(child)).then_some(index))
     }
 
     fn launch(&mut self, index: usize) {
@@ -324,7 +288,6 @@ impl Supervisor {
         child.told = false;
         match outcome {
             Outcome::Running(task) => {
-                debug!(target: "erps", supervisor = %name, child = %id, task = task.task().id(), "child started");
                 let id = Arc::clone(&child.spec.id);
                 task.watch(move |reason| {
                     let reason = reason.clone();
@@ -333,32 +296,39 @@ impl Supervisor {
                 });
                 let started = Started::Running(task.task().clone());
                 child.stage = Stage::Running(task);
+                child.tell(&name, |event| event.started());
                 if !child.has_to_go() {
                     child.answer(Ok(started));
                 }
             }
             Outcome::Ignore => {
-                debug!(target: "erps", supervisor = %name, child = %id, "child ignored");
-                child.stage = Stage::Ignored;
-                child.anew = false;
-                child.answer(Ok(Started::Ignore));
+                child.tell(&name, |event| event.ignored());
+                // One that is to be made anew is asked again.
+                if child.anew {
+                    child.stage = Stage::Stopped;
+                } else {
+                    child.stage = Stage::Ignored;
+                    child.answer(Ok(Started::Ignore));
+                }
                 child.settle();
             }
             Outcome::Failed(reason) => {
-                child.stage = Stage::Stopped;
                 if child.anew || !child.wanted {
+                    child.stage = Stage::Stopped;
                     child.settle();
                     return;
                 }
-                warn!(target: "erps", supervisor = %name, child = %id, %reason, "child did not start");
+                child.tell(&name, |event| event.not_started(&reason));
                 child.history.note(&reason);
                 match child.starter {
-                    None => self.restart(id),
+                    None => self.restart(id, &reason),
                     Some(Starter::List) => {
+                        child.stage = Stage::Stopped;
                         let id = Arc::clone(&child.spec.id);
                         self.refuse_to_start(id, StartChildError::Failed(reason));
                     }
                     Some(Starter::New(_) | Starter::Old(_)) => {
+                        child.stage = Stage::Stopped;
                         child.wanted = false;
                         child.answer(Err(reason));
                         child.settle();
@@ -381,53 +351,53 @@ impl Supervisor {
         let Some(child) = self.find(id) else {
             return;
         };
-        child.stage = Stage::Stopped;
+        let was_told = child.anew || !child.wanted;
+        child.tell(&name, |event| event.ended(reason, was_told));
         child.told = false;
         child.history.note(reason);
-        if child.anew || !child.wanted {
-            debug!(target: "erps", supervisor = %name, child = %id, %reason, "child ended");
+        if was_told {
+            child.stage = Stage::Stopped;
             child.settle();
             return;
         }
-        if matches!(reason, ExitReason::Disconnected) || !reason.is_abnormal() {
-            debug!(target: "erps", supervisor = %name, child = %id, %reason, "child ended");
-        } else {
-            warn!(target: "erps", supervisor = %name, child = %id, %reason, "child ended");
-        }
         if child.spec.restart.applies_after(reason) {
-            self.restart(id);
+            self.restart(id, reason);
             return;
         }
+        child.stage = Stage::Stopped;
         child.wanted = false;
         let was_significant = child.spec.significant;
-        let significant_runs = |child: &Child| {
-            child.spec.significant && !matches!(child.stage, Stage::Stopped | Stage::Ignored)
-        };
         let ends = was_significant
             && match self.settings.auto_shutdown {
                 AutoShutdown::Never => false,
                 AutoShutdown::AnySignificant => true,
-                AutoShutdown::AllSignificant => !self.children.iter().any(significant_runs),
+                AutoShutdown::AllSignificant => !self.children.iter().any(Child::is_awaited),
             };
         if ends {
             self.end(ExitReason::Shutdown);
         }
     }
 
-    /// Has a child run again that has ended by itself, and others with it, as the strategy says.
-    fn restart(&mut self, id: &str) {
+    /// Has a child run again that has ended by itself, for this reason, and others with it, as the
+    /// strategy says.
+    fn restart(&mut self, id: &str, reason: &ExitReason) {
         let name = Arc::clone(&self.settings.name);
-        if !self.settings.intensity.allows(now()) {
-            warn!(target: "erps", supervisor = %name, child = %id, "too many restarts, the supervisor gives up");
-            self.end(ExitReason::Shutdown);
-            return;
-        }
         let position = self.children.iter().position(|child| &*child.spec.id == id);
         let Some(index) = position else {
             return;
         };
-        debug!(target: "erps", supervisor = %name, child = %id, "child restarts");
-        let pause = self.children[index].unrest.restart(self.settings.delay);
+        let is_allowed = self.settings.intensity.allows(now());
+        let child = &mut self.children[index];
+        child.tell(&name, |event| match is_allowed {
+            true => event.restarts(reason),
+            false => event.gives_up(reason),
+        });
+        child.stage = Stage::Stopped;
+        if !is_allowed {
+            self.end(ExitReason::Shutdown);
+            return;
+        }
+        let pause = child.unrest.restart(self.settings.delay);
         let affected = match self.settings.strategy {
             Strategy::OneForOne => index..index + 1,
             Strategy::OneForAll => 0..self.children.len(),
@@ -441,136 +411,13 @@ impl Supervisor {
     }
 
     fn end(&mut self, reason: ExitReason) {
-        debug!(target: "erps", supervisor = %self.settings.name, %reason, "supervisor ends its children");
+        event::ends(&self.settings.name, &self.me, &reason);
         // Whoever waits for the start learns how this ended.
         self.starting = None;
         self.ending = Some(reason);
         for child in &mut self.children {
             child.wanted = false;
             child.settle();
-        }
-    }
-}
-
-impl Child {
-    fn new(spec: ChildSpec, starter: Starter) -> Self {
-        Self {
-            spec,
-            stage: Stage::Stopped,
-            wanted: true,
-            anew: false,
-            told: false,
-            refused: false,
-            pause: Duration::ZERO,
-            unrest: Unrest::default(),
-            history: History::default(),
-            starter: Some(starter),
-            waiting: Vec::new(),
-        }
-    }
-
-    fn is_gone(&self) -> bool {
-        matches!(self.stage, Stage::Stopped | Stage::Ignored)
-    }
-
-    fn has_to_go(&self) -> bool {
-        !self.is_gone() && (self.anew || !self.wanted)
-    }
-
-    /// Whether it can be forgotten. Nobody can start a temporary child again.
-    fn is_over(&self) -> bool {
-        let temporary = self.spec.restart == Restart::Temporary;
-        match self.stage {
-            Stage::Stopped => !self.wanted && (temporary || self.refused),
-            Stage::Ignored => temporary,
-            Stage::Starting { .. } | Stage::Running(_) => false,
-        }
-    }
-
-    /// Another child's end is to be its own, and then it is to run again, unless it is temporary.
-    ///
-    /// As in OTP that holds for those, too, that had been stopped.
-    fn start_anew(&mut self) {
-        let again = self.spec.restart != Restart::Temporary;
-        if self.is_gone() {
-            self.stage = Stage::Stopped;
-            self.wanted = again;
-        } else if self.wanted {
-            self.wanted = again;
-            self.anew = again;
-        }
-    }
-
-    /// Tells it to end. A second time has no effect.
-    fn end(&mut self) {
-        if mem::replace(&mut self.told, true) {
-            return;
-        }
-        if let Stage::Starting { task, .. } | Stage::Running(task) = &self.stage {
-            task.end();
-        }
-    }
-
-    /// To be called when it may have become what others wait for.
-    fn settle(&mut self) {
-        if !self.is_gone() {
-            return;
-        }
-        self.anew = false;
-        if self.wanted {
-            return;
-        }
-        for waiter in self.waiting.drain(..) {
-            let _ = waiter.send(Ok(()));
-        }
-        match self.starter.take() {
-            Some(Starter::New(reply)) => {
-                self.refused = true;
-                let _ = reply.send(Err(StartChildError::SupervisorGone));
-            }
-            Some(Starter::Old(reply)) => {
-                let _ = reply.send(Err(ChildError::SupervisorGone));
-            }
-            Some(Starter::List) | None => {}
-        }
-    }
-
-    /// Tells whoever asked for its start how that went.
-    fn answer(&mut self, outcome: Result<Started, ExitReason>) {
-        match self.starter.take() {
-            Some(Starter::New(reply)) => {
-                self.refused = outcome.is_err();
-                let _ = reply.send(outcome.map_err(StartChildError::Failed));
-            }
-            Some(Starter::Old(reply)) => {
-                let _ = reply.send(outcome.map_err(ChildError::Failed));
-            }
-            Some(Starter::List) | None => {}
-        }
-    }
-
-    fn state(&self) -> ChildState {
-        match &self.stage {
-            Stage::Stopped if self.wanted && self.starter.is_none() => ChildState::Restarting,
-            Stage::Stopped if self.wanted => ChildState::Starting,
-            Stage::Stopped => ChildState::Stopped,
-            Stage::Ignored => ChildState::Ignored,
-            Stage::Starting { again: true, .. } => ChildState::Restarting,
-            Stage::Starting { again: false, .. } => ChildState::Starting,
-            Stage::Running(task) => ChildState::Running(task.task().clone()),
-        }
-    }
-
-    fn branch(&self) -> Branch {
-        Branch::new(&self.spec, self.state(), &self.history)
-    }
-
-    fn info(&self) -> ChildInfo {
-        ChildInfo {
-            id: Arc::clone(&self.spec.id),
-            state: self.state(),
-            restart: self.spec.restart,
-            kind: self.spec.kind,
         }
     }
 }
