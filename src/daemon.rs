@@ -15,6 +15,7 @@ mod options;
 mod run;
 mod shared;
 mod supervisor;
+mod ticket;
 
 use std::{fmt, io, marker::PhantomData, net::SocketAddr, sync::Arc};
 

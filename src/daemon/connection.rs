@@ -4,19 +4,17 @@
 //! accepted --> handshake, under a time limit --> supervisor --> init --> the server's own task
 //! ```
 //!
-//! Whatever fails on the way closes the socket and makes one event.
+//! Whatever fails on the way, or takes too long, closes the socket and makes one event. The peer is
+//! told nothing more: why no server starts is no business of somebody who has not been let in.
 
-use std::{
-    net::SocketAddr,
-    panic::AssertUnwindSafe,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{net::SocketAddr, panic::AssertUnwindSafe, sync::Arc};
 
 use futures_lite::FutureExt as _;
 
 use super::{
     ServerRecipe, ServerSupervisor,
     shared::{Permit, Shared},
+    ticket::{Closing, Ticket},
 };
 use crate::{
     BoxError, ChildSpec, ExitReason, PeerInfo, Server, StartError, Started, TaskRef,
@@ -65,28 +63,6 @@ pub(super) fn start<S: Server>(
     });
 }
 
-/// What one connection needs to get its one server. Whoever takes it starts that server.
-type Ticket<S> = Arc<Mutex<Option<(Permit<S>, BoxedStream, PeerInfo)>>>;
-
-/// Closes a connection that got no server, even if its recipe is kept somewhere.
-struct Revoke<S: Server>(Ticket<S>);
-
-impl<S: Server> Revoke<S> {
-    fn is_too_late(&self) -> bool {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .is_none()
-    }
-}
-
-impl<S: Server> Drop for Revoke<S> {
-    fn drop(&mut self) {
-        let unused = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        drop(unused);
-    }
-}
-
 /// Has the server started by whoever supervises it.
 async fn supervise<S: Server>(
     shared: &Arc<Shared<S>>,
@@ -95,11 +71,31 @@ async fn supervise<S: Server>(
     stream: BoxedStream,
     peer: PeerInfo,
 ) -> Result<(), BoxError> {
-    let ticket = Arc::new(Mutex::new(Some((permit, stream, peer.clone()))));
-    let revoke = Revoke(Arc::clone(&ticket));
+    let ticket = Closing(Ticket::new((permit, stream, peer.clone())));
+    let starting = ask(shared, spawner, peer, ticket.0.clone());
+    let limit = shared.settings.start_timeout;
+    let outcome = match task::timeout(limit, starting).await {
+        Ok(Ok(Started::Running(_))) if ticket.0.is_taken() => return Ok(()),
+        Ok(Ok(Started::Running(_))) => Err("the supervisor started something else".into()),
+        Ok(Ok(Started::Ignore)) => Err("ignored".into()),
+        Ok(Err(error)) => Err(error),
+        Err(task::Elapsed) => Err(format!("there was none within {limit:?}").into()),
+    };
+    // Whatever was answered, or not, there may be a server by now.
+    ticket.0.cancel(shared.settings.shutdown);
+    outcome
+}
+
+/// Asks the supervisor for the server, and waits for its answer.
+async fn ask<S: Server>(
+    shared: &Arc<Shared<S>>,
+    spawner: Spawner,
+    peer: PeerInfo,
+    ticket: Ticket<S>,
+) -> Result<Started, BoxError> {
     let spec = recipe(shared, spawner, &peer, ticket);
-    let started = match &shared.supervisor {
-        ServerSupervisor::Dynamic(supervisor) => supervisor.start_child(spec).await?.into(),
+    match &shared.supervisor {
+        ServerSupervisor::Dynamic(supervisor) => Ok(supervisor.start_child(spec).await?.into()),
         ServerSupervisor::Custom(start) => {
             let recipe = ServerRecipe {
                 spec,
@@ -109,16 +105,11 @@ async fn supervise<S: Server>(
             // The closure itself may panic, and so may its future.
             let start = async { (start.0)(recipe).await };
             match AssertUnwindSafe(start).catch_unwind().await {
-                Ok(started) => started?,
-                Err(panic) => return Err(ExitReason::panic(&*panic).to_string().into()),
+                Ok(started) => started,
+                Err(panic) => Err(ExitReason::panic(&*panic).to_string().into()),
             }
         }
-        ServerSupervisor::Unsupervised => spec.start().await?,
-    };
-    match started {
-        Started::Running(_) if revoke.is_too_late() => Ok(()),
-        Started::Running(_) => Err("the supervisor started something else".into()),
-        _ => Err("ignored".into()),
+        ServerSupervisor::Unsupervised => spec.start().await,
     }
 }
 
@@ -137,11 +128,10 @@ fn recipe<S: Server>(
     let forwarded = shared.forwarded.then(Here::capture);
     let (shared, made) = (Arc::clone(shared), spawner.made());
     let start = move || {
-        let ticket = ticket.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let (shared, spawner) = (Arc::clone(&shared), spawner.clone());
+        let (shared, spawner, ticket) = (Arc::clone(&shared), spawner.clone(), ticket.clone());
         let forwarded = forwarded.clone();
         let start = async move {
-            let Some((permit, stream, peer)) = ticket else {
+            let Some((permit, stream, peer)) = ticket.take() else {
                 return Ok(Started::Ignore);
             };
             let connected = Connected {
@@ -151,9 +141,15 @@ fn recipe<S: Server>(
             };
             let options = &shared.settings.server;
             let seed = shared.seed();
-            let track = |task: &TaskRef| shared.track(task, permit);
+            let track = |task: &TaskRef| {
+                shared.track(task, permit);
+                ticket.born(task);
+            };
             match server::start::<S>(seed, options, &spawner, Some(connected), None, track).await {
-                Ok(server) => Ok(Started::Running(server.task().clone())),
+                Ok(server) => {
+                    ticket.ready();
+                    Ok(Started::Running(server.task().clone()))
+                }
                 Err(StartError::Ignored) => Ok(Started::Ignore),
                 Err(error) => Err(error.into()),
             }

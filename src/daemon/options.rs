@@ -29,6 +29,7 @@ pub(super) struct Settings {
     pub(super) max_connections: usize,
     pub(super) max_pending_handshakes: usize,
     pub(super) handshake_timeout: Duration,
+    pub(super) start_timeout: Duration,
 }
 
 /// Prepares a daemon. Made by [`Daemon::builder`].
@@ -62,6 +63,7 @@ impl<S: Server> DaemonBuilder<S> {
                 max_connections: 16 * 1024,
                 max_pending_handshakes: 256,
                 handshake_timeout: Duration::from_secs(10),
+                start_timeout: Duration::from_secs(60),
             },
             spawner: Spawner::new(),
             supervisor: None,
@@ -182,6 +184,16 @@ impl<S: Server> DaemonBuilder<S> {
     /// A peer that takes longer is dropped; no server is started for it.
     pub fn handshake_timeout(mut self, limit: Duration) -> Self {
         self.settings.handshake_timeout = limit;
+        self
+    }
+
+    /// How long the start of a server may take: its supervisor's answer, and its `init`. OTP's
+    /// `timeout` of a start. Default: 60 seconds.
+    ///
+    /// Then the connection is closed, whatever the supervisor does. A server that is at its `init` is
+    /// killed, one that is beyond is [shut down](Self::server_shutdown), and none comes later.
+    pub fn start_timeout(mut self, limit: Duration) -> Self {
+        self.settings.start_timeout = limit;
         self
     }
 

@@ -23,9 +23,13 @@ impl ServerSupervisor {
     /// Servers are started by `start`, wherever it likes: see [`ServerRecipe`].
     ///
     /// It may answer with the started child, with [`Started::Ignore`], or with an error. With
-    /// anything but a child, and if it panics, the connection is closed and one event says why.
+    /// anything but a child, and if it panics, or has not answered within the
+    /// [`start_timeout`](crate::DaemonBuilder::start_timeout), the connection is closed and one event
+    /// says why; a server that it started all the same is ended. The peer is not told why, only
+    /// disconnected, as by a server whose `init` fails.
+    ///
     /// A recipe that is kept for later starts nothing any more once the closure has answered, or
-    /// the daemon has ended.
+    /// its time is over, or the daemon has ended.
     ///
     /// # Example
     ///

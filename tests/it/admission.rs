@@ -1,5 +1,6 @@
 //! Who is let in, who is not, and that those who are not harm nobody.
 
+mod answers;
 mod port;
 mod start;
 
