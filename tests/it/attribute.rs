@@ -4,9 +4,9 @@
 //! process of their own.
 
 use std::{
-    env, fs,
+    fs,
     path::PathBuf,
-    process::{Command, Output},
+    process::Output,
     sync::{
         Barrier,
         atomic::{AtomicU32, Ordering::Relaxed},
@@ -16,6 +16,8 @@ use std::{
 };
 
 use erps::{BoxError, Universe, time, universe::Check};
+
+use crate::support::fixture;
 
 #[erps::test]
 async fn a_test_is_in_a_universe_of_the_real_world() {
@@ -155,15 +157,7 @@ impl Drop for Said {
 
 /// Runs one of the fixtures in a process of its own.
 fn run(fixture: &str, variables: &[(&str, &str)]) -> Output {
-    let mut command = Command::new(env::current_exe().unwrap());
-    for ours in ["SEED", "SEEDS", "REPLICATION", "TIMEOUT"] {
-        command.env_remove(format!("ERPS_{ours}"));
-    }
-    command.env_remove("RUST_BACKTRACE");
-    command.envs(variables.iter().copied());
-    command.arg(format!("attribute::{fixture}"));
-    command.args(["--exact", "--ignored", "--show-output"]);
-    command.output().unwrap()
+    fixture::run(&format!("attribute::{fixture}"), variables)
 }
 
 /// All that it says, if it passes.

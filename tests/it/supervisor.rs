@@ -1,7 +1,11 @@
 //! Dynamic supervisors: OTP's cases, written anew.
 
+mod destructors;
 mod end;
+mod events;
+mod findings;
 mod links;
+mod many;
 mod ordered;
 mod races;
 mod start;

@@ -2,6 +2,7 @@
 
 pub(crate) mod certs;
 pub(crate) mod examples;
+pub(crate) mod fixture;
 pub(crate) mod lab;
 pub(crate) mod pem;
 pub(crate) mod raw;

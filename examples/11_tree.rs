@@ -1,0 +1,205 @@
+//! A tree of supervisors, and what becomes of it when its parts are killed.
+//!
+//! A daemon, a client of it, and a supervisor of workers that come and go are children of one
+//! supervisor: started with one call, watched, and ended as one. Each part is killed in turn, and is
+//! started again. It all happens in a simulated universe, so that it does so in the same order each time.
+//!
+//! It prints:
+//!
+//! ```text
+//! > here is a lamp
+//!
+//! all are there
+//! shop
+//!   daemon: running
+//!   workers: running
+//!     anna: running
+//!     bert: running
+//!   client: running
+//!
+//! a worker was killed
+//! shop
+//!   daemon: running
+//!   workers: running
+//!     bert: running
+//!     anna: running, ended once, last: killed
+//!   client: running
+//!
+//! > the server dropped the call unanswered
+//!
+//! > here is a lamp
+//!
+//! the daemon was killed
+//! shop
+//!   daemon: running, ended once, last: killed
+//!   workers: running
+//!     bert: running
+//!     anna: running, ended once, last: killed
+//!   client: running
+//!
+//! > here is a lamp
+//!
+//! their supervisor was killed, and they are gone
+//! shop
+//!   daemon: running, ended once, last: killed
+//!   workers: running, ended once, last: killed
+//!   client: running
+//!
+//! the client was killed
+//! shop
+//!   daemon: running, ended once, last: killed
+//!   workers: running, ended once, last: killed
+//!   client: running, ended once, last: killed
+//!
+//! > here is a lamp
+//!
+//! all are gone: shutdown
+//! ```
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use erps::{
+    BoxError, Client, Context, Daemon, DynamicSupervisor, InitError, Linked, Protocol, ReplyTo,
+    Server, ServerRef, Shutdown, Supervisor, Tree, Universe,
+};
+
+struct Shop;
+
+impl Protocol for Shop {
+    type Call = String;
+    type Reply = String;
+    type Cast = ();
+    type Push = ();
+}
+
+#[derive(Debug)]
+struct ShopServer;
+
+impl Server for ShopServer {
+    type Protocol = Shop;
+    type Seed = ();
+    type Info = ();
+
+    async fn init((): (), _: &mut Context<Self>) -> Result<Self, InitError> {
+        Ok(Self)
+    }
+
+    async fn handle_call(
+        &mut self,
+        wanted: String,
+        from: ReplyTo<String>,
+        _: &mut Context<Self>,
+    ) -> Result<(), BoxError> {
+        assert_ne!(wanted, "a dragon", "there are no dragons");
+        from.reply(format!("here is {wanted}"));
+        Ok(())
+    }
+}
+
+/// Whoever was started last of a kind, as `on_start` tells.
+type Last<T> = Arc<Mutex<Option<T>>>;
+
+fn last<T: Clone>(of: &Last<T>) -> T {
+    of.lock().unwrap().clone().expect("it has been started")
+}
+
+fn note<T: Clone + Send>(last: &Last<T>) -> impl Fn(&T) + Send + Sync + use<T> {
+    let last = Arc::clone(last);
+    move |it| *last.lock().unwrap() = Some(it.clone())
+}
+
+/// Waits until all is up, and shows it.
+async fn show(
+    what: &str,
+    tree: &Supervisor,
+    is_up: impl Fn(&Tree) -> bool,
+) -> Result<(), BoxError> {
+    let tree = tree.until(Duration::from_secs(10), is_up).await?;
+    println!("{what}\n{tree}\n");
+    Ok(())
+}
+
+/// Whether this child runs, after so many ends.
+fn runs(tree: &Tree, id: &str, exits: u64) -> bool {
+    let child = tree.find(id);
+    child.is_some_and(|it| it.state.task().is_some() && it.exits == exits)
+}
+
+async fn buys(client: &Client<Shop>, what: &str) -> Result<(), BoxError> {
+    client.connect().await?;
+    match client.call(what.into()).await {
+        Ok(reply) => println!("> {reply}\n"),
+        Err(error) => println!("> {error}\n"),
+    }
+    Ok(())
+}
+
+async fn life_of_a_tree() -> Result<(), BoxError> {
+    let (client, workers) = (Last::default(), Last::default());
+    let daemon = Daemon::<ShopServer>::builder(()).port(4747);
+    let tree: Linked<Supervisor> = Supervisor::builder()
+        .name("shop")
+        .max_restarts(10, Duration::from_secs(5))
+        .child(daemon.child_spec("daemon"))
+        .child(
+            DynamicSupervisor::builder()
+                .on_start(note(&workers))
+                .child_spec("workers"),
+        )
+        .child(
+            Client::<Shop>::builder(("127.0.0.1", 4747))
+                .on_start(note(&client))
+                .child_spec("client"),
+        )
+        .start_link()
+        .await?;
+
+    let clerk = |id: &str| ServerRef::<ShopServer>::builder(()).child_spec(id);
+    let first = last::<DynamicSupervisor>(&workers);
+    let anna = first.start_child(clerk("anna")).await?;
+    first.start_child(clerk("bert")).await?;
+    buys(&last(&client), "a lamp").await?;
+    show("all are there", &tree, |_| true).await?;
+
+    anna.kill();
+    show("a worker was killed", &tree, |it| runs(it, "anna", 1)).await?;
+
+    // The server of the connection is a child of the daemon's own supervisor.
+    buys(&last(&client), "a dragon").await?;
+    buys(&last(&client), "a lamp").await?;
+
+    let kill = async |id: &str| {
+        let tree = tree.tree().await?;
+        let task = tree.find(id).and_then(|it| it.state.task());
+        task.ok_or("it does not run")?.kill();
+        Ok::<_, BoxError>(())
+    };
+    kill("daemon").await?;
+    show("the daemon was killed", &tree, |it| runs(it, "daemon", 1)).await?;
+    buys(&last(&client), "a lamp").await?;
+
+    kill("workers").await?;
+    show(
+        "their supervisor was killed, and they are gone",
+        &tree,
+        |it| runs(it, "workers", 1),
+    )
+    .await?;
+
+    kill("client").await?;
+    show("the client was killed", &tree, |it| runs(it, "client", 1)).await?;
+    buys(&last(&client), "a lamp").await?;
+
+    let reason = tree.as_ref().shutdown(Shutdown::Infinity).await;
+    println!("all are gone: {reason}");
+    Ok(())
+}
+
+fn main() -> Result<(), BoxError> {
+    // The one panic is part of the show: it is seen in what the client is told.
+    std::panic::set_hook(Box::new(|_| ()));
+    Universe::simulated(1).run(life_of_a_tree())
+}
