@@ -31,6 +31,37 @@ use crate::{Linked, TaskRef, task::Spawner, universe::Here};
 /// Dropping the handles has no effect on the supervisor. An owner, whose drop ends it, is made by
 /// [`start_link`](DynamicSupervisorBuilder::start_link).
 ///
+/// # Extra arguments
+///
+/// OTP's `extra_arguments`, which the supervisor prepends to those of each child, have no equivalent. A
+/// recipe is a closure, and has what it captures. What all children share is given to the function that
+/// makes their recipes:
+///
+/// ```
+/// use std::sync::Arc;
+/// use erps::{ChildSpec, DynamicSupervisor, ExitReason};
+///
+/// /// A child that is told its own part, here a name, and what all have in common.
+/// fn greeter(greeting: &Arc<str>, name: &str) -> ChildSpec {
+///     let text = format!("{greeting}, {name}");
+///     ChildSpec::task(name, move |_| {
+///         assert!(text.starts_with("hello"));
+///         async { ExitReason::Normal }
+///     })
+/// }
+///
+/// smol::block_on(async {
+///     let supervisor = DynamicSupervisor::builder().start_link();
+///     let extra: Arc<str> = "hello".into();
+///     for name in ["anna", "bert"] {
+///         let spec = greeter(&extra, name).restart(erps::Restart::Temporary);
+///         supervisor.start_child(spec).await?;
+///     }
+///     Ok::<_, erps::StartChildError>(())
+/// })
+/// # .unwrap();
+/// ```
+///
 /// # Example
 ///
 /// ```

@@ -53,9 +53,22 @@ pub enum AutoShutdown {
 /// supervisor gives up: it ends its children and then itself with [`ExitReason::Shutdown`], which a
 /// supervisor above takes for the end of a child like any other.
 ///
-/// Differences from OTP: a recipe that hangs does not keep the supervisor from answering or from
-/// ending; and a child that ends while others are still being started for the first time is restarted
-/// before they are.
+/// # Differences from OTP
+///
+/// - A recipe is run in a task of its own. One that hangs keeps the supervisor neither from answering
+///   nor from ending.
+/// - A child that ends while others are still being started for the first time is restarted before
+///   they are.
+/// - With [`Strategy::OneForOne`] restarts, and children that are added, wait for nobody's start. So a
+///   delayed restart holds up that child alone, and a recipe may add a sibling and wait for it. With the
+///   other strategies children start in order always, and it may add one but not wait.
+/// - A restart may [wait](SupervisorBuilder::restart_delay).
+/// - [`start_child`](Self::start_child) has one error for an id that is taken, whether or not that child
+///   runs.
+/// - Children are not linked to it: when it is killed they are not killed, but ended as their
+///   specifications say. A brutal kill comes at the next await.
+/// - The default of [`max_restarts`](SupervisorBuilder::max_restarts) is Elixir's.
+/// - [`Disconnected`](ExitReason::Disconnected) is an abnormal end, and there is no `{shutdown, Term}`.
 ///
 /// It is ended through its [`TaskRef`]. When [`exited`](TaskRef::exited) answers, no child is alive. A
 /// supervisor that is killed ends its children all at once, each as its [`Shutdown`](crate::Shutdown) says, and does not

@@ -269,6 +269,9 @@ impl TaskRef {
 
     /// Ends the task at its next await; nothing of it runs any more but destructors.
     ///
+    /// A destructor that panics then harms nobody else, and what the task owned besides is dropped all
+    /// the same. A second one that panics in the same breath ends the process, as anywhere in Rust.
+    ///
     /// A task that is computing and never awaits cannot be killed.
     pub fn kill(&self) {
         let task = match &mut *self.life() {

@@ -7,6 +7,7 @@ mod findings;
 mod links;
 mod many;
 mod ordered;
+mod pairs;
 mod races;
 mod start;
 mod tree;

@@ -1,0 +1,213 @@
+//! Clients and servers that are killed, supervised or not: the cases of the original, in simulated time.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use erps::{
+    CallError, Client, Daemon, DynamicSupervisor, ExitReason, Restart, ServerSupervisor, Shutdown,
+    Started, Status, Supervisor, TaskRef, Universe, time,
+};
+
+use smol::future;
+
+use crate::support::lab::{self, Call, Lab, LabServer, Life, Reply, is_served};
+
+const SECOND: Duration = Duration::from_secs(1);
+const PORT: u16 = 4747;
+
+fn run<T>(test: impl Future<Output = T>) -> T {
+    Universe::simulated(1).run(test)
+}
+
+async fn settled() {
+    time::sleep(Duration::from_millis(1)).await;
+}
+
+/// The servers that a daemon's supervisor has.
+async fn servers(supervisor: &DynamicSupervisor) -> Vec<TaskRef> {
+    let children = supervisor.which_children().await.unwrap();
+    let tasks = children.iter().filter_map(|child| child.state.task());
+    tasks.cloned().collect()
+}
+
+#[test]
+fn when_the_client_is_killed_its_server_ends_as_disconnected() {
+    run(async {
+        let (daemon, client, watch) = lab::pair().await;
+        is_served(&client).await;
+        client.task().kill();
+        assert!(matches!(watch.lives.recv().await.unwrap(), Life::Init));
+        let Life::Terminated(reason) = watch.lives.recv().await.unwrap() else {
+            panic!("it began twice");
+        };
+        assert!(matches!(reason, ExitReason::Disconnected), "{reason}");
+        settled().await;
+        assert_eq!(daemon.info().connections, 0);
+        assert!(daemon.task().is_alive());
+    });
+}
+
+#[test]
+fn when_the_server_is_killed_its_client_gets_another() {
+    run(async {
+        let supervisor = DynamicSupervisor::builder().start_link();
+        let (builder, _watch) = lab::daemon();
+        let builder = builder.server_supervisor(DynamicSupervisor::clone(&supervisor));
+        let daemon = builder.start_link().await.unwrap();
+        let client = lab::client(&daemon).connect().await.unwrap();
+        let mut former = Vec::new();
+        for _ in 0..5 {
+            is_served(&client).await;
+            let [server] = &servers(&supervisor).await[..] else {
+                panic!("there is one");
+            };
+            assert!(!former.contains(server), "it is another one");
+            former.push(server.clone());
+            let kill = async {
+                settled().await;
+                server.kill();
+            };
+            let (call, ()) = future::zip(client.call(Call::Hold), kill).await;
+            assert!(matches!(call, Err(CallError::Lost)), "{call:?}");
+            client.until(Status::is_connected).await;
+        }
+    });
+}
+
+/// The client is a child of one supervisor, the daemon of another.
+#[test]
+fn a_supervised_pair_finds_itself_again_whichever_is_killed() {
+    run(async {
+        let (clients, client) = async_channel::unbounded();
+        let (daemons, daemon) = async_channel::unbounded();
+        let (builder, _watch) = lab::daemon();
+        let builder = builder.port(PORT);
+        let builder = builder.on_start(move |it| drop(daemons.try_send(it.clone())));
+        let there = Supervisor::builder().child(builder.child_spec("daemon"));
+        let there = there.max_restarts(100, SECOND).start_link().await.unwrap();
+        let builder = Client::<Lab>::builder(("127.0.0.1", PORT));
+        let builder = builder.on_start(move |it| drop(clients.try_send(it.clone())));
+        let here = Supervisor::builder().child(builder.child_spec("client"));
+        let here = here.max_restarts(100, SECOND).start_link().await.unwrap();
+
+        let mut the_daemon: Daemon<LabServer> = daemon.recv().await.unwrap();
+        let mut the_client: Client<Lab> = client.recv().await.unwrap();
+        for round in 0..10 {
+            the_client.until(Status::is_connected).await;
+            is_served(&the_client).await;
+            assert_eq!(the_daemon.info().connections, 1, "{round}");
+            if round % 2 == 0 {
+                the_client.task().kill();
+                the_client = client.recv().await.unwrap();
+            } else {
+                the_daemon.task().kill();
+                the_daemon = daemon.recv().await.unwrap();
+                assert_eq!(the_daemon.port(), PORT);
+            }
+            settled().await;
+        }
+        here.shutdown().await;
+        there.shutdown().await;
+        assert_eq!(the_daemon.info().connections, 0);
+    });
+}
+
+#[test]
+fn a_supervised_daemon_that_is_killed_comes_back_and_its_clients_find_it() {
+    run(async {
+        let (builder, _watch) = lab::daemon();
+        let spec = builder.port(PORT).child_spec("daemon");
+        let supervisor = Supervisor::builder().max_restarts(100, SECOND).child(spec);
+        let supervisor = supervisor.start_link().await.unwrap();
+        let builder = Client::<Lab>::builder(("127.0.0.1", PORT));
+        let clients = [builder.clone().start(), builder.start()];
+        for exits in 1..4 {
+            for client in &clients {
+                client.until(Status::is_connected).await;
+                is_served(client).await;
+            }
+            let tree = supervisor.tree().await.unwrap();
+            let daemon = tree.find("daemon").unwrap().state.task().unwrap().clone();
+            daemon.kill();
+            for client in &clients {
+                client.until(|it| !it.is_connected()).await;
+            }
+            let restarted = |it: &erps::Tree| it.find("daemon").unwrap().exits == exits;
+            supervisor.until(SECOND, restarted).await.unwrap();
+        }
+    });
+}
+
+#[test]
+fn when_its_supervisor_goes_the_daemon_goes_with_it_and_so_do_its_servers() {
+    run(async {
+        let (builder, watch) = lab::daemon();
+        let spec = builder.port(PORT).child_spec("daemon");
+        let supervisor = Supervisor::builder()
+            .child(spec)
+            .start_link()
+            .await
+            .unwrap();
+        let client = Client::<Lab>::builder(("127.0.0.1", PORT)).connect().await;
+        is_served(&client.unwrap()).await;
+        assert!(matches!(watch.lives.recv().await.unwrap(), Life::Init));
+        supervisor.as_ref().shutdown(Shutdown::Infinity).await;
+        let terminated = watch.lives.try_recv().unwrap();
+        assert!(
+            matches!(terminated, Life::Terminated(_)),
+            "it took leave before"
+        );
+        let refused = Client::<Lab>::builder(("127.0.0.1", PORT)).connect().await;
+        assert!(refused.is_err());
+    });
+}
+
+/// What a supervisor module is in the original: here a closure that knows a supervisor of its own.
+#[test]
+fn a_custom_supervisor_has_the_servers_as_its_children_and_may_refuse_them() {
+    run(async {
+        let (builder, _watch) = lab::daemon();
+        let own = Supervisor::builder()
+            .name("own")
+            .start_link()
+            .await
+            .unwrap();
+        let (handle, calls) = (Supervisor::clone(&own), Arc::new(Mutex::new(0)));
+        let supervisor = ServerSupervisor::custom(move |recipe| {
+            let handle = handle.clone();
+            let mut calls = calls.lock().unwrap();
+            *calls += 1;
+            let id = format!("guest {calls}");
+            async move {
+                if handle.count_children().await?.specs == 2 {
+                    return Ok(Started::Ignore);
+                }
+                let spec = recipe.into_child_spec().id(id).restart(Restart::Temporary);
+                Ok(handle.start_child(spec).await?)
+            }
+        });
+        let daemon = builder.server_supervisor(supervisor).start_link().await;
+        let daemon = daemon.unwrap();
+        let connect = async || lab::client(&daemon).connect().await.unwrap();
+        let (first, second) = (connect().await, connect().await);
+        is_served(&first).await;
+        is_served(&second).await;
+        let tree = own.tree().await.unwrap();
+        assert_eq!(tree.children.len(), 2, "{tree}");
+        assert!(tree.find("guest 1").unwrap().peer.is_some(), "{tree}");
+
+        let third = connect().await;
+        let call = third.call(Call::Ping).await;
+        assert!(call.is_err(), "{call:?}");
+        third.task().kill();
+        own.terminate_child("guest 1").await.unwrap();
+        first.until(Status::is_connected).await;
+        assert_eq!(first.call(Call::Ping).await.unwrap(), Reply::Pong);
+        is_served(&second).await;
+        drop(daemon);
+        settled().await;
+        assert_eq!(own.count_children().await.unwrap().specs, 0);
+    });
+}
