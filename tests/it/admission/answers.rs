@@ -107,7 +107,8 @@ async fn first_is_out_after<S>(
     time::sleep(Duration::from_millis(1)).await;
     let lucky = client().connect().await.unwrap();
     is_served(&lucky).await;
-    unlucky.exited().await;
+    let exited = time::timeout(limit + SECOND, unlucky.exited()).await;
+    assert!(exited.is_ok(), "{case:?}: it is still connected");
     let took = time::now() - start;
     let slack = Duration::from_millis(1);
     assert!(took >= limit && took <= limit + slack, "{case:?}: {took:?}");
@@ -238,7 +239,8 @@ fn an_init_that_nobody_waits_for_is_killed_when_its_time_is_over() {
         let client = client.connect().await.unwrap();
         time::sleep(LIMIT - SECOND).await;
         assert_eq!(daemon.info().servers, 1);
-        client.exited().await;
+        let exited = time::timeout(2 * SECOND, client.exited()).await;
+        assert!(exited.is_ok(), "it is still connected");
         time::sleep(SECOND).await;
         assert_eq!((daemon.info().servers, daemon.info().connections), (0, 0));
     });
@@ -280,7 +282,8 @@ fn a_recipe_that_is_followed_after_its_time_starts_nothing() {
         let daemon = daemon.unwrap();
         let client = Client::<Lab>::builder(daemon.local_addr()).reconnect(Reconnect::Never);
         let client = client.connect().await.unwrap();
-        client.exited().await;
+        let exited = time::timeout(LIMIT + SECOND, client.exited()).await;
+        assert!(exited.is_ok(), "it is still connected");
         assert_eq!(daemon.info().connections, 0);
         let outcome = outcome.recv().await.unwrap();
         assert!(matches!(outcome, Ok(Started::Ignore)), "{outcome:?}");
