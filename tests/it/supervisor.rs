@@ -1,9 +1,10 @@
 //! Dynamic supervisors: OTP's cases, written anew.
 
+mod corners;
 mod destructors;
 mod end;
 mod events;
-mod findings;
+
 mod links;
 mod many;
 mod ordered;

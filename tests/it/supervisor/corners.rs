@@ -1,4 +1,4 @@
-//! Where supervisors of a list once did otherwise than OTP, or than they say.
+//! The corners of a supervisor of a list: what meets in one moment, and who waits for whom.
 
 use std::{
     sync::{Arc, Mutex},
@@ -6,8 +6,8 @@ use std::{
 };
 
 use erps::{
-    AutoShutdown, ChildKind, ChildSpec, ChildState, DynamicSupervisor, ExitReason, Restart,
-    RestartDelay, Shutdown, Started, Strategy, Supervisor, TaskRef, Universe, time,
+    AutoShutdown, ChildKind, ChildSpec, DynamicSupervisor, ExitReason, Restart, RestartDelay,
+    Shutdown, Started, Strategy, Supervisor, TaskRef, Universe, time,
 };
 use smol::{channel, future};
 
@@ -201,6 +201,7 @@ fn a_recipe_may_add_a_sibling_and_wait_for_it_where_each_stands_for_itself() {
 /// In some orders `b` has just found nothing to run when its supervisor learns that `a` has crashed.
 #[erps::test(simulated, seeds = 100)]
 async fn a_child_that_had_nothing_to_run_is_asked_again_with_its_siblings() {
+    let start = time::now();
     let log = Arc::new(Mutex::new(String::new()));
     let (told, tell) = (log.clone(), log.clone());
     let a = ChildSpec::task("a", move |me| {
@@ -218,23 +219,15 @@ async fn a_child_that_had_nothing_to_run_is_asked_again_with_its_siblings() {
     let builder = builder.child(a).child(b);
     let (handle, handles) = channel::bounded::<Supervisor>(1);
     let builder = builder.on_start(move |it| drop(handle.try_send(it.clone())));
-    let crash = async {
+    // As a task, it takes its turn among those of the supervisor.
+    let crash = erps::spawn(async move {
         let supervisor = handles.recv().await.unwrap();
-        let (started, a) = loop {
-            settled().await;
-            let tree = supervisor.tree().await.unwrap();
-            let found = tree.find("a").and_then(|it| it.state.task().cloned());
-            if let (Some(a), Some(ChildState::Starting)) =
-                (found, tree.find("b").map(|it| it.state.clone()))
-            {
-                break (time::now(), a);
-            }
-        };
-        // `b` began a moment before.
-        let left = SECOND - Duration::from_millis(time::random() % 3);
-        time::sleep(left - (time::now() - started)).await;
+        settled().await;
+        let a = task_of(&supervisor, "a").await;
+        // `b` began with the universe: it is done in this very moment, too.
+        time::sleep(start + SECOND - time::now()).await;
         a.kill();
-    };
+    });
     let (supervisor, ()) = future::zip(builder.start_link(), crash).await;
     let supervisor = supervisor.unwrap();
     time::sleep(3 * SECOND).await;
