@@ -1,10 +1,9 @@
-//! Dynamic supervisors: OTP's cases, written anew.
+//! Supervisors, dynamic ones here: OTP's cases, written anew.
 
 mod corners;
 mod destructors;
 mod end;
 mod events;
-
 mod links;
 mod many;
 mod ordered;
