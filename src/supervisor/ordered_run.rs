@@ -4,14 +4,15 @@
 //! it takes the next step there, and waits to hear of its outcome:
 //!
 //! ```text
-//! 1. Of those that run and are not to, or are to be made anew, the last is ended.
+//! 1. Of those that run and are not to, or are to be made anew, the last is ended; all are where each
+//!    stands for itself, unless the supervisor ends.
 //! 2. If there are none, of those that are to run and do not, the first is started. Where each
 //!    stands for itself, all are that were restarted or asked for.
 //! ```
 //!
 //! What a strategy, a command, or an end comes to is thus a change of who is to run.
 
-use std::{mem, sync::Arc};
+use std::{mem, sync::Arc, time::Duration};
 
 use async_channel::Sender;
 use futures_channel::oneshot;
@@ -145,10 +146,14 @@ impl Supervisor {
     /// Takes the next step, if nothing is under way that it has to wait for.
     fn step(&mut self) {
         self.children.retain(|child| !child.is_over());
-        let leaving = self.children.iter_mut().rev();
-        if let Some(child) = leaving.into_iter().find(|child| child.has_to_go()) {
-            child.end();
-            return;
+        let each_for_itself = self.ending.is_none() && self.is_one_for_one();
+        for child in self.children.iter_mut().rev() {
+            if child.has_to_go() {
+                child.end();
+                if !each_for_itself {
+                    return;
+                }
+            }
         }
         while let Some(index) = self.next_to_start() {
             self.launch(index);
@@ -167,13 +172,18 @@ impl Supervisor {
     fn next_to_start(&self) -> Option<usize> {
         let starts = |child: &Child| matches!(child.stage, Stage::Starting { .. });
         let one_starts = self.children.iter().any(starts);
-        let each_for_itself = self.settings.strategy == Strategy::OneForOne;
+        let each_for_itself = self.is_one_for_one();
         let is_due = |child: &Child| child.wanted && matches!(child.stage, Stage::Stopped);
         let may = |child: &Child| !one_starts || each_for_itself && !child.is_of_the_list();
         let children = self.children.iter();
         children
             .enumerate()
             .find_map(|(index, child)| (is_due(child) && may(child)).then_some(index))
+    }
+
+    /// Whether each stands for itself.
+    fn is_one_for_one(&self) -> bool {
+        self.settings.strategy == Strategy::OneForOne
     }
 
     fn launch(&mut self, index: usize) {
@@ -204,6 +214,7 @@ impl Supervisor {
                 Ok(child) => {
                     child.stage = Stage::Stopped;
                     child.wanted = true;
+                    child.pause = Duration::ZERO;
                     child.starter = Some(Starter::Old(reply));
                 }
                 Err(error) => drop(reply.send(Err(error))),

@@ -844,3 +844,45 @@ fn a_tree_of_both_kinds_of_supervisors_is_started_and_ended_as_one() {
         assert_eq!(troupe.seen(), "+a +z +d -z -d -a");
     });
 }
+
+#[test]
+fn where_each_stands_for_itself_nobody_waits_for_one_who_takes_time_to_end() {
+    run(async {
+        let troupe = Troupe::default();
+        let slow = ChildSpec::task("slow", |me| async move {
+            let reason = me.shutdown_requested().await;
+            time::sleep(4 * SECOND).await;
+            reason
+        });
+        let supervisor = started(three(&troupe).child(slow)).await;
+        troupe.seen();
+        let other = supervisor.clone();
+        let terminating = erps::spawn(async move { other.terminate_child("slow").await });
+        settled().await;
+        troupe.end("b", End::Error).await;
+        assert_eq!(troupe.seen(), "+b");
+        supervisor.terminate_child("a").await.unwrap();
+        assert_eq!(troupe.seen(), "-a");
+        assert!(!terminating.is_finished());
+        terminating.await.unwrap();
+    });
+}
+
+#[test]
+fn who_is_started_by_name_does_not_wait_out_a_delay_that_was_called_off() {
+    run(async {
+        let troupe = Troupe::default();
+        let builder = three(&troupe)
+            .strategy(Strategy::RestForOne)
+            .restart_delay(RestartDelay::Fixed(60 * SECOND));
+        let supervisor = started(builder).await;
+        // The second waits behind the first, with a delay of its own to come.
+        troupe.end_at_once("b", End::Error);
+        troupe.end("a", End::Error).await;
+        supervisor.terminate_child("a").await.unwrap();
+        supervisor.terminate_child("b").await.unwrap();
+        let start = time::now();
+        supervisor.restart_child("b").await.unwrap();
+        assert_eq!(time::now(), start);
+    });
+}
