@@ -283,6 +283,35 @@ async fn whenever_a_supervisor_is_killed_its_children_are_gone_soon() {
     assert!(alive.0.lock().unwrap().values().all(|count| *count == 0));
 }
 
+/// A supervisor is asked to end at any moment, also while it starts or restarts its children.
+#[erps::test(simulated, seeds = 300)]
+async fn whenever_a_supervisor_is_asked_to_end_nobody_is_left_when_it_has() {
+    let alive = Alive::default();
+    let (handle, handles) = async_channel::bounded::<Supervisor>(1);
+    let builder = restless_three(&alive).on_start(move |it| drop(handle.try_send(it.clone())));
+    let starting = erps::spawn(async move { builder.start().await.map(drop) });
+    let supervisor = handles.recv().await.unwrap();
+    let commander = erps::spawn({
+        let (supervisor, alive) = (supervisor.clone(), alive.clone());
+        async move {
+            while supervisor.as_ref().is_alive() {
+                a_moment().await;
+                let id = ["a", "b", "c"][below(3) as usize];
+                let _ = supervisor.terminate_child(id).await;
+                let _ = supervisor.restart_child(id).await;
+                let _ = supervisor.delete_child(id).await;
+                let _ = supervisor.start_child(alive.restless(id)).await;
+            }
+        }
+    });
+    time::sleep(Duration::from_millis(below(500))).await;
+    supervisor.as_ref().request_shutdown();
+    supervisor.as_ref().exited().await;
+    assert!(alive.0.lock().unwrap().values().all(|count| *count == 0));
+    let _ = starting.await;
+    commander.await;
+}
+
 #[erps::test(simulated, seeds = 200)]
 async fn a_dynamic_child_that_is_terminated_while_it_restarts_stays_ended() {
     let alive = Alive::default();
