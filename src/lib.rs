@@ -50,14 +50,13 @@
 //! - *To do X, read Y.* Typed messages: [`wire::etf`]. Untyped ones: [`Term`]. Certificates: [`Tls`].
 //!   Limits: [`ServerOptions`], [`DaemonBuilder`], [`ClientBuilder`]. Servers started by a closure:
 //!   [`ServerSupervisor`]. A server without a network: [`ServerRef`]. Elixir peers: [`Peer`].
-//! - *Cancel safety.* Any future may be dropped at any time; each says what has happened by then. None
-//!   polls a socket or a timer, so that any runtime may wait for it.
+//! - *Cancel safety.* Any future may be dropped at any time; each says what has happened by then. Those
+//!   of clients, servers and daemons poll no socket and no timer: any runtime may wait for them.
 //! - *Supervision.* A restarted task has lost its state. A connection's server is not restarted; the
 //!   client makes another of both. [`CallError::may_have_run`] tells what may be repeated.
 //! - *Threads.* All tasks run on smol's executor: one thread unless `SMOL_THREADS` says more, or one of
 //!   your own. A callback that blocks holds up all on its thread. Events go to `tracing`.
-//! - *Testing.* [`erps::test`](test) runs a test in a [`Universe`]; [`universe`] has what differs there.
-//!   In a [simulated](Universe::simulated) one, clock and [`network`] are its own.
+//! - *Testing.* [`erps::test`](test) runs a test in a [`universe`]: own statics, and own clock and network.
 #![warn(
     clippy::panic,
     clippy::unwrap_used,

@@ -8,8 +8,10 @@
 //! ```
 //!
 //! A supervisor is one task, the only owner of its table of children. It never waits for anything
-//! but its queue, so neither a recipe that hangs nor a child that is slow to end holds up the
-//! others. It knows recipes for tasks, not what the tasks do.
+//! but its queue: it answers and ends whatever its recipes and children do. Where children stand for
+//! themselves, neither a recipe that hangs nor a child that is slow to end holds up the others; where
+//! they have an order, they are started and ended in it, one after the other. It knows recipes for
+//! tasks, not what the tasks do.
 //!
 //! The queue has no limit of its own: a child has at most one report under way, and a caller has
 //! one command, which is taken out at once.

@@ -73,6 +73,7 @@
 //!   pools and for `smol::unblock`. A callback that is kept, and called many times, carries a [`Here`].
 //! - What was there before the test, and belongs to none, is in a universe once that one
 //!   [allows](Universe::allow) it in, by its handle or by its [name](Universe::allow_name).
+//! - The [host](crate::network::Host) of a simulated network that code is on goes where its universe does.
 //! - Plain statics, thread-locals, the environment, the file system, and sockets and timers that a
 //!   program makes by itself are shared by all.
 //!
@@ -106,7 +107,8 @@
 //! It separates tests; it is no security boundary. What holds a handle to a value may pass it on to
 //! another universe, and a handle to a universe lets everybody in. The simulated network models streams
 //! and faults, not TCP. What takes no part in the counting, a thread that was not carried along or a
-//! real socket, does not hold the clock: time may leap while it works.
+//! real socket, does not hold the clock: time may leap while it works. Nor is all of it the seed's: TLS
+//! draws its keys from the system, and threads of others run when they run.
 //!
 //! The model is Elixir's Multiverses, where the universe is found through `$callers`.
 
@@ -312,6 +314,11 @@ impl fmt::Debug for Universe {
 /// Carries the current universe into a future that someone else spawns.
 ///
 /// The universe is the one current *now*, at this call, not at the first poll.
+///
+/// In a [simulated](Universe::simulated) universe the future counts as awake from now on, for it is about
+/// to be spawned: until it is polled for the first time, or dropped, the clock stands still. When it ends
+/// on a thread of others, the clock stands still for ten milliseconds of real time more, in which whoever
+/// waits for it is woken.
 ///
 /// # Example
 ///

@@ -13,7 +13,8 @@ pub enum RestartDelay {
     None,
     /// Always this long.
     Fixed(Duration),
-    /// Longer with each restart of the same child, until it has run for as long as `stable`.
+    /// Between nothing and a bound that doubles with each restart of the same child, drawn anew each
+    /// time, until it has run for as long as `stable`.
     Growing {
         /// Up to how long.
         backoff: Backoff,

@@ -209,6 +209,12 @@ impl DynamicSupervisor {
         View::dynamic(&self.name, &self.queue)
     }
 
+    /// The handle to its task: to shut it down, kill it, or watch it.
+    #[must_use]
+    pub fn task(&self) -> &TaskRef {
+        &self.task
+    }
+
     async fn ask<T>(
         &self,
         command: impl FnOnce(oneshot::Sender<T>) -> Message,

@@ -260,6 +260,12 @@ impl Supervisor {
         View::ordered(&self.name, &self.queue)
     }
 
+    /// The handle to its task: to shut it down, kill it, or watch it.
+    #[must_use]
+    pub fn task(&self) -> &TaskRef {
+        &self.task
+    }
+
     async fn ask<T>(
         &self,
         command: impl FnOnce(oneshot::Sender<T>) -> Message,

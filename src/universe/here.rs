@@ -13,8 +13,9 @@ use super::{
 /// For callbacks that are kept and called many times, by whomever, with whatever arguments. What runs
 /// once is carried by [`inherit`](super::inherit) and [`inherit_fn`].
 ///
-/// It is a handle to the universe, which lasts as long as the callback is kept. Captured in no
-/// universe, it leads to none.
+/// It is a handle to the universe, which lasts as long as the callback is kept. So a callback that is kept
+/// in a static of that very universe keeps it, and itself, for ever: [clear](crate::Sharded::clear) the
+/// static at the end. Captured in no universe, it leads to none.
 ///
 /// # Example
 ///

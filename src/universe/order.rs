@@ -1,4 +1,4 @@
-//! How a test is to be run: what it asks for, and what the environment says.
+//! The order that a test is run by: what its options ask for, and what the environment says.
 
 use std::{
     env::{self, VarError},

@@ -1,4 +1,4 @@
-//! Where the running code is: its universe, and who spawned it.
+//! Where the running code is: its universe, its host there, and who spawned it.
 
 use std::{
     fmt,

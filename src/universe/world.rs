@@ -1,4 +1,5 @@
-//! What a universe is made of: a number, and the values of the statics that were used in it.
+//! What a universe is made of: the values of the statics that were used in it, the list of what lives
+//! there, and what it has of its own where it is simulated or run.
 
 use std::{
     any::Any,
