@@ -16,12 +16,13 @@ use erps::{
     BoxError, Context, Daemon, ExitReason, InitError, Peer, ReplyTo, Server, ServerOptions,
     StartDaemonError, Term,
 };
-use smol::{Timer, stream::StreamExt as _};
+use smol::{Timer, future::FutureExt as _, stream::StreamExt as _};
 
 use common::{Args, Failure, Options, Untyped, say};
 
 const HELP: &str = "\
-Serves any erps client, of this library or of Elixir's, until SIGTERM or SIGINT.
+Serves any erps client, of this library or of Elixir's, until SIGTERM or SIGINT. At SIGTERM it closes its
+port and answers the calls that are under way; a second signal, or SIGINT, ends it at once.
 
 usage: peer_daemon [OPTIONS]
 
@@ -47,6 +48,7 @@ Options:
   --identifier NAME        the name that clients must give; any unless set
   --versions REQ           the versions that are accepted, such as '~> 1.2'; all unless set
   --max-connections N      how many connections there may be
+  --drain SECONDS          how long SIGTERM leaves for the calls under way; 5 unless set
   --elixir-peer            the clients are Elixir's: leave time between any two packets
   --help                   prints this
 ";
@@ -58,6 +60,7 @@ const OPTIONS: &Options = &[
     ("--identifier", &["NAME"]),
     ("--versions", &["REQ"]),
     ("--max-connections", &["N"]),
+    ("--drain", &["SECONDS"]),
     ("--elixir-peer", &[]),
 ];
 
@@ -167,6 +170,7 @@ async fn serve(args: &Args) -> Result<(), Failure> {
     if let Some(limit) = args.value::<NonZeroUsize>("--max-connections", "a number above 0")? {
         builder = builder.max_connections(limit.get());
     }
+    let drain = args.value("--drain", "a number of seconds")?;
     if args.has("--elixir-peer") {
         builder = builder.server_options(ServerOptions::new().peer(Peer::elixir()));
     }
@@ -182,7 +186,19 @@ async fn serve(args: &Args) -> Result<(), Failure> {
         error => error.into(),
     })?;
     say(format!("listening on {}", daemon.local_addr()))?;
-    signals.next().await;
+    if let Some(Ok(Signal::Term)) = signals.next().await {
+        let limit = Duration::from_secs(drain.unwrap_or(5));
+        let drained = async { Some(daemon.drain(limit).await) };
+        let again = async {
+            signals.next().await;
+            None
+        };
+        if let Some(report) = drained.or(again).await {
+            for cut in report.cut() {
+                eprintln!("{} was cut: {:?}", cut.peer, cut.outcome);
+            }
+        }
+    }
     daemon.shutdown().await;
     Ok(())
 }

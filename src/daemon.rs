@@ -11,17 +11,25 @@
 
 mod accept;
 mod connection;
+mod drain;
+mod info;
 mod options;
 mod run;
 mod shared;
 mod supervisor;
 mod ticket;
 
-use std::{fmt, io, marker::PhantomData, net::SocketAddr, sync::Arc};
+use std::{
+    fmt, io, marker::PhantomData, net::SocketAddr, panic::Location, sync::Arc, time::Duration,
+};
+
+use futures_lite::FutureExt as _;
 
 use crate::{ExitReason, Server, TaskRef, wire::identity::VersionReqError};
 use shared::Shared;
 
+pub use drain::{DrainOutcome, DrainReport, Drained};
+pub use info::{ConnectionInfo, DaemonInfo};
 pub use options::DaemonBuilder;
 pub use supervisor::{ServerRecipe, ServerSupervisor, StartServer};
 
@@ -102,6 +110,97 @@ impl<S: Server> Daemon<S> {
         self.shared.info()
     }
 
+    /// The connections that have a server, if only one at its `init`, oldest first.
+    #[must_use]
+    pub fn connections(&self) -> Vec<ConnectionInfo> {
+        self.shared.connections()
+    }
+
+    /// Accepts nobody until it is [resumed](Self::resume). The port stays bound: who connects meanwhile
+    /// waits in the system's backlog. The connections there are go on.
+    pub fn suspend(&self) {
+        self.shared.suspend(true);
+    }
+
+    /// Accepts again, those who wait in the backlog first. No effect unless it was
+    /// [suspended](Self::suspend).
+    pub fn resume(&self) {
+        self.shared.suspend(false);
+    }
+
+    /// Ends the daemon as soon as its servers have answered their peers, and returns within `limit`.
+    ///
+    /// The port is closed at once, and whoever is at a handshake or in the backlog is dropped. On every
+    /// other connection, for an eighth of the limit and a second at most, all that the peer sends is
+    /// taken: what is on its way arrives. Then nothing more is read. When all calls are answered, those
+    /// also whose [`ReplyTo`](crate::ReplyTo) is elsewhere, and nothing is in the mailbox, the server
+    /// ends with [`ExitReason::Shutdown`]: `terminate` runs, all that is to be sent is sent, and the
+    /// connection is closed.
+    ///
+    /// Servers that are not done after three quarters of the limit, or later if their
+    /// [shutdown](DaemonBuilder::server_shutdown) leaves more time, are shut down; what is still there
+    /// a sixteenth before its end, or a second, is killed.
+    ///
+    /// The protocol has no word for this, so that a client sees a connection that is closed after the
+    /// replies to its calls. What it sends after the time of listening may be lost
+    /// ([`CallError::may_have_run`](crate::CallError::may_have_run) cannot tell that it was not read).
+    /// Then it dials, and finds nobody there, or a successor.
+    ///
+    /// Called again, the nearer end counts, and all who wait are told the same. A daemon under a
+    /// supervisor ends so with [`ExitReason::Shutdown`]: a permanent one is started anew.
+    ///
+    /// # Cancel safety
+    ///
+    /// Once polled, the daemon is drained whether or not the future is dropped.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use erps::{BoxError, Context, Daemon, InitError, Never, Protocol, ReplyTo, Server};
+    /// # struct Shop;
+    /// # impl Protocol for Shop {
+    /// #     type Call = ();
+    /// #     type Reply = ();
+    /// #     type Cast = ();
+    /// #     type Push = ();
+    /// # }
+    /// # struct ShopServer;
+    /// # impl Server for ShopServer {
+    /// #     type Protocol = Shop;
+    /// #     type Seed = ();
+    /// #     type Info = ();
+    /// #     async fn init(_: (), _: &mut Context<Self>) -> Result<Self, InitError> { Ok(Self) }
+    /// #     async fn handle_call(&mut self, _: (), from: ReplyTo<()>, _: &mut Context<Self>) -> Result<(), BoxError> {
+    /// #         from.reply(());
+    /// #         Ok(())
+    /// #     }
+    /// # }
+    /// # smol::block_on(async {
+    /// use std::time::Duration;
+    ///
+    /// let daemon = Daemon::<ShopServer>::builder(()).start().await?;
+    /// let report = daemon.drain(Duration::from_secs(20)).await;
+    /// for cut in report.cut() {
+    ///     eprintln!("{} was cut: {:?}", cut.peer, cut.outcome);
+    /// }
+    /// # assert!(report.is_clean());
+    /// # Ok::<_, BoxError>(()) }).unwrap();
+    /// ```
+    #[track_caller]
+    pub fn drain(&self, limit: Duration) -> impl Future<Output = DrainReport> + Send + use<S> {
+        let this = self.clone();
+        let timer = self.shared.spawner.made_at(Location::caller());
+        async move {
+            this.shared.drain(limit);
+            let late = async {
+                timer.after(limit).await;
+                ExitReason::Killed
+            };
+            this.task.exited().or(late).await;
+            this.shared.report()
+        }
+    }
+
     /// Waits until the daemon has ended, and all its servers with it; tells why. OTP's monitor.
     ///
     /// A daemon that was killed kills its servers, and is not there any more to wait for them.
@@ -143,28 +242,6 @@ impl<S: Server> fmt::Debug for Daemon<S> {
             .field("task", &self.task)
             .finish_non_exhaustive()
     }
-}
-
-/// A daemon's counts and limits at one moment. Made by [`Daemon::info`].
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct DaemonInfo {
-    /// The address it listens on.
-    pub local_addr: SocketAddr,
-    /// How many connections it has accepted.
-    pub accepted: u64,
-    /// How many of them never got a server: the handshake or the start failed.
-    pub failed: u64,
-    /// How many connections there are, in whatever stage.
-    pub connections: usize,
-    /// How many of them are at their handshake.
-    pub handshakes: usize,
-    /// How many of them have a server, if only one at its `init`.
-    pub servers: usize,
-    /// How many connections there may be.
-    pub max_connections: usize,
-    /// How many handshakes there may be.
-    pub max_pending_handshakes: usize,
 }
 
 /// Why there is no daemon. Nothing is left listening.

@@ -89,8 +89,8 @@ pub use client::{
     ClientHandler, ConnectError, Disconnect, HandlerRef, Pushes, Reconnect, Status,
 };
 pub use daemon::{
-    Daemon, DaemonBuilder, DaemonInfo, ServerRecipe, ServerSupervisor, StartDaemonError,
-    StartServer,
+    ConnectionInfo, Daemon, DaemonBuilder, DaemonInfo, DrainOutcome, DrainReport, Drained,
+    ServerRecipe, ServerSupervisor, StartDaemonError, StartServer,
 };
 pub use exit::{BoxError, ExitReason, SendError};
 pub use link::{Peer, PeerInfo};

@@ -4,11 +4,14 @@
 //! what it has not used, and writes all that is ready in one go; it holds no buffer while there
 //! is nothing in it.
 
+mod meter;
+
 use std::{
     cell::RefCell,
     io,
     net::SocketAddr,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -23,6 +26,8 @@ use crate::{
         packet::Packet,
     },
 };
+
+pub(crate) use meter::Meter;
 
 /// How long a closing end listens for the peer to close too. Without it, bytes that nobody read
 /// would make the system reset the connection, and the peer might lose the last packets.
@@ -91,8 +96,7 @@ pub(crate) struct Link {
     written: usize,
     /// Taken by the stream, and maybe not yet by the socket.
     unflushed: bool,
-    /// How many bytes the stream has ever taken.
-    taken: u64,
+    meter: Arc<Meter>,
 }
 
 impl Link {
@@ -103,13 +107,22 @@ impl Link {
             out: Vec::new(),
             written: 0,
             unflushed: false,
-            taken: 0,
+            meter: Arc::new(Meter::new(task::now())),
         }
+    }
+
+    /// What has gone over the link so far.
+    pub(crate) fn meter(&self) -> &Arc<Meter> {
+        &self.meter
     }
 
     /// The next packet of those that were read.
     pub(crate) fn next_packet(&mut self) -> Result<Option<Packet<'_>>, FrameError> {
-        self.decoder.next_packet()
+        let packet = self.decoder.next_packet()?;
+        if packet.is_some() {
+            self.meter.count_packet();
+        }
+        Ok(packet)
     }
 
     /// Whether a packet has begun to arrive and is not complete.
@@ -126,6 +139,7 @@ impl Link {
             |chunk| match Pin::new(&mut self.stream).poll_read(cx, chunk) {
                 Poll::Ready(Ok(n)) => {
                     self.decoder.extend(&chunk[..n]);
+                    self.meter.count_read(n);
                     Poll::Ready(Ok(n))
                 }
                 Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
@@ -149,7 +163,7 @@ impl Link {
 
     /// A number that grows whenever something is written.
     pub(crate) fn taken(&self) -> u64 {
-        self.taken
+        self.meter.written()
     }
 
     /// Whether everything was handed to the system.
@@ -166,7 +180,7 @@ impl Link {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 n => {
                     self.written += n;
-                    self.taken += n as u64;
+                    self.meter.count_written(n);
                 }
             }
             self.unflushed = true;

@@ -10,8 +10,12 @@
 use std::{
     cell::RefCell,
     collections::VecDeque,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll, Waker},
+    time::Instant,
 };
 
 use event_listener::Event;
@@ -26,6 +30,8 @@ pub(crate) struct Outbox {
     codec: Codec,
     limits: Limits,
     queue: Mutex<Queue>,
+    /// True once the connection is to take leave: asked at every turn, without the lock.
+    leaving: AtomicBool,
     /// Notified when the queue falls below its limit, and when it closes.
     room: Event,
 }
@@ -47,6 +53,10 @@ struct Queue {
     /// Where each packet ends, kept only if they are handed out one by one.
     ends: VecDeque<usize>,
     in_flight: usize,
+    /// How many packets were ever appended.
+    packets: u64,
+    /// Until when the peer is listened to, if the connection is to take leave.
+    leave: Option<Instant>,
     closed: bool,
     /// The connection's task, if it waits.
     task: Option<Waker>,
@@ -62,6 +72,7 @@ impl Outbox {
             codec,
             limits,
             queue: Mutex::default(),
+            leaving: AtomicBool::new(false),
             room: Event::new(),
         }
     }
@@ -81,6 +92,7 @@ impl Outbox {
                 return Ok(Err(Closed));
             }
             queue.bytes.extend_from_slice(&scratch);
+            queue.packets += 1;
             if self.limits.one_by_one {
                 let end = queue.bytes.len();
                 queue.ends.push_back(end);
@@ -162,8 +174,9 @@ impl Outbox {
         let task = {
             let mut queue = self.queue();
             queue.in_flight -= 1;
-            // The task waits for this only at the limit.
-            if queue.in_flight + 1 == self.limits.in_flight {
+            // The task waits for this only at the limit, and to take leave.
+            let was_full = queue.in_flight + 1 == self.limits.in_flight;
+            if was_full || (queue.leave.is_some() && queue.in_flight == 0) {
                 queue.task.take()
             } else {
                 None
@@ -172,6 +185,38 @@ impl Outbox {
         if let Some(task) = task {
             task.wake();
         }
+    }
+
+    /// How many calls of the peer have no answer yet.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.queue().in_flight
+    }
+
+    /// How many packets were ever to be sent.
+    pub(crate) fn packets(&self) -> u64 {
+        self.queue().packets
+    }
+
+    /// Has the connection take leave: what the peer sends until then is handled, and then the
+    /// connection ends. The first to ask is heard.
+    pub(crate) fn leave(&self, until: Instant) {
+        let task = {
+            let mut queue = self.queue();
+            queue.leave.get_or_insert(until);
+            self.leaving.store(true, Ordering::Release);
+            queue.task.take()
+        };
+        if let Some(task) = task {
+            task.wake();
+        }
+    }
+
+    /// Until when the peer is listened to, if the connection is to take leave.
+    pub(crate) fn leaves(&self) -> Option<Instant> {
+        if !self.leaving.load(Ordering::Acquire) {
+            return None;
+        }
+        self.queue().leave
     }
 
     /// Takes nothing more. What is queued may still be taken out.

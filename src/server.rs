@@ -15,9 +15,11 @@
 mod connection;
 mod context;
 mod handle;
+mod leave;
 mod options;
 mod run;
 mod start;
+mod watched;
 
 use crate::{BoxError, ExitReason, Protocol, ReplyTo};
 
@@ -27,6 +29,7 @@ pub use handle::{PushError, ServerError, ServerRef};
 pub use options::ServerOptions;
 pub(crate) use start::{Connected, start};
 pub use start::{ServerBuilder, StartError};
+pub(crate) use watched::ConnectionRef;
 
 /// The callbacks of a server. OTP's `gen_server`, typed.
 ///

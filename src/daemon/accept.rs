@@ -27,7 +27,15 @@ pub(super) async fn run<S: Server>(
         let mut pause = FIRST_PAUSE;
         loop {
             shared.room().await;
-            match listener.accept().await {
+            let suspended = async {
+                shared.suspended().await;
+                None
+            };
+            let accepted = async { Some(listener.accept().await) };
+            let Some(accepted) = suspended.or(accepted).await else {
+                continue;
+            };
+            match accepted {
                 Ok((stream, peer)) => {
                     pause = FIRST_PAUSE;
                     connection::start(shared, spawner, stream, peer);
@@ -50,7 +58,11 @@ pub(super) async fn run<S: Server>(
             }
         }
     };
-    task.shutdown_requested().or(accept).await
+    let drained = async {
+        shared.drain_requested().await;
+        ExitReason::Shutdown
+    };
+    task.shutdown_requested().or(drained).or(accept).await
 }
 
 /// What an error of `accept` calls for.

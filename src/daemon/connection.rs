@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     BoxError, ChildSpec, ExitReason, PeerInfo, Server, StartError, Started, TaskRef,
-    server::{self, Connected},
+    server::{self, Connected, ConnectionRef},
     task::{self, Spawner},
     transport::BoxedStream,
     universe::Here,
@@ -141,8 +141,10 @@ fn recipe<S: Server>(
             };
             let options = &shared.settings.server;
             let seed = shared.seed();
-            let track = |task: &TaskRef| {
-                shared.track(task, permit);
+            let peer = connected.peer.clone();
+            let track = |task: &TaskRef, connection: Option<ConnectionRef>| {
+                let connection = connection.expect("the server is started for one");
+                shared.track(task, peer, connection, permit);
                 ticket.born(task);
             };
             match server::start::<S>(seed, options, &spawner, Some(connected), None, track).await {

@@ -5,7 +5,7 @@ use std::{marker::PhantomData, sync::Arc};
 use futures_channel::oneshot;
 
 use super::{
-    Daemon, DaemonBuilder, ServerSupervisor, StartDaemonError, accept, options::Settings,
+    Daemon, DaemonBuilder, ServerSupervisor, StartDaemonError, accept, drain, options::Settings,
     shared::Shared,
 };
 use crate::{
@@ -51,6 +51,9 @@ pub(super) async fn start<S: Server>(
                 tracing::debug!(target: "erps", address = %shared.local_addr, "listening");
                 let reason = accept::run(&listener, &shared, &spawner, &task).await;
                 drop(listener);
+                if shared.plan().is_some() {
+                    drain::run(&shared, &task).await;
+                }
                 shared.close().await;
                 drop(closing);
                 if let Some(supervisor) = own_supervisor {
@@ -84,7 +87,7 @@ fn prepare<S: Server>(
         None => {
             let own = DynamicSupervisor::builder()
                 .name("servers")
-                .spawner(builder.spawner)
+                .spawner(builder.spawner.clone())
                 .start_link();
             (
                 ServerSupervisor::Dynamic(DynamicSupervisor::clone(&own)),
@@ -104,6 +107,7 @@ fn prepare<S: Server>(
         local_addr,
         supervisor,
         forwarded,
+        builder.spawner,
         builder.seed,
     );
     Ok((listener, Arc::new(shared), own_supervisor))

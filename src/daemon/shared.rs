@@ -7,12 +7,22 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
 use event_listener::Event;
 
-use super::{DaemonInfo, ServerSupervisor, options::Settings};
-use crate::{Server, TaskRef, wire::packet::Acceptance};
+use super::{
+    ConnectionInfo, DaemonInfo, DrainReport, Drained, ServerSupervisor,
+    drain::{Plan, Serving},
+    options::Settings,
+};
+use crate::{
+    PeerInfo, Server, TaskRef,
+    server::ConnectionRef,
+    task::{Clock, Spawner},
+    wire::packet::Acceptance,
+};
 
 pub(super) struct Shared<S: Server> {
     pub(super) settings: Settings,
@@ -22,13 +32,16 @@ pub(super) struct Shared<S: Server> {
     /// Whether servers are to live in the daemon's universe, which may be none: that of whoever
     /// started it, unless it was taken into another.
     pub(super) forwarded: bool,
+    pub(super) spawner: Spawner,
+    /// The daemon's own, for those who ask from elsewhere.
+    clock: Clock,
     seed: Mutex<S::Seed>,
     connections: AtomicUsize,
     accepted: AtomicU64,
     failed: AtomicU64,
     tasks: Mutex<Tasks>,
-    /// Notified when a connection ends.
-    ended: Event,
+    /// Notified when a connection ends, and when the daemon is told what to do.
+    pub(super) changed: Event,
 }
 
 #[derive(Default)]
@@ -37,8 +50,14 @@ struct Tasks {
     handshakes: BTreeMap<u64, TaskRef>,
     /// The connections whose servers are being started, by whomever.
     starting: BTreeMap<u64, TaskRef>,
-    servers: BTreeMap<u64, TaskRef>,
+    servers: BTreeMap<u64, Serving>,
     closing: bool,
+    suspended: bool,
+    /// Set once the daemon is to be drained.
+    plan: Option<Plan>,
+    drained: Vec<Drained>,
+    /// How many connections were dropped before they had a server.
+    without_server: usize,
 }
 
 impl<S: Server> Shared<S> {
@@ -48,6 +67,7 @@ impl<S: Server> Shared<S> {
         local_addr: SocketAddr,
         supervisor: ServerSupervisor,
         forwarded: bool,
+        spawner: Spawner,
         seed: S::Seed,
     ) -> Self {
         Self {
@@ -56,12 +76,14 @@ impl<S: Server> Shared<S> {
             local_addr,
             supervisor,
             forwarded,
+            spawner,
+            clock: Clock::current(),
             seed: Mutex::new(seed),
             connections: AtomicUsize::new(0),
             accepted: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             tasks: Mutex::default(),
-            ended: Event::new(),
+            changed: Event::new(),
         }
     }
 
@@ -72,13 +94,36 @@ impl<S: Server> Shared<S> {
 
     /// Waits until there may be one connection more.
     pub(super) async fn room(&self) {
+        self.until(|| {
+            let has_room = self.live() < self.settings.max_connections;
+            has_room && !self.tasks().suspended
+        })
+        .await;
+    }
+
+    /// Waits until nobody is to be let in for now.
+    pub(super) async fn suspended(&self) {
+        self.until(|| self.tasks().suspended).await;
+    }
+
+    pub(super) fn suspend(&self, suspended: bool) {
+        self.tasks().suspended = suspended;
+        self.changed.notify(usize::MAX);
+    }
+
+    async fn until(&self, holds: impl Fn() -> bool) {
         loop {
-            let listener = self.ended.listen();
-            if self.connections.load(Relaxed) < self.settings.max_connections {
+            let listener = self.changed.listen();
+            if holds() {
                 return;
             }
             listener.await;
         }
+    }
+
+    /// How many connections there are.
+    pub(super) fn live(&self) -> usize {
+        self.connections.load(Relaxed)
     }
 
     /// Counts one connection more, until the permit is dropped. Only the accept loop asks, after
@@ -98,7 +143,7 @@ impl<S: Server> Shared<S> {
     /// At the limit the oldest makes way: silent peers must not keep others out.
     pub(super) fn begin_handshake(self: &Arc<Self>, task: &TaskRef) -> Option<Arriving<S>> {
         let mut tasks = self.tasks();
-        if tasks.closing {
+        if tasks.closing || tasks.plan.is_some() {
             return None;
         }
         let oldest = if tasks.handshakes.len() >= self.settings.max_pending_handshakes {
@@ -121,15 +166,37 @@ impl<S: Server> Shared<S> {
 
     /// Takes note of a server, from before its `init` until it ends; ends it at once if the daemon
     /// is closing.
-    pub(super) fn track(self: &Arc<Self>, server: &TaskRef, permit: Permit<S>) {
+    pub(super) fn track(
+        self: &Arc<Self>,
+        server: &TaskRef,
+        peer: PeerInfo,
+        connection: ConnectionRef,
+        permit: Permit<S>,
+    ) {
         let closing = {
             let mut tasks = self.tasks();
-            tasks.servers.insert(server.id(), server.clone());
+            if let Some(plan) = &tasks.plan {
+                connection.leave(plan.listen_until());
+            }
+            let serving = Serving {
+                task: server.clone(),
+                peer,
+                connection,
+                cut: tasks.closing.then_some(0),
+            };
+            tasks.servers.insert(server.id(), serving);
             tasks.closing
         };
         let (shared, id) = (Arc::clone(self), server.id());
-        server.on_exit(move |_| {
-            shared.tasks().servers.remove(&id);
+        server.on_exit(move |reason| {
+            let now = shared.clock.now();
+            let mut tasks = shared.tasks();
+            let serving = tasks.servers.remove(&id);
+            if let (Some(serving), Some(plan)) = (&serving, tasks.plan) {
+                let took = now.saturating_duration_since(plan.began);
+                tasks.drained.push(serving.drained(reason, took));
+            }
+            drop(tasks);
             drop(permit);
         });
         if closing {
@@ -137,21 +204,74 @@ impl<S: Server> Shared<S> {
         }
     }
 
-    /// Ends all servers and everything that would become one, and waits until they are gone.
-    pub(super) async fn close(&self) {
-        for server in self.take_all() {
-            server.begin_shutdown(self.settings.shutdown);
+    /// Has the daemon drained by then, and by whichever time is nearest if it is told more than once.
+    pub(super) fn drain(&self, limit: Duration) {
+        let plan = Plan::new(self.clock.now(), limit, self.settings.shutdown);
+        {
+            let mut tasks = self.tasks();
+            tasks.plan = Some(tasks.plan.map_or(plan, |before| before.sooner(plan)));
         }
-        loop {
-            let listener = self.ended.listen();
-            if self.connections.load(Relaxed) == 0 {
-                return;
+        self.changed.notify(usize::MAX);
+    }
+
+    pub(super) async fn drain_requested(&self) {
+        self.until(|| self.plan().is_some()).await;
+    }
+
+    pub(super) fn plan(&self) -> Option<Plan> {
+        self.tasks().plan
+    }
+
+    /// Has all connections take leave, and drops those that have not got through their handshake.
+    pub(super) fn begin_leave(&self) {
+        let handshakes = {
+            let mut tasks = self.tasks();
+            if let Some(plan) = tasks.plan {
+                for server in tasks.servers.values() {
+                    server.connection.leave(plan.listen_until());
+                }
             }
-            listener.await;
+            let handshakes = std::mem::take(&mut tasks.handshakes);
+            tasks.without_server += handshakes.len();
+            handshakes
+        };
+        for task in handshakes.into_values() {
+            task.kill();
         }
     }
 
-    /// Without waiting and without mercy, for a daemon that is killed.
+    pub(super) fn report(&self) -> DrainReport {
+        let now = self.clock.now();
+        let stuck = self.live();
+        let tasks = self.tasks();
+        let all = now.saturating_duration_since(tasks.plan.map_or(now, |plan| plan.began));
+        let last = tasks.drained.iter().map(|it| it.took).max();
+        DrainReport {
+            took: if stuck > 0 {
+                all
+            } else {
+                last.unwrap_or_default()
+            },
+            connections: tasks.drained.clone(),
+            without_server: tasks.without_server,
+            stuck,
+        }
+    }
+
+    /// Ends all servers and everything that would become one, and waits until they are gone.
+    pub(super) async fn close(&self) {
+        self.shut_down_all();
+        self.until(|| self.live() == 0).await;
+    }
+
+    /// Ends all servers, by their policy, and everything that would become one.
+    pub(super) fn shut_down_all(&self) {
+        for server in self.take_all() {
+            server.begin_shutdown(self.settings.shutdown);
+        }
+    }
+
+    /// Without waiting and without mercy: for a daemon that is killed, or whose time is up.
     pub(super) fn kill_all(&self) {
         for server in self.take_all() {
             server.kill();
@@ -164,7 +284,10 @@ impl<S: Server> Shared<S> {
             tasks.closing = true;
             let handshakes = std::mem::take(&mut tasks.handshakes);
             let starting = std::mem::take(&mut tasks.starting);
-            let servers = tasks.servers.values().cloned().collect();
+            tasks.without_server += handshakes.len() + starting.len();
+            tasks.servers.values_mut().for_each(Serving::cut);
+            let servers = tasks.servers.values().map(|it| it.task.clone());
+            let servers: Vec<_> = servers.collect();
             (handshakes, starting, servers)
         };
         for task in handshakes.into_values().chain(starting.into_values()) {
@@ -179,12 +302,18 @@ impl<S: Server> Shared<S> {
             local_addr: self.local_addr,
             accepted: self.accepted.load(Relaxed),
             failed: self.failed.load(Relaxed),
-            connections: self.connections.load(Relaxed),
+            connections: self.live(),
             handshakes: tasks.handshakes.len(),
             servers: tasks.servers.len(),
             max_connections: self.settings.max_connections,
             max_pending_handshakes: self.settings.max_pending_handshakes,
         }
+    }
+
+    pub(super) fn connections(&self) -> Vec<ConnectionInfo> {
+        let (now, tasks) = (self.clock.now(), self.tasks());
+        let servers = tasks.servers.values();
+        servers.map(|it| ConnectionInfo::new(it, now)).collect()
     }
 
     fn tasks(&self) -> MutexGuard<'_, Tasks> {
@@ -198,7 +327,7 @@ pub(super) struct Permit<S: Server>(Arc<Shared<S>>);
 impl<S: Server> Drop for Permit<S> {
     fn drop(&mut self) {
         self.0.connections.fetch_sub(1, Relaxed);
-        self.0.ended.notify(usize::MAX);
+        self.0.changed.notify(usize::MAX);
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::ServerOptions;
+use super::{ConnectionRef, ServerOptions, leave::Leave};
 use crate::{
     ExitReason, Protocol, ReplyTo,
     link::{Link, WRITE_CHUNK},
@@ -34,6 +34,9 @@ const MAX_REFERENCE: usize = 1024;
 /// How long a reply may wait for those of the packets behind it.
 const PATIENCE: Duration = Duration::from_millis(1);
 
+/// The most that is read at once of what has arrived when a connection stops listening.
+const LAST_GULP: u64 = 256 * 1024;
+
 /// How long a server that ends tries to get rid of what it has still to send.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -44,11 +47,16 @@ pub(super) struct Connection {
     acceptance: Acceptance,
     /// Where its server was made.
     made: &'static Location<'static>,
+    first_packet_timeout: Option<Duration>,
     packet_timeout: Duration,
     write_timeout: Duration,
     /// For a peer that cannot take two packets at once: the time between them.
     pause: Option<Duration>,
     next_send: Option<Instant>,
+    /// Since when the peer is listened to and has not sent a packet.
+    silent: Option<Instant>,
+    /// There is nothing to be read: the peer may be late.
+    listening: bool,
     /// Since when a packet is incomplete.
     midway: Option<Instant>,
     /// Since when the peer has taken nothing, and how much it had taken by then.
@@ -59,6 +67,7 @@ pub(super) struct Connection {
     unsent_since: Instant,
     alarm: Alarm,
     handled: usize,
+    leave: Leave,
     /// The socket takes nothing any more.
     dead: bool,
     /// Nothing more is read. What is queued may still be sent.
@@ -108,16 +117,20 @@ impl Connection {
             codec,
             acceptance,
             made,
+            first_packet_timeout: options.first_packet_timeout,
             packet_timeout: options.packet_timeout,
             write_timeout: options.write_timeout,
             pause: options.peer.pause(),
             next_send: None,
+            silent: None,
+            listening: false,
             midway: None,
             stalled: None,
             pause_due: false,
             unsent_since: task::now(),
             alarm: Alarm::default(),
             handled: 0,
+            leave: Leave::Unasked,
             dead: false,
             ended: None,
         }
@@ -127,9 +140,20 @@ impl Connection {
         &self.outbox.0
     }
 
+    /// A handle, for those who look on from outside.
+    pub(super) fn handle(&self) -> ConnectionRef {
+        ConnectionRef::new(Arc::clone(&self.outbox.0), Arc::clone(self.link.meter()))
+    }
+
     /// A callback runs now: nothing is read meanwhile, so that the peer cannot be late.
     pub(super) fn stop_reading(&mut self) {
         self.midway = None;
+        self.listening = false;
+    }
+
+    /// Whether it was to take leave of its peer, and has heard all and answered all.
+    pub(super) fn is_over(&self) -> bool {
+        self.leave.is_deaf() && self.outbox.in_flight() == 0
     }
 
     /// The next call or cast. Everything that was sent meanwhile leaves before this waits.
@@ -139,7 +163,7 @@ impl Connection {
                 return Poll::Ready(Incoming::Ended(reason.clone()));
             }
             if self.outbox.poll_may_read(cx).is_pending() {
-                self.midway = None;
+                self.stop_reading();
                 self.poll_send(cx);
                 if self.ended.is_some() || self.outbox.poll_may_read(cx).is_ready() {
                     continue;
@@ -160,6 +184,8 @@ impl Connection {
                 Ok(Some(packet)) => {
                     self.midway = None;
                     self.handled += 1;
+                    self.first_packet_timeout = None;
+                    self.leave.took_packet();
                     let receive = || {
                         let (codec, outbox) = (&self.codec, &self.outbox.0);
                         receive(&packet, codec, &self.acceptance, outbox, self.made)
@@ -183,11 +209,25 @@ impl Connection {
             if self.ended.is_some() {
                 continue;
             }
+            if !self.leave.may_read(self.link.is_midway()) {
+                self.stop_reading();
+                if self.poll_deadlines(cx).is_pending() {
+                    return Poll::Pending;
+                }
+                continue;
+            }
             match self.link.poll_read(cx) {
-                Poll::Ready(Ok(1..)) => self.unsent_since = task::now(),
+                Poll::Ready(Ok(1..)) => {
+                    self.unsent_since = task::now();
+                    self.link.meter().heard(self.unsent_since);
+                }
                 Poll::Ready(Ok(0) | Err(_)) => self.ended = Some(ExitReason::Disconnected),
                 Poll::Pending => {
                     self.handled = 0;
+                    self.listening = true;
+                    if self.first_packet_timeout.is_some() {
+                        self.silent.get_or_insert_with(task::now);
+                    }
                     if self.link.is_midway() {
                         self.midway.get_or_insert_with(task::now);
                     }
@@ -234,6 +274,7 @@ impl Connection {
                 }
             }
         }
+        self.leave.ask(self.outbox.leaves());
         let _ = self.poll_deadlines(cx);
     }
 
@@ -248,8 +289,11 @@ impl Connection {
                 Poll::Pending
             }
         });
-        let _ = task::timeout(FAREWELL, rest).await;
+        let sent = task::timeout(FAREWELL, rest).await;
         if !self.dead {
+            if sent.is_ok() {
+                self.link.meter().part();
+            }
             self.link.close().await;
         }
     }
@@ -274,7 +318,9 @@ impl Connection {
         let packet = packet.and_then(|since| since.checked_add(self.packet_timeout));
         let write = self.stalled;
         let write = write.and_then(|(since, _)| since.checked_add(self.write_timeout));
-        let next = [packet, write, self.next_send].into_iter().flatten().min();
+        let leave = self.leave.deadline();
+        let deadlines = [packet, write, leave, self.next_send, self.first()];
+        let next = deadlines.into_iter().flatten().min();
         if self.alarm.poll(cx, next).is_pending() {
             return Poll::Pending;
         }
@@ -284,11 +330,33 @@ impl Connection {
         } else if next == write {
             let error = ProtocolError::WriteTimeout(self.write_timeout);
             self.die(ExitReason::error(error));
-        } else {
+        } else if next == leave {
+            self.leave.stop_listening();
+            self.gulp(cx);
+            cx.waker().wake_by_ref();
+        } else if next == self.next_send {
             self.next_send = None;
             cx.waker().wake_by_ref();
+        } else if let Some(limit) = self.first_packet_timeout.take() {
+            self.break_off(ProtocolError::FirstPacketTimeout(limit));
         }
         Poll::Ready(())
+    }
+
+    /// Reads what has arrived. A callback may be at work, and for long.
+    fn gulp(&mut self, cx: &mut Context<'_>) {
+        let enough = self.link.meter().read() + LAST_GULP;
+        while self.link.meter().read() < enough {
+            let Poll::Ready(Ok(1..)) = self.link.poll_read(cx) else {
+                return;
+            };
+        }
+    }
+
+    /// When the peer is late with its first packet, if it can be.
+    fn first(&self) -> Option<Instant> {
+        let since = self.silent.filter(|_| self.listening)?;
+        since.checked_add(self.first_packet_timeout?)
     }
 
     /// The socket is of no use any more. The first reason stays.
@@ -396,6 +464,9 @@ pub enum ProtocolError {
     /// It sent a function or a port, or a term with one in it.
     #[error("{0}")]
     Executable(DecodeError),
+    /// It sent no packet within this time.
+    #[error("no packet was sent within {0:?}")]
+    FirstPacketTimeout(Duration),
     /// It began a packet and did not complete it within this time.
     #[error("a packet was not completed within {0:?}")]
     PacketTimeout(Duration),

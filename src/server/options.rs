@@ -28,6 +28,7 @@ pub struct ServerOptions {
     compression: Option<u8>,
     max_in_flight: usize,
     max_outgoing: usize,
+    pub(super) first_packet_timeout: Option<Duration>,
     pub(super) packet_timeout: Duration,
     pub(super) write_timeout: Duration,
     pub(super) peer: Peer,
@@ -42,6 +43,7 @@ impl Default for ServerOptions {
             compression: None,
             max_in_flight: 1024,
             max_outgoing: 1024 * 1024,
+            first_packet_timeout: Some(Duration::from_secs(150)),
             packet_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(30),
             peer: Peer::default(),
@@ -110,6 +112,17 @@ impl ServerOptions {
     #[must_use]
     pub fn max_outgoing(mut self, bytes: usize) -> Self {
         self.max_outgoing = bytes.max(1);
+        self
+    }
+
+    /// How long a peer may take to send its first packet once its server listens. `None`: for ever.
+    /// Default: 150 seconds. A peer that sends nothing is told so, and its connection ends.
+    ///
+    /// A client that only listens to pushes shows every minute that it lives, unless that was turned
+    /// off, as does one of the original. That is a packet; the default has room for two of them.
+    #[must_use]
+    pub fn first_packet_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.first_packet_timeout = limit.into();
         self
     }
 

@@ -170,6 +170,9 @@ impl Events {
         if let Poll::Ready(reason) = task.poll_exit_request(waker) {
             return Poll::Ready(Event::Exit(reason));
         }
+        if connection.as_ref().is_some_and(|it| it.is_over()) {
+            return Poll::Ready(Event::Exit(ExitReason::Shutdown));
+        }
         self.handled = 0;
         self.alarm
             .poll(waker, self.timeout)

@@ -5,7 +5,7 @@ use std::{fmt, hash::Hash, net::SocketAddr, pin::pin, sync::Arc};
 use futures_channel::oneshot;
 
 use super::{
-    Context, InitError, Message, Server, ServerOptions, ServerRef,
+    ConnectionRef, Context, InitError, Message, Server, ServerOptions, ServerRef,
     connection::Connection,
     run::{drive, run},
 };
@@ -25,8 +25,8 @@ pub(crate) struct Connected {
     pub(crate) acceptance: Acceptance,
 }
 
-/// Starts a server in a task of its own and waits for its `init`. `born` is told of the task before
-/// that.
+/// Starts a server in a task of its own and waits for its `init`. `born` is told of the task and of its
+/// connection before that.
 ///
 /// If the future is dropped before it is ready, the server ends as soon as its `init` is done.
 pub(crate) async fn start<S: Server>(
@@ -35,7 +35,7 @@ pub(crate) async fn start<S: Server>(
     spawner: &Spawner,
     connected: Option<Connected>,
     name: Option<Name<S>>,
-    born: impl FnOnce(&TaskRef),
+    born: impl FnOnce(&TaskRef, Option<ConnectionRef>),
 ) -> Result<ServerRef<S>, StartError> {
     let (sender, inbox) = mailbox(options.mailbox);
     let (started, ready) = oneshot::channel();
@@ -59,6 +59,7 @@ pub(crate) async fn start<S: Server>(
         mailbox: sender.clone(),
         peer: peer.as_ref().map(|peer| peer.address),
     };
+    let handle = connection.as_ref().map(|it| it.handle());
     let outbox = connection.as_ref().map(|it| Arc::clone(it.outbox()));
     let title = Title {
         peer: facts.peer,
@@ -92,7 +93,7 @@ pub(crate) async fn start<S: Server>(
         }
     });
     task.tell(facts);
-    born(&task);
+    born(&task, handle);
     // Dropped with this future, it ends the server: also one that runs and has not been taken.
     let owner = Linked::new(task);
     let outcome = match ready.await {
@@ -237,7 +238,7 @@ impl<S: Server> ServerBuilder<S> {
             spawner,
             name,
         } = self;
-        start(seed, &options, &spawner, None, name, |_| ()).await
+        start(seed, &options, &spawner, None, name, |_, _| ()).await
     }
 
     /// As [`start`](Self::start), and the server ends when what is returned is dropped.

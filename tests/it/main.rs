@@ -4,6 +4,7 @@ mod admission;
 mod attribute;
 mod calls;
 mod chaos;
+mod drain;
 mod erlang;
 mod etf;
 mod examples;

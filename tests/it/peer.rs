@@ -6,6 +6,7 @@ use smol::{
     future,
     io::{AsyncBufReadExt as _, BufReader},
     process::{Child, ChildStdout, Command},
+    stream::StreamExt as _,
 };
 
 use crate::support::{certs::Ca, examples::example, lab::run, pem::Pem};
@@ -284,6 +285,24 @@ fn a_daemon_whose_port_is_taken_says_so() {
         ended("peer_daemon", &["--port", port])
             .await
             .for_a_reason(1, "cannot listen on 127.0.0.1");
+    });
+}
+
+#[test]
+fn a_daemon_that_is_terminated_answers_the_calls_under_way() {
+    run_programs(async {
+        let mut daemon = Daemon::start(&["--drain", "30"]).await;
+        let mut client = Command::new(example("peer_client"))
+            .args([&daemon.address, "ping", ",", "sleepfor", "3000"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut output = BufReader::new(client.stdout.take().unwrap()).lines();
+        assert_eq!(output.next().await.unwrap().unwrap(), ":pong");
+        assert_eq!(daemon.signal("TERM").await, Some(0));
+        assert_eq!(output.next().await.unwrap().unwrap(), "{:slept, 3000}");
     });
 }
 

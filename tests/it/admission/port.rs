@@ -111,3 +111,35 @@ async fn at_the_limit_of_connections_newcomers_wait_until_one_leaves() {
     is_served(&first).await;
     assert_eq!(daemon.info().accepted, 3);
 }
+
+#[test]
+fn connections_are_listed_with_their_peers_calls_times_and_bytes() {
+    erps::Universe::simulated(1).run(async {
+        let (builder, _watch) = lab::daemon();
+        let daemon = builder.start_link().await.unwrap();
+        assert!(daemon.connections().is_empty());
+        let client = lab::client(&daemon)
+            .keepalive(None)
+            .connect()
+            .await
+            .unwrap();
+        is_served(&client).await;
+        let first = daemon.connections();
+        assert_eq!(first.len(), 1);
+        assert_eq!((first[0].packets_received, first[0].packets_sent), (1, 1));
+        assert!(first[0].bytes_received > 96 && first[0].bytes_sent > 96);
+        assert!(first[0].peer.address.ip().is_loopback());
+        time::sleep(Duration::from_secs(10)).await;
+        let mut held = Box::pin(client.call(Call::Hold));
+        assert!(future::poll_once(&mut held).await.is_none());
+        time::sleep(Duration::from_secs(7)).await;
+        let [second] = &daemon.connections()[..] else {
+            panic!("one client");
+        };
+        assert_eq!(second.calls_in_flight, 1);
+        assert_eq!(second.idle, Duration::from_secs(7));
+        assert_eq!(second.age, Duration::from_secs(17));
+        assert!(second.bytes_received > first[0].bytes_received);
+        assert_eq!(second.bytes_sent, first[0].bytes_sent);
+    });
+}

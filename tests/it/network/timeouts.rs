@@ -306,3 +306,60 @@ fn a_partition_that_is_healed_in_time_is_survived() {
         });
     }
 }
+
+#[test]
+fn a_peer_that_never_sends_a_packet_is_given_up_at_its_time() {
+    for (by, is_in_time) in [(secs(150) - STEP, true), (secs(150) + STEP, false)] {
+        // A keepalive is enough, and half a packet is not.
+        for packet in [&raw::cast("{:note, 1}")[..], &erps::wire::packet::KEEPALIVE] {
+            simulated(1, |network| async move {
+                let (builder, watch) = lab::daemon();
+                let daemon = builder.start_link().await.unwrap();
+                let peer = network.connect(daemon.local_addr()).await.unwrap();
+                let mut peer = Raw::over(peer);
+                time::sleep(by).await;
+                peer.try_send(packet).await;
+                if is_in_time {
+                    time::sleep(secs(10_000)).await;
+                    assert_eq!(daemon.info().servers, 1);
+                    return;
+                }
+                let (reason, _) = end(&watch).await;
+                let ExitReason::Error(error) = reason else {
+                    panic!("{reason:?}");
+                };
+                let error = error.downcast_ref::<ProtocolError>();
+                let is_late = matches!(error, Some(ProtocolError::FirstPacketTimeout(_)));
+                assert!(is_late, "{error:?}");
+                let (kind, text) = peer.text().await.unwrap();
+                assert_eq!(kind, erps::wire::packet::Kind::Error);
+                assert!(text.contains("150"), "{text}");
+                assert_eq!(peer.text().await, None);
+            });
+        }
+    }
+}
+
+#[test]
+fn a_client_that_only_listens_is_no_silent_peer() {
+    simulated(1, |_| async move {
+        let (builder, _watch) = lab::daemon();
+        let daemon = builder.start_link().await.unwrap();
+        let client = lab::client(&daemon).connect().await.unwrap();
+        time::sleep(secs(10_000)).await;
+        assert_eq!(daemon.info().accepted, 1);
+        is_served(&client).await;
+    });
+}
+
+#[test]
+fn without_a_limit_a_peer_may_be_silent_for_ever() {
+    simulated(1, |network| async move {
+        let (builder, _watch) = lab::daemon();
+        let options = ServerOptions::new().first_packet_timeout(None);
+        let daemon = builder.server_options(options).start_link().await.unwrap();
+        let _peer = network.connect(daemon.local_addr()).await.unwrap();
+        time::sleep(secs(1_000_000)).await;
+        assert_eq!(daemon.info().servers, 1);
+    });
+}

@@ -1,0 +1,214 @@
+//! The graceful end of a daemon: everybody is heard out, until the time is up.
+//!
+//! ```text
+//! 0              1/8          3/4                    15/16      1  of the limit
+//! |--------------|------------|----------------------|----------|
+//! | peers are    | calls are  | who is left is shut  | then     | drain returns
+//! | listened to  | answered   | down, by its policy  | killed   |
+//! ```
+//!
+//! A connection that is done ends at once, whatever the time.
+
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures_lite::FutureExt as _;
+
+use super::shared::Shared;
+use crate::{
+    ExitReason, PeerInfo, Server, Shutdown, TaskRef,
+    server::ConnectionRef,
+    task::{now, sleep},
+};
+
+/// The longest that peers are listened to, the longest way that a call may have to come.
+const LISTENING: Duration = Duration::from_secs(1);
+/// The longest that the killing may need.
+const KILLING: Duration = Duration::from_secs(1);
+
+/// When what is to happen.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Plan {
+    pub(super) began: Instant,
+    listen_until: Instant,
+    shut_down_at: Instant,
+    kill_at: Instant,
+    end: Instant,
+}
+
+impl Plan {
+    pub(super) fn new(now: Instant, limit: Duration, policy: Shutdown) -> Self {
+        // A century is as good as for ever, and can be added to any time.
+        let limit = limit.min(Duration::from_secs(100 * 365 * 24 * 60 * 60));
+        let killing = (limit / 16).min(KILLING);
+        let leave = match policy {
+            Shutdown::Within(time) => time.min(limit / 4 - killing),
+            Shutdown::Infinity => limit / 4 - killing,
+            Shutdown::BrutalKill => Duration::ZERO,
+        };
+        Self {
+            began: now,
+            listen_until: now + (limit / 8).min(LISTENING),
+            shut_down_at: now + (limit - killing - leave),
+            kill_at: now + (limit - killing),
+            end: now + limit,
+        }
+    }
+
+    /// The plan with the nearer end. What has begun does not begin again.
+    pub(super) fn sooner(self, other: Self) -> Self {
+        let plan = if other.end < self.end { other } else { self };
+        Self {
+            began: self.began,
+            listen_until: self.listen_until.min(other.listen_until),
+            ..plan
+        }
+    }
+
+    pub(super) fn listen_until(&self) -> Instant {
+        self.listen_until
+    }
+}
+
+/// Lets everybody finish who can. Returns when all are gone, or were killed, or the daemon is to end
+/// at once.
+pub(super) async fn run<S: Server>(shared: &Arc<Shared<S>>, task: &TaskRef) {
+    shared.begin_leave();
+    let mut asked = false;
+    loop {
+        let changed = shared.changed.listen();
+        let Some(plan) = shared.plan().filter(|_| shared.live() > 0) else {
+            return;
+        };
+        let now = now();
+        if now >= plan.kill_at {
+            shared.kill_all();
+            return;
+        }
+        if now >= plan.shut_down_at && !asked {
+            asked = true;
+            shared.shut_down_all();
+        }
+        let next = if asked {
+            plan.kill_at
+        } else {
+            plan.shut_down_at
+        };
+        let something = async {
+            changed.await;
+            false
+        };
+        let time = async {
+            sleep(next.saturating_duration_since(now)).await;
+            false
+        };
+        let at_once = async {
+            task.shutdown_requested().await;
+            true
+        };
+        if at_once.or(something).or(time).await {
+            return;
+        }
+    }
+}
+
+/// One server, in the eyes of its daemon.
+pub(super) struct Serving {
+    pub(super) task: TaskRef,
+    pub(super) peer: PeerInfo,
+    pub(super) connection: ConnectionRef,
+    /// How many calls had no answer when it was told to end before it was done.
+    pub(super) cut: Option<usize>,
+}
+
+impl Serving {
+    /// It is told to end now, done or not.
+    pub(super) fn cut(&mut self) {
+        let calls = self.connection.in_flight();
+        self.cut.get_or_insert(calls);
+    }
+
+    /// What became of it, now that it has ended.
+    pub(super) fn drained(&self, reason: &ExitReason, took: Duration) -> Drained {
+        let outcome = match (self.cut, reason) {
+            (Some(calls @ 1..), _) => DrainOutcome::Cut { calls },
+            // Also one that was at its farewell when it was told to end.
+            (_, _) if self.connection.meter().has_parted() => DrainOutcome::Finished,
+            (_, ExitReason::Disconnected) => DrainOutcome::Left,
+            (_, _) => DrainOutcome::Cut { calls: 0 },
+        };
+        Drained {
+            peer: self.peer.address,
+            outcome,
+            reason: reason.clone(),
+            took,
+        }
+    }
+}
+
+/// What became of the connections of a daemon that was [drained](crate::Daemon::drain).
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct DrainReport {
+    /// How long it took until the last one was gone, or until the time was up.
+    pub took: Duration,
+    /// The connections that had a server, in the order in which they ended.
+    pub connections: Vec<Drained>,
+    /// How many connections were dropped that never had a server: at their handshake when the drain
+    /// began, or at their `init` when the time was up. No call of theirs was read.
+    pub without_server: usize,
+    /// How many are still there: their servers compute and never await, so that nobody can kill them.
+    pub stuck: usize,
+}
+
+impl DrainReport {
+    /// Those whose calls were answered, and whose replies were handed to the system.
+    pub fn finished(&self) -> impl Iterator<Item = &Drained> {
+        let finished = |it: &&Drained| matches!(it.outcome, DrainOutcome::Finished);
+        self.connections.iter().filter(finished)
+    }
+
+    /// Those that were made to end before they were done.
+    pub fn cut(&self) -> impl Iterator<Item = &Drained> {
+        let cut = |it: &&Drained| matches!(it.outcome, DrainOutcome::Cut { .. });
+        self.connections.iter().filter(cut)
+    }
+
+    /// Tells whether nobody was cut and nobody is stuck.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.stuck == 0 && self.cut().next().is_none()
+    }
+}
+
+/// What became of one connection.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Drained {
+    /// Who it was.
+    pub peer: SocketAddr,
+    /// Whether it was done.
+    pub outcome: DrainOutcome,
+    /// Why its server ended.
+    pub reason: ExitReason,
+    /// How long after the drain had begun.
+    pub took: Duration,
+}
+
+/// Whether a connection was done when it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DrainOutcome {
+    /// Its calls were answered, and the system has taken all that was to be sent.
+    Finished,
+    /// Its peer went away first.
+    Left,
+    /// It was made to end, or its peer did not take its replies.
+    Cut {
+        /// How many calls had no answer at that moment.
+        calls: usize,
+    },
+}

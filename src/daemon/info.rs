@@ -1,0 +1,74 @@
+//! What a daemon tells of itself and of its connections.
+
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use super::drain::Serving;
+use crate::{PeerInfo, TaskRef};
+
+/// A daemon's counts and limits at one moment. Made by [`Daemon::info`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct DaemonInfo {
+    /// The address it listens on.
+    pub local_addr: SocketAddr,
+    /// How many connections it has accepted.
+    pub accepted: u64,
+    /// How many of them never got a server: the handshake or the start failed.
+    pub failed: u64,
+    /// How many connections there are, in whatever stage.
+    pub connections: usize,
+    /// How many of them are at their handshake.
+    pub handshakes: usize,
+    /// How many of them have a server, if only one at its `init`.
+    pub servers: usize,
+    /// How many connections there may be.
+    pub max_connections: usize,
+    /// How many handshakes there may be.
+    pub max_pending_handshakes: usize,
+}
+
+/// A connection at one moment. Made by [`Daemon::connections`](crate::Daemon::connections).
+///
+/// Bytes and packets are those of the protocol: what TLS makes of them is not counted.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ConnectionInfo {
+    /// Who is at the other end.
+    pub peer: PeerInfo,
+    /// Its server's task.
+    pub server: TaskRef,
+    /// How long ago its server was started.
+    pub age: Duration,
+    /// How long ago something was received; if nothing ever was, its age.
+    pub idle: Duration,
+    /// How many calls of the peer have no answer yet.
+    pub calls_in_flight: usize,
+    /// How many bytes were received.
+    pub bytes_received: u64,
+    /// How many bytes were handed to the system, or to TLS.
+    pub bytes_sent: u64,
+    /// How many packets were received.
+    pub packets_received: u64,
+    /// How many packets were sent, or wait for it.
+    pub packets_sent: u64,
+}
+
+impl ConnectionInfo {
+    pub(super) fn new(serving: &Serving, now: Instant) -> Self {
+        let meter = serving.connection.meter();
+        Self {
+            peer: serving.peer.clone(),
+            server: serving.task.clone(),
+            age: now.saturating_duration_since(meter.since()),
+            idle: now.saturating_duration_since(meter.heard_at()),
+            calls_in_flight: serving.connection.in_flight(),
+            bytes_received: meter.read(),
+            bytes_sent: meter.written(),
+            packets_received: meter.packets(),
+            packets_sent: serving.connection.packets_sent(),
+        }
+    }
+}
