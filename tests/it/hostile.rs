@@ -273,6 +273,8 @@ async fn a_packet_that_is_never_completed_ends_its_connection() {
     let daemon = builder.server_options(options).start_link().await.unwrap();
     let mut slow = Raw::dial(daemon.local_addr()).await;
     let mut idle = Raw::dial(daemon.local_addr()).await;
+    idle.send(&raw::call(0, ":ping")).await;
+    idle.text().await.expect("an answer");
     let start = time::now();
     // A byte now and then does not make it any younger.
     let call = raw::call(1, ":ping");

@@ -181,6 +181,7 @@ fn whoever_asks_to_connect_or_disconnect_is_answered_whatever_others_ask() {
 async fn limits_without_end_and_without_length_are_limits_all_the_same() {
     let (builder, _watch) = lab::daemon();
     let options = ServerOptions::new()
+        .first_packet_timeout(Duration::MAX)
         .packet_timeout(Duration::MAX)
         .write_timeout(Duration::MAX)
         .peer(Peer::Elixir {
@@ -430,6 +431,7 @@ async fn a_push_waits_for_a_peer_that_does_not_read_and_try_push_says_so_instead
     let this = seed.this.clone();
     let options = ServerOptions::new()
         .max_outgoing(OUTGOING)
+        .first_packet_timeout(None)
         .write_timeout(2 * HOUR);
     let daemon = Daemon::<OddServer>::builder(seed).server_options(options);
     let daemon = daemon.start_link().await.unwrap();
