@@ -112,6 +112,8 @@ pub use transport::{
     Alert, BoxedStream, ByteStream, Handshake, HandshakeError, PeerIdentity, Secured, Tcp,
     TcpOptions, Tls, TlsError, Transport, UnreadableCertificate, Untrusted,
 };
+#[cfg(feature = "test-ca")]
+pub use transport::{TestCa, TestCertificate, TestRequest};
 pub use universe::{Config, Mock, Registration, Registry, Sharded, Universe, test};
 pub use wire::{codec::PacketError, term::Term};
 

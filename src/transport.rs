@@ -13,6 +13,8 @@
 mod error;
 mod identity;
 mod tcp;
+#[cfg(feature = "test-ca")]
+mod test_ca;
 mod tls;
 
 use std::{fmt, net::SocketAddr, pin::Pin};
@@ -24,6 +26,8 @@ pub use error::{Alert, HandshakeError, Untrusted};
 pub use identity::{PeerIdentity, UnreadableCertificate};
 pub(crate) use tcp::{DialError, Listener, dial};
 pub use tcp::{Tcp, TcpOptions};
+#[cfg(feature = "test-ca")]
+pub use test_ca::{TestCa, TestCertificate, TestRequest};
 pub use tls::{Tls, TlsError};
 
 /// A stream of bytes in both directions: a socket, or whatever a [`Transport`] makes of one.

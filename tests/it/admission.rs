@@ -17,7 +17,8 @@ use async_net::TcpStream;
 use erps::{
     Backoff, BoxError, Client, ClientBuilder, ConnectError, Context, Daemon, DaemonBuilder,
     ExitReason, HandshakeError, InitError, Linked, Network, Reconnect, ReplyTo, Server,
-    ServerSupervisor, StartDaemonError, Started, Status, Tls, Untrusted, network::Stream, time,
+    ServerSupervisor, StartDaemonError, Started, Status, TestCa, Tls, Untrusted, network::Stream,
+    time,
 };
 use futures_rustls::TlsConnector;
 use rustls::{
@@ -32,7 +33,6 @@ use smol::{
 };
 
 use crate::support::{
-    certs::Ca,
     lab::{self, Call, Lab, LabServer, Life, Reply, Watch, eventually, is_served, run},
     time::{HOUR, at_once, ms, settled, timed},
 };
@@ -45,7 +45,7 @@ const SHORT: Duration = Duration::from_millis(50);
 
 /// A daemon that wants TLS, and one who may talk to it.
 struct House {
-    ca: Ca,
+    ca: TestCa,
     daemon: Linked<Daemon<LabServer>>,
     watch: Watch,
 }
@@ -56,9 +56,9 @@ impl House {
     }
 
     async fn with(
-        change: impl FnOnce(&Ca, DaemonBuilder<LabServer>) -> DaemonBuilder<LabServer>,
+        change: impl FnOnce(&TestCa, DaemonBuilder<LabServer>) -> DaemonBuilder<LabServer>,
     ) -> Self {
-        let ca = Ca::new();
+        let ca = TestCa::new();
         let (builder, watch) = lab::daemon();
         let builder = change(&ca, builder.transport(ca.tls(&HOST)));
         let daemon = builder.start_link().await.unwrap();
@@ -211,7 +211,7 @@ fn a_client_without_a_certificate_is_turned_away() {
 #[erps::test(simulated)]
 async fn a_client_of_another_ca_is_refused_for_good() {
     let house = House::new().await;
-    let own = Ca::new().issue(&["stranger"]);
+    let own = TestCa::new().issue(&["stranger"]);
     let papers = Tls::from_pem(house.ca.pem(), own.certificate, own.key).unwrap();
     is_refused_for_good(&house, papers, "unknown_ca").await;
 }
@@ -219,13 +219,15 @@ async fn a_client_of_another_ca_is_refused_for_good() {
 #[erps::test(simulated)]
 async fn a_client_that_has_expired_is_refused_for_good() {
     let house = House::new().await;
-    let papers = house.ca.tls_with(&house.ca.issue_expired(&["old friend"]));
+    let papers = house
+        .ca
+        .tls_with(&house.ca.request(&["old friend"]).expired().issue());
     is_refused_for_good(&house, papers, "certificate_expired").await;
 }
 
 #[erps::test(simulated)]
 async fn a_client_that_the_servers_check_dislikes_is_refused_for_good() {
-    let only_guests = |ca: &Ca| {
+    let only_guests = |ca: &TestCa| {
         ca.tls(&HOST).check_peer(|peer| match peer.common_name() {
             Some("guest") => Ok(()),
             _ => Err("you are not on the list"),
@@ -240,7 +242,9 @@ async fn a_client_that_the_servers_check_dislikes_is_refused_for_good() {
 fn a_client_that_was_refused_is_let_in_with_new_papers_when_it_connects_again() {
     run(async {
         let house = House::new().await;
-        let papers = house.ca.tls_with(&house.ca.issue_expired(&["old friend"]));
+        let papers = house
+            .ca
+            .tls_with(&house.ca.request(&["old friend"]).expired().issue());
         let client = house.visitor(papers.clone()).start();
         client.until(|it| matches!(it, Status::Refused(_))).await;
         papers.rotate(&house.ca.tls(&["old friend"]));
@@ -250,8 +254,8 @@ fn a_client_that_was_refused_is_let_in_with_new_papers_when_it_connects_again() 
 }
 
 /// A TLS server that trusts nobody, and looks at its client's certificate only when it is told to.
-fn hesitant(ca: &Ca, listener: &TcpListener, look: &std::sync::mpsc::Receiver<()>) {
-    let strangers = Ca::new();
+fn hesitant(ca: &TestCa, listener: &TcpListener, look: &std::sync::mpsc::Receiver<()>) {
+    let strangers = TestCa::new();
     let mut roots = RootCertStore::empty();
     let root = CertificateDer::from_pem_slice(strangers.pem().as_bytes()).unwrap();
     roots.add(root).unwrap();
@@ -286,7 +290,7 @@ fn hesitant(ca: &Ca, listener: &TcpListener, look: &std::sync::mpsc::Receiver<()
 #[test]
 fn a_client_that_is_refused_when_it_thought_itself_connected_does_not_come_back_either() {
     run(async {
-        let ca = Ca::new();
+        let ca = TestCa::new();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let papers = ca.tls(&["guest"]).settle_time(Duration::from_millis(1));
         let at_once = Backoff::new(Duration::from_millis(1), Duration::from_millis(1));
@@ -318,7 +322,7 @@ fn a_server_of_another_ca_is_mistrusted() {
     run(async {
         let house = House::new().await;
         let own = house.ca.issue(&["guest"]);
-        let papers = Tls::from_pem(Ca::new().pem(), own.certificate, own.key).unwrap();
+        let papers = Tls::from_pem(TestCa::new().pem(), own.certificate, own.key).unwrap();
         assert_eq!(
             is_mistrusted(&house, papers).await,
             Untrusted::UnknownIssuer
@@ -329,8 +333,8 @@ fn a_server_of_another_ca_is_mistrusted() {
 #[test]
 fn a_server_that_has_expired_is_mistrusted_until_it_has_a_new_certificate() {
     run(async {
-        let ca = Ca::new();
-        let papers = ca.tls_with(&ca.issue_expired(&HOST));
+        let ca = TestCa::new();
+        let papers = ca.tls_with(&ca.request(&HOST).expired().issue());
         let (builder, watch) = lab::daemon();
         let daemon = builder
             .transport(papers.clone())
@@ -408,7 +412,7 @@ fn tls_on_a_plaintext_port_is_no_connection() {
     run(async {
         let (builder, _watch) = lab::daemon();
         let daemon = builder.start_link().await.unwrap();
-        let client = lab::client(&daemon).transport(Ca::new().tls(&["guest"]));
+        let client = lab::client(&daemon).transport(TestCa::new().tls(&["guest"]));
         let error = handshake(client.connect().await.unwrap_err());
         assert!(matches!(error, HandshakeError::NotTls), "{error}");
         is_served(&lab::client(&daemon).connect().await.unwrap()).await;
@@ -470,7 +474,7 @@ fn a_peer_that_leaves_during_its_handshake_is_forgotten() {
 fn connecting_makes_one_attempt_and_fails_with_its_error() {
     run(async {
         let house = House::new().await;
-        let own = Ca::new().issue(&["stranger"]);
+        let own = TestCa::new().issue(&["stranger"]);
         let papers = Tls::from_pem(house.ca.pem(), own.certificate, own.key).unwrap();
         let (one_by_one, client) = (50, house.visitor(papers));
         for attempt in 1..=one_by_one {
@@ -493,7 +497,7 @@ async fn a_server_that_does_not_shake_hands_is_given_up() {
     let network = Network::current().unwrap();
     let silent = network.listen((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
     let client = Client::<Lab>::builder(silent.local_addr())
-        .transport(Ca::new().tls(&["guest"]))
+        .transport(TestCa::new().tls(&["guest"]))
         .handshake_timeout(SHORT);
     let (outcome, took) = timed(client.connect()).await;
     let error = outcome.unwrap_err();

@@ -5,14 +5,12 @@ use std::{net::SocketAddr, time::Duration};
 use async_channel::Receiver;
 use erps::{
     BoxError, CallError, Client, Context, Daemon, DaemonBuilder, DrainOutcome, ExitReason,
-    InitError, Linked, Network, Protocol, ReplyTo, Server, Shutdown, Universe, network::Line, time,
+    InitError, Linked, Network, Protocol, ReplyTo, Server, Shutdown, TestCa, Universe,
+    network::Line, time,
 };
 use smol::{future, io::AsyncWriteExt as _};
 
-use crate::support::{
-    certs::Ca,
-    raw::{self, Raw},
-};
+use crate::support::raw::{self, Raw};
 
 const fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
@@ -363,7 +361,7 @@ fn a_peer_that_does_not_read_is_cut_by_the_time() {
 fn who_is_at_a_handshake_is_dropped() {
     simulated(1, |network| async move {
         let (builder, _ends) = daemon(Duration::ZERO);
-        let builder = builder.transport(Ca::new().tls(&["localhost"]));
+        let builder = builder.transport(TestCa::new().tls(&["localhost"]));
         let daemon = builder.start_link().await.unwrap();
         let _silent = network.connect(daemon.local_addr()).await.unwrap();
         time::sleep(ms(1)).await;

@@ -9,14 +9,15 @@ mod server;
 use std::{io::ErrorKind, process::Stdio};
 
 use erps::{
-    BoxError, Context, Daemon, DaemonBuilder, InitError, Protocol, ReplyTo, Server, Term, Tls,
+    BoxError, Context, Daemon, DaemonBuilder, InitError, Protocol, ReplyTo, Server, Term, TestCa,
+    Tls,
 };
 use smol::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
     process::{Child, ChildStdin, ChildStdout, Command},
 };
 
-use crate::support::{certs::Ca, pem::Pem};
+use crate::support::pem::Pem;
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/erlang/peer.escript");
 
@@ -37,7 +38,7 @@ struct Ends {
 
 impl Ends {
     fn new(wire: Wire) -> Self {
-        let ca = Ca::new();
+        let ca = TestCa::new();
         Self {
             wire,
             erlang: Pem::new(&ca, &ca.issue(&["localhost", "127.0.0.1"])),

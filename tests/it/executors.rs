@@ -14,15 +14,12 @@ use std::{
 
 use erps::{
     CallError, ChildSpec, Client, Daemon, DynamicSupervisor, ExitReason, ServerRef, Shutdown,
-    Started, Status,
+    Started, Status, TestCa,
 };
 use futures::future::join_all;
 
-use crate::support::{
-    certs::Ca,
-    lab::{
-        self, Call, Cast, Lab, LabServer, OwnThread, Reply, eventually, is_served, pair, run, seed,
-    },
+use crate::support::lab::{
+    self, Call, Cast, Lab, LabServer, OwnThread, Reply, eventually, is_served, pair, run, seed,
 };
 
 // ---- everything, from everywhere ----
@@ -30,7 +27,7 @@ use crate::support::{
 /// A life of everything there is. It waits for nothing but the library.
 async fn tour() {
     let supervisor = DynamicSupervisor::builder().start_link();
-    let ca = Ca::new();
+    let ca = TestCa::new();
     let (builder, _watch) = lab::daemon();
     let daemon = builder
         .transport(ca.tls(&["127.0.0.1"]))

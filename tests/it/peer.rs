@@ -1,5 +1,7 @@
 //! The programs `peer_daemon` and `peer_client`, as somebody at a shell has them.
 
+use erps::TestCa;
+
 use std::process::Stdio;
 
 use smol::{
@@ -9,7 +11,7 @@ use smol::{
     stream::StreamExt as _,
 };
 
-use crate::support::{certs::Ca, examples::example, lab::run, pem::Pem};
+use crate::support::{examples::example, lab::run, pem::Pem};
 
 /// Runs a test, once there are programs to run.
 fn run_programs(test: impl Future<Output = ()>) {
@@ -185,9 +187,15 @@ fn every_command_is_answered_one_packet_at_a_time() {
 #[test]
 fn every_command_is_answered_over_tls_and_nobody_else_is() {
     run_programs(async {
-        let ca = Ca::new();
+        let ca = TestCa::new();
         let server = Pem::new(&ca, &ca.issue(&["example"]));
-        let client = Pem::new(&ca, &ca.issue_client("client", "spiffe://client"));
+        let client = Pem::new(
+            &ca,
+            &ca.request(&[])
+                .common_name("client")
+                .uri("spiffe://client")
+                .issue(),
+        );
         let files = |pem: &Pem| -> Vec<String> {
             let file = |name| pem.path().join(name).display().to_string();
             vec!["--tls".into(), file("ca"), file("certificate"), file("key")]
@@ -201,8 +209,15 @@ fn every_command_is_answered_over_tls_and_nobody_else_is() {
 
         let unnamed = [&["ping"], tls.as_slice()].concat();
         daemon.fails(&unnamed, "no secure connection").await;
-        let other = Ca::new();
-        let stranger = Pem::new(&ca, &other.issue_client("stranger", "spiffe://stranger"));
+        let other = TestCa::new();
+        let stranger = Pem::new(
+            &ca,
+            &other
+                .request(&[])
+                .common_name("stranger")
+                .uri("spiffe://stranger")
+                .issue(),
+        );
         let stranger = files(&stranger);
         let stranger: Vec<_> = stranger.iter().map(String::as_str).collect();
         let stranger = [&["ping", "--server-name", "example"], stranger.as_slice()].concat();

@@ -1,6 +1,5 @@
 //! The nouns that the tests share.
 
-pub(crate) mod certs;
 pub(crate) mod examples;
 pub(crate) mod fixture;
 pub(crate) mod lab;

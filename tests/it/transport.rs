@@ -14,17 +14,14 @@ use std::{
 };
 
 use async_net::{TcpListener, TcpStream};
-use erps::{HandshakeError, Network, Secured, Tcp, Tls, Transport, Untrusted};
+use erps::{HandshakeError, Network, Secured, Tcp, TestCa, Tls, Transport, Untrusted};
 use smol::{
     Timer,
     future::{self, FutureExt as _},
     io::{AsyncReadExt as _, AsyncWriteExt as _},
 };
 
-use crate::support::{
-    certs::Ca,
-    time::{HOUR, at_once, timed},
-};
+use crate::support::time::{HOUR, at_once, timed};
 
 type Outcome = Result<Secured, HandshakeError>;
 
@@ -67,7 +64,7 @@ async fn shake(server: &Tls, client: &Tls, host: &str) -> (Outcome, Outcome) {
 
 /// Two ends that trust each other.
 async fn secured() -> (Secured, Secured) {
-    let ca = Ca::new();
+    let ca = TestCa::new();
     let (server, client) = shake(&ca.tls(&HOST), &ca.tls(&["client"]), "localhost").await;
     (server.unwrap(), client.unwrap())
 }
@@ -102,8 +99,13 @@ fn told(outcome: Outcome, expected: &str) {
 #[test]
 fn both_ends_learn_who_the_other_is() {
     run(async {
-        let ca = Ca::new();
-        let client = ca.tls_with(&ca.issue_client("billing", "spiffe://test/billing"));
+        let ca = TestCa::new();
+        let client = ca.tls_with(
+            &ca.request(&[])
+                .common_name("billing")
+                .uri("spiffe://test/billing")
+                .issue(),
+        );
         let (server, client) = shake(&ca.tls(&HOST), &client, "localhost").await;
         let seen = server.unwrap().identity.unwrap();
         assert_eq!(seen.common_name(), Some("billing"));
@@ -120,7 +122,7 @@ fn both_ends_learn_who_the_other_is() {
 #[test]
 fn a_server_is_verified_by_its_address_as_well() {
     run(async {
-        let ca = Ca::new();
+        let ca = TestCa::new();
         let (server, client) = (ca.tls(&["127.0.0.1", "::1"]), ca.tls(&["client"]));
         for host in ["127.0.0.1", "::1", "[::1]"] {
             let (server, client) = shake(&server, &client, host).await;
@@ -132,7 +134,7 @@ fn a_server_is_verified_by_its_address_as_well() {
 #[test]
 fn a_server_for_another_host_is_not_trusted() {
     run(async {
-        let ca = Ca::new();
+        let ca = TestCa::new();
         let server = ca.tls(&["else.where", "192.0.2.1"]);
         let both = shake(&server, &ca.tls(&["client"]), "localhost").await;
         assert_eq!(
@@ -148,7 +150,7 @@ fn a_server_for_another_host_is_not_trusted() {
 #[test]
 fn a_server_may_be_verified_against_another_name_than_the_one_dialled() {
     run(async {
-        let ca = Ca::new();
+        let ca = TestCa::new();
         let client = ca.tls(&["client"]).server_name("else.where");
         let (server, client) = shake(&ca.tls(&["else.where"]), &client, "localhost").await;
         assert!(server.is_ok() && client.is_ok());
@@ -158,7 +160,7 @@ fn a_server_may_be_verified_against_another_name_than_the_one_dialled() {
 #[test]
 fn a_host_that_no_certificate_can_name_is_an_error_at_once() {
     run(async {
-        let ca = Ca::new();
+        let ca = TestCa::new();
         let (_server, stream) = pair().await;
         let client = ca.tls(&["client"]);
         let error = client.connect(Box::new(stream), "no such host").await;
@@ -171,7 +173,7 @@ fn a_host_that_no_certificate_can_name_is_an_error_at_once() {
 #[test]
 fn a_client_of_an_unknown_ca_is_refused_and_does_not_count_as_connected() {
     run(async {
-        let (ours, theirs) = (Ca::new(), Ca::new());
+        let (ours, theirs) = (TestCa::new(), TestCa::new());
         let stranger = theirs.issue(&["client"]);
         let client = Tls::from_pem(ours.pem(), stranger.certificate, stranger.key).unwrap();
         let both = shake(&ours.tls(&HOST), &client, "localhost").await;
@@ -182,7 +184,7 @@ fn a_client_of_an_unknown_ca_is_refused_and_does_not_count_as_connected() {
 #[test]
 fn a_server_of_an_unknown_ca_is_not_trusted() {
     run(async {
-        let (ours, theirs) = (Ca::new(), Ca::new());
+        let (ours, theirs) = (TestCa::new(), TestCa::new());
         let stranger = theirs.issue(&HOST);
         let server = Tls::from_pem(ours.pem(), stranger.certificate, stranger.key).unwrap();
         let both = shake(&server, &ours.tls(&["client"]), "localhost").await;
@@ -193,8 +195,8 @@ fn a_server_of_an_unknown_ca_is_not_trusted() {
 #[test]
 fn a_client_whose_certificate_has_expired_is_refused() {
     run(async {
-        let ca = Ca::new();
-        let client = ca.tls_with(&ca.issue_expired(&["client"]));
+        let ca = TestCa::new();
+        let client = ca.tls_with(&ca.request(&["client"]).expired().issue());
         let both = shake(&ca.tls(&HOST), &client, "localhost").await;
         assert_eq!(
             refused_client(both, "certificate_expired"),
@@ -206,8 +208,8 @@ fn a_client_whose_certificate_has_expired_is_refused() {
 #[test]
 fn a_server_whose_certificate_has_expired_is_not_trusted() {
     run(async {
-        let ca = Ca::new();
-        let server = ca.tls_with(&ca.issue_expired(&HOST));
+        let ca = TestCa::new();
+        let server = ca.tls_with(&ca.request(&HOST).expired().issue());
         let both = shake(&server, &ca.tls(&["client"]), "localhost").await;
         assert_eq!(
             refused_server(both, "certificate_expired"),
@@ -219,8 +221,8 @@ fn a_server_whose_certificate_has_expired_is_not_trusted() {
 #[test]
 fn a_certificate_for_clients_is_none_for_servers() {
     run(async {
-        let ca = Ca::new();
-        let only = ca.tls_with(&ca.issue_for_clients_only(&HOST));
+        let ca = TestCa::new();
+        let only = ca.tls_with(&ca.request(&HOST).for_clients_only().issue());
         let (server, client) = shake(&ca.tls(&HOST), &only, "localhost").await;
         assert!(server.is_ok() && client.is_ok());
         let both = shake(&only, &ca.tls(&["client"]), "localhost").await;
@@ -234,7 +236,7 @@ fn a_certificate_for_clients_is_none_for_servers() {
 #[test]
 fn a_server_may_choose_its_clients_by_what_their_certificates_say() {
     run(async {
-        let ca = Ca::new();
+        let ca = TestCa::new();
         let server = ca.tls(&HOST).check_peer(|peer| match peer.common_name() {
             Some("billing") => Ok(()),
             _ => Err("not billing"),
@@ -252,7 +254,7 @@ fn a_server_may_choose_its_clients_by_what_their_certificates_say() {
 #[test]
 fn a_client_may_check_its_server_by_something_else_than_its_name() {
     run(async {
-        let ca = Ca::new();
+        let ca = TestCa::new();
         let client = ca.tls(&["client"]).check_peer(|peer| {
             let known = peer.dns_names().iter().any(|name| name == "else.where");
             known.then_some(()).ok_or(format!("{peer:?} is nobody"))
@@ -268,7 +270,7 @@ fn a_client_may_check_its_server_by_something_else_than_its_name() {
 #[test]
 fn a_check_of_ones_own_does_not_let_in_what_the_ca_does_not_vouch_for() {
     run(async {
-        let (ours, theirs) = (Ca::new(), Ca::new());
+        let (ours, theirs) = (TestCa::new(), TestCa::new());
         let yes = |_: &erps::PeerIdentity| Ok::<(), String>(());
         let (server, client) = (theirs.tls(&HOST), ours.tls(&["client"]).check_peer(yes));
         let both = shake(&server, &client, "localhost").await;
@@ -282,7 +284,7 @@ fn a_check_of_ones_own_does_not_let_in_what_the_ca_does_not_vouch_for() {
 
 #[erps::test(simulated)]
 async fn a_server_answers_so_that_no_client_waits_out_its_settle_time() {
-    let ca = Ca::new();
+    let ca = TestCa::new();
     let (server, patient) = (ca.tls(&HOST), ca.tls(&["client"]).settle_time(HOUR));
     let (accepted, connected) = simulated_pair().await;
     let both = future::zip(
@@ -301,7 +303,7 @@ fn a_client_without_tls_is_recognised() {
             .write_all(b"\x83\x04\x00\x00, some packet or other")
             .await
             .unwrap();
-        let server = Ca::new().tls(&HOST);
+        let server = TestCa::new().tls(&HOST);
         let error = server.accept(Box::new(accepted), PEER).await.unwrap_err();
         assert!(matches!(error, HandshakeError::NotTls), "{error}");
     });
@@ -315,7 +317,7 @@ fn a_server_without_tls_is_recognised() {
             .write_all(b"220 mail.example ESMTP\r\n")
             .await
             .unwrap();
-        let client = Ca::new().tls(&["client"]);
+        let client = TestCa::new().tls(&["client"]);
         let error = client.connect(Box::new(stream), "localhost").await;
         let error = error.unwrap_err();
         assert!(matches!(error, HandshakeError::NotTls), "{error}");
@@ -326,7 +328,7 @@ fn a_server_without_tls_is_recognised() {
 #[test]
 fn a_peer_that_leaves_during_the_handshake_is_just_gone() {
     run(async {
-        let tls = Ca::new().tls(&HOST);
+        let tls = TestCa::new().tls(&HOST);
         let (accepted, silent) = pair().await;
         drop(silent);
         let error = tls.accept(Box::new(accepted), PEER).await.unwrap_err();
@@ -351,7 +353,7 @@ fn plain_tcp_has_no_handshake_and_knows_nobody() {
         let mut client = Tcp.connect(Box::new(connected), "any").await.unwrap();
         assert_eq!(server.identity, None);
         assert_eq!(client.identity, None);
-        assert!(!Tcp.is_secure() && Ca::new().tls(&HOST).is_secure());
+        assert!(!Tcp.is_secure() && TestCa::new().tls(&HOST).is_secure());
         drop(server);
         assert_eq!(client.stream.read(&mut [0; 8]).await.unwrap(), 0);
     });

@@ -1,5 +1,7 @@
 //! The port: who may listen where, and how many may come.
 
+use erps::TestCa;
+
 use super::*;
 
 #[test]
@@ -18,7 +20,7 @@ fn plaintext_beyond_loopback_is_refused_unless_asked_for() {
         let client = Client::<Lab>::builder(("127.0.0.1", daemon.port()));
         is_served(&client.connect().await.unwrap()).await;
         let (builder, _watch) = lab::daemon();
-        let builder = builder.bind(anywhere).transport(Ca::new().tls(&HOST));
+        let builder = builder.bind(anywhere).transport(TestCa::new().tls(&HOST));
         let daemon = builder.start_link().await.expect("TLS may go anywhere");
         assert_eq!(daemon.local_addr().ip(), anywhere);
     });
@@ -43,7 +45,7 @@ fn a_port_that_is_taken_is_an_error_value() {
 fn an_address_that_is_not_this_machines_is_an_error_value() {
     run(async {
         let elsewhere = Ipv4Addr::new(192, 0, 2, 1);
-        let builder = lab::daemon().0.transport(Ca::new().tls(&HOST));
+        let builder = lab::daemon().0.transport(TestCa::new().tls(&HOST));
         let start = builder.bind(elsewhere).start().await;
         let Err(StartDaemonError::Bind { source, .. }) = start else {
             panic!("{start:?}");

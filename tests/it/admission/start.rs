@@ -1,5 +1,7 @@
 //! Servers that do not start, and what those that do know of their peer.
 
+use erps::TestCa;
+
 use super::*;
 
 /// What a server's `init`, or a supervisor of the user's, does with one connection.
@@ -208,12 +210,17 @@ async fn a_daemon_that_is_killed_takes_those_with_it_that_were_still_starting() 
 #[test]
 fn init_sees_whom_the_peers_certificate_names() {
     run(async {
-        let ca = Ca::new();
+        let ca = TestCa::new();
         let (builder, sights) = moody(Moods::default());
         let builder = builder.transport(ca.tls(&HOST));
         let daemon = builder.start_link().await.unwrap();
         for name in ["billing", "shipping"] {
-            let papers = ca.tls_with(&ca.issue_client(name, "spiffe://test/somebody"));
+            let papers = ca.tls_with(
+                &ca.request(&[])
+                    .common_name(name)
+                    .uri("spiffe://test/somebody")
+                    .issue(),
+            );
             let client = Client::<Lab>::builder(daemon.local_addr()).transport(papers);
             let client = client.connect().await.unwrap();
             is_served(&client).await;

@@ -4,13 +4,11 @@ use super::*;
 use std::{sync::Arc, time::Instant};
 
 use erps::{
-    Backoff, CallError, Client, ConnectError, Daemon, Linked, Status, TcpOptions, network::Event,
+    Backoff, CallError, Client, ConnectError, Daemon, Linked, Status, TcpOptions, TestCa,
+    network::Event,
 };
 
-use crate::support::{
-    certs::Ca,
-    lab::{Call, Lab, LabServer, Reply, Watch},
-};
+use crate::support::lab::{Call, Lab, LabServer, Reply, Watch};
 
 /// A daemon on host "alpha", for clients of others.
 async fn alpha(network: &Network) -> (Linked<Daemon<LabServer>>, Watch) {
@@ -57,7 +55,7 @@ fn a_client_dials_a_host_by_its_name() {
 fn calls_over_tls_need_no_network() {
     simulated(1, |network| async move {
         network.set_default_line(Line::new().latency(ms(10)).pieces(100));
-        let ca = Ca::new();
+        let ca = TestCa::new();
         let (builder, _watch) = lab::daemon();
         let alpha = network.host("alpha");
         let daemon = builder.port(PORT).bind(alpha.ip());

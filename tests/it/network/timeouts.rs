@@ -4,11 +4,10 @@ use super::*;
 
 use erps::{
     BoxedStream, Client, ConnectError, Daemon, ExitReason, Handshake, HandshakeError, Linked,
-    ProtocolError, Secured, ServerOptions, Status, TcpOptions, Transport,
+    ProtocolError, Secured, ServerOptions, Status, TcpOptions, TestCa, Transport,
 };
 
 use crate::support::{
-    certs::Ca,
     lab::{Call, Lab, LabServer, Life, Watch},
     raw::{self, Raw},
     time::STEP,
@@ -118,7 +117,7 @@ fn a_server_has_the_handshake_timeout_to_say_its_word() {
 fn a_silent_tls_peer_is_dropped_at_its_time() {
     simulated(1, |network| async move {
         let (builder, _watch) = lab::daemon();
-        let tls = Ca::new().tls(&["localhost"]);
+        let tls = TestCa::new().tls(&["localhost"]);
         let daemon = builder.transport(tls).start_link().await.unwrap();
         let mut peer = network.connect(daemon.local_addr()).await.unwrap();
         let (outcome, took) = timed(read(&mut peer)).await;

@@ -1,5 +1,7 @@
 //! Certificates as files, for programs that read them.
 
+use erps::{TestCa, TestCertificate};
+
 use std::{
     env, fs,
     path::{Path, PathBuf},
@@ -7,14 +9,12 @@ use std::{
     sync::atomic::{AtomicU32, Ordering::Relaxed},
 };
 
-use super::certs::{Ca, Issued};
-
 /// A directory with the files `ca`, `certificate` and `key`. Gone when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Pem(PathBuf);
 
 impl Pem {
-    pub(crate) fn new(ca: &Ca, own: &Issued) -> Self {
+    pub(crate) fn new(ca: &TestCa, own: &TestCertificate) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Relaxed);
         let directory = env::temp_dir().join(format!("erps-pem-{}-{number}", process::id()));

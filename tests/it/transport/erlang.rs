@@ -10,14 +10,13 @@ use std::{
 };
 
 use async_net::{TcpListener, TcpStream};
-use erps::{HandshakeError, Tls, Transport as _};
+use erps::{HandshakeError, TestCa, TestCertificate, Tls, Transport as _};
 use smol::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
     process::{Child, Command},
 };
 
 use super::{HOST, PEER, run, told};
-use crate::support::certs::{Ca, Issued};
 
 /// Prints the port it listens on, then echoes what the first client sends.
 const SERVER: &str = r#"
@@ -71,7 +70,7 @@ const VERSIONS: [&str; 2] = ["tlsv1.3", "tlsv1.2"];
 struct Script(PathBuf);
 
 impl Script {
-    fn new(program: &str, ca: &Ca, own: &Issued) -> Self {
+    fn new(program: &str, ca: &TestCa, own: &TestCertificate) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Relaxed);
         let directory = env::temp_dir().join(format!("erps-erlang-{}-{number}", process::id()));
@@ -119,7 +118,7 @@ async fn line(output: &mut BufReader<smol::process::ChildStdout>) -> String {
 fn an_erlang_server_serves_us_and_shows_at_once_that_it_trusts_us() {
     for version in VERSIONS {
         run(async {
-            let ca = Ca::new();
+            let ca = TestCa::new();
             let script = Script::new(SERVER, &ca, &ca.issue(&HOST));
             let Some(mut child) = script.start(version, None) else {
                 return;
@@ -148,7 +147,7 @@ fn an_erlang_server_serves_us_and_shows_at_once_that_it_trusts_us() {
 fn an_erlang_server_that_refuses_us_is_heard() {
     for version in VERSIONS {
         run(async {
-            let (ca, other) = (Ca::new(), Ca::new());
+            let (ca, other) = (TestCa::new(), TestCa::new());
             let script = Script::new(SERVER, &other, &ca.issue(&HOST));
             let Some(mut child) = script.start(version, None) else {
                 return;
@@ -196,7 +195,7 @@ async fn visit(
 fn an_erlang_client_is_served() {
     for version in VERSIONS {
         run(async {
-            let ca = Ca::new();
+            let ca = TestCa::new();
             let script = Script::new(CLIENT, &ca, &ca.issue(&["them"]));
             let Some((outcome, printed)) = visit(&ca.tls(&HOST), &script, version).await else {
                 return;
@@ -212,7 +211,7 @@ fn an_erlang_client_is_served() {
 fn an_erlang_client_that_we_refuse_is_told_so() {
     for version in VERSIONS {
         run(async {
-            let (ca, other) = (Ca::new(), Ca::new());
+            let (ca, other) = (TestCa::new(), TestCa::new());
             let script = Script::new(CLIENT, &ca, &other.issue(&["them"]));
             let Some((outcome, printed)) = visit(&ca.tls(&HOST), &script, version).await else {
                 return;

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use erps::{HandshakeError, Transport as _, Untrusted};
+use erps::{HandshakeError, TestCa, TestCertificate, Transport as _, Untrusted};
 use futures_rustls::{TlsAcceptor, TlsConnector};
 use rustls::{
     ClientConfig, ClientConnection, HandshakeKind, RootCertStore, ServerConfig, ServerConnection,
@@ -24,12 +24,9 @@ use smol::{
 };
 
 use super::{HOST, PEER, at_once, inside, pair, refusal, run, simulated_pair, timed, told};
-use crate::support::{
-    certs::{Ca, Issued},
-    time::{HOUR, secs},
-};
+use crate::support::time::{HOUR, secs};
 
-fn roots(ca: &Ca) -> Arc<RootCertStore> {
+fn roots(ca: &TestCa) -> Arc<RootCertStore> {
     let mut roots = RootCertStore::empty();
     roots
         .add(CertificateDer::from_pem_slice(ca.pem().as_bytes()).unwrap())
@@ -37,7 +34,7 @@ fn roots(ca: &Ca) -> Arc<RootCertStore> {
     Arc::new(roots)
 }
 
-fn own(issued: &Issued) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
+fn own(issued: &TestCertificate) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
     let certificate = CertificateDer::from_pem_slice(issued.certificate.as_bytes()).unwrap();
     let key = PrivateKeyDer::from_pem_slice(issued.key.as_bytes()).unwrap();
     (vec![certificate], key)
@@ -45,8 +42,8 @@ fn own(issued: &Issued) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>
 
 /// A client that would resume sessions if it could.
 fn client(
-    ca: &Ca,
-    issued: Option<&Issued>,
+    ca: &TestCa,
+    issued: Option<&TestCertificate>,
     version: &'static SupportedProtocolVersion,
 ) -> Arc<ClientConfig> {
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -63,7 +60,11 @@ fn client(
 }
 
 /// A server that sends no tickets, and answers a key update only when it has something to say.
-fn server(ca: &Ca, trusts: &Ca, version: &'static SupportedProtocolVersion) -> Arc<ServerConfig> {
+fn server(
+    ca: &TestCa,
+    trusts: &TestCa,
+    version: &'static SupportedProtocolVersion,
+) -> Arc<ServerConfig> {
     let provider = Arc::new(ring::default_provider());
     let verifier =
         WebPkiClientVerifier::builder_with_provider(roots(trusts), Arc::clone(&provider))
@@ -84,7 +85,7 @@ fn server(ca: &Ca, trusts: &Ca, version: &'static SupportedProtocolVersion) -> A
 fn a_client_without_a_certificate_is_refused() {
     for version in [&TLS13, &TLS12] {
         run(async {
-            let ca = Ca::new();
+            let ca = TestCa::new();
             let ours = ca.tls(&HOST);
             let (accepted, connected) = pair().await;
             let connector = TlsConnector::from(client(&ca, None, version));
@@ -105,7 +106,7 @@ fn a_client_without_a_certificate_is_refused() {
 fn both_versions_of_tls_are_spoken_with_foreign_peers() {
     for version in [&TLS13, &TLS12] {
         run(async {
-            let ca = Ca::new();
+            let ca = TestCa::new();
             let ours = ca.tls(&HOST);
             let (accepted, connected) = pair().await;
             let connector = TlsConnector::from(client(&ca, Some(&ca.issue(&["them"])), version));
@@ -146,7 +147,7 @@ fn both_versions_of_tls_are_spoken_with_foreign_peers() {
 
 #[erps::test(simulated)]
 async fn the_first_word_of_a_foreign_server_is_a_sign_and_is_not_lost() {
-    let ca = Ca::new();
+    let ca = TestCa::new();
     let ours = ca.tls(&["us"]).settle_time(HOUR);
     let acceptor = TlsAcceptor::from(server(&ca, &ca, &TLS13));
     let (accepted, connected) = simulated_pair().await;
@@ -167,7 +168,7 @@ async fn the_first_word_of_a_foreign_server_is_a_sign_and_is_not_lost() {
 #[erps::test(simulated)]
 async fn a_foreign_server_that_refuses_us_is_heard() {
     for version in [&TLS13, &TLS12] {
-        let (ca, other) = (Ca::new(), Ca::new());
+        let (ca, other) = (TestCa::new(), TestCa::new());
         let ours = ca.tls(&["us"]).settle_time(HOUR);
         let acceptor = TlsAcceptor::from(server(&ca, &other, version));
         let (accepted, connected) = simulated_pair().await;
@@ -184,7 +185,7 @@ async fn a_foreign_server_that_refuses_us_is_heard() {
 /// It sends no tickets, and has nothing to say.
 #[erps::test(simulated)]
 async fn a_foreign_server_that_says_nothing_is_taken_at_its_silence_after_the_settle_time() {
-    let ca = Ca::new();
+    let ca = TestCa::new();
     let ours = ca.tls(&["us"]).settle_time(secs(2));
     let acceptor = TlsAcceptor::from(server(&ca, &ca, &TLS13));
     let (accepted, connected) = simulated_pair().await;
@@ -197,7 +198,7 @@ async fn a_foreign_server_that_says_nothing_is_taken_at_its_silence_after_the_se
 #[test]
 fn a_refusal_after_the_settle_time_is_found_in_the_error_of_the_next_read() {
     run(async {
-        let (ca, other) = (Ca::new(), Ca::new());
+        let (ca, other) = (TestCa::new(), TestCa::new());
         let ours = ca.tls(&["us"]).settle_time(Duration::ZERO);
         let (accepted, connected) = pair().await;
         let mut session = ServerConnection::new(server(&ca, &other, &TLS13)).unwrap();
@@ -233,7 +234,7 @@ fn a_refusal_after_the_settle_time_is_found_in_the_error_of_the_next_read() {
 #[test]
 fn no_session_is_resumed() {
     for version in [&TLS13, &TLS12] {
-        let ca = Ca::new();
+        let ca = TestCa::new();
         let ours = ca.tls(&HOST);
         let config = client(&ca, Some(&ca.issue(&["them"])), version);
         for _ in 0..3 {

@@ -2,14 +2,13 @@
 
 use std::{fs, path::Path};
 
-use erps::{PeerIdentity, Tls, TlsError};
+use erps::{PeerIdentity, TestCa, TestCertificate, Tls, TlsError};
 use rustls::{
     crypto::ring,
     pki_types::{CertificateDer, pem::PemObject as _},
 };
 
 use super::{HOST, run, shake};
-use crate::support::certs::{Ca, Issued};
 
 fn error(ca: &str, certificate: &str, key: &str) -> TlsError {
     Tls::from_pem(ca, certificate, key).unwrap_err()
@@ -17,8 +16,10 @@ fn error(ca: &str, certificate: &str, key: &str) -> TlsError {
 
 #[test]
 fn each_thing_missing_from_the_pem_is_named() {
-    let ca = Ca::new();
-    let Issued { certificate, key } = ca.issue(&HOST);
+    let ca = TestCa::new();
+    let TestCertificate {
+        certificate, key, ..
+    } = ca.issue(&HOST);
     let (ca, other) = (ca.pem(), ca.issue(&HOST));
     let encrypted = key.replace("PRIVATE KEY", "ENCRYPTED PRIVATE KEY");
     let cut = &certificate[..certificate.len() / 2];
@@ -47,7 +48,7 @@ fn each_thing_missing_from_the_pem_is_named() {
 fn a_file_that_cannot_be_used_is_named_with_its_path() {
     let directory = std::env::temp_dir().join(format!("erps-settings-{}", std::process::id()));
     fs::create_dir_all(&directory).unwrap();
-    let ca = Ca::new();
+    let ca = TestCa::new();
     let own = ca.issue(&HOST);
     let write = |name: &str, text: &str| {
         let path = directory.join(name);
@@ -73,7 +74,7 @@ fn a_file_that_cannot_be_used_is_named_with_its_path() {
 
 #[test]
 fn one_file_may_hold_both_certificate_and_key() {
-    let ca = Ca::new();
+    let ca = TestCa::new();
     let own = ca.issue(&HOST);
     let both = format!("{}{}", own.key, own.certificate);
     Tls::from_pem(ca.pem(), &both, &both).unwrap();
@@ -82,7 +83,7 @@ fn one_file_may_hold_both_certificate_and_key() {
 #[test]
 fn new_certificates_are_used_from_the_next_handshake_on() {
     run(async {
-        let (old, new) = (Ca::new(), Ca::new());
+        let (old, new) = (TestCa::new(), TestCa::new());
         let (server, client) = (old.tls(&HOST), old.tls(&["client"]));
         let running = server.clone();
         let (accepted, connected) = shake(&running, &client, "localhost").await;
@@ -99,7 +100,7 @@ fn new_certificates_are_used_from_the_next_handshake_on() {
 #[test]
 fn the_provider_of_the_process_is_neither_needed_nor_set() {
     run(async {
-        let ca = Ca::new();
+        let ca = TestCa::new();
         let (server, client) = shake(&ca.tls(&HOST), &ca.tls(&["client"]), "localhost").await;
         assert!(server.is_ok() && client.is_ok());
     });
@@ -108,7 +109,7 @@ fn the_provider_of_the_process_is_neither_needed_nor_set() {
 
 #[test]
 fn an_identity_is_that_of_the_whole_certificate() {
-    let issued = Ca::new().issue(&HOST);
+    let issued = TestCa::new().issue(&HOST);
     let der = CertificateDer::from_pem_slice(issued.certificate.as_bytes()).unwrap();
     let identity = PeerIdentity::from_der(&der).unwrap();
     let digest = ring::cipher_suite::TLS13_CHACHA20_POLY1305_SHA256

@@ -1,5 +1,7 @@
 //! What is written at one end of a TLS stream, and read at the other.
 
+use erps::TestCa;
+
 use std::{
     io,
     pin::Pin,
@@ -15,12 +17,11 @@ use smol::{
 };
 
 use super::{HOST, PEER, pair, run, secured};
-use crate::support::certs::Ca;
 
 #[test]
 fn what_a_server_says_at_once_is_not_lost() {
     run(async {
-        let ca = Ca::new();
+        let ca = TestCa::new();
         let (server, client) = (ca.tls(&HOST), ca.tls(&["client"]));
         let (accepted, connected) = pair().await;
         let speak = async {
@@ -106,7 +107,7 @@ fn records(mut bytes: &[u8]) -> usize {
 #[test]
 fn small_writes_wait_for_the_flush_and_leave_together_in_a_record_each() {
     run(async {
-        let ca = Ca::new();
+        let ca = TestCa::new();
         let (accepted, connected) = pair().await;
         let writes = Arc::new(Mutex::new(Vec::new()));
         let recording = Recording(connected, Arc::clone(&writes));

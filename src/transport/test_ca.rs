@@ -1,0 +1,310 @@
+//! Certificates for tests, made in memory when they are wanted.
+
+use std::{
+    fmt,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, SystemTime},
+};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType,
+    ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams,
+    SanType, SerialNumber, date_time_ymd,
+};
+
+use super::Tls;
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A certificate authority in memory, for tests. Needs the feature `test-ca`.
+///
+/// Every authority has a name and a key of its own: what one vouches for, another does not know.
+///
+/// # Example
+///
+/// ```
+/// use erps::TestCa;
+///
+/// let ca = TestCa::new();
+/// let server = ca.tls(&["localhost"]);
+/// let client = ca.tls(&["some client"]);
+/// let late = ca.tls_with(&ca.request(&["late"]).expired().issue());
+/// ```
+pub struct TestCa {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+    serial: u64,
+    /// The certificates between this one and the root, in PEM form: none for a root.
+    chain: String,
+    revoked: Mutex<Vec<u64>>,
+}
+
+/// A certificate, those of the authorities between it and the root, and its key, in PEM form.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct TestCertificate {
+    /// The certificate first, then its intermediates.
+    pub certificate: String,
+    /// Its private key.
+    pub key: String,
+    serial: u64,
+}
+
+/// A certificate that is not issued yet. Made by [`TestCa::request`].
+#[must_use = "nothing is issued until `issue` is called"]
+pub struct TestRequest<'a> {
+    ca: &'a TestCa,
+    params: CertificateParams,
+}
+
+impl TestCa {
+    /// An authority that signs itself.
+    #[must_use]
+    pub fn new() -> Self {
+        let (serial, params) = authority();
+        let issuer = CertifiedIssuer::self_signed(params, key()).expect("it may sign");
+        Self {
+            issuer,
+            serial,
+            chain: String::new(),
+            revoked: Mutex::default(),
+        }
+    }
+
+    /// An authority that this one vouches for. What it issues comes with its own certificate.
+    #[must_use]
+    pub fn intermediate(&self) -> Self {
+        let (serial, params) = authority();
+        let issuer = CertifiedIssuer::signed_by(params, key(), &self.issuer);
+        let issuer = issuer.expect("it may sign");
+        Self {
+            chain: issuer.pem() + &self.chain,
+            issuer,
+            serial,
+            revoked: Mutex::default(),
+        }
+    }
+
+    /// Its own certificate in PEM form, for those who trust it.
+    #[must_use]
+    pub fn pem(&self) -> String {
+        self.issuer.pem()
+    }
+
+    /// Vouches for these DNS names and IP addresses, the first of which is the common name too.
+    /// Good for servers and clients, and always valid.
+    ///
+    /// # Panics
+    ///
+    /// If a name has other characters than those of ASCII.
+    #[must_use]
+    pub fn issue(&self, names: &[&str]) -> TestCertificate {
+        self.request(names).issue()
+    }
+
+    /// As [`issue`](Self::issue), of something that is yet to be said more of.
+    ///
+    /// # Panics
+    ///
+    /// If a name has other characters than those of ASCII.
+    pub fn request(&self, names: &[&str]) -> TestRequest<'_> {
+        let owned: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut params = CertificateParams::new(owned).expect("names in ASCII");
+        if let Some(name) = names.first() {
+            params.distinguished_name.push(DnType::CommonName, *name);
+        }
+        TestRequest { ca: self, params }
+    }
+
+    /// A transport that trusts this authority and presents a certificate of it for `names`.
+    ///
+    /// # Panics
+    ///
+    /// If a name has other characters than those of ASCII.
+    #[must_use]
+    pub fn tls(&self, names: &[&str]) -> Tls {
+        self.tls_with(&self.issue(names))
+    }
+
+    /// A transport that trusts this authority and presents `own`.
+    #[must_use]
+    pub fn tls_with(&self, own: &TestCertificate) -> Tls {
+        Tls::from_pem(self.pem(), &own.certificate, &own.key).expect("it is well made")
+    }
+
+    /// Takes back a certificate that this authority has issued. It is seen by those who get the
+    /// next [`revocation_list`](Self::revocation_list).
+    pub fn revoke(&self, certificate: &TestCertificate) {
+        self.revoke_serial(certificate.serial);
+    }
+
+    /// Takes back the certificate of an authority that this one has vouched for.
+    pub fn revoke_intermediate(&self, intermediate: &Self) {
+        self.revoke_serial(intermediate.serial);
+    }
+
+    fn revoke_serial(&self, serial: u64) {
+        let mut revoked = self.revoked.lock().unwrap_or_else(PoisonError::into_inner);
+        revoked.push(serial);
+    }
+
+    /// All that this authority has taken back, in PEM form. Valid for many years.
+    #[must_use]
+    pub fn revocation_list(&self) -> String {
+        self.revocation_list_until(SystemTime::UNIX_EPOCH + 100 * 365 * DAY)
+    }
+
+    /// As [`revocation_list`](Self::revocation_list), to be replaced by another at this time.
+    ///
+    /// # Panics
+    ///
+    /// If the time is before 1980.
+    #[must_use]
+    pub fn revocation_list_until(&self, next_update: SystemTime) -> String {
+        let long_ago = date_time_ymd(1980, 1, 1);
+        let revoked = self.revoked.lock().unwrap_or_else(PoisonError::into_inner);
+        let list = CertificateRevocationListParams {
+            this_update: long_ago,
+            next_update: date_time_ymd(1970, 1, 1) + since_epoch(next_update),
+            crl_number: SerialNumber::from(next_number()),
+            issuing_distribution_point: None,
+            revoked_certs: revoked
+                .iter()
+                .map(|serial| RevokedCertParams {
+                    serial_number: SerialNumber::from(*serial),
+                    revocation_time: long_ago,
+                    reason_code: None,
+                    invalidity_date: None,
+                })
+                .collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        let list = list.signed_by(&self.issuer).expect("a time after 1980");
+        list.pem().expect("it is well made")
+    }
+}
+
+impl Default for TestCa {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl TestRequest<'_> {
+    /// Replaces the common name, which is otherwise the first of the names.
+    pub fn common_name(mut self, name: &str) -> Self {
+        self.params
+            .distinguished_name
+            .push(DnType::CommonName, name);
+        self
+    }
+
+    /// Adds a URI to the names, a SPIFFE id for instance.
+    ///
+    /// # Panics
+    ///
+    /// If it has other characters than those of ASCII.
+    pub fn uri(mut self, uri: &str) -> Self {
+        let uri = uri.try_into().expect("a URI in ASCII");
+        self.params.subject_alt_names.push(SanType::URI(uri));
+        self
+    }
+
+    /// From when, and until when it is valid, to the second.
+    pub fn valid(mut self, not_before: SystemTime, not_after: SystemTime) -> Self {
+        let epoch = date_time_ymd(1970, 1, 1);
+        self.params.not_before = epoch + since_epoch(not_before);
+        self.params.not_after = epoch + since_epoch(not_after);
+        self
+    }
+
+    /// It is long out of date.
+    pub fn expired(mut self) -> Self {
+        self.params.not_before = date_time_ymd(2001, 1, 1);
+        self.params.not_after = date_time_ymd(2002, 1, 1);
+        self
+    }
+
+    /// Its time is yet to come.
+    pub fn not_yet_valid(mut self) -> Self {
+        self.params.not_before = date_time_ymd(3001, 1, 1);
+        self.params.not_after = date_time_ymd(3002, 1, 1);
+        self
+    }
+
+    /// It is no good for a server.
+    pub fn for_clients_only(mut self) -> Self {
+        self.params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        self
+    }
+
+    /// It is no good for a client.
+    pub fn for_servers_only(mut self) -> Self {
+        self.params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        self
+    }
+
+    /// Has the authority vouch for it.
+    #[must_use]
+    pub fn issue(mut self) -> TestCertificate {
+        let (key, serial) = (key(), next_number());
+        self.params.serial_number = Some(serial.into());
+        let certificate = self.params.signed_by(&key, &self.ca.issuer);
+        TestCertificate {
+            certificate: certificate.expect("it may sign").pem() + &self.ca.chain,
+            key: key.serialize_pem(),
+            serial,
+        }
+    }
+}
+
+fn authority() -> (u64, CertificateParams) {
+    let serial = next_number();
+    let mut params = CertificateParams::default();
+    let name = format!("test authority {serial}");
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.serial_number = Some(serial.into());
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    (serial, params)
+}
+
+fn key() -> KeyPair {
+    KeyPair::generate().expect("the provider makes keys")
+}
+
+fn next_number() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Relaxed)
+}
+
+fn since_epoch(time: SystemTime) -> Duration {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH);
+    since.unwrap_or_default()
+}
+
+impl fmt::Debug for TestCa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TestCa")
+            .field("serial", &self.serial)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for TestCertificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TestCertificate")
+            .field("serial", &self.serial)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for TestRequest<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TestRequest")
+            .field("names", &self.params.subject_alt_names)
+            .finish_non_exhaustive()
+    }
+}
