@@ -86,6 +86,9 @@ pub struct PeerInfo {
     pub address: SocketAddr,
     /// What the peer's certificate says of it. `None` without TLS.
     pub identity: Option<PeerIdentity>,
+    /// Which of this end's own certificates the connection was made with: the
+    /// [generation](crate::Tls::generation) at its handshake. `None` without TLS.
+    pub generation: Option<u64>,
 }
 
 pub(crate) struct Link {

@@ -28,7 +28,7 @@ use contained::Contained;
 pub(crate) use contained::Foreign;
 pub(crate) use handle::Facts;
 pub use handle::{Linked, Shutdown, TaskRef};
-pub(crate) use time::{Alarm, Clock, random_below};
+pub(crate) use time::{Alarm, Clock, random_below, wall_clock};
 pub use time::{Elapsed, now, random, sleep, timeout};
 
 use crate::{
@@ -201,6 +201,17 @@ pub fn spawn<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static
         // The universe has come to its end. It takes no more, and drops what it is given.
         Some(None) => smol::Executor::new().spawn(future),
         None => smol::spawn(future),
+    }
+}
+
+/// Runs what waits for files, where it holds up no other task.
+///
+/// In a simulated universe nobody waits: its clock would leap meanwhile.
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    if universe::is_simulated() {
+        work()
+    } else {
+        smol::unblock(work).await
     }
 }
 

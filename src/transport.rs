@@ -124,6 +124,9 @@ pub struct Secured {
     pub stream: BoxedStream,
     /// Who is at the other end, where the transport has proved it.
     pub identity: Option<PeerIdentity>,
+    /// Which of this end's certificates it was made with, where they have a
+    /// [generation](Tls::generation).
+    pub generation: Option<u64>,
 }
 
 impl Secured {
@@ -133,6 +136,7 @@ impl Secured {
         Self {
             stream,
             identity: None,
+            generation: None,
         }
     }
 
@@ -148,6 +152,7 @@ impl fmt::Debug for Secured {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Secured")
             .field("identity", &self.identity)
+            .field("generation", &self.generation)
             .finish_non_exhaustive()
     }
 }

@@ -239,6 +239,7 @@ impl<P: Protocol> Healer<P> {
         let peer = PeerInfo {
             address,
             identity: secured.identity,
+            generation: secured.generation,
         };
         Ok((
             Link::new(secured.stream, self.shared.codec.max_payload),

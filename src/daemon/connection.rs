@@ -46,6 +46,7 @@ pub(super) fn start<S: Server>(
                 let peer = PeerInfo {
                     address,
                     identity: secured.identity,
+generation: secured.generation,
                 };
                 match supervise(&shared, own_spawner, permit, secured.stream, peer).await {
                     Ok(()) => return ExitReason::Normal,

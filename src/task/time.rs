@@ -5,7 +5,7 @@ use std::{
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use crate::universe::{self, Sim};
@@ -16,6 +16,21 @@ use crate::universe::{self, Sim};
 #[must_use]
 pub fn now() -> Instant {
     universe::now().unwrap_or_else(Instant::now)
+}
+
+/// The date and time by the same clock: a simulated universe begins now, and goes on at its own pace.
+pub(crate) fn wall_clock() -> SystemTime {
+    let real = SystemTime::now();
+    let Some(simulated) = universe::now() else {
+        return real;
+    };
+    let instant = Instant::now();
+    let moved = if simulated >= instant {
+        real.checked_add(simulated - instant)
+    } else {
+        real.checked_sub(instant - simulated)
+    };
+    moved.unwrap_or(real)
 }
 
 /// Waits for this long, by the clock of the current universe, from the first poll on.

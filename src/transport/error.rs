@@ -1,6 +1,6 @@
 //! Why a connection was not secured, in the words of either end.
 
-use std::{error::Error, fmt, io, sync::Arc};
+use std::{error::Error, fmt, io, sync::Arc, time::SystemTime};
 
 use crate::BoxError;
 
@@ -130,9 +130,22 @@ pub enum Untrusted {
     /// reverse.
     #[error("its certificate is not meant for this use")]
     WrongPurpose,
-    /// Its certificate was revoked.
+    /// Its certificate, or one of its issuers', was revoked.
     #[error("its certificate was revoked")]
     Revoked,
+    /// There is no telling whether its certificate was revoked: a revocation list that this end was
+    /// given should have been replaced by another. The fault is this end's.
+    #[error("the revocation list of {issuer:?} has expired, so that nobody it may name is let in")]
+    RevocationListExpired {
+        /// Whose list it is: the distinguished name of a CA.
+        issuer: String,
+        /// When there should have been another.
+        next_update: SystemTime,
+    },
+    /// There is no telling whether its certificate was revoked, for this reason. The fault is this
+    /// end's.
+    #[error("whether its certificate was revoked is unknown: {0}")]
+    RevocationUnknown(String),
     /// [`check_peer`](crate::Tls::check_peer) refused it, with this text.
     #[error("{0}")]
     Check(String),

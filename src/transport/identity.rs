@@ -135,7 +135,7 @@ impl Fields {
     }
 }
 
-fn system_time(time: ASN1Time) -> SystemTime {
+pub(super) fn system_time(time: ASN1Time) -> SystemTime {
     let seconds = time.timestamp();
     let distance = Duration::from_secs(seconds.unsigned_abs());
     let moment = if seconds < 0 {

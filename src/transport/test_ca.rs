@@ -1,5 +1,10 @@
 //! Certificates for tests, made in memory when they are wanted.
 
+#![expect(
+    clippy::missing_panics_doc,
+    reason = "what is not documented fails only with a broken provider"
+)]
+
 use std::{
     fmt,
     sync::{
@@ -32,6 +37,11 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// let server = ca.tls(&["localhost"]);
 /// let client = ca.tls(&["some client"]);
 /// let late = ca.tls_with(&ca.request(&["late"]).expired().issue());
+///
+/// let thief = ca.issue(&["thief"]);
+/// ca.revoke(&thief);
+/// let server = server.revocation_lists(ca.revocation_list())?;
+/// # Ok::<(), erps::TlsError>(())
 /// ```
 pub struct TestCa {
     issuer: CertifiedIssuer<'static, KeyPair>,
@@ -160,15 +170,17 @@ impl TestCa {
     ///
     /// # Panics
     ///
-    /// If the time is before 1980.
+    /// If the time is before 1981.
     #[must_use]
     pub fn revocation_list_until(&self, next_update: SystemTime) -> String {
-        let long_ago = date_time_ymd(1980, 1, 1);
+        // Each is newer than the one before.
+        let number = next_number();
+        let long_ago = date_time_ymd(1980, 1, 1) + Duration::from_secs(number);
         let revoked = self.revoked.lock().unwrap_or_else(PoisonError::into_inner);
         let list = CertificateRevocationListParams {
             this_update: long_ago,
             next_update: date_time_ymd(1970, 1, 1) + since_epoch(next_update),
-            crl_number: SerialNumber::from(next_number()),
+            crl_number: SerialNumber::from(number),
             issuing_distribution_point: None,
             revoked_certs: revoked
                 .iter()
@@ -181,7 +193,7 @@ impl TestCa {
                 .collect(),
             key_identifier_method: KeyIdMethod::Sha256,
         };
-        let list = list.signed_by(&self.issuer).expect("a time after 1980");
+        let list = list.signed_by(&self.issuer).expect("a time after 1981");
         list.pem().expect("it is well made")
     }
 }

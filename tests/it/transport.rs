@@ -3,6 +3,8 @@
 mod erlang;
 mod foreign;
 mod options;
+mod revocation;
+mod rotation;
 mod settings;
 mod stream;
 
@@ -230,6 +232,24 @@ fn a_certificate_for_clients_is_none_for_servers() {
             refused_server(both, "unsupported_certificate"),
             Untrusted::WrongPurpose
         );
+    });
+}
+
+#[test]
+fn a_client_before_its_time_or_with_a_certificate_for_servers_is_refused() {
+    run(async {
+        let ca = TestCa::new();
+        let early = ca.request(&["client"]).not_yet_valid().issue();
+        let both = shake(&ca.tls(&HOST), &ca.tls_with(&early), "localhost").await;
+        let why = refused_client(both, "certificate_expired");
+        assert_eq!(why, Untrusted::NotYetValid);
+        let server = ca.request(&HOST).for_servers_only().issue();
+        let server = ca.tls_with(&server);
+        let (accepted, connected) = shake(&server, &ca.tls(&["client"]), "localhost").await;
+        assert!(accepted.is_ok() && connected.is_ok());
+        let both = shake(&ca.tls(&HOST), &server, "localhost").await;
+        let why = refused_client(both, "unsupported_certificate");
+        assert_eq!(why, Untrusted::WrongPurpose);
     });
 }
 

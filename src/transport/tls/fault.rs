@@ -4,6 +4,7 @@ use std::io;
 
 use rustls::{CertificateError, Error, InvalidMessage};
 
+use super::revocation::blamed;
 use crate::{Alert, HandshakeError, Untrusted};
 
 /// Says what an error of a stream means to the caller, if rustls has reported it. `understood`
@@ -36,6 +37,7 @@ fn distrust(error: &CertificateError) -> Untrusted {
             Untrusted::NotYetValid
         }
         CertificateError::Revoked => Untrusted::Revoked,
+        CertificateError::InvalidOcspResponse => blamed(),
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
             Untrusted::WrongPurpose
         }

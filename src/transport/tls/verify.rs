@@ -6,6 +6,7 @@ use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, RootCertStore,
     SignatureScheme,
     client::{
+        WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
         verify_server_cert_signed_by_trust_anchor, verify_server_name,
     },
@@ -17,7 +18,7 @@ use rustls::{
     },
 };
 
-use super::{PeerIdentity, credentials::Credentials};
+use super::{PeerIdentity, credentials::Credentials, revocation::Lists};
 use crate::{BoxError, Untrusted};
 
 /// What [`check_peer`](crate::Tls::check_peer) was given.
@@ -28,6 +29,8 @@ pub(super) struct Verifier {
     roots: Arc<RootCertStore>,
     algorithms: WebPkiSupportedAlgorithms,
     clients: Arc<dyn ClientCertVerifier>,
+    servers: Option<Arc<WebPkiServerVerifier>>,
+    lists: Lists,
     check: Option<Check>,
 }
 
@@ -37,7 +40,30 @@ impl Verifier {
             roots: Arc::clone(&credentials.roots),
             algorithms: credentials.provider.signature_verification_algorithms,
             clients: Arc::clone(&credentials.clients),
+            servers: credentials.servers.clone(),
+            lists: credentials.lists.clone(),
             check,
+        }
+    }
+
+    /// Looks the chain up in the revocation lists. rustls does so only together with everything else,
+    /// the name last: a wrong one means that nothing was revoked.
+    fn look_up(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        now: UnixTime,
+    ) -> Result<(), Error> {
+        let Some(servers) = &self.servers else {
+            return Ok(());
+        };
+        match servers.verify_server_cert(end_entity, intermediates, server_name, &[], now) {
+            Ok(_)
+            | Err(Error::InvalidCertificate(
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+            )) => Ok(()),
+            Err(error) => Err(self.lists.sort(error)),
         }
     }
 
@@ -74,6 +100,7 @@ impl ServerCertVerifier for Verifier {
             now,
             self.algorithms.all,
         )?;
+        self.look_up(end_entity, intermediates, server_name, now)?;
         if self.check.is_none() {
             verify_server_name(&certificate, server_name)?;
         }
@@ -117,7 +144,8 @@ impl ClientCertVerifier for Verifier {
     ) -> Result<ClientCertVerified, Error> {
         let verified = self
             .clients
-            .verify_client_cert(end_entity, intermediates, now)?;
+            .verify_client_cert(end_entity, intermediates, now)
+            .map_err(|error| self.lists.sort(error))?;
         self.ask(end_entity)?;
         Ok(verified)
     }

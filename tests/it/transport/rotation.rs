@@ -1,0 +1,433 @@
+//! New certificates for old ones: from files, under watch, and while the work goes on.
+
+use std::{
+    fs,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
+    },
+    time::{Duration, Instant, SystemTime},
+};
+
+use erps::{
+    Client, Daemon, Reconnect, Status, TestCa, Tls, TlsError, Universe,
+    time::{now, sleep},
+};
+use smol::{Timer, future};
+
+use super::{HOST, run, shake};
+use crate::support::{
+    events::Warnings,
+    lab::{self, Lab, LabServer, is_served},
+    pem::Pem,
+};
+
+const MINUTE: Duration = Duration::from_secs(60);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+fn tls(pem: &Pem) -> Tls {
+    let file = |name| pem.path().join(name);
+    Tls::from_files(file("ca"), file("certificate"), file("key")).unwrap()
+}
+
+fn write(pem: &Pem, name: &str, text: &str) {
+    fs::write(pem.path().join(name), text).unwrap();
+}
+
+fn renew(pem: &Pem, ca: &TestCa, name: &str) {
+    let own = ca.issue(&[name, "localhost"]);
+    write(pem, "certificate", &own.certificate);
+    write(pem, "key", &own.key);
+}
+
+/// What a client is shown.
+async fn shown(ca: &TestCa, server: &Tls) -> String {
+    let (accepted, connected) = shake(server, &ca.tls(&["client"]), "localhost").await;
+    assert_eq!(accepted.unwrap().generation, Some(server.generation()));
+    let connected = connected.unwrap();
+    assert_eq!(connected.generation, Some(1));
+    let name = connected.identity.unwrap();
+    name.common_name().unwrap().to_owned()
+}
+
+#[test]
+fn files_are_read_again_on_request_and_used_if_they_are_good() {
+    run(async {
+        let ca = TestCa::new();
+        let pem = Pem::new(&ca, &ca.issue(&["first", "localhost"]));
+        let tls = tls(&pem);
+        assert!(!tls.reload().unwrap());
+        assert_eq!(
+            (shown(&ca, &tls).await.as_str(), tls.generation()),
+            ("first", 1)
+        );
+        renew(&pem, &ca, "second");
+        assert_eq!(shown(&ca, &tls).await, "first");
+        assert!(tls.reload().unwrap());
+        assert_eq!(
+            (shown(&ca, &tls).await.as_str(), tls.generation()),
+            ("second", 2)
+        );
+        write(&pem, "key", &ca.issue(&["third"]).key);
+        let error = tls.reload().unwrap_err();
+        assert!(matches!(error, TlsError::KeyMismatch { .. }), "{error}");
+        fs::remove_file(pem.path().join("key")).unwrap();
+        let error = tls.reload().unwrap_err();
+        assert!(matches!(error, TlsError::Unreadable { .. }), "{error}");
+        assert_eq!(
+            (shown(&ca, &tls).await.as_str(), tls.generation()),
+            ("second", 2)
+        );
+        let error = ca.tls(&HOST).reload().unwrap_err();
+        assert!(matches!(error, TlsError::NoFiles), "{error}");
+    });
+}
+
+#[test]
+fn a_file_of_revocation_lists_is_read_again_and_options_stay() {
+    run(async {
+        let ca = TestCa::new();
+        let thief = ca.issue(&["thief"]);
+        let pem = Pem::new(&ca, &ca.issue(&HOST));
+        write(&pem, "lists", &ca.revocation_list());
+        let lists = pem.path().join("lists");
+        let server = tls(&pem).revocation_file(lists).unwrap();
+        let server = server.check_peer(|peer| match peer.common_name() {
+            Some("thief") => Ok(()),
+            _ => Err("not a thief"),
+        });
+        let thief_tls = ca.tls_with(&thief);
+        let (accepted, _) = shake(&server, &thief_tls, "localhost").await;
+        accepted.unwrap();
+        ca.revoke(&thief);
+        write(&pem, "lists", &ca.revocation_list());
+        assert!(server.reload().unwrap());
+        let both = shake(&server, &thief_tls, "localhost").await;
+        super::refused_client(both, "certificate_revoked");
+        let both = shake(&server, &ca.tls(&["other"]), "localhost").await;
+        super::refused_client(both, "certificate_unknown");
+    });
+}
+
+#[test]
+fn watched_files_are_used_when_they_have_changed_until_the_watch_is_dropped() {
+    Warnings::during(|warnings| {
+        Universe::simulated(1).run(async {
+            let ca = TestCa::new();
+            let pem = Pem::new(&ca, &ca.issue(&["first"]));
+            let tls = tls(&pem);
+            let watch = tls.watch(MINUTE);
+            sleep(MINUTE * 10).await;
+            assert_eq!(tls.generation(), 1);
+            renew(&pem, &ca, "second");
+            sleep(MINUTE).await;
+            sleep(MINUTE).await;
+            assert_eq!(tls.generation(), 2);
+            assert_eq!(warnings.take(), [""; 0]);
+            write(&pem, "key", "nonsense");
+            sleep(MINUTE * 10).await;
+            assert_eq!(tls.generation(), 2);
+            let said = warnings.take();
+            assert_eq!(said.len(), 1, "{said:?}");
+            assert!(said[0].contains("holds no private key"), "{said:?}");
+            renew(&pem, &ca, "third");
+            sleep(MINUTE * 2).await;
+            assert_eq!(tls.generation(), 3);
+            drop(watch);
+            renew(&pem, &ca, "fourth");
+            sleep(MINUTE * 10).await;
+            assert_eq!(tls.generation(), 3);
+        });
+    });
+}
+
+#[test]
+fn files_are_watched_in_real_time_too() {
+    run(async {
+        let ca = TestCa::new();
+        let pem = Pem::new(&ca, &ca.issue(&["first"]));
+        let tls = tls(&pem);
+        let _watch = tls.watch(Duration::ZERO);
+        renew(&pem, &ca, "second");
+        lab::eventually("it is used", || tls.generation() == 2).await;
+    });
+}
+
+/// A chain whose end comes in so many days.
+fn ending(ca: &TestCa, in_days: u32, of_days: u32) -> Tls {
+    let end = SystemTime::now() + DAY * in_days + MINUTE;
+    let own = ca.request(&HOST).valid(end - DAY * of_days, end).issue();
+    ca.tls_with(&own)
+}
+
+#[test]
+fn a_certificate_that_ends_soon_is_warned_of_when_it_comes_into_use() {
+    Warnings::during(|warnings| {
+        let ca = TestCa::new();
+        let ends = |expected: bool| {
+            let said = warnings.take();
+            assert_eq!(said.len(), usize::from(expected), "{said:?}");
+            assert!(said.iter().all(|it| it.contains("ends soon")), "{said:?}");
+        };
+        let good = ending(&ca, 14, 365);
+        ends(false);
+        let left = good.expires().duration_since(SystemTime::now()).unwrap();
+        assert!(DAY * 14 < left && left < DAY * 15);
+        let bad = ending(&ca, 13, 365);
+        ends(true);
+        good.rotate(&bad);
+        ends(true);
+        // Who lives for three days is old on the last.
+        let _ = ending(&ca, 1, 3);
+        ends(false);
+        let _ = ending(&ca, 0, 3);
+        ends(true);
+        let _ = ending(&ca, 20, 365).expiry_warning(DAY * 20);
+        ends(false);
+        let _ = ending(&ca, 20, 365).expiry_warning(DAY * 21);
+        ends(true);
+        let _ = ca.tls_with(&ca.request(&HOST).expired().issue());
+        let said = warnings.take();
+        assert!(
+            said.len() == 1 && said[0].contains("has expired"),
+            "{said:?}"
+        );
+        let list = ca.revocation_list_until(SystemTime::now() - DAY);
+        let _ = ca.tls(&HOST).revocation_lists(list).unwrap();
+        let said = warnings.take();
+        assert!(
+            said.len() == 1 && said[0].contains("revocation list"),
+            "{said:?}"
+        );
+    });
+}
+
+#[test]
+fn whoever_watches_the_files_is_warned_of_their_end_once_a_day() {
+    Warnings::during(|warnings| {
+        Universe::simulated(1).run(async {
+            let ca = TestCa::new();
+            let start = SystemTime::now();
+            let own = ca.request(&HOST).valid(start - DAY * 100, start + DAY * 20);
+            let pem = Pem::new(&ca, &own.issue());
+            let tls = tls(&pem);
+            let _watch = tls.watch(MINUTE * 7);
+            sleep(DAY * 6 - MINUTE * 60).await;
+            assert_eq!(warnings.take(), [""; 0]);
+            sleep(DAY * 5).await;
+            assert_eq!(warnings.take().len(), 5);
+            sleep(DAY * 11).await;
+            let said = warnings.take();
+            assert!(said.last().unwrap().contains("has expired"), "{said:?}");
+        });
+    });
+}
+
+#[test]
+fn a_certificate_ends_by_the_clock_of_the_universe() {
+    Universe::simulated(1).run(async {
+        let ca = TestCa::new();
+        let end = SystemTime::now() + DAY * 100;
+        let own = ca.request(&["localhost"]).valid(end - DAY * 200, end);
+        let (builder, _watch) = lab::daemon();
+        let tls = ca.tls_with(&own.issue());
+        let daemon = builder.transport(tls).start_link().await.unwrap();
+        let papers = ca.tls(&["guest"]).server_name("localhost");
+        let guest = || lab::client(&daemon).transport(papers.clone());
+        sleep(DAY * 99).await;
+        guest().connect().await.unwrap();
+        sleep(DAY * 2).await;
+        guest().connect().await.unwrap_err();
+    });
+}
+
+/// Whether the second of two connections is asked for a certificate: by the server, by the client.
+async fn asked_again(
+    change: impl Fn(Tls) -> Tls,
+    between: impl FnOnce(&TestCa, &Tls),
+) -> [bool; 2] {
+    let ca = TestCa::new();
+    let asked = [(); 2].map(|()| Arc::new(AtomicU32::new(0)));
+    let count = |tls: Tls, asked: &Arc<AtomicU32>| {
+        let asked = Arc::clone(asked);
+        change(tls.check_peer(move |_| {
+            asked.fetch_add(1, Relaxed);
+            Ok::<(), String>(())
+        }))
+    };
+    let server = count(ca.tls(&HOST), &asked[0]);
+    let client = count(ca.tls(&["client"]), &asked[1]);
+    let once = async || {
+        let (accepted, connected) = shake(&server, &client, "localhost").await;
+        let (accepted, connected) = (accepted.unwrap(), connected.unwrap());
+        assert_eq!(accepted.identity.unwrap().common_name(), Some("client"));
+        assert_eq!(connected.identity.unwrap().common_name(), Some("localhost"));
+    };
+    once().await;
+    assert_eq!(asked.each_ref().map(|it| it.load(Relaxed)), [1, 1]);
+    between(&ca, &server);
+    once().await;
+    asked.map(|it| it.load(Relaxed) == 2)
+}
+
+#[test]
+fn a_session_is_taken_up_again_only_if_that_is_asked_for() {
+    run(async {
+        let as_it_is = |tls| tls;
+        let resuming = |tls: Tls| tls.resumption(true);
+        assert_eq!(asked_again(as_it_is, |_, _| ()).await, [true; 2]);
+        assert_eq!(asked_again(resuming, |_, _| ()).await, [false; 2]);
+        let off_again = |tls: Tls| tls.resumption(true).resumption(false);
+        assert_eq!(asked_again(off_again, |_, _| ()).await, [true; 2]);
+    });
+}
+
+#[test]
+fn a_rotation_forgets_all_sessions() {
+    run(async {
+        let resuming = |tls: Tls| tls.resumption(true);
+        let rotated = asked_again(resuming, |ca, server| {
+            server.rotate(&server.clone().resumption(true));
+            let _ = ca;
+        });
+        assert_eq!(rotated.await, [true; 2]);
+    });
+}
+
+// ---- under load ----
+
+/// A daemon and what its and its clients' certificates are rotated with.
+struct Town {
+    ca: TestCa,
+    daemon: erps::Linked<Daemon<LabServer>>,
+    server: Tls,
+    client: Tls,
+    _watch: lab::Watch,
+}
+
+impl Town {
+    async fn new() -> Self {
+        let ca = TestCa::new();
+        let (server, client) = (ca.tls(&HOST), ca.tls(&["client"]));
+        let (builder, watch) = lab::daemon();
+        let builder = builder.transport(server.clone());
+        Self {
+            daemon: builder.start_link().await.unwrap(),
+            ca,
+            server,
+            client,
+            _watch: watch,
+        }
+    }
+
+    async fn connect(&self) -> Client<Lab> {
+        let client = lab::client(&self.daemon).transport(self.client.clone());
+        let client = client.reconnect(Reconnect::Never);
+        client.connect().await.expect("new connections succeed")
+    }
+
+    fn rotate(&self) {
+        let fresh = |names: &[&str]| {
+            let tls = self.ca.tls(names);
+            tls.revocation_lists(self.ca.revocation_list()).unwrap()
+        };
+        self.server.rotate(&fresh(&HOST));
+        self.client.rotate(&fresh(&["client"]));
+    }
+}
+
+fn generation(client: &Client<Lab>) -> Option<u64> {
+    match client.status() {
+        Status::Connected(peer) => peer.generation,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_connection_knows_which_certificates_it_was_made_with() {
+    run(async {
+        let town = Town::new().await;
+        let old = town.connect().await;
+        town.rotate();
+        let new = town.connect().await;
+        assert_eq!((generation(&old), generation(&new)), (Some(1), Some(2)));
+        is_served(&old).await;
+        let (builder, _watch) = lab::daemon();
+        let plain = builder.start_link().await.unwrap();
+        let plain = lab::client(&plain).connect().await.unwrap();
+        assert_eq!(generation(&plain), None);
+    });
+}
+
+/// Rotates while `callers` clients call, and one after the other connects: for `time`, a rotation
+/// each `period`. Tells how many calls and connections there were; none may fail.
+async fn rotated_under_load(
+    callers: usize,
+    pause: Duration,
+    time: Duration,
+    period: Duration,
+) -> (u32, u32) {
+    let town = &Town::new().await;
+    let (over, calls, connections) = (
+        &AtomicBool::new(false),
+        &AtomicU32::new(0),
+        &AtomicU32::new(0),
+    );
+    let mut clients = Vec::new();
+    for _ in 0..callers {
+        clients.push(town.connect().await);
+    }
+    let calling = futures::future::join_all(clients.iter().map(async |client| {
+        let mut next = Instant::now();
+        while !over.load(Relaxed) {
+            is_served(client).await;
+            calls.fetch_add(1, Relaxed);
+            next += pause;
+            Timer::at(next).await;
+        }
+    }));
+    let connecting = async {
+        while !over.load(Relaxed) {
+            is_served(&town.connect().await).await;
+            connections.fetch_add(1, Relaxed);
+        }
+    };
+    let rotating = async {
+        let end = now() + time;
+        while now() < end {
+            Timer::after(period).await;
+            town.rotate();
+        }
+        over.store(true, Relaxed);
+    };
+    future::zip(future::zip(calling, connecting), rotating).await;
+    assert!(
+        clients.iter().all(|it| generation(it) == Some(1)),
+        "one has reconnected"
+    );
+    assert!(town.server.generation() > 10);
+    (calls.load(Relaxed), connections.load(Relaxed))
+}
+
+#[test]
+fn nobody_notices_that_certificates_rotate() {
+    run(async {
+        let millis = Duration::from_millis;
+        let (calls, connections) = rotated_under_load(8, millis(8), millis(1500), millis(25)).await;
+        assert!(calls > 100 && connections > 10, "{calls}, {connections}");
+    });
+}
+
+/// As long and as fast as the specification asks: `cargo test --release -- --ignored --nocapture rotate`.
+#[test]
+#[ignore = "it takes a minute"]
+fn nobody_notices_that_certificates_rotate_for_a_minute() {
+    let (secs, millis) = (Duration::from_secs, Duration::from_millis);
+    let (calls, connections) =
+        smol::block_on(rotated_under_load(20, millis(20), secs(60), secs(1)));
+    println!("{calls} calls and {connections} connections in a minute, none failed");
+    assert!(
+        calls >= 54_000,
+        "{calls} calls in a minute are not 1 000 a second"
+    );
+}
