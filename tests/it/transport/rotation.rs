@@ -80,6 +80,12 @@ fn files_are_read_again_on_request_and_used_if_they_are_good() {
         );
         let error = ca.tls(&HOST).reload().unwrap_err();
         assert!(matches!(error, TlsError::NoFiles), "{error}");
+        let other = TestCa::new();
+        renew(&pem, &ca, "third");
+        write(&pem, "ca", &other.pem());
+        assert!(tls.reload().unwrap());
+        let both = shake(&tls, &ca.tls(&["client"]), "localhost").await;
+        super::refused_client(both, "unknown_ca");
     });
 }
 
@@ -418,7 +424,7 @@ fn nobody_notices_that_certificates_rotate() {
     });
 }
 
-/// As long and as fast as the specification asks: `cargo test --release -- --ignored --nocapture rotate`.
+/// As long and as fast as the specification asks: `cargo test --test it -- --ignored --nocapture rotate`.
 #[test]
 #[ignore = "it takes a minute"]
 fn nobody_notices_that_certificates_rotate_for_a_minute() {
