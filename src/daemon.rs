@@ -12,12 +12,15 @@
 mod accept;
 mod connection;
 mod drain;
+mod events;
 mod info;
+mod limits;
 mod options;
 mod run;
 mod shared;
 mod supervisor;
 mod ticket;
+mod visit;
 
 use std::{
     fmt, io, marker::PhantomData, net::SocketAddr, panic::Location, sync::Arc, time::Duration,
@@ -29,7 +32,12 @@ use crate::{ExitReason, Server, TaskRef, wire::identity::VersionReqError};
 use shared::Shared;
 
 pub use drain::{DrainOutcome, DrainReport, Drained};
+pub use events::{
+    ConnectionEnd, ConnectionStage, DaemonEvent, DaemonEvents, HandshakeCounts, HandshakeFailure,
+    NotAdmittedCounts,
+};
 pub use info::{ConnectionInfo, DaemonInfo};
+pub use limits::{AtLimit, DaemonLimits, NotAdmitted};
 pub use options::DaemonBuilder;
 pub use supervisor::{ServerRecipe, ServerSupervisor, StartServer};
 
@@ -114,6 +122,34 @@ impl<S: Server> Daemon<S> {
     #[must_use]
     pub fn connections(&self) -> Vec<ConnectionInfo> {
         self.shared.connections()
+    }
+
+    /// What happens to its connections from now on. As many may watch as like to.
+    #[must_use]
+    pub fn events(&self) -> DaemonEvents {
+        self.shared.journal.watch()
+    }
+
+    /// The limits, as they are now.
+    #[must_use]
+    pub fn limits(&self) -> DaemonLimits {
+        self.shared.limits()
+    }
+
+    /// Changes the limits for all who come from now on. A restart by a supervisor begins with those of
+    /// the builder again.
+    ///
+    /// ```
+    /// # use erps::{AtLimit, Daemon, Server};
+    /// # fn example<S: Server>(daemon: Daemon<S>) {
+    /// daemon.set_limits(|limits| {
+    ///     limits.connections = 100;
+    ///     limits.at_limit = AtLimit::Close;
+    /// });
+    /// # }
+    /// ```
+    pub fn set_limits(&self, change: impl FnOnce(&mut DaemonLimits)) {
+        self.shared.set_limits(change);
     }
 
     /// Accepts nobody until it is [resumed](Self::resume). The port stays bound: who connects meanwhile

@@ -89,8 +89,10 @@ pub use client::{
     ClientHandler, ConnectError, Disconnect, HandlerRef, Pushes, Reconnect, Status,
 };
 pub use daemon::{
-    ConnectionInfo, Daemon, DaemonBuilder, DaemonInfo, DrainOutcome, DrainReport, Drained,
-    ServerRecipe, ServerSupervisor, StartDaemonError, StartServer,
+    AtLimit, ConnectionEnd, ConnectionInfo, ConnectionStage, Daemon, DaemonBuilder, DaemonEvent,
+    DaemonEvents, DaemonInfo, DaemonLimits, DrainOutcome, DrainReport, Drained, HandshakeCounts,
+    HandshakeFailure, NotAdmitted, NotAdmittedCounts, ServerRecipe, ServerSupervisor,
+    StartDaemonError, StartServer,
 };
 pub use exit::{BoxError, ExitReason, SendError};
 pub use link::{Peer, PeerInfo};

@@ -27,12 +27,12 @@ pub(super) async fn run<S: Server>(
         let mut pause = FIRST_PAUSE;
         loop {
             shared.room().await;
-            let suspended = async {
-                shared.suspended().await;
+            let no_room = async {
+                shared.no_room().await;
                 None
             };
             let accepted = async { Some(listener.accept().await) };
-            let Some(accepted) = suspended.or(accepted).await else {
+            let Some(accepted) = no_room.or(accepted).await else {
                 continue;
             };
             match accepted {

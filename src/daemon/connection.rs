@@ -1,20 +1,26 @@
 //! From an accepted socket to a supervised server, in a task of the connection's own.
 //!
 //! ```text
-//! accepted --> handshake, under a time limit --> supervisor --> init --> the server's own task
+//! accepted --> admitted? --> handshake, under a time limit --> admitted? --> supervisor --> init
+//!                                                                              the server's own task
 //! ```
 //!
-//! Whatever fails on the way, or takes too long, closes the socket and makes one event. The peer is
-//! told nothing more: why no server starts is no business of somebody who has not been let in.
+//! Whatever fails on the way, or takes too long, closes the socket and makes one event, that of the
+//! [`Visit`]'s end. A peer that was let in is told nothing more: why no server starts is no business of
+//! strangers.
+//!
+//! [`Visit`]: super::visit::Visit
 
 use std::{net::SocketAddr, panic::AssertUnwindSafe, sync::Arc};
 
 use futures_lite::FutureExt as _;
+use tracing::Instrument as _;
 
 use super::{
-    ServerRecipe, ServerSupervisor,
-    shared::{Permit, Shared},
+    AtLimit, ConnectionEnd, HandshakeFailure, NotAdmitted, ServerRecipe, ServerSupervisor,
+    shared::{Arriving, Shared},
     ticket::{Closing, Ticket},
+    visit::Permit,
 };
 use crate::{
     BoxError, ChildSpec, ExitReason, PeerInfo, Server, StartError, Started, TaskRef,
@@ -30,38 +36,110 @@ pub(super) fn start<S: Server>(
     stream: BoxedStream,
     address: SocketAddr,
 ) {
-    let permit = shared.permit();
+    let (permit, refusal) = Permit::new(shared, address);
+    if let Some(why) = &refusal
+        && shared.limits().at_limit == AtLimit::Close
+    {
+        permit.visit().refuse(why.clone());
+        return;
+    }
     let shared = Arc::clone(shared);
     let own_spawner = spawner.clone();
-    spawner.start(format_args!("the connection of {address}"), |task| async move {
-        let Some(arriving) = shared.begin_handshake(&task) else {
-            return ExitReason::Shutdown;
-        };
-        // A user's transport may panic.
-        let handshake = async { shared.settings.transport.accept(stream, address).await };
-        let handshake = AssertUnwindSafe(handshake).catch_unwind();
-        let failure = match task::timeout(shared.settings.handshake_timeout, handshake).await {
-            Ok(Ok(Ok(_))) if !arriving.end_handshake() => return ExitReason::Shutdown,
-            Ok(Ok(Ok(secured))) => {
-                let peer = PeerInfo {
-                    address,
-                    identity: secured.identity,
-generation: secured.generation,
-                };
-                match supervise(&shared, own_spawner, permit, secured.stream, peer).await {
-                    Ok(()) => return ExitReason::Normal,
-                    Err(error) => ("start", error),
+    let span = tracing::info_span!(target: "erps", "connection", peer = %address);
+    spawner.start(format_args!("the connection of {address}"), |task| {
+        let arrive = async move {
+            let visit = Arc::clone(permit.visit());
+            let arrival = arrive(&shared, &task, permit, stream, address, refusal);
+            let (permit, secured, peer, arriving) = match arrival.await {
+                Ok(Some(arrival)) => arrival,
+                Ok(None) => return ExitReason::Shutdown,
+                Err(end) => {
+                    visit.end(end);
+                    return ExitReason::Normal;
                 }
+            };
+            visit.secured(&peer);
+            let started = supervise(&shared, own_spawner, permit, secured, peer.clone()).await;
+            match started {
+                Ok(()) => visit.served(peer),
+                Err(error) => visit.end(ConnectionEnd::NotStarted(error.to_string())),
             }
-            Ok(Ok(Err(error))) => ("handshake", error.into()),
-            Ok(Err(panic)) => ("handshake", ExitReason::panic(&*panic).to_string().into()),
-            Err(task::Elapsed) => ("handshake", "it took too long".into()),
+            drop(arriving);
+            ExitReason::Normal
         };
-        shared.count_failed();
-        let (stage, error) = failure;
-        tracing::warn!(target: "erps", peer = %address, stage, %error, "no server for a connection");
-        ExitReason::Normal
+        arrive.instrument(span)
     });
+}
+
+type Arrival<S> = (Permit<S>, BoxedStream, PeerInfo, Arriving<S>);
+
+/// Takes a connection through its handshake, and tells whether it is let in. `None` if it has made
+/// way for another, or the daemon is closing.
+async fn arrive<S: Server>(
+    shared: &Arc<Shared<S>>,
+    task: &TaskRef,
+    mut permit: Permit<S>,
+    stream: BoxedStream,
+    address: SocketAddr,
+    refusal: Option<NotAdmitted>,
+) -> Result<Option<Arrival<S>>, ConnectionEnd> {
+    let (settings, limits) = (&shared.settings, shared.limits());
+    let Some(arriving) = shared.begin_handshake(task, permit.visit()) else {
+        return Ok(None);
+    };
+    let hook = || settings.admit_address.as_ref()?.refuses(&address);
+    let refusal = refusal.or_else(hook);
+    // A handshake is dear: only where that was asked for does one precede a refusal.
+    if let Some(why @ (NotAdmitted::Address | NotAdmitted::Hook(_))) = &refusal
+        && settings.transport.is_secure()
+    {
+        return Err(ConnectionEnd::NotAdmitted(why.clone()));
+    }
+    // A user's transport may panic.
+    let handshake = async { settings.transport.accept(stream, address).await };
+    let handshake = AssertUnwindSafe(handshake).catch_unwind();
+    let failure = match task::timeout(limits.handshake_timeout, handshake).await {
+        Ok(Ok(Ok(secured))) => {
+            let peer = PeerInfo {
+                address,
+                identity: secured.identity,
+                generation: secured.generation,
+            };
+            let refusal = refusal
+                .or_else(|| settings.admit.as_ref()?.refuses(&peer))
+                .or_else(|| permit.identify(peer.identity.as_ref()?));
+            let Some(why) = refusal else {
+                let has_way = arriving.end_handshake();
+                return Ok(has_way.then_some((permit, secured.stream, peer, arriving)));
+            };
+            if !is_silent(limits.at_limit, &why) {
+                let word = word(limits.at_limit, &why);
+                let told = server::refuse(secured.stream, &settings.server, &word);
+                let _ = task::timeout(limits.handshake_timeout, told).await;
+            }
+            return Err(ConnectionEnd::NotAdmitted(why));
+        }
+        Ok(Ok(Err(error))) => HandshakeFailure::Failed(error),
+        Ok(Err(panic)) => HandshakeFailure::Panicked(ExitReason::panic(&*panic)),
+        Err(task::Elapsed) => HandshakeFailure::TimedOut,
+    };
+    Err(ConnectionEnd::Handshake(failure))
+}
+
+/// Whether a limit is to be met without a word. A hook always gives its reason.
+fn is_silent(at_limit: AtLimit, why: &NotAdmitted) -> bool {
+    at_limit == AtLimit::Close && !matches!(why, NotAdmitted::Hook(_))
+}
+
+/// What a peer is told that is not let in.
+fn word(at_limit: AtLimit, why: &NotAdmitted) -> String {
+    match (at_limit, why) {
+        (_, NotAdmitted::Hook(why)) => format!("refused: {why}"),
+        (AtLimit::Refuse { retry_after }, why) => {
+            format!("refused: {why}; come back in {retry_after:?}")
+        }
+        (_, why) => format!("refused: {why}"),
+    }
 }
 
 /// Has the server started by whoever supervises it.

@@ -5,10 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::drain::Serving;
+use super::{DaemonLimits, HandshakeCounts, NotAdmittedCounts, drain::Serving};
 use crate::{PeerInfo, TaskRef};
 
-/// A daemon's counts and limits at one moment. Made by [`Daemon::info`].
+/// A daemon's counts and limits at one moment. Made by [`Daemon::info`](crate::Daemon::info).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct DaemonInfo {
@@ -16,18 +16,29 @@ pub struct DaemonInfo {
     pub local_addr: SocketAddr,
     /// How many connections it has accepted.
     pub accepted: u64,
-    /// How many of them never got a server: the handshake or the start failed.
+    /// How many of them were let in and never got a server: the handshake or the start failed.
     pub failed: u64,
-    /// How many connections there are, in whatever stage.
+    /// How many were not let in, by reason.
+    pub not_admitted: NotAdmittedCounts,
+    /// How many handshakes failed, by reason.
+    pub handshakes_failed: HandshakeCounts,
+    /// How many got through their handshake and got no server.
+    pub not_started: u64,
+    /// How many connections there are, in whatever stage. Those who are being refused are not counted.
     pub connections: usize,
-    /// How many of them are at their handshake.
+    /// How many of them are at their handshake, with those who are being refused.
     pub handshakes: usize,
     /// How many of them have a server, if only one at its `init`.
     pub servers: usize,
-    /// How many connections there may be.
-    pub max_connections: usize,
-    /// How many handshakes there may be.
-    pub max_pending_handshakes: usize,
+    /// How many bytes of the protocol were received, on all connections there ever were.
+    pub bytes_received: u64,
+    /// How many bytes of the protocol were sent.
+    pub bytes_sent: u64,
+    /// The most that the buffers of all connections may ever take with these limits, in bytes. What
+    /// servers keep themselves, and values that have been decoded, come on top.
+    pub worst_case_memory: u64,
+    /// The limits.
+    pub limits: DaemonLimits,
 }
 
 /// A connection at one moment. Made by [`Daemon::connections`](crate::Daemon::connections).

@@ -7,9 +7,9 @@ use std::{
     time::Duration,
 };
 
-use super::{Daemon, ServerSupervisor, StartDaemonError, run};
+use super::{AtLimit, Daemon, DaemonLimits, ServerSupervisor, StartDaemonError, limits::Hook, run};
 use crate::{
-    ChildSpec, Linked, Restart, Server, ServerOptions, Shutdown, Started,
+    BoxError, ChildSpec, Linked, PeerInfo, Restart, Server, ServerOptions, Shutdown, Started,
     task::Spawner,
     transport::{Tcp, TcpOptions, Transport},
     universe::Here,
@@ -26,10 +26,10 @@ pub(super) struct Settings {
     pub(super) server: ServerOptions,
     pub(super) restart: Restart,
     pub(super) shutdown: Shutdown,
-    pub(super) max_connections: usize,
-    pub(super) max_pending_handshakes: usize,
-    pub(super) handshake_timeout: Duration,
     pub(super) start_timeout: Duration,
+    pub(super) limits: DaemonLimits,
+    pub(super) admit_address: Option<Hook<SocketAddr>>,
+    pub(super) admit: Option<Hook<PeerInfo>>,
 }
 
 /// Prepares a daemon. Made by [`Daemon::builder`].
@@ -60,10 +60,10 @@ impl<S: Server> DaemonBuilder<S> {
                 server: ServerOptions::new(),
                 restart: Restart::Temporary,
                 shutdown: Shutdown::default(),
-                max_connections: 16 * 1024,
-                max_pending_handshakes: 256,
-                handshake_timeout: Duration::from_secs(10),
                 start_timeout: Duration::from_secs(60),
+                limits: DaemonLimits::default(),
+                admit_address: None,
+                admit: None,
             },
             spawner: Spawner::new(),
             supervisor: None,
@@ -166,16 +166,69 @@ impl<S: Server> DaemonBuilder<S> {
     }
 
     /// How many connections there may be. Default: 16 384. At the limit newcomers wait in the
-    /// system's backlog.
+    /// system's backlog, unless [`at_limit`](Self::at_limit) says otherwise.
     pub fn max_connections(mut self, connections: usize) -> Self {
-        self.settings.max_connections = connections.max(1);
+        self.settings.limits.connections = connections.max(1);
+        self
+    }
+
+    /// What becomes of newcomers at the limit. Default: [`AtLimit::Queue`].
+    pub fn at_limit(mut self, at_limit: AtLimit) -> Self {
+        self.settings.limits.at_limit = at_limit;
+        self
+    }
+
+    /// How many connections there may be from one address. Default: any number. See
+    /// [`DaemonLimits::per_address`].
+    pub fn max_connections_per_address(mut self, connections: impl Into<Option<usize>>) -> Self {
+        self.settings.limits.per_address = connections.into();
+        self
+    }
+
+    /// How many leading bits make an address: of IPv4, and of IPv6. Default: 32 and 64.
+    pub fn address_prefix(mut self, v4: u8, v6: u8) -> Self {
+        self.settings.limits.prefix_v4 = v4;
+        self.settings.limits.prefix_v6 = v6;
+        self
+    }
+
+    /// How many connections there may be with one certificate. Default: any number. See
+    /// [`DaemonLimits::per_identity`].
+    pub fn max_connections_per_identity(mut self, connections: impl Into<Option<usize>>) -> Self {
+        self.settings.limits.per_identity = connections.into();
+        self
+    }
+
+    /// Says by its address who is let in, before the handshake. Default: everybody.
+    ///
+    /// The reason that the closure gives is in the daemon's [events](Daemon::events), and the peer is
+    /// told, unless the transport is secure: nothing can be said there without a handshake. The closure
+    /// runs in the connection's own task and must not block. If it panics, the peer is not let in.
+    pub fn admit_address<E: Into<BoxError>>(
+        mut self,
+        admit: impl Fn(&SocketAddr) -> Result<(), E> + Send + Sync + 'static,
+    ) -> Self {
+        self.settings.admit_address = Some(Hook::new(admit));
+        self
+    }
+
+    /// Says who is let in once the handshake is done, by address and identity. Default: everybody.
+    ///
+    /// The peer is told the reason that the closure gives, by an error packet. Else as
+    /// [`admit_address`](Self::admit_address). To have strangers fail their handshake, see
+    /// [`Tls::check_peer`](crate::Tls::check_peer).
+    pub fn admit<E: Into<BoxError>>(
+        mut self,
+        admit: impl Fn(&PeerInfo) -> Result<(), E> + Send + Sync + 'static,
+    ) -> Self {
+        self.settings.admit = Some(Hook::new(admit));
         self
     }
 
     /// How many handshakes may be pending. Default: 256. At the limit the one that has taken
     /// longest is dropped for a newcomer.
     pub fn max_pending_handshakes(mut self, handshakes: usize) -> Self {
-        self.settings.max_pending_handshakes = handshakes.max(1);
+        self.settings.limits.pending_handshakes = handshakes.max(1);
         self
     }
 
@@ -183,7 +236,7 @@ impl<S: Server> DaemonBuilder<S> {
     ///
     /// A peer that takes longer is dropped; no server is started for it.
     pub fn handshake_timeout(mut self, limit: Duration) -> Self {
-        self.settings.handshake_timeout = limit;
+        self.settings.limits.handshake_timeout = limit;
         self
     }
 

@@ -4,8 +4,8 @@ use std::{
     collections::BTreeMap,
     net::SocketAddr,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -13,9 +13,12 @@ use std::{
 use event_listener::Event;
 
 use super::{
-    ConnectionInfo, DaemonInfo, DrainReport, Drained, ServerSupervisor,
+    AtLimit, ConnectionEnd, ConnectionInfo, DaemonInfo, DaemonLimits, DrainReport, Drained,
+    HandshakeFailure, ServerSupervisor,
     drain::{Plan, Serving},
+    events::Journal,
     options::Settings,
+    visit::{Permit, Tallies, Visit},
 };
 use crate::{
     PeerInfo, Server, TaskRef,
@@ -34,20 +37,21 @@ pub(super) struct Shared<S: Server> {
     pub(super) forwarded: bool,
     pub(super) spawner: Spawner,
     /// The daemon's own, for those who ask from elsewhere.
-    clock: Clock,
+    pub(super) clock: Clock,
+    pub(super) journal: Journal,
     seed: Mutex<S::Seed>,
-    connections: AtomicUsize,
-    accepted: AtomicU64,
-    failed: AtomicU64,
-    tasks: Mutex<Tasks>,
+    limits: Mutex<DaemonLimits>,
+    tallies: Mutex<Tallies>,
+    /// How many visits there are: also of those who have no permit.
+    visits: AtomicUsize,
+    tasks: Mutex<Tasks<S>>,
     /// Notified when a connection ends, and when the daemon is told what to do.
     pub(super) changed: Event,
 }
 
-#[derive(Default)]
-struct Tasks {
+struct Tasks<S: Server> {
     /// The connections whose peers have not been authenticated, oldest first.
-    handshakes: BTreeMap<u64, TaskRef>,
+    handshakes: BTreeMap<u64, (TaskRef, Weak<Visit<S>>)>,
     /// The connections whose servers are being started, by whomever.
     starting: BTreeMap<u64, TaskRef>,
     servers: BTreeMap<u64, Serving>,
@@ -58,6 +62,21 @@ struct Tasks {
     drained: Vec<Drained>,
     /// How many connections were dropped before they had a server.
     without_server: usize,
+}
+
+impl<S: Server> Default for Tasks<S> {
+    fn default() -> Self {
+        Self {
+            handshakes: BTreeMap::new(),
+            starting: BTreeMap::new(),
+            servers: BTreeMap::new(),
+            closing: false,
+            suspended: false,
+            plan: None,
+            drained: Vec::new(),
+            without_server: 0,
+        }
+    }
 }
 
 impl<S: Server> Shared<S> {
@@ -71,6 +90,7 @@ impl<S: Server> Shared<S> {
         seed: S::Seed,
     ) -> Self {
         Self {
+            limits: Mutex::new(settings.limits),
             settings,
             acceptance,
             local_addr,
@@ -78,10 +98,10 @@ impl<S: Server> Shared<S> {
             forwarded,
             spawner,
             clock: Clock::current(),
+            journal: Journal::default(),
             seed: Mutex::new(seed),
-            connections: AtomicUsize::new(0),
-            accepted: AtomicU64::new(0),
-            failed: AtomicU64::new(0),
+            tallies: Mutex::default(),
+            visits: AtomicUsize::new(0),
             tasks: Mutex::default(),
             changed: Event::new(),
         }
@@ -94,16 +114,32 @@ impl<S: Server> Shared<S> {
 
     /// Waits until there may be one connection more.
     pub(super) async fn room(&self) {
-        self.until(|| {
-            let has_room = self.live() < self.settings.max_connections;
-            has_room && !self.tasks().suspended
-        })
-        .await;
+        self.until(|| self.has_room()).await;
     }
 
-    /// Waits until nobody is to be let in for now.
-    pub(super) async fn suspended(&self) {
-        self.until(|| self.tasks().suspended).await;
+    /// Waits until there may not.
+    pub(super) async fn no_room(&self) {
+        self.until(|| !self.has_room()).await;
+    }
+
+    /// Whether newcomers are accepted: to be refused, if it is so wanted.
+    fn has_room(&self) -> bool {
+        let limits = self.limits();
+        let waits = limits.at_limit == AtLimit::Queue && self.tallies().all >= limits.connections;
+        !waits && !self.tasks().suspended
+    }
+
+    pub(super) fn limits(&self) -> DaemonLimits {
+        *self.limits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn set_limits(&self, change: impl FnOnce(&mut DaemonLimits)) {
+        change(&mut self.limits.lock().unwrap_or_else(PoisonError::into_inner));
+        self.changed.notify(usize::MAX);
+    }
+
+    pub(super) fn tallies(&self) -> MutexGuard<'_, Tallies> {
+        self.tallies.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn suspend(&self, suspended: bool) {
@@ -121,41 +157,56 @@ impl<S: Server> Shared<S> {
         }
     }
 
-    /// How many connections there are.
+    /// How many connections there are, with those who are being refused.
     pub(super) fn live(&self) -> usize {
-        self.connections.load(Relaxed)
+        self.visits.load(Relaxed)
     }
 
-    /// Counts one connection more, until the permit is dropped. Only the accept loop asks, after
-    /// it found [`room`](Self::room), so that nobody can come in between.
-    pub(super) fn permit(self: &Arc<Self>) -> Permit<S> {
-        self.connections.fetch_add(1, Relaxed);
-        self.accepted.fetch_add(1, Relaxed);
-        Permit(Arc::clone(self))
+    /// A visit begins.
+    pub(super) fn come(&self) {
+        self.visits.fetch_add(1, Relaxed);
     }
 
-    pub(super) fn count_failed(&self) {
-        self.failed.fetch_add(1, Relaxed);
+    /// A visit is over.
+    pub(super) fn gone(&self) {
+        self.visits.fetch_sub(1, Relaxed);
+        self.close_journal();
+        self.changed.notify(usize::MAX);
+    }
+
+    /// Ends the streams of events, if all has happened.
+    fn close_journal(&self) {
+        let closing = self.tasks().closing;
+        if closing && self.live() == 0 {
+            self.journal.close();
+        }
     }
 
     /// Notes that a connection's task is at its handshake. `None` if the daemon is closing.
     ///
     /// At the limit the oldest makes way: silent peers must not keep others out.
-    pub(super) fn begin_handshake(self: &Arc<Self>, task: &TaskRef) -> Option<Arriving<S>> {
+    pub(super) fn begin_handshake(
+        self: &Arc<Self>,
+        task: &TaskRef,
+        visit: &Arc<Visit<S>>,
+    ) -> Option<Arriving<S>> {
+        let limit = self.limits().pending_handshakes;
         let mut tasks = self.tasks();
         if tasks.closing || tasks.plan.is_some() {
             return None;
         }
-        let oldest = if tasks.handshakes.len() >= self.settings.max_pending_handshakes {
+        let oldest = if tasks.handshakes.len() >= limit {
             tasks.handshakes.pop_first()
         } else {
             None
         };
-        tasks.handshakes.insert(task.id(), task.clone());
+        let pending = (task.clone(), Arc::downgrade(visit));
+        tasks.handshakes.insert(task.id(), pending);
         drop(tasks);
-        if let Some((_, oldest)) = oldest {
-            tracing::warn!(target: "erps", "too many handshakes are pending: the oldest was dropped");
-            self.count_failed();
+        if let Some((_, (oldest, visit))) = oldest {
+            if let Some(visit) = visit.upgrade() {
+                visit.end(ConnectionEnd::Handshake(HandshakeFailure::Evicted));
+            }
             oldest.kill();
         }
         Some(Arriving {
@@ -192,11 +243,16 @@ impl<S: Server> Shared<S> {
             let now = shared.clock.now();
             let mut tasks = shared.tasks();
             let serving = tasks.servers.remove(&id);
+            if let Some(serving) = &serving {
+                let meter = serving.connection.meter();
+                shared.journal.count_bytes(meter.read(), meter.written());
+            }
             if let (Some(serving), Some(plan)) = (&serving, tasks.plan) {
                 let took = now.saturating_duration_since(plan.began);
                 tasks.drained.push(serving.drained(reason, took));
             }
             drop(tasks);
+            permit.visit().end(ConnectionEnd::Server(reason.clone()));
             drop(permit);
         });
         if closing {
@@ -235,7 +291,7 @@ impl<S: Server> Shared<S> {
             tasks.without_server += handshakes.len();
             handshakes
         };
-        for task in handshakes.into_values() {
+        for (task, _) in handshakes.into_values() {
             task.kill();
         }
     }
@@ -290,23 +346,36 @@ impl<S: Server> Shared<S> {
             let servers: Vec<_> = servers.collect();
             (handshakes, starting, servers)
         };
-        for task in handshakes.into_values().chain(starting.into_values()) {
+        let handshakes = handshakes.into_values().map(|(task, _)| task);
+        for task in handshakes.chain(starting.into_values()) {
             task.kill();
         }
+        self.close_journal();
         servers
     }
 
     pub(super) fn info(&self) -> DaemonInfo {
+        let (limits, connections) = (self.limits(), self.tallies().all);
         let tasks = self.tasks();
+        let counts = self.journal.counts();
+        let meters = tasks.servers.values().map(|it| it.connection.meter());
+        let live = meters.map(|it| (it.read(), it.written()));
+        let (received, sent) = live.fold((0, 0), |all, it| (all.0 + it.0, all.1 + it.1));
+        let worst_case = self.settings.server.worst_case();
         DaemonInfo {
             local_addr: self.local_addr,
-            accepted: self.accepted.load(Relaxed),
-            failed: self.failed.load(Relaxed),
-            connections: self.live(),
+            accepted: counts.accepted,
+            failed: counts.failed(),
+            not_admitted: counts.not_admitted,
+            handshakes_failed: counts.handshakes,
+            not_started: counts.not_started,
+            connections,
             handshakes: tasks.handshakes.len(),
             servers: tasks.servers.len(),
-            max_connections: self.settings.max_connections,
-            max_pending_handshakes: self.settings.max_pending_handshakes,
+            bytes_received: counts.bytes_received + received,
+            bytes_sent: counts.bytes_sent + sent,
+            worst_case_memory: worst_case.saturating_mul(limits.connections as u64),
+            limits,
         }
     }
 
@@ -316,18 +385,8 @@ impl<S: Server> Shared<S> {
         servers.map(|it| ConnectionInfo::new(it, now)).collect()
     }
 
-    fn tasks(&self) -> MutexGuard<'_, Tasks> {
+    fn tasks(&self) -> MutexGuard<'_, Tasks<S>> {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The right to be one of a daemon's connections; given back when dropped.
-pub(super) struct Permit<S: Server>(Arc<Shared<S>>);
-
-impl<S: Server> Drop for Permit<S> {
-    fn drop(&mut self) {
-        self.0.connections.fetch_sub(1, Relaxed);
-        self.0.changed.notify(usize::MAX);
     }
 }
 
@@ -343,7 +402,7 @@ impl<S: Server> Arriving<S> {
     pub(super) fn end_handshake(&self) -> bool {
         let mut tasks = self.shared.tasks();
         match tasks.handshakes.remove(&self.id) {
-            Some(task) => {
+            Some((task, _)) => {
                 tasks.starting.insert(self.id, task);
                 true
             }

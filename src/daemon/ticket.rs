@@ -14,7 +14,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use super::shared::Permit;
+use super::visit::Permit;
 use crate::{PeerInfo, Server, Shutdown, TaskRef, transport::BoxedStream};
 
 pub(super) struct Ticket<S: Server>(Arc<Mutex<State<S>>>);

@@ -35,7 +35,7 @@ const MAX_REFERENCE: usize = 1024;
 const PATIENCE: Duration = Duration::from_millis(1);
 
 /// The most that is read at once of what has arrived when a connection stops listening.
-const LAST_GULP: u64 = 256 * 1024;
+pub(super) const LAST_GULP: u64 = 256 * 1024;
 
 /// How long a server that ends tries to get rid of what it has still to send.
 const FAREWELL: Duration = Duration::from_secs(5);

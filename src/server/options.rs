@@ -2,10 +2,17 @@
 
 use std::time::Duration;
 
+use super::connection::LAST_GULP;
 use crate::{
-    link::Peer,
+    link::{Peer, WRITE_CHUNK},
     outbox,
-    wire::{codec::Codec, decoder, etf, identity::Identifier, identity::Version},
+    wire::{
+        codec::Codec,
+        decoder::{self, READ_CHUNK},
+        etf,
+        identity::{Identifier, Version},
+        packet::HEADER_LEN,
+    },
 };
 
 /// The limits and habits of a server, and of its connection if it has one.
@@ -160,6 +167,16 @@ impl ServerOptions {
             limits: self.limits.clone().inflated(self.max_payload),
             compression: self.compression,
         }
+    }
+
+    /// The most memory that the buffers of one connection may take, in bytes: a packet that arrives
+    /// and what it inflates to, what waits to be sent, and the replies to all calls in flight.
+    pub(crate) fn worst_case(&self) -> u64 {
+        let packet = self.max_payload as u64 + HEADER_LEN as u64;
+        let replies = packet.saturating_mul(self.max_in_flight as u64);
+        let incoming = packet.saturating_mul(2) + READ_CHUNK as u64 + LAST_GULP;
+        let outgoing = packet + self.max_outgoing as u64 + WRITE_CHUNK as u64;
+        replies.saturating_add(incoming).saturating_add(outgoing)
     }
 
     pub(super) fn outbox_limits(&self) -> outbox::Limits {

@@ -3,6 +3,7 @@
 use std::{fmt, hash::Hash, net::SocketAddr, pin::pin, sync::Arc};
 
 use futures_channel::oneshot;
+use tracing::Instrument as _;
 
 use super::{
     ConnectionRef, Context, InitError, Message, Server, ServerOptions, ServerRef,
@@ -65,6 +66,10 @@ pub(crate) async fn start<S: Server>(
         peer: facts.peer,
         server: std::any::type_name::<S>(),
     };
+    let span = match &peer {
+        Some(peer) => tracing::info_span!(target: "erps", "connection", peer = %peer.address),
+        None => tracing::Span::none(),
+    };
     let task = spawner.start(format_args!("{title}"), |task| {
         let this = ServerRef::new(task, sender, outbox, spawner.clone());
         async move {
@@ -91,6 +96,7 @@ pub(crate) async fn start<S: Server>(
             drop(started.send(Err(failure)));
             reason
         }
+        .instrument(span)
     });
     task.tell(facts);
     born(&task, handle);

@@ -1,13 +1,15 @@
 //! Who is let in, who is not, and that those who are not harm nobody.
 
 mod answers;
+mod events;
+mod limits;
 mod port;
 mod start;
 
 use std::{
     collections::VecDeque,
     io,
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -530,7 +532,7 @@ async fn as_many_silent_peers_as_there_may_be_keep_nobody_out() {
 #[erps::test(simulated)]
 async fn at_the_limit_of_pending_handshakes_the_oldest_makes_way() {
     let house = House::with(|_, it| it.max_pending_handshakes(2)).await;
-    assert_eq!(house.daemon.info().max_pending_handshakes, 2);
+    assert_eq!(house.daemon.limits().pending_handshakes, 2);
     let mut silent = Vec::new();
     for count in 1..=2 {
         silent.push(house.dial().await);

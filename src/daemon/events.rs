@@ -1,0 +1,348 @@
+//! What happens to a daemon's connections, for those who watch and those who count.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::Duration,
+};
+
+use event_listener::Event;
+
+use super::NotAdmitted;
+use crate::{ExitReason, HandshakeError, PeerIdentity, PeerInfo};
+
+/// How many events wait for a receiver that is slow.
+const CAPACITY: usize = 1024;
+
+/// Something that happened to one connection.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum DaemonEvent {
+    /// It was accepted.
+    Accepted {
+        /// Its number, which no other connection of this daemon has.
+        id: u64,
+        /// Where it comes from.
+        address: SocketAddr,
+    },
+    /// It has a server that has got through its `init`.
+    Served {
+        /// The number of the connection.
+        id: u64,
+        /// Who is at the other end.
+        peer: PeerInfo,
+    },
+    /// It is over. There is exactly one for each that was accepted.
+    Ended {
+        /// The number of the connection.
+        id: u64,
+        /// Where it came from.
+        address: SocketAddr,
+        /// Who was at the other end, if its certificate was checked.
+        identity: Option<PeerIdentity>,
+        /// How far it got.
+        stage: ConnectionStage,
+        /// Why it is over.
+        reason: ConnectionEnd,
+        /// How long there was a connection.
+        age: Duration,
+    },
+    /// The receiver was too slow, and so many events were dropped, the oldest.
+    Missed {
+        /// How many.
+        events: u64,
+    },
+}
+
+/// How far a connection got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ConnectionStage {
+    /// It did not get through its handshake, or was not let in.
+    Handshake,
+    /// It got through its handshake; its server did not start, or ended in the same moment.
+    Start,
+    /// It had a server.
+    Served,
+}
+
+/// Why a connection is over.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectionEnd {
+    /// It was not let in.
+    #[error("not admitted: {0}")]
+    NotAdmitted(NotAdmitted),
+    /// Its handshake failed.
+    #[error("{0}")]
+    Handshake(HandshakeFailure),
+    /// No server was started for it: its supervisor says why.
+    #[error("{0}")]
+    NotStarted(String),
+    /// Its server ended, or did not get through its `init`.
+    #[error("{0}")]
+    Server(ExitReason),
+    /// The daemon ended before it had a server.
+    #[error("the daemon ended")]
+    DaemonEnded,
+}
+
+/// Why a handshake failed.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HandshakeFailure {
+    /// It took too long.
+    #[error("the handshake took too long")]
+    TimedOut,
+    /// Too many were pending, and this one had taken longest.
+    #[error("too many handshakes were pending")]
+    Evicted,
+    /// The transport says why.
+    #[error("{0}")]
+    Failed(HandshakeError),
+    /// The transport panicked.
+    #[error("{0}")]
+    Panicked(ExitReason),
+}
+
+/// How many connections were not let in, by reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct NotAdmittedCounts {
+    /// There were too many.
+    pub connections: u64,
+    /// There were too many from their address.
+    pub address: u64,
+    /// There were too many with their certificate.
+    pub identity: u64,
+    /// A hook said so.
+    pub hook: u64,
+}
+
+/// How many handshakes failed, by reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HandshakeCounts {
+    /// They took too long.
+    pub timed_out: u64,
+    /// They made way for others.
+    pub evicted: u64,
+    /// The peer is not trusted.
+    pub untrusted: u64,
+    /// The peer does not trust this end.
+    pub mistrusted: u64,
+    /// The peer went away.
+    pub closed: u64,
+    /// All else: no TLS, broken TLS, a socket that failed, a reason of the transport's own.
+    pub other: u64,
+}
+
+#[derive(Clone, Copy, Default)]
+pub(super) struct Counts {
+    pub(super) accepted: u64,
+    pub(super) not_admitted: NotAdmittedCounts,
+    pub(super) handshakes: HandshakeCounts,
+    pub(super) not_started: u64,
+    /// Of connections that are over.
+    pub(super) bytes_received: u64,
+    pub(super) bytes_sent: u64,
+}
+
+impl Counts {
+    fn ended(&mut self, stage: ConnectionStage, end: &ConnectionEnd) {
+        let (refused, handshakes) = (&mut self.not_admitted, &mut self.handshakes);
+        let count = match end {
+            ConnectionEnd::NotAdmitted(why) => match why {
+                NotAdmitted::Connections => &mut refused.connections,
+                NotAdmitted::Address => &mut refused.address,
+                NotAdmitted::Identity => &mut refused.identity,
+                NotAdmitted::Hook(_) => &mut refused.hook,
+            },
+            ConnectionEnd::Handshake(failure) => match failure {
+                HandshakeFailure::TimedOut => &mut handshakes.timed_out,
+                HandshakeFailure::Evicted => &mut handshakes.evicted,
+                HandshakeFailure::Failed(HandshakeError::Untrusted(_)) => &mut handshakes.untrusted,
+                HandshakeFailure::Failed(HandshakeError::Refused(_)) => &mut handshakes.mistrusted,
+                HandshakeFailure::Failed(HandshakeError::Closed) => &mut handshakes.closed,
+                HandshakeFailure::Failed(_) | HandshakeFailure::Panicked(_) => {
+                    &mut handshakes.other
+                }
+            },
+            ConnectionEnd::NotStarted(_) | ConnectionEnd::Server(_)
+                if stage == ConnectionStage::Start =>
+            {
+                &mut self.not_started
+            }
+            _ => return,
+        };
+        *count += 1;
+    }
+
+    /// How many never got a server, though they were let in.
+    pub(super) fn failed(&self) -> u64 {
+        let it = &self.handshakes;
+        let known = it.timed_out + it.evicted + it.untrusted + it.mistrusted;
+        known + it.closed + it.other + self.not_started
+    }
+}
+
+/// Counts what happens, and tells those who watch.
+#[derive(Default)]
+pub(super) struct Journal {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    counts: Counts,
+    watchers: Vec<Weak<Queue>>,
+    closed: bool,
+}
+
+impl Journal {
+    /// Gives a number to a connection that was just accepted.
+    pub(super) fn accepted(&self, address: SocketAddr) -> u64 {
+        let mut state = self.state();
+        state.counts.accepted += 1;
+        let id = state.counts.accepted;
+        state.publish(&DaemonEvent::Accepted { id, address });
+        id
+    }
+
+    pub(super) fn publish(&self, event: &DaemonEvent) {
+        self.state().publish(event);
+    }
+
+    pub(super) fn ended(&self, event: DaemonEvent) {
+        let mut state = self.state();
+        if let DaemonEvent::Ended { stage, reason, .. } = &event {
+            state.counts.ended(*stage, reason);
+        }
+        state.publish(&event);
+    }
+
+    /// A connection with a server is over.
+    pub(super) fn count_bytes(&self, received: u64, sent: u64) {
+        let mut state = self.state();
+        state.counts.bytes_received += received;
+        state.counts.bytes_sent += sent;
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        self.state().counts
+    }
+
+    pub(super) fn watch(&self) -> DaemonEvents {
+        let queue = Arc::new(Queue::default());
+        let mut state = self.state();
+        if state.closed {
+            queue.close();
+        } else {
+            state.watchers.push(Arc::downgrade(&queue));
+        }
+        DaemonEvents { queue }
+    }
+
+    /// There will be nothing more.
+    pub(super) fn close(&self) {
+        let mut state = self.state();
+        state.closed = true;
+        for queue in state.watchers.drain(..).filter_map(|it| it.upgrade()) {
+            queue.close();
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn publish(&mut self, event: &DaemonEvent) {
+        self.watchers.retain(|watcher| {
+            let queue = watcher.upgrade();
+            queue.map(|queue| queue.push(event.clone())).is_some()
+        });
+    }
+}
+
+/// The events of a daemon, from when this was made. Made by [`Daemon::events`](crate::Daemon::events).
+///
+/// Up to 1024 of them wait. A receiver that is slower than that loses the oldest, and is told how many.
+pub struct DaemonEvents {
+    queue: Arc<Queue>,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: Mutex<Waiting>,
+    changed: Event,
+}
+
+#[derive(Default)]
+struct Waiting {
+    events: VecDeque<DaemonEvent>,
+    missed: u64,
+    closed: bool,
+}
+
+impl DaemonEvents {
+    /// The next event. `None` once the daemon has ended and all was told.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing.
+    pub async fn next(&mut self) -> Option<DaemonEvent> {
+        loop {
+            let listener = self.queue.changed.listen();
+            {
+                let mut waiting = self.queue.waiting();
+                if waiting.missed > 0 {
+                    let events = std::mem::take(&mut waiting.missed);
+                    return Some(DaemonEvent::Missed { events });
+                }
+                if let Some(event) = waiting.events.pop_front() {
+                    return Some(event);
+                }
+                if waiting.closed {
+                    return None;
+                }
+            }
+            listener.await;
+        }
+    }
+}
+
+impl fmt::Debug for DaemonEvents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let waiting = self.queue.waiting().events.len();
+        f.debug_struct("DaemonEvents")
+            .field("waiting", &waiting)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Queue {
+    fn push(&self, event: DaemonEvent) {
+        {
+            let mut waiting = self.waiting();
+            if waiting.events.len() == CAPACITY {
+                waiting.events.pop_front();
+                waiting.missed += 1;
+            }
+            waiting.events.push_back(event);
+        }
+        self.changed.notify(usize::MAX);
+    }
+
+    fn close(&self) {
+        self.waiting().closed = true;
+        self.changed.notify(usize::MAX);
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,204 @@
+//! One accepted connection, from its arrival to its end, whatever happens to it.
+//!
+//! ```text
+//! accepted --> Visit, which makes the one event of its end when its last holder is gone
+//!                |
+//!              Permit, which counts among the connections until the peer is gone
+//! ```
+
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    hash::Hash,
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
+
+use super::{AtLimit, ConnectionEnd, ConnectionStage, DaemonEvent, NotAdmitted, shared::Shared};
+use crate::{PeerIdentity, PeerInfo, Server};
+
+pub(super) struct Visit<S: Server> {
+    shared: Arc<Shared<S>>,
+    id: u64,
+    address: SocketAddr,
+    since: Instant,
+    state: Mutex<State>,
+}
+
+struct State {
+    stage: ConnectionStage,
+    identity: Option<PeerIdentity>,
+    end: Option<ConnectionEnd>,
+}
+
+impl<S: Server> Visit<S> {
+    fn new(shared: &Arc<Shared<S>>, address: SocketAddr) -> Self {
+        shared.come();
+        let id = shared.journal.accepted(address);
+        Self {
+            shared: Arc::clone(shared),
+            id,
+            address,
+            since: shared.clock.now(),
+            state: Mutex::new(State {
+                stage: ConnectionStage::Handshake,
+                identity: None,
+                end: None,
+            }),
+        }
+    }
+
+    /// Why it is over. The first to know is believed.
+    pub(super) fn end(&self, end: ConnectionEnd) {
+        self.state().end.get_or_insert(end);
+    }
+
+    pub(super) fn refuse(&self, why: NotAdmitted) {
+        self.end(ConnectionEnd::NotAdmitted(why));
+    }
+
+    /// It has got through its handshake.
+    pub(super) fn secured(&self, peer: &PeerInfo) {
+        let mut state = self.state();
+        state.stage = ConnectionStage::Start;
+        state.identity = peer.identity.clone();
+    }
+
+    /// It has a server that has got through its `init`.
+    pub(super) fn served(&self, peer: PeerInfo) {
+        self.state().stage = ConnectionStage::Served;
+        let id = self.id;
+        self.shared
+            .journal
+            .publish(&DaemonEvent::Served { id, peer });
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<S: Server> Drop for Visit<S> {
+    fn drop(&mut self) {
+        let (stage, identity, end) = {
+            let mut state = self.state();
+            let end = state.end.take().unwrap_or(ConnectionEnd::DaemonEnded);
+            (state.stage, state.identity.take(), end)
+        };
+        let peer = self.address;
+        match (&end, stage) {
+            (ConnectionEnd::Handshake(_), _) | (_, ConnectionStage::Start) => {
+                tracing::warn!(target: "erps", %peer, ?stage, reason = %end, "no server for a connection");
+            }
+            _ => {
+                tracing::debug!(target: "erps", %peer, ?stage, reason = %end, "a connection is over")
+            }
+        }
+        let age = self
+            .shared
+            .clock
+            .now()
+            .saturating_duration_since(self.since);
+        self.shared.journal.ended(DaemonEvent::Ended {
+            id: self.id,
+            address: self.address,
+            identity,
+            stage,
+            reason: end,
+            age,
+        });
+        self.shared.gone();
+    }
+}
+
+/// The right to be one of a daemon's connections; given back when dropped.
+pub(super) struct Permit<S: Server> {
+    visit: Arc<Visit<S>>,
+    /// What it is counted under, if it is.
+    address: Option<IpAddr>,
+    fingerprint: Option<[u8; 32]>,
+}
+
+impl<S: Server> Permit<S> {
+    /// For a connection that was just accepted, and why it may not stay.
+    pub(super) fn new(shared: &Arc<Shared<S>>, address: SocketAddr) -> (Self, Option<NotAdmitted>) {
+        let limits = shared.limits();
+        let visit = Arc::new(Visit::new(shared, address));
+        let prefix = limits.prefix(address);
+        let mut tallies = shared.tallies();
+        // Those who were to wait, and have just been accepted, come in.
+        let is_full = limits.at_limit != AtLimit::Queue && tallies.all >= limits.connections;
+        let refusal = if is_full {
+            Some(NotAdmitted::Connections)
+        } else if is_at(limits.per_address, tallies.addresses.get(&prefix)) {
+            Some(NotAdmitted::Address)
+        } else {
+            tallies.all += 1;
+            *tallies.addresses.entry(prefix).or_default() += 1;
+            None
+        };
+        drop(tallies);
+        let permit = Self {
+            visit,
+            address: refusal.is_none().then_some(prefix),
+            fingerprint: None,
+        };
+        (permit, refusal)
+    }
+
+    pub(super) fn visit(&self) -> &Arc<Visit<S>> {
+        &self.visit
+    }
+
+    /// Counts it under its certificate, or tells why it may not stay.
+    pub(super) fn identify(&mut self, identity: &PeerIdentity) -> Option<NotAdmitted> {
+        let shared = &self.visit.shared;
+        let (limits, fingerprint) = (shared.limits(), *identity.fingerprint());
+        let mut tallies = shared.tallies();
+        if is_at(limits.per_identity, tallies.identities.get(&fingerprint)) {
+            return Some(NotAdmitted::Identity);
+        }
+        *tallies.identities.entry(fingerprint).or_default() += 1;
+        drop(tallies);
+        self.fingerprint = Some(fingerprint);
+        None
+    }
+}
+
+impl<S: Server> Drop for Permit<S> {
+    fn drop(&mut self) {
+        let shared = &self.visit.shared;
+        {
+            let mut tallies = shared.tallies();
+            if let Some(address) = self.address {
+                tallies.all -= 1;
+                give_back(&mut tallies.addresses, address);
+            }
+            if let Some(fingerprint) = self.fingerprint {
+                give_back(&mut tallies.identities, fingerprint);
+            }
+        }
+        shared.changed.notify(usize::MAX);
+    }
+}
+
+/// How many permits there are, in all and by what they have in common.
+#[derive(Default)]
+pub(super) struct Tallies {
+    pub(super) all: usize,
+    addresses: HashMap<IpAddr, usize>,
+    identities: HashMap<[u8; 32], usize>,
+}
+
+fn is_at(limit: Option<usize>, count: Option<&usize>) -> bool {
+    limit.is_some_and(|limit| count.copied().unwrap_or(0) >= limit)
+}
+
+fn give_back<K: Eq + Hash>(tally: &mut HashMap<K, usize>, key: K) {
+    if let Entry::Occupied(mut entry) = tally.entry(key) {
+        *entry.get_mut() -= 1;
+        if *entry.get() == 0 {
+            entry.remove();
+        }
+    }
+}
