@@ -215,12 +215,8 @@ impl Journal {
         self.state().publish(event);
     }
 
-    pub(super) fn ended(&self, event: DaemonEvent) {
-        let mut state = self.state();
-        if let DaemonEvent::Ended { stage, reason, .. } = &event {
-            state.counts.ended(*stage, reason);
-        }
-        state.publish(&event);
+    pub(super) fn count_end(&self, stage: ConnectionStage, end: &ConnectionEnd) {
+        self.state().counts.ended(stage, end);
     }
 
     /// A connection with a server is over.

@@ -48,9 +48,13 @@ impl<S: Server> Visit<S> {
         }
     }
 
-    /// Why it is over. The first to know is believed.
+    /// Why it is over, counted before the peer can know. The first to know is believed.
     pub(super) fn end(&self, end: ConnectionEnd) {
-        self.state().end.get_or_insert(end);
+        let mut state = self.state();
+        if state.end.is_none() {
+            self.shared.journal.count_end(state.stage, &end);
+            state.end = Some(end);
+        }
     }
 
     pub(super) fn refuse(&self, why: NotAdmitted) {
@@ -99,7 +103,7 @@ impl<S: Server> Drop for Visit<S> {
             .clock
             .now()
             .saturating_duration_since(self.since);
-        self.shared.journal.ended(DaemonEvent::Ended {
+        self.shared.journal.publish(&DaemonEvent::Ended {
             id: self.id,
             address: self.address,
             identity,

@@ -65,6 +65,10 @@ fn builders_owners_and_values_can_be_shared_and_shown() {
     is_shareable::<Backoff>();
     is_shareable::<Status>();
     is_shareable::<DaemonInfo>();
+    is_shareable::<erps::DaemonEvents>();
+    is_shareable::<erps::DaemonEvent>();
+    is_shareable::<erps::DrainReport>();
+    is_shareable::<erps::ConnectionInfo>();
     is_shareable::<ChildInfo>();
     is_shareable::<Counts>();
     is_shareable::<Started>();
