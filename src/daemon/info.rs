@@ -8,7 +8,7 @@ use std::{
 use super::{DaemonLimits, HandshakeCounts, NotAdmittedCounts, drain::Serving};
 use crate::{PeerInfo, TaskRef};
 
-/// A daemon's counts and limits at one moment. Made by [`Daemon::info`](crate::Daemon::info).
+/// A daemon's counts and limits at one moment. Made by [`Daemon::info`](crate::Daemon::info)(crate::Daemon::info).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct DaemonInfo {
