@@ -198,11 +198,11 @@ impl Outbox {
     }
 
     /// Has the connection take leave: what the peer sends until then is handled, and then the
-    /// connection ends. The first to ask is heard.
+    /// connection ends. Asked again, the nearer time counts.
     pub(crate) fn leave(&self, until: Instant) {
         let task = {
             let mut queue = self.queue();
-            queue.leave.get_or_insert(until);
+            queue.leave = Some(queue.leave.map_or(until, |before| before.min(until)));
             self.leaving.store(true, Ordering::Release);
             queue.task.take()
         };

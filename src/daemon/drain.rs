@@ -7,9 +7,11 @@
 //! | listened to  | answered   | down, by its policy  | killed   |
 //! ```
 //!
-//! A connection that is done ends at once, whatever the time.
+//! A connection that is done ends at once, whatever the time. A daemon that is shut down hears out what
+//! has arrived, and listens no longer.
 
 use std::{
+    future::pending,
     net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
@@ -29,20 +31,22 @@ const LISTENING: Duration = Duration::from_secs(1);
 /// The longest that the killing may need.
 const KILLING: Duration = Duration::from_secs(1);
 
+/// As good as for ever, and can be added to any time: a century.
+const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
 /// When what is to happen.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Plan {
     pub(super) began: Instant,
     listen_until: Instant,
     shut_down_at: Instant,
-    kill_at: Instant,
-    end: Instant,
+    /// `None` if that is left to the policy of the servers.
+    kill_at: Option<Instant>,
 }
 
 impl Plan {
     pub(super) fn new(now: Instant, limit: Duration, policy: Shutdown) -> Self {
-        // A century is as good as for ever, and can be added to any time.
-        let limit = limit.min(Duration::from_secs(100 * 365 * 24 * 60 * 60));
+        let limit = limit.min(FOR_EVER);
         let killing = (limit / 16).min(KILLING);
         let leave = match policy {
             Shutdown::Within(time) => time.min(limit / 4 - killing),
@@ -53,18 +57,32 @@ impl Plan {
             began: now,
             listen_until: now + (limit / 8).min(LISTENING),
             shut_down_at: now + (limit - killing - leave),
-            kill_at: now + (limit - killing),
-            end: now + limit,
+            kill_at: Some(now + (limit - killing)),
         }
     }
 
-    /// The plan with the nearer end. What has begun does not begin again.
+    /// For a shutdown: what has arrived is answered within `limit`, and the policy of the servers says
+    /// how long the rest may take.
+    pub(super) fn shutdown(now: Instant, limit: Duration, policy: Shutdown) -> Self {
+        let limit = match policy {
+            Shutdown::BrutalKill => Duration::ZERO,
+            Shutdown::Within(_) | Shutdown::Infinity => limit.min(FOR_EVER),
+        };
+        Self {
+            began: now,
+            listen_until: now,
+            shut_down_at: now + limit,
+            kill_at: None,
+        }
+    }
+
+    /// Whatever comes first in either. What has begun does not begin again.
     pub(super) fn sooner(self, other: Self) -> Self {
-        let plan = if other.end < self.end { other } else { self };
         Self {
             began: self.began,
             listen_until: self.listen_until.min(other.listen_until),
-            ..plan
+            shut_down_at: self.shut_down_at.min(other.shut_down_at),
+            kill_at: self.kill_at.into_iter().chain(other.kill_at).min(),
         }
     }
 
@@ -73,9 +91,12 @@ impl Plan {
     }
 }
 
-/// Lets everybody finish who can. Returns when all are gone, or were killed, or the daemon is to end
-/// at once.
+/// Lets everybody finish who can, as planned. Returns when all are gone, or were killed.
 pub(super) async fn run<S: Server>(shared: &Arc<Shared<S>>, task: &TaskRef) {
+    let mut told = task.exit_requested();
+    if told || shared.plan().is_none() {
+        shared.shut_down();
+    }
     shared.begin_leave();
     let mut asked = false;
     loop {
@@ -84,33 +105,43 @@ pub(super) async fn run<S: Server>(shared: &Arc<Shared<S>>, task: &TaskRef) {
             return;
         };
         let now = now();
-        if now >= plan.kill_at {
+        if plan.kill_at.is_some_and(|at| now >= at) {
             shared.kill_all();
             return;
         }
         if now >= plan.shut_down_at && !asked {
             asked = true;
             shared.shut_down_all();
+            continue;
         }
         let next = if asked {
             plan.kill_at
         } else {
-            plan.shut_down_at
+            Some(plan.shut_down_at)
         };
         let something = async {
             changed.await;
             false
         };
         let time = async {
-            sleep(next.saturating_duration_since(now)).await;
+            match next {
+                Some(next) => sleep(next.saturating_duration_since(now)).await,
+                None => pending().await,
+            }
             false
         };
-        let at_once = async {
-            task.shutdown_requested().await;
-            true
+        let shutdown = async {
+            if told {
+                pending().await
+            } else {
+                task.shutdown_requested().await;
+                true
+            }
         };
-        if at_once.or(something).or(time).await {
-            return;
+        if shutdown.or(something).or(time).await {
+            told = true;
+            shared.shut_down();
+            shared.begin_leave();
         }
     }
 }

@@ -26,6 +26,7 @@ pub(super) struct Settings {
     pub(super) server: ServerOptions,
     pub(super) restart: Restart,
     pub(super) shutdown: Shutdown,
+    pub(super) drain_timeout: Duration,
     pub(super) start_timeout: Duration,
     pub(super) limits: DaemonLimits,
     pub(super) admit_address: Option<Hook<SocketAddr>>,
@@ -60,6 +61,7 @@ impl<S: Server> DaemonBuilder<S> {
                 server: ServerOptions::new(),
                 restart: Restart::Temporary,
                 shutdown: Shutdown::default(),
+                drain_timeout: Duration::from_secs(3),
                 start_timeout: Duration::from_secs(60),
                 limits: DaemonLimits::default(),
                 admit_address: None,
@@ -140,6 +142,20 @@ impl<S: Server> DaemonBuilder<S> {
     /// How servers are made to end. Default: [`Shutdown::default`], 5 seconds.
     pub fn server_shutdown(mut self, shutdown: Shutdown) -> Self {
         self.settings.shutdown = shutdown;
+        self
+    }
+
+    /// How long a daemon that is told to end lets its servers answer the calls that have arrived, before
+    /// it makes them end. Default: 3 seconds.
+    ///
+    /// Told by its supervisor, by [`request_shutdown`](crate::TaskRef::request_shutdown), or by the drop of
+    /// what [`start_link`](Self::start_link) returns. What its peers send from then on is not read, and a
+    /// server that has answered all its calls ends at once. So no reply is lost when a tree is taken
+    /// down; [`Daemon::drain`] is for those who want more: a time of listening, one limit over all, and a
+    /// report. Zero: a server finishes the message it is at. Servers whose
+    /// [shutdown](Self::server_shutdown) is [`Shutdown::BrutalKill`] are not given this time.
+    pub fn drain_timeout(mut self, limit: Duration) -> Self {
+        self.settings.drain_timeout = limit;
         self
     }
 
@@ -290,7 +306,9 @@ impl<S: Server> DaemonBuilder<S> {
     /// every restart, and its port if one was given.
     ///
     /// Its shutdown is [`Shutdown::Infinity`], as it waits for its servers, who have their own
-    /// time limit.
+    /// time limits: the calls that have arrived are answered
+    /// ([`drain_timeout`](Self::drain_timeout)), then `terminate` runs
+    /// ([`server_shutdown`](Self::server_shutdown)).
     #[track_caller]
     pub fn child_spec(self, id: impl Into<String>) -> ChildSpec {
         let here = Here::capture();

@@ -51,9 +51,7 @@ pub(super) async fn start<S: Server>(
                 tracing::debug!(target: "erps", address = %shared.local_addr, "listening");
                 let reason = accept::run(&listener, &shared, &spawner, &task).await;
                 drop(listener);
-                if shared.plan().is_some() {
-                    drain::run(&shared, &task).await;
-                }
+                drain::run(&shared, &task).await;
                 shared.close().await;
                 drop(closing);
                 if let Some(supervisor) = own_supervisor {

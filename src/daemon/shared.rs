@@ -262,7 +262,17 @@ impl<S: Server> Shared<S> {
 
     /// Has the daemon drained by then, and by whichever time is nearest if it is told more than once.
     pub(super) fn drain(&self, limit: Duration) {
-        let plan = Plan::new(self.clock.now(), limit, self.settings.shutdown);
+        self.adopt(Plan::new(self.clock.now(), limit, self.settings.shutdown));
+    }
+
+    /// As a drain, for a daemon that is told to end: nobody is listened to any longer.
+    pub(super) fn shut_down(&self) {
+        let settings = &self.settings;
+        let limit = settings.drain_timeout;
+        self.adopt(Plan::shutdown(self.clock.now(), limit, settings.shutdown));
+    }
+
+    fn adopt(&self, plan: Plan) {
         {
             let mut tasks = self.tasks();
             tasks.plan = Some(tasks.plan.map_or(plan, |before| before.sooner(plan)));

@@ -29,9 +29,9 @@ pub(super) enum Leave {
 }
 
 impl Leave {
-    /// Notes that it is asked for, once.
+    /// Notes until when it is to listen.
     pub(super) fn ask(&mut self, until: Option<Instant>) {
-        if let (Self::Unasked, Some(until)) = (&self, until) {
+        if let (Self::Unasked | Self::Listening(_), Some(until)) = (&self, until) {
             *self = Self::Listening(until);
         }
     }

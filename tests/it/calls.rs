@@ -320,7 +320,10 @@ fn a_reply_given_before_stopping_arrives() {
 
 #[erps::test(simulated)]
 async fn when_a_server_stops_every_call_in_flight_is_told_at_once() {
-    let (daemon, client, _watch) = pair().await;
+    let (builder, _watch) = lab::daemon();
+    let builder = builder.drain_timeout(Duration::ZERO);
+    let daemon = builder.start_link().await.unwrap();
+    let client = lab::client(&daemon).connect().await.unwrap();
     let mut held = Vec::new();
     for _ in 0..100 {
         held.push(hold(&client).await);

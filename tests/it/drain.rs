@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use async_channel::Receiver;
 use erps::{
     BoxError, CallError, Client, Context, Daemon, DaemonBuilder, DrainOutcome, ExitReason,
-    InitError, Linked, Network, Protocol, ReplyTo, Server, Shutdown, TestCa, Universe,
+    InitError, Linked, Network, Protocol, ReplyTo, Server, Shutdown, Supervisor, TestCa, Universe,
     network::Line, time,
 };
 use smol::{future, io::AsyncWriteExt as _};
@@ -28,6 +28,9 @@ const LIMIT: Duration = secs(16);
 
 /// How long peers are listened to then.
 const LISTENING: Duration = secs(1);
+
+/// How long a daemon that is told to end waits for replies, by default.
+const DRAIN_TIMEOUT: Duration = secs(3);
 
 /// Work that takes its time.
 struct Work;
@@ -414,7 +417,100 @@ fn a_drain_is_cut_short_by_a_shutdown() {
             daemon.task().shutdown(Shutdown::Infinity).await;
         };
         let ((report, took), ()) = future::zip(timed(daemon.drain(LIMIT)), stop).await;
-        assert_eq!((took, report.cut().count(), ends.len()), (secs(3), 1, 1));
+        let expected = secs(3) + DRAIN_TIMEOUT;
+        assert_eq!((took, report.cut().count(), ends.len()), (expected, 1, 1));
+    });
+}
+
+#[test]
+fn a_shutdown_ends_the_time_of_listening() {
+    simulated(1, |_| async move {
+        let (builder, _ends) = daemon(Duration::ZERO);
+        let daemon = builder.start_link().await.unwrap();
+        let _client = client(&daemon).await;
+        let stop = async {
+            time::sleep(LISTENING / 2).await;
+            daemon.task().shutdown(Shutdown::Infinity).await;
+        };
+        let ((_, took), ()) = future::zip(timed(daemon.drain(LIMIT)), stop).await;
+        assert_eq!(took, LISTENING / 2);
+    });
+}
+
+#[test]
+fn a_tree_is_taken_down_without_losing_a_reply() {
+    for seed in 0..20 {
+        simulated(seed, |_| async move {
+            let (builder, ends) = daemon(ms(10));
+            let builder = builder.port(4747);
+            let tree = Supervisor::builder()
+                .child(builder.child_spec("daemon"))
+                .start_link()
+                .await
+                .unwrap();
+            let mut calls = Vec::new();
+            for _ in 0..5 {
+                let client = Client::builder(("localhost", 4747))
+                    .connect()
+                    .await
+                    .unwrap();
+                // At work, answered elsewhere, in the mailbox, and in the socket.
+                for call in [(400, false), (1000, true), (500, false), (600, false)] {
+                    calls.push((calling(&client, call).await, call.0));
+                }
+            }
+            let (reason, took) = timed(tree.shutdown()).await;
+            assert!(matches!(reason, ExitReason::Shutdown), "{reason}");
+            assert!(took < DRAIN_TIMEOUT, "{took:?}");
+            assert_eq!(ends.len(), 5);
+            for (call, expected) in calls {
+                assert_eq!(call.await.unwrap(), expected);
+            }
+        });
+    }
+}
+
+#[test]
+fn a_daemon_that_is_shut_down_waits_for_replies_as_long_as_it_says() {
+    let servers_have = Shutdown::Within(secs(100));
+    let cases = [
+        (DRAIN_TIMEOUT, servers_have, DRAIN_TIMEOUT),
+        (secs(60), servers_have, secs(60)),
+        (secs(60), Shutdown::Infinity, secs(60)),
+        (secs(60), Shutdown::BrutalKill, Duration::ZERO),
+        (Duration::ZERO, servers_have, Duration::ZERO),
+    ];
+    for (limit, shutdown, waits) in cases {
+        let in_time = waits.checked_sub(STEP).map(|busy| (busy, true));
+        for (busy, answered) in in_time.into_iter().chain([(waits + STEP, false)]) {
+            simulated(1, |_| async move {
+                let (builder, ends) = daemon(Duration::ZERO);
+                let builder = builder.server_shutdown(shutdown).drain_timeout(limit);
+                let daemon = builder.start_link().await.unwrap();
+                let client = client(&daemon).await;
+                let busy = u64::try_from(busy.as_millis()).unwrap() + 1;
+                let call = calling(&client, (busy, true)).await;
+                let (_, took) = timed(daemon.task().shutdown(Shutdown::Infinity)).await;
+                assert_eq!(call.await.is_ok(), answered, "{limit:?} {shutdown:?}");
+                let terminated = shutdown != Shutdown::BrutalKill;
+                assert_eq!(ends.len(), usize::from(terminated));
+                let end = if answered { waits - STEP } else { waits };
+                assert_eq!(took, end, "{limit:?} {shutdown:?}");
+            });
+        }
+    }
+}
+
+#[test]
+fn a_daemon_that_nobody_asks_anything_is_shut_down_at_once() {
+    simulated(1, |network| async move {
+        let (builder, _ends) = daemon(Duration::ZERO);
+        let daemon = builder.start_link().await.unwrap();
+        let _idle = client(&daemon).await;
+        let mut mute = network.connect(daemon.local_addr()).await.unwrap();
+        let (_, took) = timed(daemon.task().shutdown(Shutdown::Infinity)).await;
+        assert_eq!(took, Duration::ZERO);
+        let _ = mute.write_all(b"too late").await;
     });
 }
 
