@@ -319,6 +319,15 @@ impl<P: Protocol> Client<P> {
         self.task().exited().await
     }
 
+    /// As [`exited`](Self::exited), for those who keep the future. It does not keep the client alive.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future has no effect.
+    pub fn monitor(&self) -> impl Future<Output = ExitReason> + Send + use<P> {
+        self.task().monitor()
+    }
+
     /// The handle to its task: to shut it down, kill it, or put it under supervision.
     #[must_use]
     pub fn task(&self) -> &TaskRef {

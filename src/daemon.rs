@@ -248,6 +248,15 @@ impl<S: Server> Daemon<S> {
         self.task.exited().await
     }
 
+    /// As [`exited`](Self::exited), for those who keep the future. It does not keep the daemon alive.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future has no effect.
+    pub fn monitor(&self) -> impl Future<Output = ExitReason> + Send + use<S> {
+        self.task.monitor()
+    }
+
     /// The handle to its task: to shut it down or kill it.
     #[must_use]
     pub fn task(&self) -> &TaskRef {

@@ -227,6 +227,15 @@ impl<S: Server> ServerRef<S> {
         self.inner.task.exited().await
     }
 
+    /// As [`exited`](Self::exited), for those who keep the future. It does not keep the server alive.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future has no effect.
+    pub fn monitor(&self) -> impl Future<Output = ExitReason> + Send + use<S> {
+        self.inner.task.monitor()
+    }
+
     /// The handle to its task: to shut it down, kill it, or put it under supervision.
     #[must_use]
     pub fn task(&self) -> &TaskRef {

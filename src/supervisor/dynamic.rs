@@ -13,7 +13,7 @@ use super::{
     intensity::Intensity,
     tree::{Tree, UntilError, View},
 };
-use crate::{Linked, TaskRef, task::Spawner, universe::Here};
+use crate::{ExitReason, Linked, TaskRef, task::Spawner, universe::Here};
 
 /// A supervisor of any number of children that are started on demand. A handle; clones are handles
 /// to the same supervisor.
@@ -207,6 +207,26 @@ impl DynamicSupervisor {
 
     fn view(&self) -> View {
         View::dynamic(&self.name, &self.queue)
+    }
+
+    /// Waits until the supervisor has ended, and all its children with it; tells why. OTP's monitor.
+    ///
+    /// One that was killed kills its children, and is not there any more to wait for them.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future has no effect.
+    pub async fn exited(&self) -> ExitReason {
+        self.task.exited().await
+    }
+
+    /// As [`exited`](Self::exited), for those who keep the future. It does not keep the supervisor alive.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future has no effect.
+    pub fn monitor(&self) -> impl Future<Output = ExitReason> + Send + use<> {
+        self.task.monitor()
     }
 
     /// The handle to its task: to shut it down, kill it, or watch it.

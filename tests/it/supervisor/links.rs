@@ -47,6 +47,61 @@ fn a_monitor_tells_why_also_long_after_the_end() {
 }
 
 #[test]
+fn every_handle_can_be_monitored_before_and_after_the_end() {
+    /// Twice before the end and once after it: each tells, with all else of the handle gone.
+    async fn told<M: Future<Output = ExitReason>>(
+        monitor: impl Fn() -> M,
+        end: impl FnOnce(),
+    ) -> ExitReason {
+        let (first, second) = (monitor(), monitor());
+        let mut first = std::pin::pin!(first);
+        assert!(future::poll_once(&mut first).await.is_none());
+        end();
+        let reason = first.await;
+        assert_eq!(second.await.to_string(), reason.to_string());
+        assert_eq!(monitor().await.to_string(), reason.to_string());
+        reason
+    }
+    run(async {
+        let stage = stage();
+        let task = idle(&stage).await;
+        let reason = told(|| task.monitor(), || task.kill()).await;
+        assert!(matches!(reason, ExitReason::Killed));
+        let (builder, _watch) = lab::daemon();
+        let daemon = builder.start().await.unwrap();
+        let client = lab::client(&daemon).connect().await.unwrap();
+        let reason = told(|| client.monitor(), || client.task().kill()).await;
+        assert!(matches!(reason, ExitReason::Killed));
+        let reason = told(|| daemon.monitor(), || daemon.task().request_shutdown()).await;
+        assert!(matches!(reason, ExitReason::Shutdown));
+        let (seed, _watch) = lab::seed();
+        let server = ServerRef::<LabServer>::builder(seed).start().await.unwrap();
+        let reason = told(|| server.monitor(), || server.disconnect()).await;
+        assert!(matches!(reason, ExitReason::Disconnected));
+        let tree = Supervisor::builder().start().await.unwrap();
+        let reason = told(|| tree.monitor(), || tree.task().request_shutdown()).await;
+        assert!(matches!(reason, ExitReason::Shutdown));
+        let reason = told(|| stage.monitor(), || stage.task().kill()).await;
+        assert!(matches!(reason, ExitReason::Killed));
+    });
+}
+
+#[test]
+fn a_monitor_does_not_hold_a_client() {
+    run(async {
+        let (daemon, client, _watch) = lab::pair().await;
+        let monitor = client.monitor();
+        drop(client);
+        assert!(matches!(
+            monitor.await,
+            ExitReason::Normal | ExitReason::Shutdown
+        ));
+        settled().await;
+        assert_eq!(daemon.info().connections, 0);
+    });
+}
+
+#[test]
 fn a_monitor_does_not_hold_the_handle_it_came_from() {
     run(async {
         let stage = stage();
