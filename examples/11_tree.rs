@@ -12,6 +12,7 @@
 //! all are there
 //! shop
 //!   daemon: running
+//!     server of 127.0.0.1:49152: running, serves 127.0.0.1:49152
 //!   workers: running
 //!     anna: running
 //!     bert: running
@@ -20,6 +21,7 @@
 //! a worker was killed
 //! shop
 //!   daemon: running
+//!     server of 127.0.0.1:49152: running, serves 127.0.0.1:49152
 //!   workers: running
 //!     bert: running
 //!     anna: running, ended once, last: killed
@@ -42,12 +44,14 @@
 //! their supervisor was killed, and they are gone
 //! shop
 //!   daemon: running, ended once, last: killed
+//!     server of 127.0.0.1:49154: running, serves 127.0.0.1:49154
 //!   workers: running, ended once, last: killed
 //!   client: running
 //!
 //! the client was killed
 //! shop
 //!   daemon: running, ended once, last: killed
+//!     server of 127.0.0.1:49155: running, serves 127.0.0.1:49155
 //!   workers: running, ended once, last: killed
 //!   client: running, ended once, last: killed
 //!

@@ -37,6 +37,9 @@ pub(super) async fn start<S: Server>(
                         return reason;
                     }
                 };
+                if let Some(own) = &own_supervisor {
+                    own.show_below(&task);
+                }
                 // From here on, whatever becomes of this task, nobody is left behind.
                 let closing = Closing(&shared);
                 let daemon = Daemon {

@@ -205,6 +205,11 @@ impl DynamicSupervisor {
         self.view().until(limit, condition).await
     }
 
+    /// Has its children shown below this task, whose own it is.
+    pub(crate) fn show_below(&self, task: &TaskRef) {
+        task.tell(self.view());
+    }
+
     fn view(&self) -> View {
         View::dynamic(&self.name, &self.queue)
     }

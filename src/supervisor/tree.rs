@@ -72,7 +72,8 @@ pub struct Branch {
     pub exits: u64,
     /// The last of them, the latest first; at most eight.
     pub history: Vec<Exit>,
-    /// What is below it, where it is a supervisor that runs.
+    /// What is below it, where it is a supervisor that runs, or a daemon with a supervisor of its own:
+    /// then these are the servers of its connections.
     pub below: Option<Tree>,
 }
 
