@@ -1,12 +1,12 @@
-//! The listening side: one daemon, one port, one server per connection.
+//! The listening side: one daemon, a port or several, one server per connection.
 //!
 //! ```text
 //! listener --> accept loop --> [handshake, then server]   one task per connection
-//!                   |                    |
-//!                   +---- supervisor ----+                which knows nothing of sockets
+//! listener --> accept loop --^           |
+//!                                    supervisor           which knows nothing of sockets
 //! ```
 //!
-//! The accept loop does as little as it can: it never reads, never handshakes, and never waits for
+//! An accept loop does as little as it can: it never reads, never handshakes, and never waits for
 //! a connection's server. A peer that stalls can therefore hold up nobody but itself.
 
 mod accept;
@@ -28,7 +28,7 @@ use std::{
 
 use futures_lite::FutureExt as _;
 
-use crate::{ExitReason, Server, TaskRef, wire::identity::VersionReqError};
+use crate::{Endpoint, ExitReason, Server, TaskRef, wire::identity::VersionReqError};
 use shared::Shared;
 
 pub use drain::{DrainOutcome, DrainReport, Drained};
@@ -41,7 +41,7 @@ pub use limits::{AtLimit, DaemonLimits, NotAdmitted};
 pub use options::DaemonBuilder;
 pub use supervisor::{ServerRecipe, ServerSupervisor, StartServer};
 
-/// Sits on a TCP port and hands each connection to a new server.
+/// Sits on a port and hands each connection to a new server.
 ///
 /// Clones are handles to the same daemon; dropping one has no effect on it. When the daemon ends
 /// it closes its port, and ends the servers it started.
@@ -100,16 +100,22 @@ impl<S: Server> Daemon<S> {
         DaemonBuilder::new(seed)
     }
 
-    /// The port it listens on.
+    /// The port it listens on: the first, if there are several.
     #[must_use]
     pub fn port(&self) -> u16 {
-        self.shared.local_addr.port()
+        self.local_addr().port()
     }
 
-    /// The address it listens on.
+    /// The IP address it listens on: the first, if there are several. `0.0.0.0:0` if there is none.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
-        self.shared.local_addr
+        self.shared.local_addr()
+    }
+
+    /// Where it listens, in the order in which the builder was told.
+    #[must_use]
+    pub fn local_addrs(&self) -> Vec<Endpoint> {
+        self.shared.local_addrs.clone()
     }
 
     /// Counts and limits, as they are now.
@@ -283,7 +289,7 @@ impl<S: Server> AsRef<TaskRef> for Daemon<S> {
 impl<S: Server> fmt::Debug for Daemon<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Daemon")
-            .field("local_addr", &self.local_addr())
+            .field("local_addrs", &self.shared.local_addrs)
             .field("task", &self.task)
             .finish_non_exhaustive()
     }
@@ -297,7 +303,7 @@ pub enum StartDaemonError {
     #[error("cannot listen on {address}: {source}")]
     Bind {
         /// The address that was asked for.
-        address: SocketAddr,
+        address: Endpoint,
         /// What the system says.
         source: Arc<io::Error>,
     },

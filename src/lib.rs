@@ -68,6 +68,7 @@
 mod backoff;
 mod client;
 mod daemon;
+mod endpoint;
 mod exit;
 mod link;
 mod mailbox;
@@ -94,6 +95,7 @@ pub use daemon::{
     HandshakeFailure, NotAdmitted, NotAdmittedCounts, ServerRecipe, ServerSupervisor,
     StartDaemonError, StartServer,
 };
+pub use endpoint::Endpoint;
 pub use exit::{BoxError, ExitReason, SendError};
 pub use link::{Peer, PeerInfo};
 pub use network::{Host, Network};

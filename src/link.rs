@@ -9,7 +9,6 @@ mod meter;
 use std::{
     cell::RefCell,
     io,
-    net::SocketAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -19,7 +18,7 @@ use std::{
 use futures_lite::{AsyncRead, AsyncWrite, AsyncWriteExt as _, future};
 
 use crate::{
-    task,
+    Endpoint, task,
     transport::{BoxedStream, PeerIdentity},
     wire::{
         decoder::{Decoder, FrameError, READ_CHUNK},
@@ -83,7 +82,7 @@ impl Peer {
 #[non_exhaustive]
 pub struct PeerInfo {
     /// The address the connection comes from, or was made to.
-    pub address: SocketAddr,
+    pub address: Endpoint,
     /// What the peer's certificate says of it. `None` without TLS.
     pub identity: Option<PeerIdentity>,
     /// Which of this end's own certificates the connection was made with: the

@@ -34,6 +34,7 @@ pub use child::{ChildKind, ChildSpec, Restart, Started};
 pub use delay::RestartDelay;
 pub use dynamic::{DynamicSupervisor, DynamicSupervisorBuilder, TerminateChildError};
 pub use info::{ChildInfo, ChildState, Counts, StartChildError, SupervisorGone};
+pub(crate) use intensity::Intensity;
 pub use ordered::{
     AutoShutdown, ChildError, StartSupervisorError, Strategy, Supervisor, SupervisorBuilder,
 };

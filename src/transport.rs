@@ -1,7 +1,7 @@
 //! The one door to sockets: how a connection is made, secured, and who is at its other end.
 //!
 //! ```text
-//! listen, dial      bytes over TCP, and the options of the socket      `tcp`
+//! listen, dial      bytes over a socket, and its options               `tcp`
 //!       |
 //!   Transport       a handshake, or none: Tcp, Tls, or a user's own    `tls`
 //!       |
@@ -10,21 +10,26 @@
 //!
 //! The layers above see streams only: what is beneath one, they cannot tell.
 
+mod dial;
 mod error;
 mod identity;
+mod listen;
 mod tcp;
 #[cfg(feature = "test-ca")]
 mod test_ca;
 mod tls;
 
-use std::{fmt, net::SocketAddr, pin::Pin};
+use std::{fmt, pin::Pin};
 
 use futures_lite::{AsyncRead, AsyncWrite};
 
+use crate::Endpoint;
+
+pub(crate) use dial::{DialError, dial};
 pub(crate) use error::refusal;
 pub use error::{Alert, HandshakeError, Untrusted};
 pub use identity::{PeerIdentity, UnreadableCertificate};
-pub(crate) use tcp::{DialError, Listener, dial};
+pub(crate) use listen::{Listener, Place};
 pub use tcp::{Tcp, TcpOptions};
 #[cfg(feature = "test-ca")]
 pub use test_ca::{TestCa, TestCertificate, TestRequest};
@@ -53,15 +58,14 @@ pub type Handshake<'a> = Pin<Box<dyn Future<Output = Result<Secured, HandshakeEr
 /// A transport that wants to hear a word before it lets anybody in:
 ///
 /// ```
-/// use std::net::SocketAddr;
-/// use erps::{BoxedStream, Handshake, HandshakeError, Secured, Transport};
+/// use erps::{BoxedStream, Endpoint, Handshake, HandshakeError, Secured, Transport};
 /// use futures_lite::{AsyncReadExt, AsyncWriteExt};
 ///
 /// #[derive(Debug)]
 /// struct Password;
 ///
 /// impl Transport for Password {
-///     fn accept<'a>(&'a self, mut stream: BoxedStream, _: SocketAddr) -> Handshake<'a> {
+///     fn accept<'a>(&'a self, mut stream: BoxedStream, _: Endpoint) -> Handshake<'a> {
 ///         Box::pin(async move {
 ///             let mut word = [0; 6];
 ///             stream.read_exact(&mut word).await?;
@@ -95,7 +99,7 @@ pub trait Transport: fmt::Debug + Send + Sync + 'static {
     /// # Cancel safety
     ///
     /// Dropping the future drops the connection.
-    fn accept<'a>(&'a self, stream: BoxedStream, peer: SocketAddr) -> Handshake<'a>;
+    fn accept<'a>(&'a self, stream: BoxedStream, peer: Endpoint) -> Handshake<'a>;
 
     /// Secures a connection to `server_name`, the host the user asked for: a name or an address.
     ///

@@ -13,7 +13,7 @@
 //! Every cause heals but one: a server that refuses this client's certificate will refuse it
 //! again, so only `connect` makes another attempt.
 
-use std::{fmt, future::poll_fn, io, net::SocketAddr, sync::Arc, task::Poll, time::Duration};
+use std::{fmt, future::poll_fn, io, sync::Arc, task::Poll, time::Duration};
 
 use futures_lite::FutureExt as _;
 
@@ -24,7 +24,7 @@ use super::{
     shared::{Shared, State},
 };
 use crate::{
-    ExitReason, PeerInfo, Protocol, TaskRef,
+    Endpoint, ExitReason, PeerInfo, Protocol, TaskRef,
     backoff::Backoff,
     link::Link,
     task,
@@ -293,7 +293,7 @@ pub enum ConnectError {
     #[error("cannot connect to {address}: {source}")]
     Unreachable {
         /// The address that was tried.
-        address: SocketAddr,
+        address: Endpoint,
         /// What the system says.
         source: Arc<io::Error>,
     },
@@ -301,7 +301,7 @@ pub enum ConnectError {
     #[error("cannot connect to {address}: no answer within {limit:?}")]
     TimedOut {
         /// The address that was tried.
-        address: SocketAddr,
+        address: Endpoint,
         /// The time limit.
         limit: Duration,
     },

@@ -1,14 +1,20 @@
-//! The accept loop, and what it does about errors.
+//! The accept loops, and what they do about errors.
+//!
+//! ```text
+//! listening --> accepting --> the listener fails --> a pause, longer each time --> listening
+//!                                              +--> too often: the daemon ends
+//! ```
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, pin::Pin, sync::Arc, task::Poll, time::Duration};
 
-use futures_lite::FutureExt as _;
+use futures_lite::{FutureExt as _, future};
 
-use super::{connection, shared::Shared};
+use super::{DaemonEvent, connection, shared::Shared, visit::Seat};
 use crate::{
-    ExitReason, Server, TaskRef,
+    Endpoint, ExitReason, Server, TaskRef,
+    supervisor::Intensity,
     task::{self, Spawner},
-    transport::Listener,
+    transport::{Listener, Place, TcpOptions},
 };
 
 /// The first pause after an error of the whole process, doubled for each that follows.
@@ -16,53 +22,231 @@ const FIRST_PAUSE: Duration = Duration::from_millis(5);
 /// The longest.
 const LAST_PAUSE: Duration = Duration::from_secs(1);
 
-/// Accepts, counts, hands over; until it is told to end, or the listener fails for good.
+/// The first pause before a listener is made anew.
+const FIRST_RESTART: Duration = Duration::from_millis(10);
+/// The longest.
+const LAST_RESTART: Duration = Duration::from_secs(1);
+
+/// After how many connections in a row the others of the task have their turn.
+const TURN: u32 = 16;
+
+/// A listener, and what it takes to make it anew.
+pub(super) struct Listening {
+    listener: Listener,
+    place: Place,
+    address: Endpoint,
+    options: TcpOptions,
+}
+
+impl Listening {
+    pub(super) fn address(&self) -> &Endpoint {
+        &self.address
+    }
+
+    fn bind(place: &Place, options: &TcpOptions) -> io::Result<Self> {
+        let listener = Listener::bind(place, options)?;
+        let address = listener.local_addr()?;
+        Ok(Self {
+            listener,
+            place: place.found(&address),
+            address,
+            options: options.clone(),
+        })
+    }
+
+    /// Listens at one place, with as many listeners as may share it, up to `loops`.
+    pub(super) fn at(place: &Place, options: &TcpOptions, loops: usize) -> io::Result<Vec<Self>> {
+        if loops <= 1 || !place.can_be_shared() {
+            return Ok(vec![Self::bind(place, options)?]);
+        }
+        let options = options.sharing_port();
+        let mut all = vec![Self::bind(place, &options)?];
+        let place = all[0].place.clone();
+        for _ in 1..loops {
+            all.push(Self::bind(&place, &options)?);
+        }
+        Ok(all)
+    }
+}
+
+/// Accepts, counts, hands over; until it is told to end, or a listener fails too often.
+///
+/// `all` are the places, and the listeners at each. The first at each place runs in the daemon's own
+/// task, so that nobody listens there any more once that is gone; the others in tasks of theirs.
 pub(super) async fn run<S: Server>(
-    listener: &Listener,
+    all: Vec<Vec<Listening>>,
     shared: &Arc<Shared<S>>,
     spawner: &Spawner,
     task: &TaskRef,
 ) -> ExitReason {
-    let accept = async {
-        let mut pause = FIRST_PAUSE;
-        loop {
-            shared.room().await;
-            let no_room = async {
-                shared.no_room().await;
-                None
-            };
-            let accepted = async { Some(listener.accept().await) };
-            let Some(accepted) = no_room.or(accepted).await else {
-                continue;
-            };
-            match accepted {
-                Ok((stream, peer)) => {
-                    pause = FIRST_PAUSE;
-                    connection::start(shared, spawner, stream, peer);
-                }
-                Err(error) => match Remedy::of(&error) {
-                    Remedy::Next => {
-                        tracing::debug!(target: "erps", %error, "a connection was gone before it was accepted");
-                    }
-                    Remedy::Pause => {
-                        // Once for each doubling, and then once a second.
-                        tracing::warn!(target: "erps", %error, ?pause, "cannot accept connections");
-                        task::sleep(pause).await;
-                        pause = (pause * 2).min(LAST_PAUSE);
-                    }
-                    Remedy::End => {
-                        tracing::error!(target: "erps", %error, "the listener has failed");
-                        return ExitReason::error(error);
-                    }
-                },
-            }
+    let mut loops: Vec<Loop<'_>> = Vec::new();
+    let mut others = Others(Vec::new());
+    for mut listeners in all {
+        for listening in listeners.drain(1..) {
+            let other = others.start(listening, shared, spawner);
+            loops.push(Box::pin(async move { other.exited().await }));
         }
-    };
+        loops.extend(
+            listeners
+                .pop()
+                .map(|it| -> Loop<'_> { Box::pin(keep(it, Arc::clone(shared), spawner.clone())) }),
+        );
+    }
     let drained = async {
         shared.drain_requested().await;
         ExitReason::Shutdown
     };
-    task.shutdown_requested().or(drained).or(accept).await
+    let reason = task
+        .shutdown_requested()
+        .or(drained)
+        .or(first(&mut loops))
+        .await;
+    drop(loops);
+    others.close().await;
+    reason
+}
+
+type Loop<'a> = Pin<Box<dyn Future<Output = ExitReason> + Send + 'a>>;
+
+/// How the first of them ends that does.
+async fn first(loops: &mut [Loop<'_>]) -> ExitReason {
+    future::poll_fn(|cx| {
+        for it in &mut *loops {
+            if let Poll::Ready(reason) = it.as_mut().poll(cx) {
+                return Poll::Ready(reason);
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+/// The accept loops that have tasks of their own; killed when dropped.
+struct Others(Vec<TaskRef>);
+
+impl Others {
+    fn start<S: Server>(
+        &mut self,
+        listening: Listening,
+        shared: &Arc<Shared<S>>,
+        spawner: &Spawner,
+    ) -> TaskRef {
+        let (shared, own) = (Arc::clone(shared), spawner.clone());
+        let address = listening.address.clone();
+        let what = format_args!("a listener at {address}");
+        let task = spawner.start(what, |_| keep(listening, shared, own));
+        self.0.push(task.clone());
+        task
+    }
+
+    /// Waits until nobody listens any more.
+    async fn close(mut self) {
+        for task in std::mem::take(&mut self.0) {
+            task.kill();
+            task.exited().await;
+        }
+    }
+}
+
+impl Drop for Others {
+    fn drop(&mut self) {
+        self.0.iter().for_each(TaskRef::kill);
+    }
+}
+
+/// Accepts at one place, with as many listeners as it takes, one after the other.
+async fn keep<S: Server>(
+    listening: Listening,
+    shared: Arc<Shared<S>>,
+    spawner: Spawner,
+) -> ExitReason {
+    let (count, within) = shared.settings.listener_restarts;
+    let mut intensity = Intensity::new(count, within);
+    let Listening {
+        listener,
+        place,
+        address,
+        options,
+    } = listening;
+    let mut listener = Ok(listener);
+    loop {
+        let error = match listener {
+            Ok(listener) => accept(&listener, &shared, &spawner).await,
+            Err(error) => error,
+        };
+        let error = Arc::new(error);
+        if !intensity.allows(task::now()) {
+            tracing::error!(target: "erps", %address, %error, "the listener has failed");
+            return ExitReason::error(error);
+        }
+        let retry_in = pause(intensity.recent());
+        tracing::warn!(target: "erps", %address, %error, ?retry_in, "the listener has failed and is made anew");
+        shared.journal.publish(&DaemonEvent::ListenerFailed {
+            address: address.clone(),
+            error,
+            retry_in,
+        });
+        task::sleep(retry_in).await;
+        listener = Listener::bind(&place, &options);
+        if listener.is_ok() {
+            tracing::info!(target: "erps", %address, "listening again");
+            let address = address.clone();
+            let event = DaemonEvent::ListenerRestarted { address };
+            shared.journal.publish(&event);
+        }
+    }
+}
+
+/// How long to wait before so many restarts of late have been made.
+fn pause(restarts: usize) -> Duration {
+    let doublings = u32::try_from(restarts.saturating_sub(1)).unwrap_or(u32::MAX);
+    let factor = 1_u32.checked_shl(doublings).unwrap_or(u32::MAX);
+    FIRST_RESTART.saturating_mul(factor).min(LAST_RESTART)
+}
+
+/// Accepts until the listener itself fails.
+async fn accept<S: Server>(
+    listener: &Listener,
+    shared: &Arc<Shared<S>>,
+    spawner: &Spawner,
+) -> io::Error {
+    let mut pause = FIRST_PAUSE;
+    let mut in_a_row = 0;
+    loop {
+        shared.room().await;
+        let no_room = async {
+            shared.no_room().await;
+            None
+        };
+        let accepted = async { Some(listener.accept().await) };
+        let Some(accepted) = no_room.or(accepted).await else {
+            continue;
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                pause = FIRST_PAUSE;
+                // Another loop may have taken the last one.
+                let seat = Seat::take(shared).await;
+                connection::start(shared, spawner, stream, peer, seat);
+                in_a_row += 1;
+                if in_a_row % TURN == 0 {
+                    future::yield_now().await;
+                }
+            }
+            Err(error) => match Remedy::of(&error) {
+                Remedy::Next => {
+                    tracing::debug!(target: "erps", %error, "a connection was gone before it was accepted");
+                }
+                Remedy::Pause => {
+                    // Once for each doubling, and then once a second.
+                    tracing::warn!(target: "erps", %error, ?pause, "cannot accept connections");
+                    task::sleep(pause).await;
+                    pause = (pause * 2).min(LAST_PAUSE);
+                }
+                Remedy::Restart => return error,
+            },
+        }
+    }
 }
 
 /// What an error of `accept` calls for.
@@ -72,8 +256,8 @@ enum Remedy {
     Next,
     /// The process or the system is short of something; connections wait in the backlog.
     Pause,
-    /// The listener itself is broken.
-    End,
+    /// The listener itself is broken: there has to be another.
+    Restart,
 }
 
 impl Remedy {
@@ -97,7 +281,7 @@ impl Remedy {
             ConnectionAborted | ConnectionRefused | ConnectionReset | HostUnreachable
             | Interrupted | NetworkDown | NetworkUnreachable | PermissionDenied | TimedOut
             | WouldBlock => Self::Next,
-            _ => Self::End,
+            _ => Self::Restart,
         }
     }
 }
@@ -118,6 +302,12 @@ mod tests {
                 "EMFILE, ENFILE, ENOBUFS, ENOMEM"
             );
         }
-        assert_eq!(of(9), Remedy::End, "EBADF");
+        assert_eq!(of(9), Remedy::Restart, "EBADF");
+    }
+
+    #[test]
+    fn the_pause_before_a_restart_doubles_up_to_a_second() {
+        let pauses = [1, 2, 3, 7, 8, 100].map(|restarts| pause(restarts).as_millis());
+        assert_eq!(pauses, [10, 20, 40, 640, 1000, 1000]);
     }
 }

@@ -11,7 +11,7 @@
 //!
 //! [`Visit`]: super::visit::Visit
 
-use std::{net::SocketAddr, panic::AssertUnwindSafe, sync::Arc};
+use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use futures_lite::FutureExt as _;
 use tracing::Instrument as _;
@@ -20,10 +20,10 @@ use super::{
     AtLimit, ConnectionEnd, HandshakeFailure, NotAdmitted, ServerRecipe, ServerSupervisor,
     shared::{Arriving, Shared},
     ticket::{Closing, Ticket},
-    visit::Permit,
+    visit::{Permit, Seat},
 };
 use crate::{
-    BoxError, ChildSpec, ExitReason, PeerInfo, Server, StartError, Started, TaskRef,
+    BoxError, ChildSpec, Endpoint, ExitReason, PeerInfo, Server, StartError, Started, TaskRef,
     server::{self, Connected, ConnectionRef},
     task::{self, Spawner},
     transport::BoxedStream,
@@ -34,9 +34,11 @@ pub(super) fn start<S: Server>(
     shared: &Arc<Shared<S>>,
     spawner: &Spawner,
     stream: BoxedStream,
-    address: SocketAddr,
+    address: Endpoint,
+    seat: Option<Seat<S>>,
 ) {
-    let (permit, refusal) = Permit::new(shared, address);
+    let (mut permit, refusal) = Permit::new(shared, address.clone(), seat);
+    let refusal = refusal.or_else(|| permit.locate(&address));
     if let Some(why) = &refusal
         && shared.limits().at_limit == AtLimit::Close
     {
@@ -46,7 +48,8 @@ pub(super) fn start<S: Server>(
     let shared = Arc::clone(shared);
     let own_spawner = spawner.clone();
     let span = tracing::info_span!(target: "erps", "connection", peer = %address);
-    spawner.start(format_args!("the connection of {address}"), |task| {
+    let from = address.clone();
+    spawner.start(format_args!("the connection of {from}"), |task| {
         let arrive = async move {
             let visit = Arc::clone(permit.visit());
             let arrival = arrive(&shared, &task, permit, stream, address, refusal);
@@ -80,7 +83,7 @@ async fn arrive<S: Server>(
     task: &TaskRef,
     mut permit: Permit<S>,
     stream: BoxedStream,
-    address: SocketAddr,
+    address: Endpoint,
     refusal: Option<NotAdmitted>,
 ) -> Result<Option<Arrival<S>>, ConnectionEnd> {
     let (settings, limits) = (&shared.settings, shared.limits());
@@ -96,7 +99,7 @@ async fn arrive<S: Server>(
         return Err(ConnectionEnd::NotAdmitted(why.clone()));
     }
     // A user's transport may panic.
-    let handshake = async { settings.transport.accept(stream, address).await };
+    let handshake = async { settings.transport.accept(stream, address.clone()).await };
     let handshake = AssertUnwindSafe(handshake).catch_unwind();
     let failure = match task::timeout(limits.handshake_timeout, handshake).await {
         Ok(Ok(Ok(secured))) => {

@@ -12,7 +12,6 @@
 
 use std::{
     future::pending,
-    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -21,7 +20,7 @@ use futures_lite::FutureExt as _;
 
 use super::shared::Shared;
 use crate::{
-    ExitReason, PeerInfo, Server, Shutdown, TaskRef,
+    Endpoint, ExitReason, PeerInfo, Server, Shutdown, TaskRef,
     server::ConnectionRef,
     task::{now, sleep},
 };
@@ -172,7 +171,7 @@ impl Serving {
             (_, _) => DrainOutcome::Cut { calls: 0 },
         };
         Drained {
-            peer: self.peer.address,
+            peer: self.peer.address.clone(),
             outcome,
             reason: reason.clone(),
             took,
@@ -220,7 +219,7 @@ impl DrainReport {
 #[non_exhaustive]
 pub struct Drained {
     /// Who it was.
-    pub peer: SocketAddr,
+    pub peer: Endpoint,
     /// Whether it was done.
     pub outcome: DrainOutcome,
     /// Why its server ended.

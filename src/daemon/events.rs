@@ -2,8 +2,7 @@
 
 use std::{
     collections::VecDeque,
-    fmt,
-    net::SocketAddr,
+    fmt, io,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
@@ -11,12 +10,12 @@ use std::{
 use event_listener::Event;
 
 use super::NotAdmitted;
-use crate::{ExitReason, HandshakeError, PeerIdentity, PeerInfo};
+use crate::{Endpoint, ExitReason, HandshakeError, PeerIdentity, PeerInfo};
 
 /// How many events wait for a receiver that is slow.
 const CAPACITY: usize = 1024;
 
-/// Something that happened to one connection.
+/// Something that happened to one connection, or to a listener.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum DaemonEvent {
@@ -25,7 +24,7 @@ pub enum DaemonEvent {
         /// Its number, which no other connection of this daemon has.
         id: u64,
         /// Where it comes from.
-        address: SocketAddr,
+        address: Endpoint,
     },
     /// It has a server that has got through its `init`.
     Served {
@@ -39,7 +38,7 @@ pub enum DaemonEvent {
         /// The number of the connection.
         id: u64,
         /// Where it came from.
-        address: SocketAddr,
+        address: Endpoint,
         /// Who was at the other end, if its certificate was checked.
         identity: Option<PeerIdentity>,
         /// How far it got.
@@ -48,6 +47,21 @@ pub enum DaemonEvent {
         reason: ConnectionEnd,
         /// How long there was a connection.
         age: Duration,
+    },
+    /// A listener has failed, and is made anew after a pause. The connections that there are go on; those
+    /// that wait in its backlog are lost.
+    ListenerFailed {
+        /// Where it listens.
+        address: Endpoint,
+        /// What the system says.
+        error: Arc<io::Error>,
+        /// How long the pause is.
+        retry_in: Duration,
+    },
+    /// A listener that had failed listens again.
+    ListenerRestarted {
+        /// Where.
+        address: Endpoint,
     },
     /// The receiver was too slow, and so many events were dropped, the oldest.
     Missed {
@@ -203,7 +217,7 @@ struct State {
 
 impl Journal {
     /// Gives a number to a connection that was just accepted.
-    pub(super) fn accepted(&self, address: SocketAddr) -> u64 {
+    pub(super) fn accepted(&self, address: Endpoint) -> u64 {
         let mut state = self.state();
         state.counts.accepted += 1;
         let id = state.counts.accepted;

@@ -12,7 +12,7 @@ use crate::{PeerInfo, TaskRef};
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct DaemonInfo {
-    /// The address it listens on.
+    /// The first IP address it listens on, as [`Daemon::local_addr`](crate::Daemon::local_addr) has it.
     pub local_addr: SocketAddr,
     /// How many connections it has accepted.
     pub accepted: u64,

@@ -2,13 +2,13 @@
 
 use std::{
     fmt,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::IpAddr,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::Duration,
 };
 
-use crate::{BoxError, ExitReason};
+use crate::{BoxError, Endpoint, ExitReason, endpoint};
 
 /// How many connections a daemon takes. Changed on a running one by
 /// [`Daemon::set_limits`](crate::Daemon::set_limits).
@@ -23,6 +23,8 @@ pub struct DaemonLimits {
     pub at_limit: AtLimit,
     /// How many connections there may be from one address. Default: `None`, for behind a proxy or an
     /// address translation everybody has the same.
+    ///
+    /// Peers at Unix sockets have no address, and are not counted here.
     ///
     /// Those who are too many have been accepted, so that they cannot wait: they are refused, or closed
     /// if [`at_limit`](Self::at_limit) says so.
@@ -60,20 +62,14 @@ impl Default for DaemonLimits {
 }
 
 impl DaemonLimits {
-    /// What all addresses that count as this one have in common.
-    pub(super) fn prefix(&self, address: SocketAddr) -> IpAddr {
-        match address.ip().to_canonical() {
-            IpAddr::V4(ip) => {
-                let host = 32 - u32::from(self.prefix_v4.min(32));
-                let mask = u32::MAX.checked_shl(host).unwrap_or(0);
-                Ipv4Addr::from_bits(ip.to_bits() & mask).into()
-            }
-            IpAddr::V6(ip) => {
-                let host = 128 - u32::from(self.prefix_v6.min(128));
-                let mask = u128::MAX.checked_shl(host).unwrap_or(0);
-                Ipv6Addr::from_bits(ip.to_bits() & mask).into()
-            }
-        }
+    /// What all addresses that count as this one have in common. Peers at Unix sockets have none.
+    pub(super) fn prefix(&self, address: &Endpoint) -> Option<IpAddr> {
+        let ip = address.ip()?.to_canonical();
+        let bits = match ip {
+            IpAddr::V4(_) => self.prefix_v4,
+            IpAddr::V6(_) => self.prefix_v6,
+        };
+        Some(endpoint::prefix(ip, bits))
     }
 }
 
@@ -164,7 +160,8 @@ mod tests {
             ..DaemonLimits::default()
         };
         let ip: IpAddr = ip.parse().expect("an address");
-        limits.prefix((ip, 1).into()).to_string()
+        let address = Endpoint::Inet((ip, 1).into());
+        limits.prefix(&address).expect("an IP address").to_string()
     }
 
     #[test]

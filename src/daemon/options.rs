@@ -9,9 +9,10 @@ use std::{
 
 use super::{AtLimit, Daemon, DaemonLimits, ServerSupervisor, StartDaemonError, limits::Hook, run};
 use crate::{
-    BoxError, ChildSpec, Linked, PeerInfo, Restart, Server, ServerOptions, Shutdown, Started,
+    BoxError, ChildSpec, Endpoint, Linked, PeerInfo, Restart, Server, ServerOptions, Shutdown,
+    Started,
     task::Spawner,
-    transport::{Tcp, TcpOptions, Transport},
+    transport::{Place, Tcp, TcpOptions, Transport},
     universe::Here,
     wire::identity::{Identifier, VersionReq},
 };
@@ -19,7 +20,11 @@ use crate::{
 /// What is the same for every start of a daemon.
 #[derive(Clone, Debug)]
 pub(super) struct Settings {
-    pub(super) address: SocketAddr,
+    /// The one that [`DaemonBuilder::bind`] and [`DaemonBuilder::port`] speak of.
+    address: Option<SocketAddr>,
+    also: Vec<Place>,
+    pub(super) accept_loops: usize,
+    pub(super) listener_restarts: (usize, Duration),
     pub(super) transport: Arc<dyn Transport>,
     pub(super) plaintext_anywhere: bool,
     pub(super) tcp: TcpOptions,
@@ -29,9 +34,27 @@ pub(super) struct Settings {
     pub(super) drain_timeout: Duration,
     pub(super) start_timeout: Duration,
     pub(super) limits: DaemonLimits,
-    pub(super) admit_address: Option<Hook<SocketAddr>>,
+    pub(super) admit_address: Option<Hook<Endpoint>>,
     pub(super) admit: Option<Hook<PeerInfo>>,
 }
+
+impl Settings {
+    fn address_mut(&mut self) -> &mut SocketAddr {
+        self.address.get_or_insert(ANY_PORT)
+    }
+
+    /// Where to listen, at least at one place.
+    pub(super) fn places(&self) -> Vec<Place> {
+        let named = self.address.map(Place::Inet);
+        let mut places: Vec<_> = named.into_iter().chain(self.also.clone()).collect();
+        if places.is_empty() {
+            places.push(Place::Inet(ANY_PORT));
+        }
+        places
+    }
+}
+
+const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// Prepares a daemon. Made by [`Daemon::builder`].
 #[must_use = "a builder does nothing until started"]
@@ -54,7 +77,10 @@ impl<S: Server> DaemonBuilder<S> {
         Self {
             seed,
             settings: Settings {
-                address: (Ipv4Addr::LOCALHOST, 0).into(),
+                address: None,
+                also: Vec::new(),
+                accept_loops: 1,
+                listener_restarts: (10, Duration::from_secs(60)),
                 transport: Arc::new(Tcp),
                 plaintext_anywhere: false,
                 tcp: TcpOptions::new(),
@@ -78,7 +104,7 @@ impl<S: Server> DaemonBuilder<S> {
 
     /// The port to listen on. Default: 0, which is any free one; [`Daemon::port`] tells which.
     pub fn port(mut self, port: u16) -> Self {
-        self.settings.address.set_port(port);
+        self.settings.address_mut().set_port(port);
         self
     }
 
@@ -88,7 +114,70 @@ impl<S: Server> DaemonBuilder<S> {
     /// Beyond loopback a [`transport`](Self::transport) that is secure is required, unless
     /// [`plaintext_anywhere`](Self::plaintext_anywhere) is asked for.
     pub fn bind(mut self, address: impl Into<IpAddr>) -> Self {
-        self.settings.address.set_ip(address.into());
+        self.settings.address_mut().set_ip(address.into());
+        self
+    }
+
+    /// Listens at this address, too: repeated, at any number of them. Port 0 is any free one.
+    ///
+    /// Where neither [`bind`](Self::bind) nor [`port`](Self::port) is called, the daemon listens only at
+    /// these. [`Daemon::local_addrs`] tells where it listens. If one of them cannot be had, it does not
+    /// start.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use erps::{BoxError, Context, Daemon, InitError, Protocol, ReplyTo, Server};
+    /// # struct Shop;
+    /// # impl Protocol for Shop {
+    /// #     type Call = ();
+    /// #     type Reply = ();
+    /// #     type Cast = ();
+    /// #     type Push = ();
+    /// # }
+    /// # struct ShopServer;
+    /// # impl Server for ShopServer {
+    /// #     type Protocol = Shop;
+    /// #     type Seed = ();
+    /// #     type Info = ();
+    /// #     async fn init(_: (), _: &mut Context<Self>) -> Result<Self, InitError> { Ok(Self) }
+    /// #     async fn handle_call(&mut self, _: (), from: ReplyTo<()>, _: &mut Context<Self>) -> Result<(), BoxError> {
+    /// #         from.reply(());
+    /// #         Ok(())
+    /// #     }
+    /// # }
+    /// # smol::block_on(async {
+    /// let daemon = Daemon::<ShopServer>::builder(())
+    ///     .listen(([127, 0, 0, 1], 0))
+    ///     .listen(([127, 0, 0, 2], 0))
+    ///     .start_link()
+    ///     .await?;
+    /// assert_eq!(daemon.local_addrs().len(), 2);
+    /// # Ok::<_, BoxError>(()) }).unwrap();
+    /// ```
+    pub fn listen(mut self, address: impl Into<SocketAddr>) -> Self {
+        self.settings.also.push(Place::Inet(address.into()));
+        self
+    }
+
+    /// How many tasks accept connections at each TCP address. Default: 1.
+    ///
+    /// With more, each has a listener of its own, and the system spreads the connections over them
+    /// ([`reuse_port`](TcpOptions::reuse_port)): for executors with several threads, and thousands of new
+    /// connections a second. Where the system does not have it, and in a simulated universe, there is one.
+    pub fn accept_loops(mut self, loops: usize) -> Self {
+        self.settings.accept_loops = loops.max(1);
+        self
+    }
+
+    /// How often a listener that fails is made anew, within how much time. Default: ten times within 60
+    /// seconds.
+    ///
+    /// It waits 10 milliseconds before the first time, and twice as long before each that follows, up to a
+    /// second; the connections that there are do not notice. Once more, and the daemon ends with the error of
+    /// the listener. Being short of descriptors or memory is no failure: the daemon pauses, and goes on.
+    pub fn max_listener_restarts(mut self, count: usize, within: Duration) -> Self {
+        self.settings.listener_restarts = (count, within);
         self
     }
 
@@ -222,7 +311,7 @@ impl<S: Server> DaemonBuilder<S> {
     /// runs in the connection's own task and must not block. If it panics, the peer is not let in.
     pub fn admit_address<E: Into<BoxError>>(
         mut self,
-        admit: impl Fn(&SocketAddr) -> Result<(), E> + Send + Sync + 'static,
+        admit: impl Fn(&Endpoint) -> Result<(), E> + Send + Sync + 'static,
     ) -> Self {
         self.settings.admit_address = Some(Hook::new(admit));
         self
@@ -275,8 +364,8 @@ impl<S: Server> DaemonBuilder<S> {
 
     /// Starts the daemon, in the universe of whoever awaits this, and is ready once it listens.
     ///
-    /// It lives until it is told to end, or is killed, or its listener fails; handles do not keep
-    /// it alive.
+    /// It lives until it is told to end, or is killed, or a listener fails
+    /// [too often](Self::max_listener_restarts); handles do not keep it alive.
     ///
     /// # Errors
     ///

@@ -5,12 +5,15 @@ use std::{marker::PhantomData, sync::Arc};
 use futures_channel::oneshot;
 
 use super::{
-    Daemon, DaemonBuilder, ServerSupervisor, StartDaemonError, accept, drain, options::Settings,
+    Daemon, DaemonBuilder, ServerSupervisor, StartDaemonError,
+    accept::{self, Listening},
+    drain,
+    options::Settings,
     shared::Shared,
 };
 use crate::{
-    DynamicSupervisor, ExitReason, Linked, Server, Universe, protocol::Checked,
-    transport::Listener, universe, wire::packet::Acceptance,
+    DynamicSupervisor, ExitReason, Linked, Server, Universe, protocol::Checked, transport::Place,
+    universe, wire::packet::Acceptance,
 };
 
 /// Starts a daemon in a task of its own and waits until it listens.
@@ -28,15 +31,15 @@ pub(super) async fn start<S: Server>(
             .clone()
             .start(format_args!("the daemon of `{what}`"), |task| async move {
                 let on_start = builder.on_start.clone();
-                let (listener, shared, own_supervisor) = match prepare(builder, forwarded.is_some())
-                {
-                    Ok(prepared) => prepared,
-                    Err(error) => {
-                        let reason = ExitReason::error(error.clone());
-                        let _ = started.send(Err(error));
-                        return reason;
-                    }
-                };
+                let (listeners, shared, own_supervisor) =
+                    match prepare(builder, forwarded.is_some()) {
+                        Ok(prepared) => prepared,
+                        Err(error) => {
+                            let reason = ExitReason::error(error.clone());
+                            let _ = started.send(Err(error));
+                            return reason;
+                        }
+                    };
                 if let Some(own) = &own_supervisor {
                     own.show_below(&task);
                 }
@@ -51,9 +54,10 @@ pub(super) async fn start<S: Server>(
                     on_start(&daemon);
                 }
                 let _ = started.send(Ok(daemon));
-                tracing::debug!(target: "erps", address = %shared.local_addr, "listening");
-                let reason = accept::run(&listener, &shared, &spawner, &task).await;
-                drop(listener);
+                for address in &shared.local_addrs {
+                    tracing::debug!(target: "erps", %address, "listening");
+                }
+                let reason = accept::run(listeners, &shared, &spawner, &task).await;
                 drain::run(&shared, &task).await;
                 shared.close().await;
                 drop(closing);
@@ -73,15 +77,20 @@ pub(super) async fn start<S: Server>(
     outcome
 }
 
-type Prepared<S> = (Listener, Arc<Shared<S>>, Option<Linked<DynamicSupervisor>>);
+type Prepared<S> = (
+    Vec<Vec<Listening>>,
+    Arc<Shared<S>>,
+    Option<Linked<DynamicSupervisor>>,
+);
 
-/// Checks the settings and opens the port.
+/// Checks the settings and opens the ports, all or none.
 fn prepare<S: Server>(
     builder: DaemonBuilder<S>,
     forwarded: bool,
 ) -> Result<Prepared<S>, StartDaemonError> {
     let settings = builder.settings;
-    refuse_plaintext(&settings)?;
+    let places = settings.places();
+    refuse_plaintext(&settings, &places)?;
     let acceptance = acceptance::<S>(builder.identifier, builder.versions)?;
     let (supervisor, own_supervisor) = match builder.supervisor {
         Some(supervisor) => (supervisor, None),
@@ -96,32 +105,37 @@ fn prepare<S: Server>(
             )
         }
     };
-    let bind = |source| StartDaemonError::Bind {
-        address: settings.address,
-        source: Arc::new(source),
+    let listen = |place: &Place| {
+        let listening = Listening::at(place, &settings.tcp, settings.accept_loops);
+        listening.map_err(|source| StartDaemonError::Bind {
+            address: place.endpoint(),
+            source: Arc::new(source),
+        })
     };
-    let listener = Listener::bind(settings.address, &settings.tcp).map_err(bind)?;
-    let local_addr = listener.local_addr().map_err(bind)?;
+    let listeners = places.iter().map(listen).collect::<Result<Vec<_>, _>>()?;
+    let local_addrs = listeners.iter().map(|it| it[0].address().clone());
+    let local_addrs = local_addrs.collect();
     let shared = Shared::new(
         settings,
         acceptance,
-        local_addr,
+        local_addrs,
         supervisor,
         forwarded,
         builder.spawner,
         builder.seed,
     );
-    Ok((listener, Arc::new(shared), own_supervisor))
+    Ok((listeners, Arc::new(shared), own_supervisor))
 }
 
-fn refuse_plaintext(settings: &Settings) -> Result<(), StartDaemonError> {
-    let Settings {
-        address, transport, ..
-    } = settings;
-    if transport.is_secure() || address.ip().is_loopback() || settings.plaintext_anywhere {
+fn refuse_plaintext(settings: &Settings, places: &[Place]) -> Result<(), StartDaemonError> {
+    if settings.transport.is_secure() || settings.plaintext_anywhere {
         return Ok(());
     }
-    Err(StartDaemonError::Plaintext(*address))
+    let reachable = places.iter().map(Place::endpoint).find(|it| !it.is_local());
+    match reachable.and_then(|it| it.inet()) {
+        Some(address) => Err(StartDaemonError::Plaintext(address)),
+        None => Ok(()),
+    }
 }
 
 fn acceptance<S: Server>(

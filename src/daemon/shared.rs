@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -21,7 +21,7 @@ use super::{
     visit::{Permit, Tallies, Visit},
 };
 use crate::{
-    PeerInfo, Server, TaskRef,
+    Endpoint, PeerInfo, Server, TaskRef,
     server::ConnectionRef,
     task::{Clock, Spawner},
     wire::packet::Acceptance,
@@ -30,7 +30,8 @@ use crate::{
 pub(super) struct Shared<S: Server> {
     pub(super) settings: Settings,
     pub(super) acceptance: Acceptance,
-    pub(super) local_addr: SocketAddr,
+    /// One for each place, in the order of the settings.
+    pub(super) local_addrs: Vec<Endpoint>,
     pub(super) supervisor: ServerSupervisor,
     /// Whether servers are to live in the daemon's universe, which may be none: that of whoever
     /// started it, unless it was taken into another.
@@ -83,7 +84,7 @@ impl<S: Server> Shared<S> {
     pub(super) fn new(
         settings: Settings,
         acceptance: Acceptance,
-        local_addr: SocketAddr,
+        local_addrs: Vec<Endpoint>,
         supervisor: ServerSupervisor,
         forwarded: bool,
         spawner: Spawner,
@@ -93,7 +94,7 @@ impl<S: Server> Shared<S> {
             limits: Mutex::new(settings.limits),
             settings,
             acceptance,
-            local_addr,
+            local_addrs,
             supervisor,
             forwarded,
             spawner,
@@ -105,6 +106,12 @@ impl<S: Server> Shared<S> {
             tasks: Mutex::default(),
             changed: Event::new(),
         }
+    }
+
+    /// The first IP address.
+    pub(super) fn local_addr(&self) -> SocketAddr {
+        let inet = self.local_addrs.iter().find_map(Endpoint::inet);
+        inet.unwrap_or((Ipv4Addr::UNSPECIFIED, 0).into())
     }
 
     pub(super) fn seed(&self) -> S::Seed {
@@ -373,7 +380,7 @@ impl<S: Server> Shared<S> {
         let (received, sent) = live.fold((0, 0), |all, it| (all.0 + it.0, all.1 + it.1));
         let worst_case = self.settings.server.worst_case();
         DaemonInfo {
-            local_addr: self.local_addr,
+            local_addr: self.local_addr(),
             accepted: counts.accepted,
             failed: counts.failed(),
             not_admitted: counts.not_admitted,

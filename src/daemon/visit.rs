@@ -9,38 +9,38 @@
 use std::{
     collections::{HashMap, hash_map::Entry},
     hash::Hash,
-    net::{IpAddr, SocketAddr},
+    net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
 
 use super::{AtLimit, ConnectionEnd, ConnectionStage, DaemonEvent, NotAdmitted, shared::Shared};
-use crate::{PeerIdentity, PeerInfo, Server};
+use crate::{Endpoint, PeerIdentity, PeerInfo, Server};
 
 pub(super) struct Visit<S: Server> {
     shared: Arc<Shared<S>>,
     id: u64,
-    address: SocketAddr,
     since: Instant,
     state: Mutex<State>,
 }
 
 struct State {
+    address: Endpoint,
     stage: ConnectionStage,
     identity: Option<PeerIdentity>,
     end: Option<ConnectionEnd>,
 }
 
 impl<S: Server> Visit<S> {
-    fn new(shared: &Arc<Shared<S>>, address: SocketAddr) -> Self {
+    fn new(shared: &Arc<Shared<S>>, address: Endpoint) -> Self {
         shared.come();
-        let id = shared.journal.accepted(address);
+        let id = shared.journal.accepted(address.clone());
         Self {
             shared: Arc::clone(shared),
             id,
-            address,
             since: shared.clock.now(),
             state: Mutex::new(State {
+                address,
                 stage: ConnectionStage::Handshake,
                 identity: None,
                 end: None,
@@ -84,12 +84,12 @@ impl<S: Server> Visit<S> {
 
 impl<S: Server> Drop for Visit<S> {
     fn drop(&mut self) {
-        let (stage, identity, end) = {
+        let (peer, stage, identity, end) = {
             let mut state = self.state();
             let end = state.end.take().unwrap_or(ConnectionEnd::DaemonEnded);
-            (state.stage, state.identity.take(), end)
+            let address = state.address.clone();
+            (address, state.stage, state.identity.take(), end)
         };
-        let peer = self.address;
         match (&end, stage) {
             (ConnectionEnd::Handshake(_), _) | (_, ConnectionStage::Start) => {
                 tracing::warn!(target: "erps", %peer, ?stage, reason = %end, "no server for a connection");
@@ -105,7 +105,7 @@ impl<S: Server> Drop for Visit<S> {
             .saturating_duration_since(self.since);
         self.shared.journal.publish(&DaemonEvent::Ended {
             id: self.id,
-            address: self.address,
+            address: peer,
             identity,
             stage,
             reason: end,
@@ -117,6 +117,8 @@ impl<S: Server> Drop for Visit<S> {
 
 /// The right to be one of a daemon's connections; given back when dropped.
 pub(super) struct Permit<S: Server> {
+    /// Given back before the end of the visit is told.
+    seat: Option<Seat<S>>,
     visit: Arc<Visit<S>>,
     /// What it is counted under, if it is.
     address: Option<IpAddr>,
@@ -124,30 +126,37 @@ pub(super) struct Permit<S: Server> {
 }
 
 impl<S: Server> Permit<S> {
-    /// For a connection that was just accepted, and why it may not stay.
-    pub(super) fn new(shared: &Arc<Shared<S>>, address: SocketAddr) -> (Self, Option<NotAdmitted>) {
-        let limits = shared.limits();
-        let visit = Arc::new(Visit::new(shared, address));
-        let prefix = limits.prefix(address);
-        let mut tallies = shared.tallies();
-        // Those who were to wait, and have just been accepted, come in.
-        let is_full = limits.at_limit != AtLimit::Queue && tallies.all >= limits.connections;
-        let refusal = if is_full {
-            Some(NotAdmitted::Connections)
-        } else if is_at(limits.per_address, tallies.addresses.get(&prefix)) {
-            Some(NotAdmitted::Address)
-        } else {
-            tallies.all += 1;
-            *tallies.addresses.entry(prefix).or_default() += 1;
-            None
-        };
-        drop(tallies);
+    /// For a connection that was just accepted. Without a seat it is there to be refused.
+    pub(super) fn new(
+        shared: &Arc<Shared<S>>,
+        address: Endpoint,
+        seat: Option<Seat<S>>,
+    ) -> (Self, Option<NotAdmitted>) {
+        let refusal = seat.is_none().then_some(NotAdmitted::Connections);
         let permit = Self {
-            visit,
-            address: refusal.is_none().then_some(prefix),
+            seat,
+            visit: Arc::new(Visit::new(shared, address)),
+            address: None,
             fingerprint: None,
         };
         (permit, refusal)
+    }
+
+    /// Counts it under its address, or gives its seat back and tells why.
+    pub(super) fn locate(&mut self, address: &Endpoint) -> Option<NotAdmitted> {
+        let shared = &self.visit.shared;
+        let limits = shared.limits();
+        let prefix = limits.prefix(address)?;
+        let mut tallies = shared.tallies();
+        if is_at(limits.per_address, tallies.addresses.get(&prefix)) {
+            drop(tallies);
+            self.seat = None;
+            return Some(NotAdmitted::Address);
+        }
+        *tallies.addresses.entry(prefix).or_default() += 1;
+        drop(tallies);
+        self.address = Some(prefix);
+        None
     }
 
     pub(super) fn visit(&self) -> &Arc<Visit<S>> {
@@ -175,7 +184,6 @@ impl<S: Server> Drop for Permit<S> {
         {
             let mut tallies = shared.tallies();
             if let Some(address) = self.address {
-                tallies.all -= 1;
                 give_back(&mut tallies.addresses, address);
             }
             if let Some(fingerprint) = self.fingerprint {
@@ -183,6 +191,37 @@ impl<S: Server> Drop for Permit<S> {
             }
         }
         shared.changed.notify(usize::MAX);
+    }
+}
+
+/// One of as many as there may be connections; given back when dropped.
+pub(super) struct Seat<S: Server>(Arc<Shared<S>>);
+
+impl<S: Server> Seat<S> {
+    /// Waits for one, if newcomers are to wait. `None`: there is none, and the newcomer is to be told.
+    pub(super) async fn take(shared: &Arc<Shared<S>>) -> Option<Self> {
+        loop {
+            let changed = shared.changed.listen();
+            let limits = shared.limits();
+            {
+                let mut tallies = shared.tallies();
+                if tallies.all < limits.connections {
+                    tallies.all += 1;
+                    return Some(Self(Arc::clone(shared)));
+                }
+            }
+            if limits.at_limit != AtLimit::Queue {
+                return None;
+            }
+            changed.await;
+        }
+    }
+}
+
+impl<S: Server> Drop for Seat<S> {
+    fn drop(&mut self) {
+        self.0.tallies().all -= 1;
+        self.0.changed.notify(usize::MAX);
     }
 }
 

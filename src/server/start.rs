@@ -1,6 +1,6 @@
 //! From a seed to a running server.
 
-use std::{fmt, hash::Hash, net::SocketAddr, pin::pin, sync::Arc};
+use std::{fmt, hash::Hash, pin::pin, sync::Arc};
 
 use futures_channel::oneshot;
 use tracing::Instrument as _;
@@ -11,7 +11,7 @@ use super::{
     run::{drive, run},
 };
 use crate::{
-    ExitReason, Linked, PeerInfo, Registration, Registry, TaskRef,
+    Endpoint, ExitReason, Linked, PeerInfo, Registration, Registry, TaskRef,
     mailbox::{Sender, mailbox},
     task::{self, Spawner},
     transport::BoxedStream,
@@ -58,12 +58,12 @@ pub(crate) async fn start<S: Server>(
     };
     let facts = Facts {
         mailbox: sender.clone(),
-        peer: peer.as_ref().map(|peer| peer.address),
+        peer: peer.as_ref().map(|peer| peer.address.clone()),
     };
     let handle = connection.as_ref().map(|it| it.handle());
     let outbox = connection.as_ref().map(|it| Arc::clone(it.outbox()));
     let title = Title {
-        peer: facts.peer,
+        peer: facts.peer.clone(),
         server: std::any::type_name::<S>(),
     };
     let span = match &peer {
@@ -112,13 +112,13 @@ pub(crate) async fn start<S: Server>(
 
 /// What a server is called where there are many.
 struct Title {
-    peer: Option<SocketAddr>,
+    peer: Option<Endpoint>,
     server: &'static str,
 }
 
 impl fmt::Display for Title {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.peer {
+        match &self.peer {
             Some(peer) => write!(f, "the server of {peer}"),
             None => write!(f, "the server `{}`", self.server),
         }
@@ -128,7 +128,7 @@ impl fmt::Display for Title {
 /// What a server tells of itself.
 struct Facts<S: Server> {
     mailbox: Sender<Message<S>>,
-    peer: Option<SocketAddr>,
+    peer: Option<Endpoint>,
 }
 
 impl<S: Server> task::Facts for Facts<S> {
@@ -136,8 +136,8 @@ impl<S: Server> task::Facts for Facts<S> {
         Some(self.mailbox.len())
     }
 
-    fn peer(&self) -> Option<SocketAddr> {
-        self.peer
+    fn peer(&self) -> Option<Endpoint> {
+        self.peer.clone()
     }
 }
 

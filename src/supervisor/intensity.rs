@@ -7,14 +7,14 @@ use std::{
 
 /// The restarts of the recent past, held to a limit.
 #[derive(Clone, Debug)]
-pub(super) struct Intensity {
+pub(crate) struct Intensity {
     max: usize,
     within: Duration,
     recent: VecDeque<Instant>,
 }
 
 impl Intensity {
-    pub(super) fn new(max: usize, within: Duration) -> Self {
+    pub(crate) fn new(max: usize, within: Duration) -> Self {
         Self {
             max,
             within,
@@ -26,7 +26,7 @@ impl Intensity {
     ///
     /// As in OTP, a restart that is exactly as old as the period still counts.
     #[must_use]
-    pub(super) fn allows(&mut self, now: Instant) -> bool {
+    pub(crate) fn allows(&mut self, now: Instant) -> bool {
         while let Some(oldest) = self.recent.front()
             && now.duration_since(*oldest) > self.within
         {
@@ -34,6 +34,11 @@ impl Intensity {
         }
         self.recent.push_back(now);
         self.recent.len() <= self.max
+    }
+
+    /// How many have been counted that are not too old.
+    pub(crate) fn recent(&self) -> usize {
+        self.recent.len()
     }
 }
 

@@ -3,7 +3,6 @@
 use std::{
     collections::VecDeque,
     fmt,
-    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -20,7 +19,7 @@ use super::{
     ordered_run,
 };
 use crate::{
-    ExitReason, TaskRef,
+    Endpoint, ExitReason, TaskRef,
     task::{self, Facts, now},
 };
 
@@ -67,7 +66,7 @@ pub struct Branch {
     /// How many messages wait for it, where it is a server.
     pub mailbox: Option<usize>,
     /// Who is at the other end, where it serves a connection.
-    pub peer: Option<SocketAddr>,
+    pub peer: Option<Endpoint>,
     /// How often it has ended, or failed to start, since its recipe was given.
     pub exits: u64,
     /// The last of them, the latest first; at most eight.
@@ -133,7 +132,7 @@ impl fmt::Display for Tree {
 impl fmt::Display for Branch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.id, self.state)?;
-        if let Some(peer) = self.peer {
+        if let Some(peer) = &self.peer {
             write!(f, ", serves {peer}")?;
         }
         if let Some(waiting @ 1..) = self.mailbox {

@@ -4,7 +4,6 @@ use std::{
     any::Any,
     collections::BTreeMap,
     fmt,
-    net::SocketAddr,
     ops::Deref,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
@@ -18,7 +17,7 @@ use event_listener::Event;
 
 use super::{Spawner, next_id, timeout};
 use crate::{
-    ExitReason, Universe,
+    Endpoint, ExitReason, Universe,
     universe::{Resident, Resides},
 };
 
@@ -90,7 +89,7 @@ pub(crate) trait Facts: Any + Send + Sync {
     }
 
     /// Who is at the other end of the connection it serves.
-    fn peer(&self) -> Option<SocketAddr> {
+    fn peer(&self) -> Option<Endpoint> {
         None
     }
 }

@@ -1,21 +1,12 @@
-//! TCP: the one place where sockets are opened.
-//!
-//! In a simulated universe there are none: whoever listens or dials there is on its network.
+//! TCP without anything on top, and the options of its sockets.
 
-use std::{
-    io,
-    net::{IpAddr, SocketAddr},
-    time::Duration,
-};
+use std::{io, time::Duration};
 
-use async_net::{TcpListener, TcpStream};
-use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use async_net::TcpStream;
+use socket2::{Domain, SockRef, Socket, TcpKeepalive};
 
 use super::{BoxedStream, Handshake, Secured, Transport};
-use crate::{
-    network::{self, Network},
-    task,
-};
+use crate::{Endpoint, network};
 
 /// The transport without a handshake: plaintext, and peers that nobody vouches for.
 ///
@@ -24,7 +15,7 @@ use crate::{
 pub struct Tcp;
 
 impl Transport for Tcp {
-    fn accept<'a>(&'a self, stream: BoxedStream, _peer: SocketAddr) -> Handshake<'a> {
+    fn accept<'a>(&'a self, stream: BoxedStream, _peer: Endpoint) -> Handshake<'a> {
         Box::pin(std::future::ready(Ok(Secured::new(stream))))
     }
 
@@ -60,6 +51,8 @@ pub struct TcpOptions {
     user_timeout: Option<Duration>,
     backlog: u32,
     reuse_address: bool,
+    reuse_port: bool,
+    dual_stack: bool,
     linger: Option<Duration>,
     send_buffer: Option<u32>,
     receive_buffer: Option<u32>,
@@ -74,6 +67,8 @@ impl TcpOptions {
             user_timeout: Some(Duration::from_secs(60)),
             backlog: 1024,
             reuse_address: true,
+            reuse_port: false,
+            dual_stack: true,
             linger: None,
             send_buffer: None,
             receive_buffer: None,
@@ -129,6 +124,28 @@ impl TcpOptions {
         self
     }
 
+    /// Whether others may listen at the same address and port (`SO_REUSEPORT`), of this process or of
+    /// another of the same user. Default: false.
+    ///
+    /// All of them have to say so. On Linux the system spreads the connections over them. One that
+    /// stops listening takes those with it that wait in its backlog. Where the system does not have it,
+    /// and in a simulated universe, it has no effect: the second is refused.
+    pub fn reuse_port(mut self, reuse: bool) -> Self {
+        self.reuse_port = reuse;
+        self
+    }
+
+    /// Whether a listener at `::` takes IPv4 as well (the reverse of `IPV6_V6ONLY`). Default: true,
+    /// whatever the system's default is.
+    ///
+    /// The peers are then known by their plain IPv4 addresses. Without it, there may be another listener
+    /// at `0.0.0.0` and the same port. OpenBSD never takes both. On the network of a simulated universe
+    /// `::` always does.
+    pub fn dual_stack(mut self, both: bool) -> Self {
+        self.dual_stack = both;
+        self
+    }
+
     /// How long the system tries to deliver what is unsent when a connection is dropped
     /// (`SO_LINGER`). Default: as the system does, in the background.
     ///
@@ -154,11 +171,33 @@ impl TcpOptions {
     }
 
     /// What has to be set before the socket listens: accepted sockets inherit the buffers.
-    fn apply_to_listener(&self, socket: &Socket) -> io::Result<()> {
+    pub(super) fn apply_to_listener(&self, socket: &Socket, domain: Domain) -> io::Result<()> {
         if cfg!(not(windows)) {
             socket.set_reuse_address(self.reuse_address)?;
         }
+        #[cfg(all(
+            unix,
+            not(any(target_os = "solaris", target_os = "illumos", target_os = "cygwin"))
+        ))]
+        socket.set_reuse_port(self.reuse_port)?;
+        if domain == Domain::IPV6 && cfg!(not(target_os = "openbsd")) {
+            socket.set_only_v6(!self.dual_stack)?;
+        }
         self.apply_buffers(socket)
+    }
+
+    /// How many may wait to be accepted, as the system wants to be told.
+    pub(super) fn most_waiting(&self) -> i32 {
+        i32::try_from(self.backlog).unwrap_or(i32::MAX)
+    }
+
+    pub(super) fn simulated_backlog(&self) -> u32 {
+        self.backlog
+    }
+
+    /// These, for one of several listeners of one daemon.
+    pub(crate) fn sharing_port(&self) -> Self {
+        self.clone().reuse_port(true)
     }
 
     fn apply_to_connection(&self, socket: &Socket) -> io::Result<()> {
@@ -187,7 +226,7 @@ impl TcpOptions {
     /// Sets up a connection and hides that it is TCP.
     ///
     /// A socket that is dead already refuses its options; its reader will find out.
-    fn finish(&self, stream: TcpStream) -> BoxedStream {
+    pub(super) fn finish(&self, stream: TcpStream) -> BoxedStream {
         if let Err(error) = self.apply_to_connection(&SockRef::from(&stream)) {
             tracing::debug!(%error, "a socket option was refused");
         }
@@ -203,7 +242,7 @@ impl TcpOptions {
         }
     }
 
-    fn finish_simulated(&self, mut stream: network::Stream) -> BoxedStream {
+    pub(super) fn finish_simulated(&self, mut stream: network::Stream) -> BoxedStream {
         if self.linger == Some(Duration::ZERO) {
             stream.abort_on_drop();
         }
@@ -239,162 +278,4 @@ impl Default for TcpOptions {
     fn default() -> Self {
         Self::new()
     }
-}
-
-/// A port that is listened on, until it is dropped.
-#[derive(Debug)]
-pub(crate) struct Listener {
-    listener: Kind,
-    options: TcpOptions,
-}
-
-#[derive(Debug)]
-enum Kind {
-    Real(TcpListener),
-    Simulated(network::Listener),
-}
-
-impl Listener {
-    /// Opens a port; port 0 means any free one.
-    pub(crate) fn bind(address: SocketAddr, options: &TcpOptions) -> io::Result<Self> {
-        let listener = match Network::current() {
-            Some(network) => Kind::Simulated(network.listen_with(address, options.backlog)?),
-            None => Kind::Real(Self::bind_socket(address, options)?),
-        };
-        Ok(Self {
-            listener,
-            options: options.clone(),
-        })
-    }
-
-    fn bind_socket(address: SocketAddr, options: &TcpOptions) -> io::Result<TcpListener> {
-        let domain = Domain::for_address(address);
-        let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
-        options.apply_to_listener(&socket)?;
-        socket.bind(&address.into())?;
-        socket.listen(i32::try_from(options.backlog).unwrap_or(i32::MAX))?;
-        TcpListener::try_from(std::net::TcpListener::from(socket))
-    }
-
-    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
-        match &self.listener {
-            Kind::Real(listener) => listener.local_addr(),
-            Kind::Simulated(listener) => Ok(listener.local_addr()),
-        }
-    }
-
-    /// Waits for a connection. For tasks of the library only.
-    ///
-    /// An error concerns one connection or the whole process (`EMFILE`), and returns at once: the
-    /// caller must know which, and pause before it asks again.
-    ///
-    /// Cancel safe: a connection is either returned or left to the next call.
-    pub(crate) async fn accept(&self) -> io::Result<(BoxedStream, SocketAddr)> {
-        match &self.listener {
-            Kind::Real(listener) => {
-                let (stream, peer) = listener.accept().await?;
-                Ok((self.options.finish(stream), peer))
-            }
-            Kind::Simulated(listener) => {
-                let (stream, peer) = listener.accept().await?;
-                Ok((self.options.finish_simulated(stream), peer))
-            }
-        }
-    }
-}
-
-/// Connects to the first address of `host` that answers, each within `limit`. For tasks of the
-/// library only.
-///
-/// `host` is a name or an address; an IPv6 address may stand in brackets.
-///
-/// Cancel safe: a connection that is not returned is dropped.
-pub(crate) async fn dial(
-    host: &str,
-    port: u16,
-    options: &TcpOptions,
-    limit: Duration,
-) -> Result<(BoxedStream, SocketAddr), DialError> {
-    let network = Network::current();
-    let mut last = None;
-    for address in resolve(host, port, network.as_ref()).await? {
-        let connect = async {
-            match &network {
-                Some(network) => {
-                    let stream = network.connect(address).await?;
-                    Ok(options.finish_simulated(stream))
-                }
-                None => connect(address, options).await,
-            }
-        };
-        match task::timeout(limit, connect).await {
-            Ok(Ok(stream)) => return Ok((stream, address)),
-            Ok(Err(source)) => last = Some(DialError::Failed { address, source }),
-            Err(task::Elapsed) => last = Some(DialError::TimedOut { address, limit }),
-        }
-    }
-    Err(last.unwrap_or_else(|| DialError::NoAddress(host.to_owned())))
-}
-
-async fn connect(address: SocketAddr, options: &TcpOptions) -> io::Result<BoxedStream> {
-    let stream = TcpStream::connect(address).await?;
-    if is_its_own_peer(&stream) {
-        return Err(io::ErrorKind::ConnectionRefused.into());
-    }
-    Ok(options.finish(stream))
-}
-
-/// Tells whether a socket was connected to itself, as TCP allows.
-///
-/// It happens to whoever dials a port of this machine on which nobody listens, once the system
-/// picks that same port for the dialling end. A client that heals tries often enough to meet it,
-/// and would then keep the server it waits for from listening there.
-fn is_its_own_peer(stream: &TcpStream) -> bool {
-    matches!(
-        (stream.local_addr(), stream.peer_addr()),
-        (Ok(local), Ok(peer)) if local == peer
-    )
-}
-
-async fn resolve(
-    host: &str,
-    port: u16,
-    network: Option<&Network>,
-) -> Result<Vec<SocketAddr>, DialError> {
-    let bare = host
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'))
-        .unwrap_or(host);
-    if let Ok(address) = bare.parse::<IpAddr>() {
-        return Ok(vec![SocketAddr::new(address, port)]);
-    }
-    let resolved = match network {
-        Some(network) => network
-            .resolve(bare)
-            .map(|ip| vec![SocketAddr::new(ip, port)]),
-        None => async_net::resolve((bare, port)).await,
-    };
-    resolved.map_err(|source| DialError::Unresolved {
-        host: host.to_owned(),
-        source,
-    })
-}
-
-/// Why there is no TCP connection. Nothing was sent.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum DialError {
-    #[error("cannot resolve {host:?}: {source}")]
-    Unresolved { host: String, source: io::Error },
-    #[error("{0:?} has no address")]
-    NoAddress(String),
-    #[error("cannot connect to {address}: {source}")]
-    Failed {
-        address: SocketAddr,
-        source: io::Error,
-    },
-    #[error("cannot connect to {address}: no answer within {limit:?}")]
-    TimedOut {
-        address: SocketAddr,
-        limit: Duration,
-    },
 }

@@ -29,7 +29,6 @@ mod verify;
 
 use std::{
     fmt,
-    net::SocketAddr,
     path::Path,
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
@@ -45,7 +44,7 @@ use self::{
     verify::Check,
 };
 use super::{BoxedStream, Handshake, HandshakeError, PeerIdentity, Secured, Transport};
-use crate::BoxError;
+use crate::{BoxError, Endpoint};
 
 /// The transport that lets in nobody without a certificate: two-way TLS, 1.2 and 1.3.
 ///
@@ -310,7 +309,7 @@ fn secured(stream: TlsStream, generation: u64) -> Result<Secured, HandshakeError
 }
 
 impl Transport for Tls {
-    fn accept<'a>(&'a self, stream: BoxedStream, _peer: SocketAddr) -> Handshake<'a> {
+    fn accept<'a>(&'a self, stream: BoxedStream, _peer: Endpoint) -> Handshake<'a> {
         Box::pin(self.shake_as_server(stream))
     }
 

@@ -18,6 +18,7 @@ mod network;
 mod packet;
 mod peer;
 mod push;
+mod sockets;
 mod stubborn;
 mod supervisor;
 mod support;

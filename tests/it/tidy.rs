@@ -14,18 +14,19 @@ const DOORS: &str = "
     universe:
     exit:
     backoff:
+    endpoint:
     mailbox:
     protocol:   wire
-    task:       universe exit
+    task:       universe exit endpoint
     network:    universe
-    transport:  task exit network
-    link:       wire transport task
+    transport:  endpoint task exit network
+    link:       wire endpoint transport task
     outbox:     wire
     reply:      wire universe outbox
-    supervisor: universe exit backoff task
-    server:     wire universe exit protocol task transport link mailbox outbox reply
-    client:     wire universe exit protocol task transport link mailbox outbox reply backoff
-    daemon:     wire universe exit protocol task transport link server supervisor
+    supervisor: endpoint universe exit backoff task
+    server:     wire endpoint universe exit protocol task transport link mailbox outbox reply
+    client:     wire endpoint universe exit protocol task transport link mailbox outbox reply backoff
+    daemon:     wire endpoint universe exit protocol task transport link server supervisor
     recipes:    universe task protocol supervisor server client
 ";
 

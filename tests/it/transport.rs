@@ -16,7 +16,7 @@ use std::{
 };
 
 use async_net::{TcpListener, TcpStream};
-use erps::{HandshakeError, Network, Secured, Tcp, TestCa, Tls, Transport, Untrusted};
+use erps::{Endpoint, HandshakeError, Network, Secured, Tcp, TestCa, Tls, Transport, Untrusted};
 use smol::{
     Timer,
     future::{self, FutureExt as _},
@@ -27,7 +27,10 @@ use crate::support::time::{HOUR, at_once, timed};
 
 type Outcome = Result<Secured, HandshakeError>;
 
-const PEER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+const PEER: Endpoint = Endpoint::Inet(SocketAddr::new(
+    std::net::IpAddr::V4(Ipv4Addr::LOCALHOST),
+    0,
+));
 const HOST: [&str; 2] = ["localhost", "127.0.0.1"];
 
 /// Runs a test to its end, and fails it if it hangs.
@@ -49,7 +52,7 @@ async fn pair() -> (TcpStream, TcpStream) {
 /// As [`pair`], on the network of a simulated universe.
 async fn simulated_pair() -> (erps::network::Stream, erps::network::Stream) {
     let network = Network::current().expect("a simulated universe");
-    let listener = network.listen(PEER).unwrap();
+    let listener = network.listen(PEER.inet().unwrap()).unwrap();
     let client = network.connect(listener.local_addr()).await.unwrap();
     (listener.accept().await.unwrap().0, client)
 }

@@ -3,7 +3,7 @@
 use super::*;
 
 use erps::{
-    AtLimit, DaemonInfo, Network, PeerInfo, ServerOptions, Universe,
+    AtLimit, DaemonInfo, Endpoint, Network, PeerInfo, ServerOptions, Universe,
     network::{Host, Stream},
     time,
     wire::packet::Kind,
@@ -219,13 +219,13 @@ fn one_certificate_has_so_many_connections_whatever_its_addresses() {
 #[test]
 fn hooks_say_who_is_let_in_and_why_not() {
     let hooked = |builder: DaemonBuilder<_>| {
-        let odd = |address: &SocketAddr| match address.port() {
-            0..50_000 => Ok(()),
+        let odd = |address: &Endpoint| match address.port() {
+            Some(0..50_000) => Ok(()),
             _ => Err("no ports above 50000"),
         };
         let builder = builder.admit_address(odd);
         builder.admit(|peer: &PeerInfo| match peer.address.ip() {
-            ip if is_the_shop(ip) => Ok(()),
+            Some(ip) if is_the_shop(ip) => Ok(()),
             _ => Err("who are you?"),
         })
     };
@@ -244,7 +244,7 @@ fn hooks_say_who_is_let_in_and_why_not() {
 fn a_hook_on_addresses_is_asked_before_a_handshake_and_silent_where_there_is_one() {
     for secure in [false, true] {
         let hooked = |builder: DaemonBuilder<LabServer>| {
-            let builder = builder.admit_address(|_: &SocketAddr| Err("not today"));
+            let builder = builder.admit_address(|_: &Endpoint| Err("not today"));
             match secure {
                 true => builder.transport(TestCa::new().tls(&["shop"])),
                 false => builder,
@@ -268,7 +268,7 @@ fn a_hook_on_addresses_is_asked_before_a_handshake_and_silent_where_there_is_one
 fn who_makes_a_hook_panic_is_not_let_in_and_harms_nobody() {
     let hooked = |builder: DaemonBuilder<_>| {
         builder.admit(|peer: &PeerInfo| -> Result<(), BoxError> {
-            assert!(is_the_shop(peer.address.ip()), "a secret");
+            assert!(peer.address.ip().is_some_and(is_the_shop), "a secret");
             Ok(())
         })
     };

@@ -3,8 +3,8 @@
 use super::*;
 
 use erps::{
-    BoxedStream, Client, ConnectError, Daemon, ExitReason, Handshake, HandshakeError, Linked,
-    ProtocolError, Secured, ServerOptions, Status, TcpOptions, TestCa, Transport,
+    BoxedStream, Client, ConnectError, Daemon, Endpoint, ExitReason, Handshake, HandshakeError,
+    Linked, ProtocolError, Secured, ServerOptions, Status, TcpOptions, TestCa, Transport,
 };
 
 use crate::support::{
@@ -23,7 +23,7 @@ async fn hear(mut stream: BoxedStream) -> Result<Secured, HandshakeError> {
 }
 
 impl Transport for Word {
-    fn accept<'a>(&'a self, stream: BoxedStream, _: SocketAddr) -> Handshake<'a> {
+    fn accept<'a>(&'a self, stream: BoxedStream, _: Endpoint) -> Handshake<'a> {
         Box::pin(hear(stream))
     }
 

@@ -121,7 +121,7 @@ fn a_server_shows_its_peer_and_what_waits_for_it() {
         let [server] = &tree.children[..] else {
             panic!("{tree}");
         };
-        assert!(server.peer.is_some_and(|peer| peer.ip().is_loopback()));
+        assert!(server.peer.as_ref().is_some_and(|peer| peer.is_local()));
         assert_eq!(server.mailbox, Some(0));
         assert_eq!(server.restart, Restart::Temporary);
         drop(client);

@@ -1,0 +1,183 @@
+//! Where the end of a connection is. Pure: there are no sockets here.
+
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::Path,
+    sync::Arc,
+};
+
+use serde::{Serialize, Serializer};
+
+/// One end of a connection, or where a daemon listens: an IP address and a port, or a Unix socket.
+///
+/// What a client is to connect to is an [`Address`](crate::Address), which may also be a name.
+///
+/// An IPv4 address that is written as IPv6 (`::ffff:10.0.0.1`) becomes plain IPv4 when one is made
+/// [from](From) it, so that a peer has one address whichever socket it came to.
+///
+/// # Example
+///
+/// ```
+/// use std::net::SocketAddr;
+/// use erps::Endpoint;
+///
+/// let peer: SocketAddr = "[::ffff:10.1.2.3]:4747".parse().unwrap();
+/// let peer = Endpoint::from(peer);
+/// assert_eq!(peer.to_string(), "10.1.2.3:4747");
+/// assert!(peer.is_within([10, 0, 0, 0], 8));
+/// assert!(!peer.is_local());
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Endpoint {
+    /// An IP address and a port.
+    Inet(SocketAddr),
+    /// A Unix socket, by its path. The connecting end has none, most often.
+    Unix(Option<Arc<Path>>),
+}
+
+impl Endpoint {
+    /// The IP address. `None` for a Unix socket.
+    #[must_use]
+    pub fn ip(&self) -> Option<IpAddr> {
+        self.inet().map(|address| address.ip())
+    }
+
+    /// The port. `None` for a Unix socket.
+    #[must_use]
+    pub fn port(&self) -> Option<u16> {
+        self.inet().map(|address| address.port())
+    }
+
+    /// The IP address and the port. `None` for a Unix socket.
+    #[must_use]
+    pub fn inet(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Inet(address) => Some(*address),
+            Self::Unix(_) => None,
+        }
+    }
+
+    /// The path of a Unix socket that has one.
+    #[must_use]
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Unix(path) => path.as_deref(),
+            Self::Inet(_) => None,
+        }
+    }
+
+    /// Tells whether it is a Unix socket.
+    #[must_use]
+    pub fn is_unix(&self) -> bool {
+        matches!(self, Self::Unix(_))
+    }
+
+    /// Tells whether it is on this machine for certain: a Unix socket, or a loopback address.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        self.ip().is_none_or(|ip| ip.to_canonical().is_loopback())
+    }
+
+    /// Tells whether the first `bits` bits of its IP address are those of `network`: whether 10.1.2.3 is
+    /// in 10.0.0.0/8. False for a Unix socket, and where one is IPv4 and the other IPv6.
+    #[must_use]
+    pub fn is_within(&self, network: impl Into<IpAddr>, bits: u8) -> bool {
+        let Some(ip) = self.ip() else {
+            return false;
+        };
+        let (ip, network) = (ip.to_canonical(), network.into().to_canonical());
+        ip.is_ipv4() == network.is_ipv4() && prefix(ip, bits) == prefix(network, bits)
+    }
+}
+
+/// An address with all but its first bits zero.
+pub(crate) fn prefix(ip: IpAddr, bits: u8) -> IpAddr {
+    match ip {
+        IpAddr::V4(ip) => {
+            let mask = u32::MAX.checked_shl(32 - u32::from(bits.min(32)));
+            Ipv4Addr::from_bits(ip.to_bits() & mask.unwrap_or(0)).into()
+        }
+        IpAddr::V6(ip) => {
+            let mask = u128::MAX.checked_shl(128 - u32::from(bits.min(128)));
+            Ipv6Addr::from_bits(ip.to_bits() & mask.unwrap_or(0)).into()
+        }
+    }
+}
+
+impl From<SocketAddr> for Endpoint {
+    fn from(address: SocketAddr) -> Self {
+        Self::Inet(match address.ip().to_canonical() {
+            IpAddr::V4(ip) => SocketAddr::new(ip.into(), address.port()),
+            IpAddr::V6(_) => address,
+        })
+    }
+}
+
+impl PartialEq<SocketAddr> for Endpoint {
+    fn eq(&self, other: &SocketAddr) -> bool {
+        *self == Self::from(*other)
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Inet(address) => address.fmt(f),
+            Self::Unix(Some(path)) => write!(f, "unix:{}", path.display()),
+            Self::Unix(None) => f.write_str("unix:"),
+        }
+    }
+}
+
+/// As text.
+impl Serialize for Endpoint {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Endpoint {
+        let address: SocketAddr = text.parse().expect("an address");
+        address.into()
+    }
+
+    #[test]
+    fn ipv4_in_ipv6_is_ipv4() {
+        assert_eq!(at("[::ffff:10.0.0.1]:1").to_string(), "10.0.0.1:1");
+        assert_eq!(at("[::1]:1").to_string(), "[::1]:1");
+        assert!(at("[::ffff:127.0.0.1]:1").is_local());
+    }
+
+    #[test]
+    fn a_unix_socket_has_no_address_and_is_local() {
+        let named = Endpoint::Unix(Some(Path::new("/run/erps").into()));
+        assert_eq!(named.to_string(), "unix:/run/erps");
+        assert_eq!(Endpoint::Unix(None).to_string(), "unix:");
+        assert!(named.is_local() && named.is_unix());
+        assert_eq!((named.ip(), named.port()), (None, None));
+        assert!(!named.is_within([0, 0, 0, 0], 0));
+    }
+
+    #[test]
+    fn a_network_holds_the_addresses_that_begin_as_it_does() {
+        let within = |text, network: &str, bits| {
+            let network: IpAddr = network.parse().expect("an address");
+            at(text).is_within(network, bits)
+        };
+        assert!(within("10.9.8.7:1", "10.0.0.0", 8));
+        assert!(!within("11.0.0.0:1", "10.0.0.0", 8));
+        assert!(within("10.9.8.7:1", "10.9.8.7", 32));
+        assert!(!within("10.9.8.6:1", "10.9.8.7", 32));
+        assert!(within("[2001:db8::1]:1", "2001:db8::", 32));
+        assert!(!within("[2001:db9::1]:1", "2001:db8::", 32));
+        assert!(within("[::ffff:10.9.8.7]:1", "10.0.0.0", 8));
+        assert!(!within("[::1]:1", "0.0.0.0", 0));
+        assert!(within("1.2.3.4:1", "0.0.0.0", 0));
+    }
+}

@@ -1,0 +1,113 @@
+//! Dialling: how the connections of clients come about.
+//!
+//! In a simulated universe there are no sockets: whoever dials there is on its network.
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use async_net::TcpStream;
+
+use super::{BoxedStream, TcpOptions};
+use crate::{Endpoint, network::Network, task};
+
+/// Connects to the first address of `host` that answers, each within `limit`. For tasks of the
+/// library only.
+///
+/// `host` is a name or an address; an IPv6 address may stand in brackets.
+///
+/// Cancel safe: a connection that is not returned is dropped.
+pub(crate) async fn dial(
+    host: &str,
+    port: u16,
+    options: &TcpOptions,
+    limit: Duration,
+) -> Result<(BoxedStream, Endpoint), DialError> {
+    let network = Network::current();
+    let mut last = None;
+    for address in resolve(host, port, network.as_ref()).await? {
+        let connect = async {
+            match &network {
+                Some(network) => {
+                    let stream = network.connect(address).await?;
+                    Ok(options.finish_simulated(stream))
+                }
+                None => connect(address, options).await,
+            }
+        };
+        match task::timeout(limit, connect).await {
+            Ok(Ok(stream)) => return Ok((stream, address.into())),
+            Ok(Err(source)) => {
+                let address = address.into();
+                last = Some(DialError::Failed { address, source });
+            }
+            Err(task::Elapsed) => {
+                let address = address.into();
+                last = Some(DialError::TimedOut { address, limit });
+            }
+        }
+    }
+    Err(last.unwrap_or_else(|| DialError::NoAddress(host.to_owned())))
+}
+
+async fn connect(address: SocketAddr, options: &TcpOptions) -> io::Result<BoxedStream> {
+    let stream = TcpStream::connect(address).await?;
+    if is_its_own_peer(&stream) {
+        return Err(io::ErrorKind::ConnectionRefused.into());
+    }
+    Ok(options.finish(stream))
+}
+
+/// Tells whether a socket was connected to itself, as TCP allows.
+///
+/// It happens to whoever dials a port of this machine on which nobody listens, once the system
+/// picks that same port for the dialling end. A client that heals tries often enough to meet it,
+/// and would then keep the server it waits for from listening there.
+fn is_its_own_peer(stream: &TcpStream) -> bool {
+    matches!(
+        (stream.local_addr(), stream.peer_addr()),
+        (Ok(local), Ok(peer)) if local == peer
+    )
+}
+
+async fn resolve(
+    host: &str,
+    port: u16,
+    network: Option<&Network>,
+) -> Result<Vec<SocketAddr>, DialError> {
+    let bare = host
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+        .unwrap_or(host);
+    if let Ok(address) = bare.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(address, port)]);
+    }
+    let resolved = match network {
+        Some(network) => network
+            .resolve(bare)
+            .map(|ip| vec![SocketAddr::new(ip, port)]),
+        None => async_net::resolve((bare, port)).await,
+    };
+    resolved.map_err(|source| DialError::Unresolved {
+        host: host.to_owned(),
+        source,
+    })
+}
+
+/// Why there is no TCP connection. Nothing was sent.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DialError {
+    #[error("cannot resolve {host:?}: {source}")]
+    Unresolved { host: String, source: io::Error },
+    #[error("{0:?} has no address")]
+    NoAddress(String),
+    #[error("cannot connect to {address}: {source}")]
+    Failed {
+        address: Endpoint,
+        source: io::Error,
+    },
+    #[error("cannot connect to {address}: no answer within {limit:?}")]
+    TimedOut { address: Endpoint, limit: Duration },
+}

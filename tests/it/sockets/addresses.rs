@@ -1,0 +1,256 @@
+//! Several addresses, several accept loops, both versions of IP.
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use erps::time::timeout;
+use smol::future;
+
+use super::*;
+
+/// Tells whether this machine has IPv6.
+fn has_ipv6() -> bool {
+    TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok()
+}
+
+#[test]
+fn a_daemon_listens_at_all_addresses_it_was_told() {
+    run(async {
+        let (builder, _watch) = lab::daemon();
+        let [first, second] = [lab::alone(), lab::alone()];
+        let builder = builder.listen((first, 0)).listen((second, 0));
+        let daemon = builder.start_link().await.unwrap();
+        let addresses = daemon.local_addrs();
+        assert_eq!(addresses.len(), 2);
+        for (address, ip) in addresses.iter().zip([first, second]) {
+            assert_eq!(address.ip(), Some(ip.into()));
+            is_served(&connected(address.inet().unwrap()).await).await;
+        }
+        assert_eq!(daemon.local_addr(), addresses[0].inet().unwrap());
+        assert_eq!(Some(daemon.port()), addresses[0].port());
+        daemon.shutdown().await;
+        for address in addresses {
+            lab::freed(address.inet().unwrap()).await;
+        }
+    });
+}
+
+#[erps::test(simulated)]
+async fn the_address_of_bind_and_port_comes_first_and_is_the_only_one_by_default() {
+    let (builder, _watch) = lab::daemon();
+    let both = builder.listen((Ipv4Addr::LOCALHOST, 2000)).port(1000);
+    let both = both.start_link().await.unwrap();
+    let ports = both
+        .local_addrs()
+        .iter()
+        .map(Endpoint::port)
+        .collect::<Vec<_>>();
+    assert_eq!(ports, [Some(1000), Some(2000)]);
+    let (builder, _watch) = lab::daemon();
+    let one = builder.listen((Ipv4Addr::LOCALHOST, 3000));
+    let one = one.start_link().await.unwrap();
+    assert_eq!((one.port(), one.local_addrs().len()), (3000, 1));
+    let (builder, _watch) = lab::daemon();
+    let any = builder.start_link().await.unwrap();
+    assert!(any.local_addr().ip().is_loopback() && any.local_addrs().len() == 1);
+}
+
+#[erps::test(simulated)]
+async fn if_one_address_cannot_be_had_none_is() {
+    let network = Network::current().unwrap();
+    let taken = network.listen((Ipv4Addr::LOCALHOST, 2000).into()).unwrap();
+    let (builder, _watch) = lab::daemon();
+    let builder = builder.port(1000).listen(taken.local_addr());
+    let builder = builder.listen((Ipv4Addr::LOCALHOST, 3000));
+    let error = builder.start().await.unwrap_err();
+    let StartDaemonError::Bind { address, source } = error else {
+        panic!("{error}");
+    };
+    assert_eq!(address, taken.local_addr());
+    assert_eq!(source.kind(), io::ErrorKind::AddrInUse);
+    settled().await;
+    for port in [1000, 3000] {
+        network.listen((Ipv4Addr::LOCALHOST, port).into()).unwrap();
+    }
+}
+
+#[test]
+fn plaintext_is_refused_if_a_single_address_is_beyond_loopback() {
+    run(async {
+        let builder = lab::daemon().0.port(0).listen((Ipv4Addr::UNSPECIFIED, 0));
+        let error = builder.start().await.unwrap_err();
+        assert!(
+            matches!(error, StartDaemonError::Plaintext(at) if at.ip().is_unspecified()),
+            "{error}"
+        );
+    });
+}
+
+#[erps::test(simulated)]
+async fn suspend_resume_and_drain_concern_all_addresses() {
+    let (builder, _watch) = lab::daemon();
+    let builder = builder.port(1000).listen((Ipv4Addr::LOCALHOST, 2000));
+    let daemon = builder.start_link().await.unwrap();
+    let dial = |port| connected(("localhost", port));
+    daemon.suspend();
+    let waiting = [dial(1000).await, dial(2000).await];
+    for client in &waiting {
+        let call = client.call_within(Call::Ping, secs(1)).await;
+        call.expect_err("nobody was accepted");
+    }
+    assert_eq!(daemon.info().accepted, 0);
+    daemon.resume();
+    for client in &waiting {
+        is_served(client).await;
+    }
+    assert!(daemon.drain(secs(10)).await.is_clean());
+    let network = Network::current().unwrap();
+    for port in [1000, 2000] {
+        network.listen((Ipv4Addr::LOCALHOST, port).into()).unwrap();
+    }
+}
+
+/// However many listeners there are.
+#[erps::test(simulated, seeds = 20)]
+async fn the_limit_of_connections_is_for_all_addresses_together() {
+    let (builder, _watch) = lab::daemon();
+    let builder = builder.max_connections(2);
+    let builder = (1..=4).fold(builder, |it, port| it.listen((Ipv4Addr::LOCALHOST, port)));
+    let daemon = builder.start_link().await.unwrap();
+    let clients = [1, 2, 3, 4].map(|port| Client::<Lab>::builder(("localhost", port)).start());
+    time::sleep(secs(60)).await;
+    let info = daemon.info();
+    assert_eq!((info.connections, info.servers), (2, 2));
+    for client in clients {
+        // Whoever waited gets in when another leaves.
+        let served = client.until(|it| matches!(it, Status::Connected(_)));
+        timeout(secs(60), served).await.unwrap();
+        timeout(secs(1), client.call(Call::Ping))
+            .await
+            .unwrap()
+            .unwrap();
+        drop(client);
+        settled().await;
+    }
+    assert_eq!(daemon.info().accepted, 4);
+}
+
+#[test]
+fn with_dual_stack_ipv4_peers_have_plain_ipv4_addresses() {
+    if !has_ipv6() {
+        return;
+    }
+    run(async {
+        let (builder, _watch, peers) = watchful();
+        let hooked = Arc::new(Mutex::new(Vec::new()));
+        let list = Arc::clone(&hooked);
+        let builder = builder.admit_address(move |address: &Endpoint| {
+            list.lock().unwrap().push(address.clone());
+            Ok::<_, String>(())
+        });
+        // Both come from one address, so that the second is one too many.
+        let builder = builder.max_connections_per_address(1).address_prefix(8, 0);
+        let builder = builder.bind(Ipv6Addr::UNSPECIFIED).plaintext_anywhere();
+        let daemon = builder.start_link().await.unwrap();
+        let mut events = daemon.events();
+        let four = connected((Ipv4Addr::LOCALHOST.to_string(), daemon.port())).await;
+        is_served(&four).await;
+        let six = connected((Ipv6Addr::LOCALHOST.to_string(), daemon.port())).await;
+        is_served(&six).await;
+        let ips = peers.take().into_iter().map(|it| it.address.ip());
+        let expected: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+        assert_eq!(ips.collect::<Vec<_>>(), expected.map(Some));
+        let hooked = hooked.lock().unwrap().clone();
+        assert_eq!(
+            hooked.iter().map(Endpoint::ip).collect::<Vec<_>>(),
+            expected.map(Some)
+        );
+        let Some(DaemonEvent::Accepted { address, .. }) = events.next().await else {
+            panic!("the first event");
+        };
+        assert_eq!(address.ip(), Some(expected[0]));
+    });
+}
+
+#[test]
+fn without_dual_stack_each_version_of_ip_has_a_listener_of_its_own_at_one_port() {
+    if !has_ipv6() {
+        return;
+    }
+    run(async {
+        let (builder, _watch) = lab::daemon();
+        let builder = builder.tcp(TcpOptions::new().dual_stack(false));
+        let six = builder
+            .clone()
+            .bind(Ipv6Addr::UNSPECIFIED)
+            .plaintext_anywhere();
+        let six = six.start_link().await.unwrap();
+        let at: SocketAddr = (Ipv4Addr::LOCALHOST, six.port()).into();
+        Client::<Lab>::builder(at).connect().await.unwrap_err();
+        let four = builder.bind(Ipv4Addr::UNSPECIFIED).port(six.port());
+        let four = four.plaintext_anywhere().start_link().await.unwrap();
+        is_served(&connected(at).await).await;
+        assert_eq!((four.info().accepted, six.info().accepted), (1, 0));
+    });
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn accept_loops_share_a_port_and_all_get_connections() {
+    run(async {
+        let (builder, _watch) = lab::daemon();
+        let daemon = builder.bind(lab::alone()).accept_loops(4);
+        let daemon = daemon.start_link().await.unwrap();
+        let at = daemon.local_addr();
+        assert_eq!(daemon.local_addrs(), [Endpoint::from(at)]);
+        let clients = future::zip(
+            futures::future::join_all((0..64).map(|_| connected(at))),
+            future::ready(()),
+        );
+        let (clients, ()) = clients.await;
+        for client in &clients {
+            is_served(client).await;
+        }
+        let listeners = listeners_at(at);
+        assert_eq!(listeners.len(), 4, "{listeners:?}");
+        assert_eq!(daemon.info().accepted, 64);
+        daemon.shutdown().await;
+        lab::freed(at).await;
+    });
+}
+
+/// The listening sockets at an address, by their inodes.
+#[cfg(target_os = "linux")]
+fn listeners_at(address: SocketAddr) -> BTreeMap<String, String> {
+    let SocketAddr::V4(four) = address else {
+        panic!("IPv4");
+    };
+    let ip = u32::from_le_bytes(four.ip().octets());
+    let local = format!("{ip:08X}:{:04X}", four.port());
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let rows = table
+        .lines()
+        .map(|row| row.split_whitespace().collect::<Vec<_>>());
+    rows.filter(|row| row[1] == local && row[3] == "0A")
+        .map(|row| (row[9].to_owned(), row[1].to_owned()))
+        .collect()
+}
+
+#[test]
+fn a_port_is_shared_only_if_that_is_asked_for() {
+    run(async {
+        let (builder, _watch) = lab::daemon();
+        let builder = builder.bind(lab::alone());
+        let first = builder.clone().start_link().await.unwrap();
+        let builder = builder.port(first.port());
+        let second = builder.clone().accept_loops(2).start().await;
+        assert!(matches!(second, Err(StartDaemonError::Bind { .. })));
+        if cfg!(target_os = "linux") {
+            first.shutdown().await;
+            let builder = builder.tcp(TcpOptions::new().reuse_port(true));
+            let _both = [
+                builder.clone().start_link().await.unwrap(),
+                builder.start_link().await.unwrap(),
+            ];
+        }
+    });
+}
