@@ -1,6 +1,6 @@
 //! The one way to answer a call.
 
-use std::{cell::RefCell, fmt, panic::Location, sync::Arc};
+use std::{cell::RefCell, fmt, net::SocketAddr, panic::Location, sync::Arc};
 
 use futures_channel::oneshot;
 use serde::Serialize;
@@ -11,6 +11,7 @@ use crate::{
     universe,
     wire::{
         codec::{Codec, PacketError},
+        etf::Element,
         packet::Kind,
     },
 };
@@ -39,6 +40,30 @@ pub(crate) struct RemoteCaller {
     reference: Reference,
 }
 
+/// Who talks to whom over a connection, for those who read of a call that nobody has answered.
+pub(crate) struct Ends {
+    pub(crate) peer: SocketAddr,
+    pub(crate) server: &'static str,
+    /// Where the server was made, or its daemon.
+    pub(crate) made: &'static Location<'static>,
+}
+
+/// What a call asks for, as Elixir prints it, with a space before it; nothing if that is long.
+struct Request<'a>(&'a Element<'a>);
+
+impl fmt::Display for Request<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const LONG: usize = 100;
+        if self.0.as_bytes().len() > LONG {
+            return Ok(());
+        }
+        match self.0.decode::<Term>() {
+            Ok(request) => write!(f, " {request}"),
+            Err(_) => Ok(()),
+        }
+    }
+}
+
 /// The message that a local caller gets instead of a reply.
 #[derive(Debug)]
 pub(crate) struct Refused(pub(crate) String);
@@ -59,12 +84,14 @@ impl<R> ReplyTo<R> {
         }
     }
 
-    /// For the caller of a server that was made at this line.
-    pub(crate) fn remote(caller: RemoteCaller, at: &'static Location<'static>) -> Self {
-        let what = format_args!("an unanswered call to the server");
+    /// For a caller at the other end of a connection, who asks for this.
+    pub(crate) fn remote(caller: RemoteCaller, request: &Element<'_>, ends: &Ends) -> Self {
+        let Ends { peer, server, made } = ends;
+        let request = Request(request);
+        let what = format_args!("an unanswered call{request} of {peer} to `{server}`");
         Self {
             caller: Some(Caller::Remote(caller)),
-            _entry: universe::enlist(what, at),
+            _entry: universe::enlist(what, made),
         }
     }
 

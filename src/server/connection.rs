@@ -2,7 +2,7 @@
 
 use std::{
     ops::Deref,
-    panic::{AssertUnwindSafe, Location, catch_unwind},
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     task::{Context, Poll},
     time::{Duration, Instant},
@@ -13,7 +13,7 @@ use crate::{
     ExitReason, Protocol, ReplyTo,
     link::{Link, WRITE_CHUNK},
     outbox::Outbox,
-    reply::RemoteCaller,
+    reply::{Ends, RemoteCaller},
     task::{self, Alarm},
     transport::BoxedStream,
     wire::{
@@ -45,8 +45,7 @@ pub(super) struct Connection {
     outbox: OpenOutbox,
     codec: Codec,
     acceptance: Acceptance,
-    /// Where its server was made.
-    made: &'static Location<'static>,
+    ends: Ends,
     first_packet_timeout: Option<Duration>,
     packet_timeout: Duration,
     write_timeout: Duration,
@@ -105,7 +104,7 @@ impl Connection {
         stream: BoxedStream,
         acceptance: Acceptance,
         options: &ServerOptions,
-        made: &'static Location<'static>,
+        ends: Ends,
     ) -> Self {
         let codec = options.codec();
         Self {
@@ -116,7 +115,7 @@ impl Connection {
             ))),
             codec,
             acceptance,
-            made,
+            ends,
             first_packet_timeout: options.first_packet_timeout,
             packet_timeout: options.packet_timeout,
             write_timeout: options.write_timeout,
@@ -188,7 +187,7 @@ impl Connection {
                     self.leave.took_packet();
                     let receive = || {
                         let (codec, outbox) = (&self.codec, &self.outbox.0);
-                        receive(&packet, codec, &self.acceptance, outbox, self.made)
+                        receive(&packet, codec, &self.acceptance, outbox, &self.ends)
                     };
                     // A user's `Deserialize` may panic; the server still takes leave.
                     match catch_unwind(AssertUnwindSafe(receive)) {
@@ -380,7 +379,7 @@ fn receive<P: Protocol>(
     codec: &Codec,
     acceptance: &Acceptance,
     outbox: &Arc<Outbox>,
-    made: &'static Location<'static>,
+    ends: &Ends,
 ) -> Result<Option<Incoming<P>>, ProtocolError> {
     match packet.header.kind {
         Kind::Keepalive => return Ok(None),
@@ -434,7 +433,7 @@ fn receive<P: Protocol>(
     match (refusal, request.decode()) {
         (Some(refusal), _) => caller.refuse(&refusal.to_string()),
         (None, Ok(call)) => {
-            let from = ReplyTo::remote(caller, made);
+            let from = ReplyTo::remote(caller, &request, ends);
             return Ok(Some(Incoming::Call(call, from)));
         }
         (None, Err(error)) => caller.refuse(&format!("call not understood: {error}")),

@@ -13,6 +13,7 @@ use super::{
 use crate::{
     Endpoint, ExitReason, Linked, PeerInfo, Registration, Registry, TaskRef,
     mailbox::{Sender, mailbox},
+    reply::Ends,
     task::{self, Spawner},
     transport::BoxedStream,
     universe::AlreadyRegistered,
@@ -45,15 +46,15 @@ pub(crate) async fn start<S: Server>(
             stream,
             peer,
             acceptance,
-        }) => (
-            Some(peer),
-            Some(Box::new(Connection::new(
-                stream,
-                acceptance,
-                options,
-                spawner.made(),
-            ))),
-        ),
+        }) => {
+            let ends = Ends {
+                peer: peer.address,
+                server: std::any::type_name::<S>(),
+                made: spawner.made(),
+            };
+            let connection = Connection::new(stream, acceptance, options, ends);
+            (Some(peer), Some(Box::new(connection)))
+        }
         None => (None, None),
     };
     let facts = Facts {

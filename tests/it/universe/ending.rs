@@ -3,7 +3,7 @@
 use std::{
     any::Any,
     panic::{self, AssertUnwindSafe},
-    sync::{Arc, Mutex, mpsc},
+    sync::{Arc, Mutex, OnceLock, mpsc},
     thread,
     time::{Duration, Instant},
 };
@@ -227,9 +227,10 @@ fn a_call_that_nobody_answers_is_told_by_the_line_of_a_local_caller() {
 }
 
 #[test]
-fn a_remote_call_that_nobody_answers_is_told_by_the_line_of_the_daemon() {
+fn a_remote_call_that_nobody_answers_is_told_by_who_asks_whom_for_what() {
     let (calls, given_away) = async_channel::unbounded();
     let (builder, line) = (Daemon::<Careless>::builder(calls), line!());
+    let peer = OnceLock::new();
     let main = async {
         let daemon = builder.start_link().await.unwrap();
         let client = Client::<Lab>::builder(daemon.local_addr()).connect().await;
@@ -244,11 +245,16 @@ fn a_remote_call_that_nobody_answers_is_told_by_the_line_of_the_daemon() {
             async { Ok(held.await) },
         )
         .await;
+        let connection = daemon.connections().pop().unwrap();
+        peer.set(connection.peer.address).unwrap();
         held.unwrap()
     };
     let told = failure(&Universe::new(), main);
-    let unanswered = made("an unanswered call to the server", line);
-    assert!(told.contains(&unanswered), "{told}");
+    let unanswered = format!(
+        "an unanswered call :ping of {} to `it::universe::ending::Careless`",
+        peer.get().unwrap(),
+    );
+    assert!(told.contains(&made(&unanswered, line)), "{told}");
 }
 
 static NAMES: Registry<&str, u16> = Registry::unique();
