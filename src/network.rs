@@ -60,8 +60,10 @@
 //! [`Network::listen`] never do. Buffer sizes of the system have no effect.
 //!
 //! The same seed and the same program have the same events, unless something outside of the simulation has a
-//! part in it. TLS has: its keys and signatures are drawn from the system, and may differ in length by
-//! some bytes.
+//! part in it. TLS draws its keys from the system, so that no two runs send the same bytes. They send as
+//! many, if all that is signed has the same length: Ed25519 and RSA sign so, ECDSA does not, whose signatures
+//! vary by some bytes. The certificates of a `TestCa` (feature `test-ca`) that is made in the universe
+//! do.
 
 mod connection;
 mod dial;

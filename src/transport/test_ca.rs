@@ -16,17 +16,24 @@ use std::{
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType,
-    ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams,
-    SanType, SerialNumber, date_time_ymd,
+    ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
+    PKCS_ED25519, RevokedCertParams, SanType, SerialNumber, SignatureAlgorithm, date_time_ymd,
 };
 
 use super::Tls;
+use crate::Network;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A certificate authority in memory, for tests. Needs the feature `test-ca`.
 ///
 /// Every authority has a name and a key of its own: what one vouches for, another does not know.
+///
+/// Its keys, and those it vouches for, are of the kind that all peers understand: ECDSA with P-256. One that is
+/// made in a [simulated](crate::Universe::simulated) universe has Ed25519, whose signatures always have
+/// the same length, and so have its certificates if their names have. What is encrypted with them is
+/// different each time, but never longer or shorter: the same seed has the same
+/// [events](Network::events), over TLS too.
 ///
 /// # Example
 ///
@@ -45,6 +52,7 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// ```
 pub struct TestCa {
     issuer: CertifiedIssuer<'static, KeyPair>,
+    algorithm: &'static SignatureAlgorithm,
     serial: u64,
     /// The certificates between this one and the root, in PEM form: none for a root.
     chain: String,
@@ -73,10 +81,15 @@ impl TestCa {
     /// An authority that signs itself.
     #[must_use]
     pub fn new() -> Self {
+        let algorithm = match Network::current() {
+            Some(_) => &PKCS_ED25519,
+            None => &PKCS_ECDSA_P256_SHA256,
+        };
         let (serial, params) = authority();
-        let issuer = CertifiedIssuer::self_signed(params, key()).expect("it may sign");
+        let issuer = CertifiedIssuer::self_signed(params, key(algorithm)).expect("it may sign");
         Self {
             issuer,
+            algorithm,
             serial,
             chain: String::new(),
             revoked: Mutex::default(),
@@ -87,11 +100,12 @@ impl TestCa {
     #[must_use]
     pub fn intermediate(&self) -> Self {
         let (serial, params) = authority();
-        let issuer = CertifiedIssuer::signed_by(params, key(), &self.issuer);
+        let issuer = CertifiedIssuer::signed_by(params, key(self.algorithm), &self.issuer);
         let issuer = issuer.expect("it may sign");
         Self {
             chain: issuer.pem() + &self.chain,
             issuer,
+            algorithm: self.algorithm,
             serial,
             revoked: Mutex::default(),
         }
@@ -261,7 +275,7 @@ impl TestRequest<'_> {
     /// Has the authority vouch for it.
     #[must_use]
     pub fn issue(mut self) -> TestCertificate {
-        let (key, serial) = (key(), next_number());
+        let (key, serial) = (key(self.ca.algorithm), next_serial());
         self.params.serial_number = Some(serial.into());
         let certificate = self.params.signed_by(&key, &self.ca.issuer);
         TestCertificate {
@@ -273,7 +287,7 @@ impl TestRequest<'_> {
 }
 
 fn authority() -> (u64, CertificateParams) {
-    let serial = next_number();
+    let serial = next_serial();
     let mut params = CertificateParams::default();
     let name = format!("test authority {serial}");
     params.distinguished_name.push(DnType::CommonName, name);
@@ -283,8 +297,13 @@ fn authority() -> (u64, CertificateParams) {
     (serial, params)
 }
 
-fn key() -> KeyPair {
-    KeyPair::generate().expect("the provider makes keys")
+fn key(algorithm: &'static SignatureAlgorithm) -> KeyPair {
+    KeyPair::generate_for(algorithm).expect("the provider makes keys")
+}
+
+/// All have as many digits, and as many bytes.
+fn next_serial() -> u64 {
+    100_000_000 + next_number()
 }
 
 fn next_number() -> u64 {

@@ -5,6 +5,7 @@ mod faults;
 mod library;
 mod line;
 mod timeouts;
+mod tls;
 
 use std::{
     io,
