@@ -108,7 +108,8 @@
 //! another universe, and a handle to a universe lets everybody in. The simulated network models streams
 //! and faults, not TCP. What takes no part in the counting, a thread that was not carried along or a
 //! real socket, does not hold the clock: time may leap while it works. Nor is all of it the seed's: TLS
-//! draws its keys from the system, and threads of others run when they run.
+//! draws its keys from the system ([`network`](crate::network) says what of that can be seen), and threads of
+//! others run when they run.
 //!
 //! The model is Elixir's Multiverses, where the universe is found through `$callers`.
 
@@ -316,9 +317,21 @@ impl fmt::Debug for Universe {
 /// The universe is the one current *now*, at this call, not at the first poll.
 ///
 /// In a [simulated](Universe::simulated) universe the future counts as awake from now on, for it is about
-/// to be spawned: until it is polled for the first time, or dropped, the clock stands still. When it ends
-/// on a thread of others, the clock stands still for ten milliseconds of real time more, in which whoever
-/// waits for it is woken.
+/// to be spawned: until it is polled for the first time, or dropped, the clock stands still.
+///
+/// # Its end in a simulated universe
+///
+/// Whoever waits for a task by the handle of another executor, as of tokio or of `smol::spawn`, is woken by
+/// that executor when the task's future has returned. Nothing of this library is called then, so that it
+/// cannot know when that has happened. It guesses: the clock stands still for ten milliseconds of real time
+/// after the end of a future on a thread of others. An executor whose thread gets no turn for so long wakes
+/// its waiter late, and only then the clock may have leapt meanwhile to the next time-out of all, as if the
+/// future had taken that long. Nothing else comes of it: no wake-up is lost.
+///
+/// It cannot happen to who waits for something that the future itself does before it returns, as to send its
+/// result on a channel: who is woken by that counts as awake at once. Nor with [`spawn`](crate::spawn)
+/// in a universe that is [run](Universe::run). The same holds for [`inherit_fn`] and the thread or pool
+/// that runs the closure.
 ///
 /// # Example
 ///

@@ -84,7 +84,8 @@ impl fmt::Debug for Here {
 ///
 /// In a [simulated](Universe::simulated) universe the clock stands still from now on until the
 /// closure has run, or has been dropped: who waits for it is asleep, and no time-out is to pass
-/// meanwhile. So a thread that itself waits for that clock would wait for ever. It is given a
+/// meanwhile; who waits by a handle of the thread, as [`inherit`](super::inherit#its-end-in-a-simulated-universe)
+/// says. So a thread that itself waits for that clock would wait for ever. It is given a
 /// [`Here`] instead, and waits in [`Here::scope`].
 ///
 /// # Example

@@ -142,6 +142,10 @@ impl Sim {
 
 /// How long the clock stands still after something has ended on a thread of others, in real time: enough
 /// for a thread that is not running at the moment to wake whoever waits.
+///
+/// A guess, and it stays one: an executor stores the output and wakes the waiter after the future has
+/// returned it and has been dropped, and calls nothing of ours in between or then. Nor can it be seen from
+/// the waiter which of those it waits for is the one that has ended.
 const HANDOVER: Duration = Duration::from_millis(10);
 
 /// Watches when a future of a simulated universe is awake; does nothing in others.
