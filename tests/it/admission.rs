@@ -15,7 +15,6 @@ use std::{
 };
 
 use async_channel::{Receiver, Sender};
-use async_net::TcpStream;
 use erps::{
     Backoff, BoxError, Client, ClientBuilder, ConnectError, Context, Daemon, DaemonBuilder,
     ExitReason, HandshakeError, InitError, Linked, Network, Reconnect, ReplyTo, Server,
@@ -35,7 +34,7 @@ use smol::{
 };
 
 use crate::support::{
-    lab::{self, Call, Lab, LabServer, Life, Reply, Watch, eventually, is_served, run},
+    lab::{self, Call, Lab, LabServer, Life, Reply, Watch, is_served, run},
     time::{HOUR, at_once, ms, settled, timed},
 };
 
@@ -73,19 +72,13 @@ impl House {
         lab::client(&self.daemon).transport(papers).backoff(at_once)
     }
 
-    async fn raw(&self) -> TcpStream {
-        TcpStream::connect(self.daemon.local_addr()).await.unwrap()
-    }
-
-    /// Waits until the daemon has turned so many away. None of them had a server; and whoever has
+    /// The daemon has turned so many away. None of them had a server; and whoever has
     /// the right papers is served meanwhile.
     async fn turned_away(&self, count: u64) {
-        eventually("they are turned away", || {
-            self.daemon.info().failed >= count
-        })
-        .await;
+        settled().await;
+        let info = self.daemon.info();
+        assert_eq!((info.failed, info.connections), (count, 0));
         assert!(self.watch.lives.is_empty(), "`init` has run");
-        eventually("they are gone", || self.daemon.info().connections == 0).await;
         let accepted = self.accepted();
         let guest = self
             .visitor(self.ca.tls(&["guest"]))
@@ -107,10 +100,8 @@ impl House {
         server_ended.await;
     }
 
-    /// As [`raw`](Self::raw), in a simulated universe.
     async fn dial(&self) -> Stream {
-        let network = Network::current().unwrap();
-        network.connect(self.daemon.local_addr()).await.unwrap()
+        dial(&self.daemon).await
     }
 
     /// The daemon has given up a peer, which had no server.
@@ -125,6 +116,11 @@ impl House {
     fn accepted(&self) -> u64 {
         self.daemon.info().accepted
     }
+}
+
+async fn dial(daemon: &Daemon<LabServer>) -> Stream {
+    let network = Network::current().expect("a simulated universe");
+    network.connect(daemon.local_addr()).await.unwrap()
 }
 
 /// Waits until the other end has closed the connection, with or without a last word.
@@ -142,7 +138,7 @@ fn handshake(error: ConnectError) -> HandshakeError {
 }
 
 /// A client with these papers is told that it is refused, with this alert, and does not come back
-/// by itself. In simulated time.
+/// by itself.
 async fn is_refused_for_good(house: &House, papers: Tls, alert: &str) {
     let name = |error: ConnectError| {
         assert!(error.is_permanent(), "{error}");
@@ -186,28 +182,26 @@ async fn is_mistrusted(house: &House, papers: Tls) -> Untrusted {
 
 // ---- certificates ----
 
-#[test]
-fn a_client_without_a_certificate_is_turned_away() {
-    run(async {
-        let house = House::new().await;
-        let mut roots = RootCertStore::empty();
-        let ca = CertificateDer::from_pem_slice(house.ca.pem().as_bytes()).unwrap();
-        roots.add(ca).unwrap();
-        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let connector = TlsConnector::from(Arc::new(config));
-        let name = HOST[0].try_into().unwrap();
-        let told = async {
-            let mut stream = connector.connect(name, house.raw().await).await?;
-            stream.read(&mut [0; 8]).await
-        };
-        let told = told.await.unwrap_err().to_string();
-        assert!(told.contains("CertificateRequired"), "{told}");
-        house.turned_away(1).await;
-    });
+#[erps::test(simulated)]
+async fn a_client_without_a_certificate_is_turned_away() {
+    let house = House::new().await;
+    let mut roots = RootCertStore::empty();
+    let ca = CertificateDer::from_pem_slice(house.ca.pem().as_bytes()).unwrap();
+    roots.add(ca).unwrap();
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let connector = TlsConnector::from(Arc::new(config));
+    let name = HOST[0].try_into().unwrap();
+    let told = async {
+        let mut stream = connector.connect(name, house.dial().await).await?;
+        stream.read(&mut [0; 8]).await
+    };
+    let told = told.await.unwrap_err().to_string();
+    assert!(told.contains("CertificateRequired"), "{told}");
+    house.turned_away(1).await;
 }
 
 #[erps::test(simulated)]
@@ -240,19 +234,17 @@ async fn a_client_that_the_servers_check_dislikes_is_refused_for_good() {
     is_refused_for_good(&house, papers, "certificate_unknown").await;
 }
 
-#[test]
-fn a_client_that_was_refused_is_let_in_with_new_papers_when_it_connects_again() {
-    run(async {
-        let house = House::new().await;
-        let papers = house
-            .ca
-            .tls_with(&house.ca.request(&["old friend"]).expired().issue());
-        let client = house.visitor(papers.clone()).start();
-        client.until(|it| matches!(it, Status::Refused(_))).await;
-        papers.rotate(&house.ca.tls(&["old friend"]));
-        client.connect().await.unwrap();
-        is_served(&client).await;
-    });
+#[erps::test(simulated)]
+async fn a_client_that_was_refused_is_let_in_with_new_papers_when_it_connects_again() {
+    let house = House::new().await;
+    let papers = house
+        .ca
+        .tls_with(&house.ca.request(&["old friend"]).expired().issue());
+    let client = house.visitor(papers.clone()).start();
+    client.until(|it| matches!(it, Status::Refused(_))).await;
+    papers.rotate(&house.ca.tls(&["old friend"]));
+    client.connect().await.unwrap();
+    is_served(&client).await;
 }
 
 /// A TLS server that trusts nobody, and looks at its client's certificate only when it is told to.
@@ -319,124 +311,112 @@ fn a_client_that_is_refused_when_it_thought_itself_connected_does_not_come_back_
     });
 }
 
-#[test]
-fn a_server_of_another_ca_is_mistrusted() {
-    run(async {
-        let house = House::new().await;
-        let own = house.ca.issue(&["guest"]);
-        let papers = Tls::from_pem(TestCa::new().pem(), own.certificate, own.key).unwrap();
-        assert_eq!(
-            is_mistrusted(&house, papers).await,
-            Untrusted::UnknownIssuer
-        );
-    });
+#[erps::test(simulated)]
+async fn a_server_of_another_ca_is_mistrusted() {
+    let house = House::new().await;
+    let own = house.ca.issue(&["guest"]);
+    let papers = Tls::from_pem(TestCa::new().pem(), own.certificate, own.key).unwrap();
+    assert_eq!(
+        is_mistrusted(&house, papers).await,
+        Untrusted::UnknownIssuer
+    );
 }
 
-#[test]
-fn a_server_that_has_expired_is_mistrusted_until_it_has_a_new_certificate() {
-    run(async {
-        let ca = TestCa::new();
-        let papers = ca.tls_with(&ca.request(&HOST).expired().issue());
-        let (builder, watch) = lab::daemon();
-        let daemon = builder
-            .transport(papers.clone())
-            .start_link()
-            .await
-            .unwrap();
-        let client = lab::client(&daemon).transport(ca.tls(&["guest"])).start();
-        let error = handshake(client.connect().await.unwrap_err());
-        assert!(
-            matches!(error, HandshakeError::Untrusted(Untrusted::Expired)),
-            "{error}"
-        );
-        assert!(watch.lives.is_empty(), "`init` has run");
-        eventually("it is counted", || daemon.info().failed > 0).await;
-        papers.rotate(&ca.tls(&HOST));
-        client.until(Status::is_connected).await;
-        is_served(&client).await;
-    });
+#[erps::test(simulated)]
+async fn a_server_that_has_expired_is_mistrusted_until_it_has_a_new_certificate() {
+    let ca = TestCa::new();
+    let papers = ca.tls_with(&ca.request(&HOST).expired().issue());
+    let (builder, watch) = lab::daemon();
+    let daemon = builder
+        .transport(papers.clone())
+        .start_link()
+        .await
+        .unwrap();
+    let client = lab::client(&daemon).transport(ca.tls(&["guest"])).start();
+    let error = handshake(client.connect().await.unwrap_err());
+    assert!(
+        matches!(error, HandshakeError::Untrusted(Untrusted::Expired)),
+        "{error}"
+    );
+    assert!(watch.lives.is_empty(), "`init` has run");
+    settled().await;
+    assert!(daemon.info().failed > 0);
+    papers.rotate(&ca.tls(&HOST));
+    client.until(Status::is_connected).await;
+    is_served(&client).await;
 }
 
-#[test]
-fn a_server_of_another_name_is_mistrusted() {
-    run(async {
-        let house = House::with(|ca, it| it.transport(ca.tls(&["elsewhere.test"]))).await;
-        let outcome = house
-            .visitor(house.ca.tls(&["guest"]))
-            .reconnect(Reconnect::Never)
-            .connect()
-            .await;
-        let error = handshake(outcome.unwrap_err());
-        assert!(
-            matches!(
-                error,
-                HandshakeError::Untrusted(Untrusted::WrongName { .. })
-            ),
-            "{error}"
-        );
-        eventually("it is counted", || house.daemon.info().failed == 1).await;
-        assert!(house.watch.lives.is_empty(), "`init` has run");
-        let papers = house.ca.tls(&["guest"]).server_name("elsewhere.test");
-        is_served(&house.visitor(papers).connect().await.unwrap()).await;
-    });
+#[erps::test(simulated)]
+async fn a_server_of_another_name_is_mistrusted() {
+    let house = House::with(|ca, it| it.transport(ca.tls(&["elsewhere.test"]))).await;
+    let outcome = house
+        .visitor(house.ca.tls(&["guest"]))
+        .reconnect(Reconnect::Never)
+        .connect()
+        .await;
+    let error = handshake(outcome.unwrap_err());
+    assert!(
+        matches!(
+            error,
+            HandshakeError::Untrusted(Untrusted::WrongName { .. })
+        ),
+        "{error}"
+    );
+    settled().await;
+    assert_eq!(house.daemon.info().failed, 1);
+    assert!(house.watch.lives.is_empty(), "`init` has run");
+    let papers = house.ca.tls(&["guest"]).server_name("elsewhere.test");
+    is_served(&house.visitor(papers).connect().await.unwrap()).await;
 }
 
-#[test]
-fn a_server_that_the_clients_check_dislikes_is_mistrusted() {
-    run(async {
-        let house = House::new().await;
-        let papers = house
-            .ca
-            .tls(&["guest"])
-            .check_peer(|_| Err("not the one I came for"));
-        let why = is_mistrusted(&house, papers).await;
-        assert_eq!(why, Untrusted::Check("not the one I came for".into()));
-    });
+#[erps::test(simulated)]
+async fn a_server_that_the_clients_check_dislikes_is_mistrusted() {
+    let house = House::new().await;
+    let papers = house
+        .ca
+        .tls(&["guest"])
+        .check_peer(|_| Err("not the one I came for"));
+    let why = is_mistrusted(&house, papers).await;
+    assert_eq!(why, Untrusted::Check("not the one I came for".into()));
 }
 
 // ---- peers that do not shake hands ----
 
-#[test]
-fn plaintext_on_a_tls_port_is_turned_away() {
-    run(async {
-        let house = House::new().await;
-        let client = lab::client(&house.daemon).reconnect(Reconnect::Never);
-        let client = client.connect().await.unwrap();
-        let outcome = client.call(Call::Ping).await;
-        assert!(outcome.unwrap_err().may_have_run(), "for all it knows");
-        client.exited().await;
-        house.turned_away(1).await;
-    });
+#[erps::test(simulated)]
+async fn plaintext_on_a_tls_port_is_turned_away() {
+    let house = House::new().await;
+    let client = lab::client(&house.daemon).reconnect(Reconnect::Never);
+    let client = client.connect().await.unwrap();
+    let outcome = client.call(Call::Ping).await;
+    assert!(outcome.unwrap_err().may_have_run(), "for all it knows");
+    client.exited().await;
+    house.turned_away(1).await;
 }
 
-#[test]
-fn tls_on_a_plaintext_port_is_no_connection() {
-    run(async {
-        let (builder, _watch) = lab::daemon();
-        let daemon = builder.start_link().await.unwrap();
-        let client = lab::client(&daemon).transport(TestCa::new().tls(&["guest"]));
-        let error = handshake(client.connect().await.unwrap_err());
-        assert!(matches!(error, HandshakeError::NotTls), "{error}");
-        is_served(&lab::client(&daemon).connect().await.unwrap()).await;
-    });
+#[erps::test(simulated)]
+async fn tls_on_a_plaintext_port_is_no_connection() {
+    let (builder, _watch) = lab::daemon();
+    let daemon = builder.start_link().await.unwrap();
+    let client = lab::client(&daemon).transport(TestCa::new().tls(&["guest"]));
+    let error = handshake(client.connect().await.unwrap_err());
+    assert!(matches!(error, HandshakeError::NotTls), "{error}");
+    is_served(&lab::client(&daemon).connect().await.unwrap()).await;
 }
 
-#[test]
-fn a_peer_that_speaks_another_protocol_is_told_so_before_it_is_disconnected() {
-    run(async {
-        let (builder, watch) = lab::daemon();
-        let daemon = builder.start_link().await.unwrap();
-        let mut peer = TcpStream::connect(daemon.local_addr()).await.unwrap();
-        peer.write_all(&[b'?'; 64]).await.unwrap();
-        let mut said = Vec::new();
-        peer.read_to_end(&mut said).await.unwrap();
-        assert!(!said.is_empty(), "not a word");
-        assert!(matches!(watch.lives.recv().await, Ok(Life::Init)));
-        let Ok(Life::Terminated(reason)) = watch.lives.recv().await else {
-            panic!("a second server");
-        };
-        assert!(matches!(reason, ExitReason::Error(_)), "{reason}");
-    });
+#[erps::test(simulated)]
+async fn a_peer_that_speaks_another_protocol_is_told_so_before_it_is_disconnected() {
+    let (builder, watch) = lab::daemon();
+    let daemon = builder.start_link().await.unwrap();
+    let mut peer = dial(&daemon).await;
+    peer.write_all(&[b'?'; 64]).await.unwrap();
+    let mut said = Vec::new();
+    peer.read_to_end(&mut said).await.unwrap();
+    assert!(!said.is_empty(), "not a word");
+    assert!(matches!(watch.lives.recv().await, Ok(Life::Init)));
+    let Ok(Life::Terminated(reason)) = watch.lives.recv().await else {
+        panic!("a second server");
+    };
+    assert!(matches!(reason, ExitReason::Error(_)), "{reason}");
 }
 
 #[erps::test(simulated)]
@@ -462,36 +442,31 @@ async fn a_peer_that_stops_amid_its_hello_is_dropped_when_its_time_is_over() {
     house.out_of_time().await;
 }
 
-#[test]
-fn a_peer_that_leaves_during_its_handshake_is_forgotten() {
-    run(async {
-        let house = House::new().await;
-        drop(house.raw().await);
-        house.turned_away(1).await;
-        eventually("it is forgotten", || house.daemon.info().connections == 0).await;
-    });
+#[erps::test(simulated)]
+async fn a_peer_that_leaves_during_its_handshake_is_forgotten() {
+    let house = House::new().await;
+    drop(house.dial().await);
+    house.turned_away(1).await;
 }
 
-#[test]
-fn connecting_makes_one_attempt_and_fails_with_its_error() {
-    run(async {
-        let house = House::new().await;
-        let own = TestCa::new().issue(&["stranger"]);
-        let papers = Tls::from_pem(house.ca.pem(), own.certificate, own.key).unwrap();
-        let (one_by_one, client) = (50, house.visitor(papers));
-        for attempt in 1..=one_by_one {
-            let error = client.connect().await.unwrap_err();
-            assert!(error.is_permanent(), "{error}");
-            assert_eq!(house.accepted(), attempt);
-        }
-        // Nor does it matter that the client gives up at once.
-        let client = client.reconnect(Reconnect::Never);
-        for attempt in 1..=one_by_one {
-            let error = client.connect().await.unwrap_err();
-            assert!(error.is_permanent(), "{error}");
-            assert_eq!(house.accepted(), one_by_one + attempt);
-        }
-    });
+#[erps::test(simulated)]
+async fn connecting_makes_one_attempt_and_fails_with_its_error() {
+    let house = House::new().await;
+    let own = TestCa::new().issue(&["stranger"]);
+    let papers = Tls::from_pem(house.ca.pem(), own.certificate, own.key).unwrap();
+    let (one_by_one, client) = (50, house.visitor(papers));
+    for attempt in 1..=one_by_one {
+        let error = client.connect().await.unwrap_err();
+        assert!(error.is_permanent(), "{error}");
+        assert_eq!(house.accepted(), attempt);
+    }
+    // Nor does it matter that the client gives up at once.
+    let client = client.reconnect(Reconnect::Never);
+    for attempt in 1..=one_by_one {
+        let error = client.connect().await.unwrap_err();
+        assert!(error.is_permanent(), "{error}");
+        assert_eq!(house.accepted(), one_by_one + attempt);
+    }
 }
 
 #[erps::test(simulated)]
@@ -553,18 +528,16 @@ async fn at_the_limit_of_pending_handshakes_the_oldest_makes_way() {
     assert!(matches!(house.watch.lives.try_recv(), Ok(Life::Init)));
 }
 
-#[test]
-fn who_has_shaken_hands_is_never_the_oldest() {
-    run(async {
-        let house = House::with(|_, it| it.max_pending_handshakes(1)).await;
-        let guests = (0..4).map(|_| house.visitor(house.ca.tls(&["guest"])));
-        let mut inside = Vec::new();
-        for guest in guests {
-            inside.push(guest.connect().await.unwrap());
-        }
-        for guest in &inside {
-            is_served(guest).await;
-        }
-        assert_eq!(house.daemon.info().failed, 0);
-    });
+#[erps::test(simulated)]
+async fn who_has_shaken_hands_is_never_the_oldest() {
+    let house = House::with(|_, it| it.max_pending_handshakes(1)).await;
+    let guests = (0..4).map(|_| house.visitor(house.ca.tls(&["guest"])));
+    let mut inside = Vec::new();
+    for guest in guests {
+        inside.push(guest.connect().await.unwrap());
+    }
+    for guest in &inside {
+        is_served(guest).await;
+    }
+    assert_eq!(house.daemon.info().failed, 0);
 }

@@ -21,8 +21,11 @@ use erps::{
     Sharded, Supervisor, Universe,
     network::{Line, What},
     time,
+    universe::Check,
 };
 use serde::{Deserialize, Serialize};
+
+use crate::support::cores::cores;
 
 const PORT: u16 = 4747;
 const DAEMONS: [&str; 3] = ["amber", "beryl", "coral"];
@@ -330,21 +333,27 @@ fn hash_of(seed: u64, lasts: Duration) -> u64 {
     hasher.finish()
 }
 
-#[erps::test(simulated, seeds = 100)]
-async fn promises_are_kept_whatever_goes_wrong() {
-    scenario(60 * SECOND).await;
+#[test]
+fn promises_are_kept_whatever_goes_wrong() {
+    let _core = cores(1);
+    let name = concat!(module_path!(), "::promises_are_kept_whatever_goes_wrong");
+    let check = Check::new(name).simulated().seeds(0..100);
+    check.run(async || drop(scenario(60 * SECOND).await));
 }
 
-#[erps::test(simulated)]
-async fn an_hour_of_faults_takes_less_than_a_minute() {
+/// In real time, so that copies of it at once would be another test.
+#[test]
+fn an_hour_of_faults_takes_less_than_a_minute() {
+    let _core = cores(1);
     let start = std::time::Instant::now();
-    scenario(3600 * SECOND).await;
+    Universe::simulated(0).run(scenario(3600 * SECOND));
     assert!(start.elapsed() < 60 * SECOND);
 }
 
 #[test]
 fn a_thousand_seeds_have_a_thousand_traces_and_the_same_twice() {
     const LASTS: Duration = Duration::from_secs(10);
+    let _cores = cores(2);
     let traces = |seeds: Range<u64>| seeds.map(|seed| hash_of(seed, LASTS)).collect::<Vec<_>>();
     // Each time on another thread, beside another seed.
     let (first, second) = std::thread::scope(|threads| {

@@ -47,30 +47,21 @@ fn dials() -> Vec<Instant> {
         .collect()
 }
 
-/// An address nobody listens on. Bound once, so that it is this test's own for now.
-async fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    listener.local_addr().unwrap()
-}
-
-#[test]
-fn connect_fails_with_the_first_attempt_and_leaves_no_client() {
-    run(async {
-        let address = free_address().await;
-        let error = quick(address).connect().await.unwrap_err();
-        assert!(
-            matches!(error, ConnectError::Unreachable { .. }),
-            "{error:?}"
-        );
-        assert!(!error.is_permanent());
-        let error = Client::<Lab>::builder(("no-such-host.invalid", 1))
-            .connect()
-            .await;
-        assert!(
-            matches!(error, Err(ConnectError::Unresolved { .. })),
-            "{error:?}"
-        );
-    });
+#[erps::test(simulated)]
+async fn connect_fails_with_the_first_attempt_and_leaves_no_client() {
+    let error = quick(HERE).connect().await.unwrap_err();
+    assert!(
+        matches!(error, ConnectError::Unreachable { .. }),
+        "{error:?}"
+    );
+    assert!(!error.is_permanent());
+    let error = Client::<Lab>::builder(("no-such-host.invalid", 1))
+        .connect()
+        .await;
+    assert!(
+        matches!(error, Err(ConnectError::Unresolved { .. })),
+        "{error:?}"
+    );
 }
 
 #[erps::test(simulated)]
@@ -83,7 +74,8 @@ async fn a_client_may_be_started_before_its_daemon() {
         Err(CastError::Disconnected)
     ));
     at_once(client.until(|status| matches!(status, Status::Waiting))).await;
-    time::sleep(HOUR).await;
+    // Thousands of attempts.
+    time::sleep(secs(60)).await;
     assert!(!client.status().is_connected());
     let (builder, _watch) = lab::daemon();
     let _daemon = builder.port(HERE.port()).start_link().await.unwrap();
@@ -201,23 +193,21 @@ async fn connect_does_not_wait_for_the_back_off() {
     assert_eq!(dials().len(), 3);
 }
 
-#[test]
-fn a_client_that_may_not_reconnect_ends_when_it_is_disconnected() {
-    run(async {
-        let (daemon, _, _watch) = pair().await;
-        let client = quick(daemon.local_addr()).reconnect(Reconnect::Never);
-        let client = client.connect().await.unwrap();
-        assert!(client.call_within(Call::Crash, LONG).await.is_err());
-        assert!(matches!(client.exited().await, ExitReason::Disconnected));
-        assert!(matches!(
-            client.call(Call::Ping).await,
-            Err(CallError::Disconnected)
-        ));
-        assert!(matches!(
-            client.connect().await,
-            Err(ConnectError::Ended(_))
-        ));
-    });
+#[erps::test(simulated)]
+async fn a_client_that_may_not_reconnect_ends_when_it_is_disconnected() {
+    let (daemon, _, _watch) = pair().await;
+    let client = quick(daemon.local_addr()).reconnect(Reconnect::Never);
+    let client = client.connect().await.unwrap();
+    assert!(client.call_within(Call::Crash, LONG).await.is_err());
+    assert!(matches!(client.exited().await, ExitReason::Disconnected));
+    assert!(matches!(
+        client.call(Call::Ping).await,
+        Err(CallError::Disconnected)
+    ));
+    assert!(matches!(
+        client.connect().await,
+        Err(ConnectError::Ended(_))
+    ));
 }
 
 /// A server of the test's own, and a client that is connected to it.
@@ -408,34 +398,32 @@ impl ClientHandler for Reporter {
     }
 }
 
-#[test]
-fn a_handler_is_told_of_connections_pushes_and_the_end() {
-    run(async {
-        let (daemon, _, _watch) = pair().await;
-        let (sender, reports) = async_channel::unbounded();
-        let client = quick(daemon.local_addr())
-            .handler(move || Reporter(sender.clone()))
-            .connect()
-            .await
-            .unwrap();
-        let next = async || reports.recv().await.unwrap();
-        assert_eq!(next().await, "init");
-        let mut first = [next().await, next().await];
-        first.sort();
-        assert_eq!(first, ["connected: Pong", "info: myself"]);
-        client.cast(Cast::Push("one".into())).await.unwrap();
-        assert_eq!(next().await, "push: one");
-        assert!(client.call_within(Call::Crash, LONG).await.is_err());
-        assert_eq!(
-            next().await,
-            "disconnected: the server closed the connection"
-        );
-        assert_eq!(next().await, "connected: Pong");
-        client.cast(Cast::Push("stop".into())).await.unwrap();
-        assert_eq!(next().await, "push: stop");
-        assert_eq!(next().await, "terminate: normal");
-        assert!(matches!(client.exited().await, ExitReason::Normal));
-    });
+#[erps::test(simulated)]
+async fn a_handler_is_told_of_connections_pushes_and_the_end() {
+    let (daemon, _, _watch) = pair().await;
+    let (sender, reports) = async_channel::unbounded();
+    let client = quick(daemon.local_addr())
+        .handler(move || Reporter(sender.clone()))
+        .connect()
+        .await
+        .unwrap();
+    let next = async || reports.recv().await.unwrap();
+    assert_eq!(next().await, "init");
+    let mut first = [next().await, next().await];
+    first.sort();
+    assert_eq!(first, ["connected: Pong", "info: myself"]);
+    client.cast(Cast::Push("one".into())).await.unwrap();
+    assert_eq!(next().await, "push: one");
+    assert!(client.call_within(Call::Crash, LONG).await.is_err());
+    assert_eq!(
+        next().await,
+        "disconnected: the server closed the connection"
+    );
+    assert_eq!(next().await, "connected: Pong");
+    client.cast(Cast::Push("stop".into())).await.unwrap();
+    assert_eq!(next().await, "push: stop");
+    assert_eq!(next().await, "terminate: normal");
+    assert!(matches!(client.exited().await, ExitReason::Normal));
 }
 
 #[test]
@@ -453,7 +441,7 @@ fn a_handler_that_fails_or_panics_ends_its_client() {
             Err(push.into())
         }
     }
-    run(async {
+    Universe::simulated(1).run(async {
         let (daemon, _, _watch) = pair().await;
         for panics in [false, true] {
             let client = quick(daemon.local_addr()).handler(move || Fails(panics));
@@ -469,28 +457,26 @@ fn a_handler_that_fails_or_panics_ends_its_client() {
     });
 }
 
-#[test]
-fn a_client_tells_what_took_its_last_connection() {
-    run(async {
-        let (daemon, _client, _watch) = pair().await;
-        let client = quick(daemon.local_addr()).connect().await.unwrap();
-        assert!(client.last_disconnect().is_none());
-        client.disconnect().await;
-        assert!(matches!(client.last_disconnect(), Some(Disconnect::Asked)));
+#[erps::test(simulated)]
+async fn a_client_tells_what_took_its_last_connection() {
+    let (daemon, _client, _watch) = pair().await;
+    let client = quick(daemon.local_addr()).connect().await.unwrap();
+    assert!(client.last_disconnect().is_none());
+    client.disconnect().await;
+    assert!(matches!(client.last_disconnect(), Some(Disconnect::Asked)));
 
-        // The first byte of a TLS record, as a server says that does not understand plaintext.
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let client = quick(listener.local_addr().unwrap()).start();
-        let (mut server, _) = listener.accept().await.unwrap();
-        client.until(Status::is_connected).await;
-        let alert = smol::io::AsyncWriteExt::write_all(&mut server, &[0x15, 3, 3, 0, 2, 2, 10]);
-        let (lost, sent) = future::zip(client.call_within(Call::Ping, LONG), alert).await;
-        sent.unwrap();
-        assert!(
-            matches!(lost, Err(CallError::Lost | CallError::Disconnected)),
-            "{lost:?}"
-        );
-        let why = client.last_disconnect().unwrap().to_string();
-        assert!(why.contains("looks like TLS"), "{why}");
-    });
+    // The first byte of a TLS record, as a server says that does not understand plaintext.
+    let listener = network().listen(HERE).unwrap();
+    let client = quick(HERE).start();
+    let (mut server, _) = listener.accept().await.unwrap();
+    client.until(Status::is_connected).await;
+    let alert = smol::io::AsyncWriteExt::write_all(&mut server, &[0x15, 3, 3, 0, 2, 2, 10]);
+    let (lost, sent) = future::zip(client.call_within(Call::Ping, LONG), alert).await;
+    sent.unwrap();
+    assert!(
+        matches!(lost, Err(CallError::Lost | CallError::Disconnected)),
+        "{lost:?}"
+    );
+    let why = client.last_disconnect().unwrap().to_string();
+    assert!(why.contains("looks like TLS"), "{why}");
 }

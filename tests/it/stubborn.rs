@@ -16,7 +16,7 @@ use erps::{
     wire::packet::Kind,
 };
 use serde::{Deserialize, Deserializer, Serialize};
-use smol::{future, net::TcpListener};
+use smol::future;
 
 use crate::support::{
     lab::{self, Call, Cast, Lab, LabServer, Reply, eventually, pair, run},
@@ -27,25 +27,13 @@ use crate::support::{
 const LONG: Duration = Duration::from_secs(50);
 const SHORT: Duration = Duration::from_millis(50);
 
-/// A listener of the test's own, and a client that will come to it.
-async fn own_server() -> (TcpListener, ClientBuilder<Lab>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let client = Client::builder(listener.local_addr().unwrap());
-    let backoff = Backoff::new(Duration::from_millis(1), Duration::from_millis(20));
-    (listener, client.backoff(backoff))
-}
-
-/// As [`own_server`], on the network of a simulated universe.
+/// A listener of the test's own, on the network of its universe, and a client that will come to it.
 fn simulated_server() -> (Listener, ClientBuilder<Lab>) {
     let network = Network::current().unwrap();
     let address = ([127, 0, 0, 1], 4747).into();
     let listener = network.listen(address).unwrap();
     let backoff = Backoff::new(Duration::from_millis(1), Duration::from_millis(20));
     (listener, Client::builder(address).backoff(backoff))
-}
-
-async fn accept(listener: &TcpListener) -> Raw {
-    Raw::new(listener.accept().await.unwrap().0)
 }
 
 #[erps::test(simulated)]
@@ -88,25 +76,28 @@ async fn an_elixir_server_that_is_late_is_sent_nothing_more_until_it_has_answere
     );
 }
 
-#[test]
-fn a_call_times_out_although_the_server_never_stops_pushing() {
-    run(async {
-        let (listener, client) = own_server().await;
-        let client = client.start();
-        let mut server = accept(&listener).await;
-        client.until(Status::is_connected).await;
-        let push = raw::bytes(Kind::Push, &"news").repeat(500);
-        let flood = async {
-            loop {
-                server.send(&push).await;
-            }
-        };
-        let outcome = future::or(client.call_within(Call::Ping, SHORT), flood).await;
-        assert!(
-            matches!(outcome, Err(CallError::TimedOut { sent: true })),
-            "{outcome:?}"
-        );
-    });
+#[erps::test(simulated)]
+async fn a_call_times_out_although_the_server_never_stops_pushing() {
+    // What is sent takes its time, or there would be none for the time-out.
+    let line = Line::new().bandwidth(1_000_000);
+    Network::current().unwrap().set_default_line(line);
+    let (listener, client) = simulated_server();
+    let client = client.start();
+    let mut server = Raw::accept(&listener).await;
+    client.until(Status::is_connected).await;
+    let push = raw::bytes(Kind::Push, &"news").repeat(500);
+    let flood = async {
+        loop {
+            server.send(&push).await;
+        }
+    };
+    let call = timed(client.call_within(Call::Ping, SHORT));
+    let (outcome, took) = future::or(call, flood).await;
+    assert_eq!(took, SHORT);
+    assert!(
+        matches!(outcome, Err(CallError::TimedOut { sent: true })),
+        "{outcome:?}"
+    );
 }
 
 #[erps::test(simulated)]
@@ -152,29 +143,27 @@ async fn casts_that_were_queued_leave_before_a_client_does() {
     }
 }
 
-#[test]
-fn whoever_asks_to_connect_or_disconnect_is_answered_whatever_others_ask() {
-    run(async {
-        let (_daemon, client, _watch) = pair().await;
-        for _ in 0..50 {
-            client.disconnect().await;
-            let mut connect = pin!(client.connect());
-            let connecting = future::poll_once(&mut connect).await;
-            client.disconnect().await;
-            if connecting.is_none() {
-                let _ = connect.await;
-            }
-            client.connect().await.unwrap();
-            let mut away = pin!(client.disconnect());
-            let gone = future::poll_once(&mut away).await;
-            client.connect().await.unwrap();
-            if gone.is_none() {
-                away.await;
-            }
+#[erps::test(simulated)]
+async fn whoever_asks_to_connect_or_disconnect_is_answered_whatever_others_ask() {
+    let (_daemon, client, _watch) = pair().await;
+    for _ in 0..50 {
+        client.disconnect().await;
+        let mut connect = pin!(client.connect());
+        let connecting = future::poll_once(&mut connect).await;
+        client.disconnect().await;
+        if connecting.is_none() {
+            let _ = connect.await;
         }
-        client.until(Status::is_connected).await;
-        assert_eq!(client.call(Call::Ping).await.unwrap(), Reply::Pong);
-    });
+        client.connect().await.unwrap();
+        let mut away = pin!(client.disconnect());
+        let gone = future::poll_once(&mut away).await;
+        client.connect().await.unwrap();
+        if gone.is_none() {
+            away.await;
+        }
+    }
+    client.until(Status::is_connected).await;
+    assert_eq!(client.call(Call::Ping).await.unwrap(), Reply::Pong);
 }
 
 #[erps::test(simulated)]
@@ -212,38 +201,32 @@ async fn limits_without_end_and_without_length_are_limits_all_the_same() {
     assert_eq!(peer.text().await.unwrap().1, "{:pong, 1}");
 }
 
-#[test]
-fn a_keepalive_without_length_is_one_all_the_same() {
-    run(async {
-        let (daemon, _client, _watch) = pair().await;
-        let client = lab::client(&daemon).keepalive(Duration::ZERO);
-        let client = client.connect().await.unwrap();
-        assert_eq!(client.call(Call::Ping).await.unwrap(), Reply::Pong);
-    });
+#[erps::test(simulated)]
+async fn a_keepalive_without_length_is_one_all_the_same() {
+    let (daemon, _client, _watch) = pair().await;
+    let client = lab::client(&daemon).keepalive(Duration::ZERO);
+    let client = client.connect().await.unwrap();
+    assert_eq!(client.call(Call::Ping).await.unwrap(), Reply::Pong);
 }
 
-#[test]
-fn a_call_is_held_to_the_limit_before_it_is_compressed() {
-    run(async {
-        let (daemon, _client, _watch) = pair().await;
-        let client = lab::client(&daemon).max_payload(1000).compressed(9);
-        let client = client.connect().await.unwrap();
-        let outcome = client.call(Call::Echo(vec![0; 2000])).await;
-        assert!(
-            matches!(outcome, Err(CallError::Unsendable(_))),
-            "{outcome:?}"
-        );
-        let outcome = client.call(Call::Echo(vec![0; 900])).await;
-        assert_eq!(outcome.unwrap(), Reply::Bytes(vec![0; 900]));
-    });
+#[erps::test(simulated)]
+async fn a_call_is_held_to_the_limit_before_it_is_compressed() {
+    let (daemon, _client, _watch) = pair().await;
+    let client = lab::client(&daemon).max_payload(1000).compressed(9);
+    let client = client.connect().await.unwrap();
+    let outcome = client.call(Call::Echo(vec![0; 2000])).await;
+    assert!(
+        matches!(outcome, Err(CallError::Unsendable(_))),
+        "{outcome:?}"
+    );
+    let outcome = client.call(Call::Echo(vec![0; 900])).await;
+    assert_eq!(outcome.unwrap(), Reply::Bytes(vec![0; 900]));
 }
 
-#[test]
-fn a_watcher_of_the_status_may_look_at_the_status() {
-    run(async {
-        let (_daemon, client, _watch) = pair().await;
-        client.until(|_| client.status().is_connected()).await;
-    });
+#[erps::test(simulated)]
+async fn a_watcher_of_the_status_may_look_at_the_status() {
+    let (_daemon, client, _watch) = pair().await;
+    client.until(|_| client.status().is_connected()).await;
 }
 
 /// Waits at its gate for every push, and insists on a connection of its own making.
@@ -282,39 +265,37 @@ impl ClientHandler for Gatekeeper {
     }
 }
 
-#[test]
-fn a_handler_that_is_busy_does_not_keep_its_client_from_healing() {
-    run(async {
-        let (daemon, _client, _watch) = pair().await;
-        let (sender, reports) = async_channel::unbounded();
-        let (open, gate) = async_channel::unbounded();
-        let backoff = Backoff::new(Duration::from_millis(1), Duration::from_millis(20));
-        let client = lab::client(&daemon)
-            .max_pushes(1)
-            .backoff(backoff)
-            .handler(move || Gatekeeper {
-                gate: gate.clone(),
-                reports: sender.clone(),
-            })
-            .connect()
-            .await
-            .unwrap();
-        client.cast(Cast::Push("one".into())).await.unwrap();
-        assert_eq!(reports.recv().await.unwrap(), "pushed");
-        // There is room for one push, and none for the news that the connection is gone.
-        client.cast(Cast::Push("two".into())).await.unwrap();
-        let _ = client.call_within(Call::Crash, LONG).await;
+#[erps::test(simulated)]
+async fn a_handler_that_is_busy_does_not_keep_its_client_from_healing() {
+    let (daemon, _client, _watch) = pair().await;
+    let (sender, reports) = async_channel::unbounded();
+    let (open, gate) = async_channel::unbounded();
+    let backoff = Backoff::new(Duration::from_millis(1), Duration::from_millis(20));
+    let client = lab::client(&daemon)
+        .max_pushes(1)
+        .backoff(backoff)
+        .handler(move || Gatekeeper {
+            gate: gate.clone(),
+            reports: sender.clone(),
+        })
+        .connect()
+        .await
+        .unwrap();
+    client.cast(Cast::Push("one".into())).await.unwrap();
+    assert_eq!(reports.recv().await.unwrap(), "pushed");
+    // There is room for one push, and none for the news that the connection is gone.
+    client.cast(Cast::Push("two".into())).await.unwrap();
+    let _ = client.call_within(Call::Crash, LONG).await;
+    client.connect().await.unwrap();
+    while client.call_within(Call::Ping, LONG).await.is_err() {
         client.connect().await.unwrap();
-        while client.call_within(Call::Ping, LONG).await.is_err() {
-            client.connect().await.unwrap();
-        }
-        for _ in 0..2 {
-            open.send(()).await.unwrap();
-        }
-        while reports.recv().await.unwrap() != "back again" {}
-        client.until(Status::is_connected).await;
-        assert_eq!(client.call(Call::Ping).await.unwrap(), Reply::Pong);
-    });
+    }
+    for _ in 0..2 {
+        open.send(()).await.unwrap();
+    }
+    while reports.recv().await.unwrap() != "back again" {}
+    client.until(Status::is_connected).await;
+    assert_eq!(client.call(Call::Ping).await.unwrap(), Reply::Pong);
 }
 
 struct Odd;
@@ -378,23 +359,21 @@ fn odd_seed() -> (OddSeed, async_channel::Receiver<ExitReason>) {
     (OddSeed { this, end }, ends)
 }
 
-#[test]
-fn a_panic_while_a_call_is_read_ends_the_server_in_good_order() {
-    run(async {
-        let (seed, ends) = odd_seed();
-        let daemon = Daemon::<OddServer>::builder(seed)
-            .start_link()
-            .await
-            .unwrap();
-        let client = Client::<Odd>::builder(daemon.local_addr())
-            .connect()
-            .await
-            .unwrap();
-        let outcome = client.call_within(PanicsWhenRead, LONG).await;
-        assert!(outcome.is_err());
-        let reason = ends.recv().await.unwrap();
-        assert!(matches!(reason, ExitReason::Panic(_)), "{reason:?}");
-    });
+#[erps::test(simulated)]
+async fn a_panic_while_a_call_is_read_ends_the_server_in_good_order() {
+    let (seed, ends) = odd_seed();
+    let daemon = Daemon::<OddServer>::builder(seed)
+        .start_link()
+        .await
+        .unwrap();
+    let client = Client::<Odd>::builder(daemon.local_addr())
+        .connect()
+        .await
+        .unwrap();
+    let outcome = client.call_within(PanicsWhenRead, LONG).await;
+    assert!(outcome.is_err());
+    let reason = ends.recv().await.unwrap();
+    assert!(matches!(reason, ExitReason::Panic(_)), "{reason:?}");
 }
 
 #[erps::test(simulated)]

@@ -22,7 +22,7 @@ use std::{
 };
 
 use erps::{
-    ChildSpec, ChildState, Counts, DynamicSupervisor, ExitReason, Restart, Shutdown,
+    ChildSpec, ChildState, Counts, DynamicSupervisor, ExitReason, Linked, Restart, Shutdown,
     StartChildError, Started, SupervisorGone, TaskRef, TerminateChildError, Universe, time,
 };
 use smol::{
@@ -35,16 +35,25 @@ use crate::support::time::{STEP, secs, settled};
 
 const LONG: Duration = Duration::from_secs(3600);
 
-/// Runs a test, which fails if it takes too long.
+/// Runs a test in a simulated universe. It fails if it takes too long.
 fn run<T>(test: impl Future<Output = T>) -> T {
-    smol::block_on(test.or(async {
-        Timer::after(Duration::from_secs(20)).await;
-        panic!("the test hangs");
-    }))
+    Universe::simulated(1).run(soon(test))
 }
 
-fn supervisor() -> DynamicSupervisor {
-    DynamicSupervisor::builder().start()
+/// As [`run`], in the real world: with threads, or with universes beside this one.
+fn run_for_real<T>(test: impl Future<Output = T>) -> T {
+    smol::block_on(soon(test))
+}
+
+fn soon<T>(test: impl Future<Output = T>) -> impl Future<Output = T> {
+    test.or(async {
+        Timer::after(Duration::from_secs(20)).await;
+        panic!("the test hangs");
+    })
+}
+
+fn supervisor() -> Linked<DynamicSupervisor> {
+    DynamicSupervisor::builder().start_link()
 }
 
 /// A child that runs until it is asked to end.
@@ -238,7 +247,9 @@ fn a_new_child_starts_only_when_the_old_one_is_wholly_gone() {
 #[test]
 fn as_many_restarts_as_the_limit_are_borne() {
     run(async {
-        let supervisor = DynamicSupervisor::builder().max_restarts(3, LONG).start();
+        let supervisor = DynamicSupervisor::builder()
+            .max_restarts(3, LONG)
+            .start_link();
         let puppet = Puppet::new(Restart::Permanent);
         supervisor.start_child(puppet.spec.clone()).await.unwrap();
         for _ in 0..3 {
@@ -253,7 +264,9 @@ fn as_many_restarts_as_the_limit_are_borne() {
 #[test]
 fn at_one_restart_too_many_the_supervisor_ends_its_children_and_then_itself() {
     run(async {
-        let supervisor = DynamicSupervisor::builder().max_restarts(3, LONG).start();
+        let supervisor = DynamicSupervisor::builder()
+            .max_restarts(3, LONG)
+            .start_link();
         let ((asked, is_asked), (leave, left)) = (channel::unbounded(), channel::bounded(1));
         let sibling = supervisor.start_child(polite(&asked, &left)).await.unwrap();
         let puppet = Puppet::new(Restart::Permanent);
@@ -330,7 +343,7 @@ fn failing_to_restart(times: usize) -> (ChildSpec, Receiver<TaskRef>) {
     let (nursery, count) = (supervisor(), AtomicUsize::new(0));
     let spec = ChildSpec::new("failing", move || {
         let n = count.fetch_add(1, SeqCst);
-        let (nursery, started) = (nursery.clone(), started.clone());
+        let (nursery, started) = (DynamicSupervisor::clone(&nursery), started.clone());
         async move {
             if (1..=times).contains(&n) {
                 return Err("as the test asks".into());
@@ -347,7 +360,9 @@ fn failing_to_restart(times: usize) -> (ChildSpec, Receiver<TaskRef>) {
 #[test]
 fn a_restart_that_fails_is_tried_again() {
     run(async {
-        let supervisor = DynamicSupervisor::builder().max_restarts(3, LONG).start();
+        let supervisor = DynamicSupervisor::builder()
+            .max_restarts(3, LONG)
+            .start_link();
         let (spec, starts) = failing_to_restart(2);
         supervisor.start_child(spec).await.unwrap();
         starts.recv().await.unwrap().kill();
@@ -359,7 +374,9 @@ fn a_restart_that_fails_is_tried_again() {
 #[test]
 fn a_restart_that_fails_counts_as_another_restart() {
     run(async {
-        let supervisor = DynamicSupervisor::builder().max_restarts(3, LONG).start();
+        let supervisor = DynamicSupervisor::builder()
+            .max_restarts(3, LONG)
+            .start_link();
         let (spec, starts) = failing_to_restart(3);
         supervisor.start_child(spec).await.unwrap();
         starts.recv().await.unwrap().kill();

@@ -1,5 +1,6 @@
 //! The nouns that the tests share.
 
+pub(crate) mod cores;
 pub(crate) mod events;
 pub(crate) mod examples;
 pub(crate) mod fixture;

@@ -4,7 +4,10 @@ use super::*;
 
 use erps::{Client, Daemon, Linked, Status};
 
-use crate::support::lab::{Call, Lab, LabServer};
+use crate::support::{
+    cores::cores,
+    lab::{Call, Lab, LabServer},
+};
 
 const HOSTS: [&str; 3] = ["beta", "gamma", "delta"];
 const REPLY: Duration = secs(5);
@@ -110,6 +113,7 @@ fn survive(seed: u64) {
 
 #[test]
 fn whatever_happens_calls_end_in_time_and_clients_heal() {
+    let _core = cores(1);
     for seed in 0..20 {
         survive(seed);
     }

@@ -106,8 +106,9 @@ fn two_may_terminate_the_same_child_and_later_it_is_not_found() {
 #[test]
 fn another_supervisors_child_is_not_found() {
     run(async {
-        let child = supervisor().start_child(idle()).await.unwrap();
-        let outcome = supervisor().terminate_child(&child).await;
+        let (own, another) = (supervisor(), supervisor());
+        let child = own.start_child(idle()).await.unwrap();
+        let outcome = another.terminate_child(&child).await;
         assert_eq!(outcome, Err(TerminateChildError::NotFound));
         assert!(child.is_alive());
     });
@@ -118,7 +119,8 @@ fn a_child_can_be_terminated_while_it_is_restarted() {
     run(async {
         let supervisor = supervisor();
         let (entered, enters) = channel::unbounded();
-        let first = self::supervisor()
+        let nursery = self::supervisor();
+        let first = nursery
             .start_child(idle().restart(Restart::Temporary))
             .await
             .unwrap();
@@ -147,7 +149,7 @@ fn a_child_can_be_terminated_while_it_is_restarted() {
 
 #[test]
 fn whoever_has_seen_a_child_end_finds_that_its_supervisor_has_seen_it() {
-    run(async {
+    run_for_real(async {
         let threads = Threads::new();
         let supervisor = DynamicSupervisor::builder()
             .max_children(1)
@@ -157,8 +159,11 @@ fn whoever_has_seen_a_child_end_finds_that_its_supervisor_has_seen_it() {
         for _ in 0..2_000 {
             let child = supervisor.start_child(spec.clone()).await.unwrap();
             child.request_shutdown();
-            // Looks all the time, so as to look in the very moment of the end, too.
-            while future::poll_once(child.exited()).await.is_none() {}
+            // Looks all the time, so as to look in the very moment of the end, too; but not
+            // instead of those who bring the end about, where there are few cores.
+            while future::poll_once(child.exited()).await.is_none() {
+                std::thread::yield_now();
+            }
         }
     });
 }
@@ -280,12 +285,12 @@ fn a_handle_answers_with_errors_when_the_supervisor_has_ended() {
 }
 
 /// Ends a supervisor while a recipe computes, and lets the recipe then yield a task.
-async fn yield_too_late(end: impl FnOnce(&TaskRef)) -> TaskRef {
+async fn yield_too_late(nursery: &DynamicSupervisor, end: impl FnOnce(&TaskRef)) -> TaskRef {
     let threads = Threads::new();
     let supervisor = DynamicSupervisor::builder()
         .executor(threads.executor.clone())
         .start();
-    let late = self::supervisor()
+    let late = nursery
         .start_child(idle().restart(Restart::Temporary))
         .await
         .unwrap();
@@ -312,13 +317,19 @@ async fn yield_too_late(end: impl FnOnce(&TaskRef)) -> TaskRef {
 
 #[test]
 fn a_task_that_a_recipe_yields_too_late_has_ended_before_the_supervisor() {
-    run(async { assert!(!yield_too_late(TaskRef::request_shutdown).await.is_alive()) });
+    run_for_real(async {
+        let nursery = supervisor();
+        let late = yield_too_late(&nursery, TaskRef::request_shutdown).await;
+        assert!(!late.is_alive());
+    });
 }
 
 #[test]
 fn a_task_that_a_recipe_yields_to_a_killed_supervisor_is_ended() {
-    run(async {
-        let reason = yield_too_late(TaskRef::kill).await.exited().await;
+    run_for_real(async {
+        let nursery = supervisor();
+        let late = yield_too_late(&nursery, TaskRef::kill).await;
+        let reason = late.exited().await;
         assert!(matches!(reason, ExitReason::Shutdown), "{reason}");
     });
 }

@@ -16,6 +16,7 @@ use erps::{
 };
 
 use crate::support::{
+    cores::cores,
     fixture,
     lab::{Call, Lab, Reply},
 };
@@ -190,6 +191,7 @@ fn loops(seed: u64, loops: usize) {
 
 #[test]
 fn ten_thousand_trees_are_started_and_ended_without_a_trace() {
+    let _cores = cores(2);
     std::thread::scope(|scope| {
         for seed in 0..2 {
             scope.spawn(move || loops(seed, MANY / 2));

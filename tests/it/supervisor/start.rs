@@ -58,8 +58,8 @@ fn a_recipe_that_never_returns_holds_up_its_caller_only() {
     run(async {
         let supervisor = supervisor();
         let (entered, enters) = channel::unbounded();
-        let caller = smol::spawn({
-            let (supervisor, spec) = (supervisor.clone(), endless(&entered));
+        let caller = erps::spawn({
+            let (supervisor, spec) = (DynamicSupervisor::clone(&supervisor), endless(&entered));
             async move { supervisor.start_child(spec).await }
         });
         enters.recv().await.unwrap();
@@ -81,7 +81,7 @@ fn a_recipe_that_never_returns_holds_up_its_caller_only() {
 fn a_recipe_may_start_children_of_its_own_supervisor() {
     run(async {
         let supervisor = supervisor();
-        let inner = supervisor.clone();
+        let inner = DynamicSupervisor::clone(&supervisor);
         let spec = ChildSpec::new("outer", move || {
             let supervisor = inner.clone();
             async move {
@@ -100,7 +100,7 @@ fn a_child_may_start_children_of_its_own_supervisor() {
     run(async {
         let supervisor = supervisor();
         let (started, starts) = channel::unbounded();
-        let inner = supervisor.clone();
+        let inner = DynamicSupervisor::clone(&supervisor);
         let spec = ChildSpec::task("outer", move |me| {
             let (supervisor, started) = (inner.clone(), started.clone());
             async move {
@@ -119,12 +119,14 @@ fn a_child_may_start_children_of_its_own_supervisor() {
 fn a_child_that_ended_before_start_child_returned_is_seen() {
     for (restart, starts) in [(Restart::Temporary, 1), (Restart::Permanent, 4)] {
         run(async {
-            let supervisor = DynamicSupervisor::builder().max_restarts(3, LONG).start();
+            let supervisor = DynamicSupervisor::builder()
+                .max_restarts(3, LONG)
+                .start_link();
             let (nursery, count) = (self::supervisor(), Arc::new(AtomicUsize::new(0)));
             let counted = count.clone();
             let spec = ChildSpec::new("short", move || {
                 counted.fetch_add(1, SeqCst);
-                let nursery = nursery.clone();
+                let nursery = DynamicSupervisor::clone(&nursery);
                 async move {
                     let body = ChildSpec::task("short", |_| future::ready(ExitReason::Normal));
                     let body = body.restart(Restart::Temporary);
@@ -147,7 +149,7 @@ fn a_child_that_ended_before_start_child_returned_is_seen() {
 #[test]
 fn at_max_children_another_is_refused_until_one_has_ended() {
     run(async {
-        let supervisor = DynamicSupervisor::builder().max_children(2).start();
+        let supervisor = DynamicSupervisor::builder().max_children(2).start_link();
         let spec = idle().restart(Restart::Temporary);
         for _ in 0..20 {
             let first = supervisor.start_child(spec.clone()).await.unwrap();
@@ -166,7 +168,7 @@ fn at_max_children_another_is_refused_until_one_has_ended() {
 #[test]
 fn a_pending_start_takes_a_childs_place() {
     run(async {
-        let supervisor = DynamicSupervisor::builder().max_children(1).start();
+        let supervisor = DynamicSupervisor::builder().max_children(1).start_link();
         let (entered, enters) = channel::unbounded();
         let mut start = Box::pin(supervisor.start_child(endless(&entered)));
         assert!(future::poll_once(&mut start).await.is_none());
@@ -201,7 +203,7 @@ fn children_are_listed_with_their_ids_and_tasks() {
 
 #[test]
 fn a_child_lives_in_the_universe_of_its_supervisor() {
-    run(async {
+    run_for_real(async {
         let universe = Universe::new();
         let supervisor = universe.enter(supervisor);
         let (seen, sees) = channel::unbounded();

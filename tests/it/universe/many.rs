@@ -9,6 +9,8 @@ use erps::{
 use futures::future::join_all;
 use serde::{Deserialize, Serialize};
 
+use crate::support::cores::cores;
+
 const UNIVERSES: u64 = 500;
 const COPIES: u64 = 20;
 const PORT: u16 = 4747;
@@ -130,6 +132,7 @@ fn outside_is_untouched() {
 
 #[test]
 fn over_smol() {
+    let _cores = cores(2);
     for crowd in crowds() {
         let live = |number| smol::spawn(Universe::simulated(number).scope(live(number)));
         smol::block_on(join_all(crowd.into_iter().map(live)));
@@ -139,6 +142,7 @@ fn over_smol() {
 
 #[test]
 fn over_tokio() {
+    let _cores = cores(2);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .build()
@@ -159,6 +163,7 @@ fn over_tokio() {
 
 #[test]
 fn over_threads() {
+    let _cores = cores(COPIES as usize);
     thread::scope(|threads| {
         for copy in 0..COPIES {
             threads.spawn(move || {
