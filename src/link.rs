@@ -153,8 +153,13 @@ impl Link {
         )
     }
 
-    /// Where packets to be sent are appended.
+    /// Where packets to be sent are appended, once little is left of those before.
     pub(crate) fn out(&mut self) -> &mut Vec<u8> {
+        // What was written is not kept until all of a large packet is; and little is moved for it.
+        if self.written > 0 && self.unwritten() <= WRITE_CHUNK {
+            self.out = self.out.split_off(self.written);
+            self.written = 0;
+        }
         &mut self.out
     }
 

@@ -5,7 +5,17 @@
 //! ```
 //!
 //! Senders append under a short lock and wake the connection's task only if it waits. The task
-//! takes all there is at once, so that what was sent together leaves in one write.
+//! takes a chunk at a time, so that what was sent together leaves in one write, and no more than a
+//! chunk is held outside of what is counted here.
+//!
+//! Nothing here grows without a bound, whoever sends and whoever does not read:
+//!
+//! ```text
+//! 0                     limit of bytes                limit of replies
+//! |-------------------------|-----------------------------|
+//! | everything is taken     | replies only                | a call that would be answered now
+//! |                         | the peer is not read from   | fails, with a message that says why
+//! ```
 
 use std::{
     cell::RefCell,
@@ -25,6 +35,9 @@ use crate::wire::codec::{Codec, PacketError};
 /// The most that the scratch buffer of a thread may keep between two packets.
 const SCRATCH: usize = 64 * 1024;
 
+/// How large a chunk of several packets becomes. One packet may be larger.
+pub(crate) const CHUNK: usize = 64 * 1024;
+
 #[derive(Debug)]
 pub(crate) struct Outbox {
     codec: Codec,
@@ -38,9 +51,10 @@ pub(crate) struct Outbox {
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
-    /// Bytes above which pushes wait and no further packet of the peer is handled. Replies are
-    /// always taken: they are bounded by `in_flight`.
+    /// Bytes above which pushes wait and no further packet of the peer is handled.
     pub(crate) bytes: usize,
+    /// Bytes above which no reply is taken, unless it is the one that crosses the limit of `bytes`.
+    pub(crate) replies: usize,
     /// Calls of the peer that have no answer yet.
     pub(crate) in_flight: usize,
     /// Hand out one packet at a time, for a peer that cannot take two together.
@@ -49,9 +63,11 @@ pub(crate) struct Limits {
 
 #[derive(Debug, Default)]
 struct Queue {
-    bytes: Vec<u8>,
-    /// Where each packet ends, kept only if they are handed out one by one.
-    ends: VecDeque<usize>,
+    /// Chunks that are full, before the one that is being filled.
+    full: VecDeque<Vec<u8>>,
+    filling: Vec<u8>,
+    /// How long all chunks are together.
+    bytes: usize,
     in_flight: usize,
     /// How many packets were ever appended.
     packets: u64,
@@ -60,6 +76,26 @@ struct Queue {
     closed: bool,
     /// The connection's task, if it waits.
     task: Option<Waker>,
+}
+
+/// What is sent, in the eyes of the limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sort {
+    /// Nobody waits for it: it has to have room.
+    Push,
+    /// The answer to a call.
+    Reply,
+    /// Short and rare: why a packet was refused, or a call has no reply.
+    Error,
+}
+
+/// Why a packet was not taken.
+#[derive(Debug)]
+pub(crate) enum Untaken {
+    /// The connection is gone, or about to go; nothing can be sent any more.
+    Closed,
+    /// There is no room for this sort.
+    Full,
 }
 
 /// The connection is gone, or about to go; nothing can be sent any more.
@@ -77,43 +113,42 @@ impl Outbox {
         }
     }
 
-    /// Appends a packet, over the limit of bytes if need be.
+    /// Appends a packet, if there is room for its sort.
     ///
     /// The user's `Serialize` runs in `encode`, outside the lock.
     pub(crate) fn send(
         &self,
+        sort: Sort,
         encode: impl FnOnce(&Codec, &mut Vec<u8>) -> Result<(), PacketError>,
-    ) -> Result<Result<(), Closed>, PacketError> {
+    ) -> Result<Result<(), Untaken>, PacketError> {
         let mut scratch = scratch();
         encode(&self.codec, &mut scratch)?;
-        let task = {
+        let (taken, task) = {
             let mut queue = self.queue();
-            if queue.closed {
-                return Ok(Err(Closed));
+            let taken = queue.may_take(sort, scratch.len(), &self.limits);
+            if taken.is_ok() {
+                queue.append(&scratch, self.limits.one_by_one);
             }
-            queue.bytes.extend_from_slice(&scratch);
-            queue.packets += 1;
-            if self.limits.one_by_one {
-                let end = queue.bytes.len();
-                queue.ends.push_back(end);
-            }
-            queue.task.take()
+            let task = taken.is_ok().then(|| queue.task.take());
+            (taken, task.flatten())
         };
         put_back(scratch);
         if let Some(task) = task {
             task.wake();
         }
-        Ok(Ok(()))
+        Ok(taken)
     }
 
     /// Whether there is room for another packet that is nobody's reply.
     pub(crate) fn has_room(&self) -> bool {
         let queue = self.queue();
-        queue.closed || queue.bytes.len() < self.limits.bytes
+        queue.closed || queue.bytes < self.limits.bytes
     }
 
-    /// Waits until there is room for another packet that is nobody's reply.
-    pub(crate) async fn room(&self) -> Result<(), Closed> {
+    /// Waits until there is room for another packet that is nobody's reply, and tells whether it had to.
+    /// Somebody else may take the room first.
+    pub(crate) async fn room(&self) -> Result<bool, Closed> {
+        let mut waited = false;
         loop {
             let listener = self.room.listen();
             {
@@ -121,38 +156,52 @@ impl Outbox {
                 if queue.closed {
                     return Err(Closed);
                 }
-                if queue.bytes.len() < self.limits.bytes {
-                    return Ok(());
+                if queue.bytes < self.limits.bytes {
+                    return Ok(waited);
                 }
             }
             listener.await;
+            waited = true;
         }
     }
 
-    /// For the connection's task: moves what there is to `out`, or waits for something.
+    /// For one who has waited for room, and is done: the next may come, if there is some left.
+    pub(crate) fn pass_on_room(&self) {
+        if self.has_room() {
+            self.room.notify(1);
+        }
+    }
+
+    /// For the connection's task: moves a chunk of what there is to `out`, or waits for something.
     pub(crate) fn poll_take(&self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> Poll<()> {
         let mut queue = self.queue();
-        if queue.bytes.is_empty() {
+        if queue.bytes == 0 {
             queue.wait(cx);
             return Poll::Pending;
         }
-        match queue.ends.pop_front() {
-            Some(end) => {
-                out.extend(queue.bytes.drain(..end));
-                queue.ends.iter_mut().for_each(|later| *later -= end);
-            }
-            None if out.is_empty() => std::mem::swap(out, &mut queue.bytes),
-            None => out.append(&mut queue.bytes),
+        let before = out.len();
+        match queue.full.pop_front() {
+            Some(chunk) if before == 0 => *out = chunk,
+            Some(mut chunk) => out.append(&mut chunk),
+            None if before == 0 => std::mem::swap(out, &mut queue.filling),
+            None => out.append(&mut queue.filling),
         }
+        if queue.full.is_empty() {
+            queue.full = VecDeque::new();
+        }
+        queue.bytes -= out.len() - before;
+        let has_room = queue.bytes < self.limits.bytes;
         drop(queue);
-        self.room.notify(usize::MAX);
+        if has_room {
+            self.room.notify(1);
+        }
         Poll::Ready(())
     }
 
     /// For the connection's task: whether the peer may be listened to, or has too much going on.
     pub(crate) fn poll_may_read(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut queue = self.queue();
-        if queue.in_flight < self.limits.in_flight && queue.bytes.len() < self.limits.bytes {
+        if queue.in_flight < self.limits.in_flight && queue.bytes < self.limits.bytes {
             // It takes what there is before it waits again; until then nobody need wake it.
             queue.task = None;
             return Poll::Ready(());
@@ -162,7 +211,12 @@ impl Outbox {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.queue().bytes.is_empty()
+        self.bytes() == 0
+    }
+
+    /// How many bytes wait to be taken.
+    pub(crate) fn bytes(&self) -> usize {
+        self.queue().bytes
     }
 
     /// A call came in; it counts as in flight until [`call_ended`](Self::call_ended).
@@ -231,6 +285,33 @@ impl Outbox {
 }
 
 impl Queue {
+    fn may_take(&self, sort: Sort, bytes: usize, limits: &Limits) -> Result<(), Untaken> {
+        let full = match sort {
+            Sort::Push => self.bytes >= limits.bytes,
+            // Whatever its size, it has room if nothing waits that should not.
+            Sort::Reply => self.bytes >= limits.bytes && self.bytes + bytes > limits.replies,
+            Sort::Error => false,
+        };
+        match (self.closed, full) {
+            (true, _) => Err(Untaken::Closed),
+            (false, true) => Err(Untaken::Full),
+            (false, false) => Ok(()),
+        }
+    }
+
+    fn append(&mut self, packet: &[u8], alone: bool) {
+        let size = self.filling.len() + packet.len();
+        if !self.filling.is_empty() && (alone || size > CHUNK) {
+            let mut chunk = std::mem::take(&mut self.filling);
+            // It waits behind others, so that its peer is slow, or it is large.
+            chunk.shrink_to_fit();
+            self.full.push_back(chunk);
+        }
+        self.filling.extend_from_slice(packet);
+        self.bytes += packet.len();
+        self.packets += 1;
+    }
+
     fn wait(&mut self, cx: &Context<'_>) {
         match &mut self.task {
             Some(task) => task.clone_from(cx.waker()),

@@ -1,13 +1,13 @@
 //! The one way to answer a call.
 
-use std::{cell::RefCell, fmt, net::SocketAddr, panic::Location, sync::Arc};
+use std::{cell::RefCell, fmt, panic::Location, sync::Arc};
 
 use futures_channel::oneshot;
 use serde::Serialize;
 
 use crate::{
-    Term,
-    outbox::Outbox,
+    Endpoint, Term,
+    outbox::{Outbox, Sort, Untaken},
     universe,
     wire::{
         codec::{Codec, PacketError},
@@ -42,7 +42,7 @@ pub(crate) struct RemoteCaller {
 
 /// Who talks to whom over a connection, for those who read of a call that nobody has answered.
 pub(crate) struct Ends {
-    pub(crate) peer: SocketAddr,
+    pub(crate) peer: Endpoint,
     pub(crate) server: &'static str,
     /// Where the server was made, or its daemon.
     pub(crate) made: &'static Location<'static>,
@@ -70,6 +70,13 @@ pub(crate) struct Refused(pub(crate) String);
 
 /// How a call that was dropped is named on the wire: the atom `:unanswered`.
 pub(crate) const UNANSWERED: &str = "unanswered";
+
+/// The longest message of an error that is sent whatever waits.
+pub(crate) const SHORT_MESSAGE: usize = 256;
+
+/// What a caller is told whose reply had no room.
+const NO_ROOM: &str =
+    "the server's reply could not be sent: too much of what was sent before has not been read";
 
 impl<R> ReplyTo<R> {
     /// Made for a caller at this line.
@@ -120,7 +127,8 @@ impl<R: Serialize> ReplyTo<R> {
     /// The reply is on its way when the handler that called this next awaits, or within a
     /// millisecond of its return; nothing is lost if the caller has given up meanwhile. A reply that cannot be written, because it
     /// has no form as an Erlang term or is over the limit of a packet, fails the call with a
-    /// message that says so.
+    /// message that says so; and so does one for which there is no room, because the caller's end
+    /// does not read ([`max_unsent`](crate::ServerOptions::max_unsent)).
     pub fn reply(mut self, reply: R) {
         match self.caller.take() {
             Some(Caller::Local(sender, _)) => drop(sender.send(Ok(reply))),
@@ -188,28 +196,38 @@ impl RemoteCaller {
     }
 
     fn reply(mut self, reply: &impl Serialize) {
-        if let Err(error) = self.send(Kind::Reply, reply) {
+        if let Err(error) = self.send(Kind::Reply, Sort::Reply, reply) {
             tracing::warn!(target: "erps", %error, "a reply could not be sent");
             self.refuse(&format!("the server's reply could not be sent: {error}"));
         }
     }
 
     pub(crate) fn refuse(mut self, message: &str) {
-        self.fail(&message);
+        // What it says is the server's, and may be long.
+        let sort = if message.len() > SHORT_MESSAGE {
+            Sort::Reply
+        } else {
+            Sort::Error
+        };
+        self.fail(sort, &message);
     }
 
-    fn fail(&mut self, reason: &impl Serialize) {
-        if let Err(error) = self.send(Kind::Error, reason) {
+    fn fail(&mut self, sort: Sort, reason: &impl Serialize) {
+        if let Err(error) = self.send(Kind::Error, sort, reason) {
             tracing::warn!(target: "erps", %error, "an error packet could not be sent");
         }
     }
 
-    fn send(&mut self, kind: Kind, answer: &impl Serialize) -> Result<(), PacketError> {
+    fn send(&mut self, kind: Kind, sort: Sort, answer: &impl Serialize) -> Result<(), PacketError> {
         let reference = self.reference.as_bytes();
         let encode = |codec: &Codec, out: &mut Vec<u8>| codec.answer(out, kind, answer, reference);
-        // If the connection is gone, so is the caller.
-        let _gone = self.outbox.send(encode)?;
-        self.answered = true;
+        if let Err(Untaken::Full) = self.outbox.send(sort, encode)? {
+            tracing::warn!(target: "erps", "a peer does not read: there is no room for a reply");
+            self.fail(Sort::Error, &NO_ROOM);
+        } else {
+            // If the connection is gone, so is the caller.
+            self.answered = true;
+        }
         Ok(())
     }
 }
@@ -217,7 +235,7 @@ impl RemoteCaller {
 impl Drop for RemoteCaller {
     fn drop(&mut self) {
         if !self.answered {
-            self.fail(&Term::atom(UNANSWERED));
+            self.fail(Sort::Error, &Term::atom(UNANSWERED));
         }
         self.outbox.call_ended();
     }

@@ -211,6 +211,8 @@ async fn accept<S: Server>(
     spawner: &Spawner,
 ) -> io::Error {
     let mut pause = FIRST_PAUSE;
+    // Since when nobody can be accepted.
+    let mut short = None;
     let mut in_a_row = 0;
     loop {
         shared.room().await;
@@ -225,6 +227,11 @@ async fn accept<S: Server>(
         match accepted {
             Ok((stream, peer)) => {
                 pause = FIRST_PAUSE;
+                if let Some(since) = short.take() {
+                    let after = task::now().saturating_duration_since(since);
+                    let event = DaemonEvent::AcceptResumed { after };
+                    shared.journal.publish(&event);
+                }
                 // Another loop may have taken the last one.
                 let seat = Seat::take(shared).await;
                 connection::start(shared, spawner, stream, peer, seat);
@@ -240,6 +247,10 @@ async fn accept<S: Server>(
                 Remedy::Pause => {
                     // Once for each doubling, and then once a second.
                     tracing::warn!(target: "erps", %error, ?pause, "cannot accept connections");
+                    if short.is_none() {
+                        short = Some(task::now());
+                        shared.journal.accept_paused(error);
+                    }
                     task::sleep(pause).await;
                     pause = (pause * 2).min(LAST_PAUSE);
                 }

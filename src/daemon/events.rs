@@ -15,7 +15,7 @@ use crate::{Endpoint, ExitReason, HandshakeError, PeerIdentity, PeerInfo};
 /// How many events wait for a receiver that is slow.
 const CAPACITY: usize = 1024;
 
-/// Something that happened to one connection, or to a listener.
+/// Something that happened to a daemon, to a listener of its, or to one of its connections.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum DaemonEvent {
@@ -62,6 +62,35 @@ pub enum DaemonEvent {
     ListenerRestarted {
         /// Where.
         address: Endpoint,
+    },
+    /// The process or the system is short of something, as of descriptors, so that nobody can be
+    /// accepted. Newcomers wait in the system's backlog.
+    ///
+    /// Told once, however often it is tried again until [`AcceptResumed`](Self::AcceptResumed).
+    AcceptPaused {
+        /// What the system says.
+        error: Arc<io::Error>,
+    },
+    /// Somebody could be accepted again.
+    AcceptResumed {
+        /// How long nobody could.
+        after: Duration,
+    },
+    /// It was [suspended](crate::Daemon::suspend).
+    Suspended,
+    /// It was [resumed](crate::Daemon::resume).
+    Resumed,
+    /// It is being [drained](crate::Daemon::drain).
+    DrainBegan {
+        /// How many connections there were.
+        connections: usize,
+    },
+    /// It has been drained: the last event there is.
+    DrainEnded {
+        /// How long that took.
+        took: Duration,
+        /// How many servers were made to end before they were done.
+        cut: usize,
     },
     /// The receiver was too slow, and so many events were dropped, the oldest.
     Missed {
@@ -159,6 +188,8 @@ pub(super) struct Counts {
     pub(super) not_admitted: NotAdmittedCounts,
     pub(super) handshakes: HandshakeCounts,
     pub(super) not_started: u64,
+    /// How often there was a shortage.
+    pub(super) accept_pauses: u64,
     /// Of connections that are over.
     pub(super) bytes_received: u64,
     pub(super) bytes_sent: u64,
@@ -229,6 +260,14 @@ impl Journal {
         self.state().publish(event);
     }
 
+    /// Nobody can be accepted for now.
+    pub(super) fn accept_paused(&self, error: io::Error) {
+        let error = Arc::new(error);
+        let mut state = self.state();
+        state.counts.accept_pauses += 1;
+        state.publish(&DaemonEvent::AcceptPaused { error });
+    }
+
     pub(super) fn count_end(&self, stage: ConnectionStage, end: &ConnectionEnd) {
         self.state().counts.ended(stage, end);
     }
@@ -255,9 +294,12 @@ impl Journal {
         DaemonEvents { queue }
     }
 
-    /// There will be nothing more.
-    pub(super) fn close(&self) {
+    /// There will be nothing more, but this if it is the first to end it.
+    pub(super) fn close(&self, last: Option<DaemonEvent>) {
         let mut state = self.state();
+        if let Some(last) = last.filter(|_| !state.closed) {
+            state.publish(&last);
+        }
         state.closed = true;
         for queue in state.watchers.drain(..).filter_map(|it| it.upgrade()) {
             queue.close();

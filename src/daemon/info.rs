@@ -8,7 +8,7 @@ use std::{
 use super::{DaemonLimits, HandshakeCounts, NotAdmittedCounts, drain::Serving};
 use crate::{PeerInfo, TaskRef};
 
-/// A daemon's counts and limits at one moment. Made by [`Daemon::info`](crate::Daemon::info)(crate::Daemon::info).
+/// A daemon's counts and limits at one moment. Made by [`Daemon::info`](crate::Daemon::info).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct DaemonInfo {
@@ -24,6 +24,8 @@ pub struct DaemonInfo {
     pub handshakes_failed: HandshakeCounts,
     /// How many got through their handshake and got no server.
     pub not_started: u64,
+    /// How often accepting had to pause, because the process or the system was short of something.
+    pub accept_pauses: u64,
     /// How many connections there are, in whatever stage. Those who are being refused are not counted.
     pub connections: usize,
     /// How many of them are at their handshake, with those who are being refused.
@@ -34,8 +36,13 @@ pub struct DaemonInfo {
     pub bytes_received: u64,
     /// How many bytes of the protocol were sent.
     pub bytes_sent: u64,
-    /// The most that the buffers of all connections may ever take with these limits, in bytes. What
-    /// servers keep themselves, and values that have been decoded, come on top.
+    /// The most that the buffers of all connections may ever take with these limits, in bytes, whatever
+    /// peers send and do not read. What servers keep themselves, values that have been decoded, and what
+    /// TLS holds (some 100 KiB for each connection) come on top.
+    ///
+    /// With the defaults it is some 130 MiB for each connection, most of it for packets of 16 MiB: see
+    /// [`max_payload`](crate::ServerOptions::max_payload), [`max_outgoing`](crate::ServerOptions::max_outgoing)
+    /// and [`max_unsent`](crate::ServerOptions::max_unsent).
     pub worst_case_memory: u64,
     /// The limits.
     pub limits: DaemonLimits,
@@ -61,6 +68,8 @@ pub struct ConnectionInfo {
     pub bytes_received: u64,
     /// How many bytes were handed to the system, or to TLS.
     pub bytes_sent: u64,
+    /// How many bytes wait to be handed on, because the peer does not read.
+    pub bytes_unsent: usize,
     /// How many packets were received.
     pub packets_received: u64,
     /// How many packets were sent, or wait for it.
@@ -78,6 +87,7 @@ impl ConnectionInfo {
             calls_in_flight: serving.connection.in_flight(),
             bytes_received: meter.read(),
             bytes_sent: meter.written(),
+            bytes_unsent: serving.connection.bytes_unsent(),
             packets_received: meter.packets(),
             packets_sent: serving.connection.packets_sent(),
         }

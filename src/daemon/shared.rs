@@ -13,8 +13,8 @@ use std::{
 use event_listener::Event;
 
 use super::{
-    AtLimit, ConnectionEnd, ConnectionInfo, DaemonInfo, DaemonLimits, DrainReport, Drained,
-    HandshakeFailure, ServerSupervisor,
+    AtLimit, ConnectionEnd, ConnectionInfo, DaemonEvent, DaemonInfo, DaemonLimits, DrainReport,
+    Drained, HandshakeFailure, ServerSupervisor,
     drain::{Plan, Serving},
     events::Journal,
     options::Settings,
@@ -150,7 +150,15 @@ impl<S: Server> Shared<S> {
     }
 
     pub(super) fn suspend(&self, suspended: bool) {
-        self.tasks().suspended = suspended;
+        let mut tasks = self.tasks();
+        if std::mem::replace(&mut tasks.suspended, suspended) != suspended {
+            self.journal.publish(if suspended {
+                &DaemonEvent::Suspended
+            } else {
+                &DaemonEvent::Resumed
+            });
+        }
+        drop(tasks);
         self.changed.notify(usize::MAX);
     }
 
@@ -183,10 +191,17 @@ impl<S: Server> Shared<S> {
 
     /// Ends the streams of events, if all has happened.
     fn close_journal(&self) {
-        let closing = self.tasks().closing;
-        if closing && self.live() == 0 {
-            self.journal.close();
+        if !self.tasks().closing || self.live() > 0 {
+            return;
         }
+        let drained = self.plan().map(|_| {
+            let report = self.report();
+            DaemonEvent::DrainEnded {
+                took: report.took,
+                cut: report.cut().count(),
+            }
+        });
+        self.journal.close(drained);
     }
 
     /// Notes that a connection's task is at its handshake. `None` if the daemon is closing.
@@ -282,6 +297,11 @@ impl<S: Server> Shared<S> {
     fn adopt(&self, plan: Plan) {
         {
             let mut tasks = self.tasks();
+            if tasks.plan.is_none() {
+                let connections = self.live();
+                self.journal
+                    .publish(&DaemonEvent::DrainBegan { connections });
+            }
             tasks.plan = Some(tasks.plan.map_or(plan, |before| before.sooner(plan)));
         }
         self.changed.notify(usize::MAX);
@@ -386,6 +406,7 @@ impl<S: Server> Shared<S> {
             not_admitted: counts.not_admitted,
             handshakes_failed: counts.handshakes,
             not_started: counts.not_started,
+            accept_pauses: counts.accept_pauses,
             connections,
             handshakes: tasks.handshakes.len(),
             servers: tasks.servers.len(),

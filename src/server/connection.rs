@@ -12,7 +12,7 @@ use super::{ConnectionRef, ServerOptions, leave::Leave};
 use crate::{
     ExitReason, Protocol, ReplyTo,
     link::{Link, WRITE_CHUNK},
-    outbox::Outbox,
+    outbox::{Outbox, Sort},
     reply::{Ends, RemoteCaller},
     task::{self, Alarm},
     transport::BoxedStream,
@@ -29,7 +29,7 @@ const BURST: usize = 256;
 
 /// The longest reference of a call that is kept, in bytes. Those of Erlang nodes have up to some
 /// three hundred.
-const MAX_REFERENCE: usize = 1024;
+pub(super) const MAX_REFERENCE: usize = 1024;
 
 /// How long a reply may wait for those of the packets behind it.
 const PATIENCE: Duration = Duration::from_millis(1);
@@ -443,7 +443,8 @@ fn receive<P: Protocol>(
 
 /// Sends an error packet that belongs to no call.
 fn tell(outbox: &Outbox, message: &str) {
-    if let Err(error) = outbox.send(|codec, out| codec.term(out, Kind::Error, message)) {
+    let encode = |codec: &Codec, out: &mut Vec<u8>| codec.term(out, Kind::Error, message);
+    if let Err(error) = outbox.send(Sort::Error, encode) {
         tracing::warn!(target: "erps", %error, "an error packet could not be sent");
     }
 }

@@ -14,7 +14,7 @@ use super::{Message, Server, ServerBuilder};
 use crate::{
     ExitReason, Protocol, ReplyTo, SendError, TaskRef,
     mailbox::Sender,
-    outbox::Outbox,
+    outbox::{Outbox, Sort, Untaken},
     reply::Refused,
     task::Spawner,
     universe,
@@ -182,10 +182,19 @@ impl<S: Server> ServerRef<S> {
     pub async fn push(&self, push: <S::Protocol as Protocol>::Push) -> Result<(), PushError> {
         let outbox = self.inner.outbox.as_ref();
         let outbox = outbox.ok_or(PushError::Disconnected)?;
-        let Ok(()) = outbox.room().await else {
-            return Err(PushError::Disconnected);
-        };
-        Self::push_to(outbox, &push)
+        loop {
+            let Ok(waited) = outbox.room().await else {
+                return Err(PushError::Disconnected);
+            };
+            let pushed = Self::push_to(outbox, &push);
+            if waited {
+                outbox.pass_on_room();
+            }
+            // Another may have been faster.
+            if !matches!(pushed, Err(PushError::Full)) {
+                return pushed;
+            }
+        }
     }
 
     /// As [`push`](Self::push), and does not wait.
@@ -207,9 +216,12 @@ impl<S: Server> ServerRef<S> {
 
     fn push_to(outbox: &Outbox, push: &<S::Protocol as Protocol>::Push) -> Result<(), PushError> {
         outbox
-            .send(|codec, out| codec.term(out, Kind::Push, push))
+            .send(Sort::Push, |codec, out| codec.term(out, Kind::Push, push))
             .map_err(|error| PushError::Unsendable(Box::new(error)))?
-            .map_err(|_closed| PushError::Disconnected)
+            .map_err(|untaken| match untaken {
+                Untaken::Closed => PushError::Disconnected,
+                Untaken::Full => PushError::Full,
+            })
     }
 
     /// Closes the server's connection after the message it is at, which ends the server with

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use super::connection::LAST_GULP;
+use super::connection::{LAST_GULP, MAX_REFERENCE};
 use crate::{
     link::{Peer, WRITE_CHUNK},
-    outbox,
+    outbox::{self, CHUNK},
+    reply::SHORT_MESSAGE,
     wire::{
         codec::Codec,
         decoder::{self, READ_CHUNK},
@@ -14,6 +15,9 @@ use crate::{
         packet::HEADER_LEN,
     },
 };
+
+/// What a refusal takes beside its message and its reference.
+const OVERHEAD: usize = 64;
 
 /// The limits and habits of a server, and of its connection if it has one.
 ///
@@ -35,6 +39,7 @@ pub struct ServerOptions {
     compression: Option<u8>,
     max_in_flight: usize,
     max_outgoing: usize,
+    max_unsent: usize,
     pub(super) first_packet_timeout: Option<Duration>,
     pub(super) packet_timeout: Duration,
     pub(super) write_timeout: Duration,
@@ -50,6 +55,7 @@ impl Default for ServerOptions {
             compression: None,
             max_in_flight: 1024,
             max_outgoing: 1024 * 1024,
+            max_unsent: 64 * 1024 * 1024,
             first_packet_timeout: Some(Duration::from_secs(150)),
             packet_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(30),
@@ -122,6 +128,18 @@ impl ServerOptions {
         self
     }
 
+    /// How many bytes may wait to be sent at all. Default: 64 MiB.
+    ///
+    /// Between [`max_outgoing`](Self::max_outgoing) and this there is room for the replies to calls that
+    /// had been read before: they do not wait, as [`ReplyTo::reply`](crate::ReplyTo::reply) does not.
+    /// At the limit a call is failed instead of answered, with a message that says so. A reply that is
+    /// larger than the limit is sent if no more than `max_outgoing` waits.
+    #[must_use]
+    pub fn max_unsent(mut self, bytes: usize) -> Self {
+        self.max_unsent = bytes;
+        self
+    }
+
     /// How long a peer may take to send its first packet once its server listens. `None`: for ever.
     /// Default: 150 seconds. A peer that sends nothing is told so, and its connection ends.
     ///
@@ -170,18 +188,31 @@ impl ServerOptions {
     }
 
     /// The most memory that the buffers of one connection may take, in bytes: a packet that arrives
-    /// and what it inflates to, what waits to be sent, and the replies to all calls in flight.
+    /// and what it inflates to, what waits to be sent, what is being written, and for each call in
+    /// flight its reference and a short refusal.
     pub(crate) fn worst_case(&self) -> u64 {
-        let packet = self.max_payload as u64 + HEADER_LEN as u64;
-        let replies = packet.saturating_mul(self.max_in_flight as u64);
-        let incoming = packet.saturating_mul(2) + READ_CHUNK as u64 + LAST_GULP;
-        let outgoing = packet + self.max_outgoing as u64 + WRITE_CHUNK as u64;
-        replies.saturating_add(incoming).saturating_add(outgoing)
+        let bytes = |it: usize| it as u64;
+        let packet = bytes(self.max_payload).saturating_add(bytes(HEADER_LEN));
+        let incoming = packet
+            .saturating_mul(2)
+            .saturating_add(bytes(READ_CHUNK) + LAST_GULP);
+        // A packet that comes just below the limit crosses it.
+        let crossed = packet.saturating_add(bytes(self.max_outgoing));
+        // More calls than are in flight cannot be answered.
+        let replies = packet.saturating_mul(bytes(self.max_in_flight));
+        let replies = crossed.saturating_add(replies).min(bytes(self.max_unsent));
+        let writing = packet.saturating_add(bytes(WRITE_CHUNK + 2 * CHUNK));
+        let refusal = bytes(HEADER_LEN + SHORT_MESSAGE + 2 * MAX_REFERENCE + OVERHEAD);
+        let refusals = bytes(self.max_in_flight).saturating_mul(refusal);
+        [crossed.max(replies), writing, refusals]
+            .into_iter()
+            .fold(incoming, u64::saturating_add)
     }
 
     pub(super) fn outbox_limits(&self) -> outbox::Limits {
         outbox::Limits {
             bytes: self.max_outgoing,
+            replies: self.max_unsent,
             in_flight: self.max_in_flight,
             one_by_one: self.peer != Peer::Erps,
         }

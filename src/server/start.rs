@@ -48,7 +48,7 @@ pub(crate) async fn start<S: Server>(
             acceptance,
         }) => {
             let ends = Ends {
-                peer: peer.address,
+                peer: peer.address.clone(),
                 server: std::any::type_name::<S>(),
                 made: spawner.made(),
             };

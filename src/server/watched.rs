@@ -31,6 +31,11 @@ impl ConnectionRef {
         self.outbox.packets()
     }
 
+    /// How many bytes wait to be sent.
+    pub(crate) fn bytes_unsent(&self) -> usize {
+        self.outbox.bytes()
+    }
+
     pub(crate) fn meter(&self) -> &Meter {
         &self.meter
     }

@@ -1,5 +1,7 @@
 //! Peers that send what they should not: each is answered, and harms nobody else.
 
+mod memory;
+
 use erps::{
     Daemon, ExitReason, Linked, Network, ProtocolError, ServerOptions,
     network::Line,

@@ -6,10 +6,13 @@ use std::collections::BTreeMap;
 
 use erps::{
     ConnectionEnd, ConnectionStage, DaemonEvent, DaemonEvents, HandshakeFailure, Network,
-    NotAdmitted, Universe, time,
+    NotAdmitted, ProtocolError, ServerOptions, TcpOptions, Universe, network::Line, time,
 };
 
-use crate::support::raw::{self, Raw};
+use crate::support::{
+    raw::{self, Raw},
+    time::secs,
+};
 
 type End = (ConnectionStage, ConnectionEnd);
 
@@ -209,5 +212,173 @@ fn who_asks_for_the_events_of_a_daemon_that_has_ended_is_told_of_the_end() {
         let handle = Daemon::clone(&daemon);
         daemon.shutdown().await;
         assert!(handle.events().next().await.is_none());
+    });
+}
+
+/// What a server's end says of its peer.
+fn offence(end: &ConnectionEnd) -> Option<&ProtocolError> {
+    match end {
+        ConnectionEnd::Server(ExitReason::Error(error)) => error.downcast_ref(),
+        _ => None,
+    }
+}
+
+#[test]
+fn each_time_limit_is_one_event_at_its_time_with_its_stage_and_reason() {
+    use ConnectionStage::{Handshake, Served};
+    type Change = fn(DaemonBuilder<LabServer>) -> DaemonBuilder<LabServer>;
+    type Is = fn(&ConnectionEnd) -> bool;
+    let options: Change = |it| {
+        let options = ServerOptions::new()
+            .first_packet_timeout(secs(5))
+            .packet_timeout(secs(3))
+            .write_timeout(secs(7));
+        let tcp = TcpOptions::new().keepalive(secs(10)).user_timeout(secs(20));
+        it.server_options(options).tcp(tcp)
+    };
+    let half = raw::call(1, ":ping")[..50].to_vec();
+    let echo = format!("{{:echo, \"{}\"}}", "x".repeat(5000));
+    let deaf = raw::call(1, &echo).repeat(10);
+    let lives = raw::call(1, ":ping");
+    let is_gone: Is = |end| matches!(end, ConnectionEnd::Server(ExitReason::Disconnected));
+    // What is set, what the peer does before it falls silent, or vanishes; how far it gets, what is said
+    // of it, and when.
+    let limits: [(Change, &[u8], bool, ConnectionStage, Is, Duration); 5] = [
+        (
+            |it| {
+                it.transport(TestCa::new().tls(&["localhost"]))
+                    .handshake_timeout(secs(4))
+            },
+            b"",
+            false,
+            Handshake,
+            |end| matches!(end, ConnectionEnd::Handshake(HandshakeFailure::TimedOut)),
+            secs(4),
+        ),
+        (
+            options,
+            b"",
+            false,
+            Served,
+            |end| matches!(offence(end), Some(ProtocolError::FirstPacketTimeout(_))),
+            secs(5),
+        ),
+        (
+            options,
+            &half,
+            false,
+            Served,
+            |end| matches!(offence(end), Some(ProtocolError::PacketTimeout(_))),
+            secs(3),
+        ),
+        (
+            options,
+            &deaf,
+            false,
+            Served,
+            |end| matches!(offence(end), Some(ProtocolError::WriteTimeout(_))),
+            secs(7),
+        ),
+        (options, &lives, true, Served, is_gone, secs(20)),
+    ];
+    for (change, bytes, vanishes, stage, is, at) in limits {
+        simulated(1, |network| async move {
+            network.set_default_line(Line::new().window(1000));
+            let (builder, _watch) = lab::daemon();
+            let daemon = change(builder).start_link().await.unwrap();
+            let mut events = daemon.events();
+            let start = time::now();
+            let mut peer = network.connect(daemon.local_addr()).await.unwrap();
+            let write = async { drop(peer.write_all(bytes).await) };
+            let _ = time::timeout(secs(1), write).await;
+            if vanishes {
+                network.connections()[0].black_hole();
+            }
+            let end = loop {
+                let event = events.next().await.expect("its end");
+                if let DaemonEvent::Ended { stage, reason, .. } = event {
+                    break (stage, reason);
+                }
+            };
+            // A peer that is told why has a second to close.
+            let took = time::now() - start;
+            assert!(
+                took >= at && took <= at + secs(if vanishes { 20 } else { 2 }),
+                "{end:?}: {took:?}"
+            );
+            assert!(end.0 == stage && is(&end.1), "{end:?}");
+        });
+    }
+}
+
+/// What happens to the daemon itself, until it has ended.
+async fn news(mut events: DaemonEvents) -> Vec<String> {
+    let mut news = Vec::new();
+    while let Some(event) = events.next().await {
+        use DaemonEvent as It;
+        if !matches!(
+            event,
+            It::Accepted { .. } | It::Served { .. } | It::Ended { .. }
+        ) {
+            news.push(format!("{event:?}"));
+        }
+    }
+    news
+}
+
+#[test]
+fn a_daemon_that_is_suspended_resumed_and_drained_says_so_once_each() {
+    simulated(1, |network| async move {
+        let (builder, _watch) = lab::daemon();
+        let daemon = builder.start_link().await.unwrap();
+        let events = daemon.events();
+        let _peer = network.connect(daemon.local_addr()).await.unwrap();
+        daemon.resume();
+        for _ in 0..2 {
+            daemon.suspend();
+        }
+        for _ in 0..2 {
+            daemon.resume();
+        }
+        settled().await;
+        let drains = future::zip(daemon.drain(secs(8)), daemon.drain(secs(16)));
+        let (report, _) = drains.await;
+        assert!(report.is_clean());
+        let expected = [
+            "Suspended",
+            "Resumed",
+            "DrainBegan { connections: 1 }",
+            // A second to be heard, and one to close its end, which it does not.
+            "DrainEnded { took: 2s, cut: 0 }",
+        ];
+        assert_eq!(news(events).await, expected);
+    });
+}
+
+#[test]
+fn a_shortage_is_told_when_it_begins_and_when_it_is_over_however_often_it_is_tried() {
+    simulated(1, |network| async move {
+        let (builder, _watch) = lab::daemon();
+        let daemon = builder.start_link().await.unwrap();
+        let events = daemon.events();
+        let port = daemon.port();
+        for _ in 0..2 {
+            let emfile = 24;
+            network.fail_accepts("localhost", port, emfile, 10);
+            let mut peer = Raw::dial(daemon.local_addr()).await;
+            peer.send(&raw::call(1, ":ping")).await;
+            peer.text().await.expect("an answer");
+        }
+        assert_eq!(daemon.info().accept_pauses, 2);
+        daemon.shutdown().await;
+        let news = news(events).await;
+        assert_eq!(news.len(), 4, "{news:?}");
+        for pair in news.chunks(2) {
+            assert!(
+                pair[0].starts_with("AcceptPaused { error: Os { code: 24"),
+                "{news:?}"
+            );
+            assert_eq!(pair[1], "AcceptResumed { after: 3.275s }");
+        }
     });
 }
