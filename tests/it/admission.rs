@@ -4,6 +4,7 @@ mod answers;
 mod events;
 mod limits;
 mod port;
+mod spans;
 mod start;
 
 use std::{

@@ -1,5 +1,7 @@
 //! A daemon that is stopped well: nobody is lost who could be served, and it is back by its time.
 
+mod load;
+
 use std::{net::SocketAddr, time::Duration};
 
 use async_channel::Receiver;

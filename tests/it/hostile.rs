@@ -1,5 +1,6 @@
 //! Peers that send what they should not: each is answered, and harms nobody else.
 
+mod descriptors;
 mod memory;
 
 use erps::{

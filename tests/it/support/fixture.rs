@@ -7,7 +7,11 @@ use std::{
 
 /// Runs an ignored test of this binary, alone.
 pub(crate) fn run(fixture: &str, variables: &[(&str, &str)]) -> Output {
-    let mut command = Command::new(env::current_exe().unwrap());
+    let command = Command::new(env::current_exe().unwrap());
+    output(command, fixture, variables)
+}
+
+fn output(mut command: Command, fixture: &str, variables: &[(&str, &str)]) -> Output {
     for ours in ["SEED", "SEEDS", "REPLICATION", "TIMEOUT"] {
         command.env_remove(format!("ERPS_{ours}"));
     }
@@ -20,7 +24,16 @@ pub(crate) fn run(fixture: &str, variables: &[(&str, &str)]) -> Output {
 
 /// All that it says, if it passes.
 pub(crate) fn passes(fixture: &str, variables: &[(&str, &str)]) -> String {
-    let output = run(fixture, variables);
+    said(&run(fixture, variables))
+}
+
+/// As [`passes`], by a command that runs the program which it is given.
+pub(crate) fn passes_in(mut command: Command, fixture: &str) -> String {
+    command.arg(env::current_exe().unwrap());
+    said(&output(command, fixture, &[]))
+}
+
+fn said(output: &Output) -> String {
     let text = String::from_utf8_lossy(&output.stdout);
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{}: {text}{errors}", output.status);
