@@ -54,3 +54,18 @@ soak N="10":
         fi
         echo "run $run of {{ N }}: $(grep '^test result' "$output")"
     done
+
+# Feeds arbitrary bytes to one target, or to all in turn, for so many seconds: `just fuzz server 600`.
+# Needs a nightly toolchain and cargo-fuzz. What it finds goes to tests/it/corpus, where the tests run it.
+fuzz TARGET="all" SECONDS="60":
+    #!/usr/bin/env bash
+    set -euo pipefail
+    ERPS_CORPUS="$PWD/fuzz/corpus" cargo test --quiet --test it writes_the_seeds -- --ignored
+    targets="{{ TARGET }}"
+    if [ "$targets" = all ]; then
+        targets=$(cargo +nightly fuzz list)
+    fi
+    for target in $targets; do
+        cargo +nightly fuzz run -O "$target" -- -max_total_time="{{ SECONDS }}" \
+            -max_len=4096 -timeout=10 -rss_limit_mb=2048
+    done

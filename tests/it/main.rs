@@ -9,6 +9,7 @@ mod erlang;
 mod etf;
 mod examples;
 mod executors;
+mod fuzz;
 mod handles;
 mod healing;
 mod hostile;

@@ -1,0 +1,178 @@
+//! A payload, decoded under any limits, as any term and as some types.
+//!
+//! ```text
+//! limits  | payload
+//! ```
+
+use std::{collections::BTreeMap, fmt::Debug};
+
+use erps::{
+    Term,
+    wire::etf::{self, Checked, DecodeError, Limits},
+};
+use serde::{
+    Deserialize, Serialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
+use serde_bytes::ByteBuf;
+
+const DEPTHS: [usize; 4] = [0, 1, 12, 200];
+const INFLATED: [usize; 4] = [0, 64, 4096, 1 << 20];
+
+pub(crate) fn run(data: &[u8]) {
+    let Some((&limits, payload)) = data.split_first() else {
+        return;
+    };
+    let depth = DEPTHS[usize::from(limits & 3)];
+    let inflated = INFLATED[usize::from(limits >> 2 & 3)];
+    let safe = limits & 16 == 0;
+    let limits = |depth| Limits::default().depth(depth).inflated(inflated).safe(safe);
+    let Ok(checked) = etf::check(payload, &limits(depth)) else {
+        return;
+    };
+    let bytes = checked.as_element().as_bytes();
+    assert!(bytes.len() <= payload.len().max(inflated));
+    // A charlist is one level, and is written as a list of integers.
+    let limits = limits(depth + 1);
+    let taken = take::<Term>(&checked, &limits);
+    if let Ok(term) = &taken {
+        any(term, &checked, &limits, safe);
+    } else {
+        // Equal keys in different bytes, which no node writes.
+        let why = taken.unwrap_err().to_string();
+        assert_eq!(why, DecodeError::DuplicateKey.to_string());
+    }
+    types(&checked, &limits);
+}
+
+/// What can be said of a term of any kind.
+fn any(term: &Term, checked: &Checked<'_>, limits: &Limits, safe: bool) {
+    let pair = checked.pair();
+    match (term.as_tuple(), pair) {
+        (Some([first, second]), Some(pair)) => {
+            assert_eq!(pair.0.decode::<Term>().as_ref(), Ok(first));
+            assert_eq!(pair.1.decode::<Term>().as_ref(), Ok(second));
+        }
+        (_, pair) => assert!(pair.is_none(), "{term}"),
+    }
+    let bytes = etf::to_vec(term).unwrap();
+    let packed = etf::compress(bytes.clone(), 6).unwrap();
+    assert!(packed.len() <= bytes.len());
+    let generous = limits.clone().inflated(bytes.len());
+    let inflated = etf::check(&packed, &generous).unwrap();
+    assert_eq!(inflated.as_element().as_bytes(), &bytes[1..]);
+
+    if safe && !has_opaque(term) {
+        let text = term.to_string();
+        let parsed: Result<Term, _> = text.parse();
+        assert_eq!(parsed.as_ref(), Ok(term), "{text}");
+    } else {
+        assert!(!term.to_string().is_empty());
+    }
+}
+
+/// Types of the usual kinds: whatever they take is written as something they take again.
+fn types(checked: &Checked<'_>, limits: &Limits) {
+    let _ = take::<Request>(checked, limits);
+    let _ = take::<Order>(checked, limits);
+    let _ = take::<BTreeMap<Term, Term>>(checked, limits);
+    let _ = take::<BTreeMap<String, Vec<Request>>>(checked, limits);
+    let _ = take::<Vec<(Term, Option<i128>)>>(checked, limits);
+    let _ = take::<Vec<u8>>(checked, limits);
+    let _ = take::<(u64, char, bool)>(checked, limits);
+    let _ = take::<Option<Box<Request>>>(checked, limits);
+    let _ = take::<String>(checked, limits);
+    let _ = take::<ByteBuf>(checked, limits);
+    let _ = take::<f64>(checked, limits);
+    let _ = take::<u128>(checked, limits);
+    let _ = take::<()>(checked, limits);
+    // These need not be written as they were read: what is between is serde's.
+    let _ = checked.decode::<Shape>();
+    let _ = checked.decode::<Loose>();
+    let _ = checked.decode::<Tagged>();
+    let _ = checked.decode::<f32>();
+    if let Ok(borrowed) = checked.decode::<Borrowed<'_>>() {
+        assert!(
+            borrowed.name.len() + borrowed.bytes.len() <= checked.as_element().as_bytes().len()
+        );
+    }
+    assert!(checked.decode::<IgnoredAny>().is_ok());
+}
+
+fn take<T>(checked: &Checked<'_>, limits: &Limits) -> Result<T, DecodeError>
+where
+    T: Debug + PartialEq + Serialize + DeserializeOwned,
+{
+    let value: T = checked.decode()?;
+    let bytes = etf::to_vec(&value).unwrap();
+    let again: T = etf::check(&bytes, limits).unwrap().decode().unwrap();
+    assert_eq!(again, value);
+    assert_eq!(etf::to_vec(&again).unwrap(), bytes);
+    Ok(value)
+}
+
+fn has_opaque(term: &Term) -> bool {
+    match term {
+        Term::Opaque(_) => true,
+        Term::Tuple(elements) | Term::List(elements) => elements.iter().any(has_opaque),
+        Term::ImproperList(elements, tail) => elements.iter().any(has_opaque) || has_opaque(tail),
+        Term::Map(pairs) => pairs.iter().any(|(k, v)| has_opaque(k) || has_opaque(v)),
+        _ => false,
+    }
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Request {
+    Ping,
+    Add(i64),
+    Move(i8, u32),
+    Name {
+        name: String,
+        size: Option<f64>,
+        tags: Vec<u16>,
+    },
+    Raw(#[serde(with = "serde_bytes")] Vec<u8>),
+    Any(Term),
+    All(Vec<Self>),
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Order {
+    name: String,
+    #[serde(default)]
+    size: Option<i32>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    requests: Vec<Request>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "it is only read")]
+enum Shape {
+    Point(i64, i64),
+    Named { name: String },
+    Other(Term),
+}
+
+#[derive(Debug, Deserialize)]
+#[expect(dead_code, reason = "it is only read")]
+struct Loose {
+    name: Option<String>,
+    #[serde(flatten)]
+    others: BTreeMap<String, Term>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(tag = "name", rename_all = "snake_case")]
+#[expect(dead_code, reason = "it is only read")]
+enum Tagged {
+    Ping,
+    Size { size: u8 },
+}
+
+#[derive(Debug, Deserialize)]
+struct Borrowed<'a> {
+    name: &'a str,
+    bytes: &'a [u8],
+}

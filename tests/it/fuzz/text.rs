@@ -1,0 +1,26 @@
+//! A term in Elixir's syntax.
+
+use erps::{
+    Term,
+    wire::etf::{self, Limits},
+};
+
+pub(crate) fn run(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    let term: Term = match text.parse() {
+        Ok(term) => term,
+        Err(error) => {
+            assert!(text.is_char_boundary(error.position()), "{error}");
+            return;
+        }
+    };
+    let printed = term.to_string();
+    assert_eq!(printed.parse().as_ref(), Ok(&term), "{printed}");
+    // An atom may be too long.
+    if let Ok(bytes) = etf::to_vec(&term) {
+        let checked = etf::check(&bytes, &Limits::default()).unwrap();
+        assert_eq!(checked.decode().as_ref(), Ok(&term), "{printed}");
+    }
+}
