@@ -37,6 +37,8 @@ const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Plan {
     pub(super) began: Instant,
+    /// Whether a drain was asked for, or the daemon is merely shut down.
+    pub(super) is_drain: bool,
     listen_until: Instant,
     shut_down_at: Instant,
     /// `None` if that is left to the policy of the servers.
@@ -54,6 +56,7 @@ impl Plan {
         };
         Self {
             began: now,
+            is_drain: true,
             listen_until: now + (limit / 8).min(LISTENING),
             shut_down_at: now + (limit - killing - leave),
             kill_at: Some(now + (limit - killing)),
@@ -69,6 +72,7 @@ impl Plan {
         };
         Self {
             began: now,
+            is_drain: false,
             listen_until: now,
             shut_down_at: now + limit,
             kill_at: None,
@@ -79,6 +83,7 @@ impl Plan {
     pub(super) fn sooner(self, other: Self) -> Self {
         Self {
             began: self.began,
+            is_drain: self.is_drain || other.is_drain,
             listen_until: self.listen_until.min(other.listen_until),
             shut_down_at: self.shut_down_at.min(other.shut_down_at),
             kill_at: self.kill_at.into_iter().chain(other.kill_at).min(),

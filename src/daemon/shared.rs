@@ -194,7 +194,7 @@ impl<S: Server> Shared<S> {
         if !self.tasks().closing || self.live() > 0 {
             return;
         }
-        let drained = self.plan().map(|_| {
+        let drained = self.plan().filter(|plan| plan.is_drain).map(|_| {
             let report = self.report();
             DaemonEvent::DrainEnded {
                 took: report.took,
@@ -297,7 +297,7 @@ impl<S: Server> Shared<S> {
     fn adopt(&self, plan: Plan) {
         {
             let mut tasks = self.tasks();
-            if tasks.plan.is_none() {
+            if plan.is_drain && !tasks.plan.is_some_and(|before| before.is_drain) {
                 let connections = self.live();
                 self.journal
                     .publish(&DaemonEvent::DrainBegan { connections });

@@ -22,7 +22,7 @@ const DOORS: &str = "
     transport:  endpoint task exit network
     link:       wire endpoint transport task
     outbox:     wire
-    reply:      wire universe outbox
+    reply:      wire endpoint universe outbox
     supervisor: endpoint universe exit backoff task
     server:     wire endpoint universe exit protocol task transport link mailbox outbox reply
     client:     wire endpoint universe exit protocol task transport link mailbox outbox reply backoff
