@@ -37,6 +37,15 @@ examples:
 example N:
     cargo run --quiet --example "$(basename examples/"$(printf %02d "{{ N }}")"_*.rs .rs)"
 
+# Runs the tests on 64 threads, and those made by `erps::test` in 20 copies at once: what they share, but
+# should not, makes them fail. Left out are those that are held to real time by others, by Erlang nodes or by
+# what they measure: beside so many they would be tests of the machine.
+crowd THREADS="64" COPIES="20":
+    cargo build --quiet --examples
+    ERPS_REPLICATION="{{ COPIES }}" cargo test --quiet --test it -- \
+        --test-threads "{{ THREADS }}" --skip erlang:: --skip certificates_rotate \
+        --skip less_than_a_minute
+
 # Runs the tests N times in a row and stops at the first failure.
 soak N="10":
     #!/usr/bin/env bash

@@ -25,7 +25,7 @@ use erps::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::support::cores::cores;
+use crate::support::cores::{copies, cores};
 
 const PORT: u16 = 4747;
 const DAEMONS: [&str; 3] = ["amber", "beryl", "coral"];
@@ -335,7 +335,7 @@ fn hash_of(seed: u64, lasts: Duration) -> u64 {
 
 #[test]
 fn promises_are_kept_whatever_goes_wrong() {
-    let _core = cores(1);
+    let _cores = cores(copies());
     let name = concat!(module_path!(), "::promises_are_kept_whatever_goes_wrong");
     let check = Check::new(name).simulated().seeds(0..100);
     check.run(async || drop(scenario(60 * SECOND).await));

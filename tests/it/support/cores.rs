@@ -6,6 +6,7 @@
 //! turns. What they test is not how they get on beside each other.
 
 use std::{
+    env,
     num::NonZero,
     sync::{Condvar, Mutex, PoisonError},
     thread,
@@ -29,6 +30,12 @@ pub(crate) fn cores(wanted: usize) -> Cores {
         .unwrap_or_else(PoisonError::into_inner);
     *taken += wanted;
     Cores(wanted)
+}
+
+/// How many copies of a test in a universe run at once, each on a thread.
+pub(crate) fn copies() -> usize {
+    let copies = env::var("ERPS_REPLICATION").ok();
+    copies.and_then(|it| it.parse().ok()).unwrap_or(1)
 }
 
 impl Drop for Cores {
