@@ -1,7 +1,10 @@
 //! How children and supervisors are ended.
 
 use super::*;
-use crate::support::time::{STEP, at_once, ms, timed};
+use crate::support::{
+    cores::cores,
+    time::{STEP, at_once, ms, timed},
+};
 
 #[test]
 fn terminate_child_lets_the_child_end_politely_and_waits_for_it() {
@@ -149,6 +152,7 @@ fn a_child_can_be_terminated_while_it_is_restarted() {
 
 #[test]
 fn whoever_has_seen_a_child_end_finds_that_its_supervisor_has_seen_it() {
+    let _cores = cores(4);
     run_for_real(async {
         let threads = Threads::new();
         let supervisor = DynamicSupervisor::builder()
@@ -159,11 +163,14 @@ fn whoever_has_seen_a_child_end_finds_that_its_supervisor_has_seen_it() {
         for _ in 0..2_000 {
             let child = supervisor.start_child(spec.clone()).await.unwrap();
             child.request_shutdown();
-            // Looks all the time, so as to look in the very moment of the end, too; but not
-            // instead of those who bring the end about, where there are few cores.
-            while future::poll_once(child.exited()).await.is_none() {
-                std::thread::yield_now();
+            // Looks all the time at first, so as to look in the very moment of the end, too; but not
+            // for ever instead of those who bring it about, where there are few cores.
+            for _ in 0..1000 {
+                if future::poll_once(child.exited()).await.is_some() {
+                    break;
+                }
             }
+            child.exited().await;
         }
     });
 }

@@ -3,7 +3,8 @@
 //! Nearly all tests wait most of their time, and as many of them may run at once as one likes. A few
 //! compute from beginning to end. All of these at once, on more threads than there are cores, leave
 //! the others so little that limits of real time pass, which are there to find what hangs. So they take
-//! turns. What they test is not how they get on beside each other.
+//! turns. What they test is not how they get on beside each other. A race between threads takes its turn,
+//! too: it is none if they get no turn at once.
 
 use std::{
     env,
