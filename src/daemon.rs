@@ -16,6 +16,7 @@ mod events;
 mod info;
 mod limits;
 mod options;
+mod proxy;
 mod run;
 mod shared;
 mod supervisor;

@@ -108,16 +108,20 @@ pub(crate) fn prefix(ip: IpAddr, bits: u8) -> IpAddr {
 
 impl From<SocketAddr> for Endpoint {
     fn from(address: SocketAddr) -> Self {
-        Self::Inet(match address.ip().to_canonical() {
-            IpAddr::V4(ip) => SocketAddr::new(ip.into(), address.port()),
-            IpAddr::V6(_) => address,
-        })
+        Self::Inet(plain(address))
+    }
+}
+
+fn plain(address: SocketAddr) -> SocketAddr {
+    match address.ip().to_canonical() {
+        IpAddr::V4(ip) => SocketAddr::new(ip.into(), address.port()),
+        IpAddr::V6(_) => address,
     }
 }
 
 impl PartialEq<SocketAddr> for Endpoint {
     fn eq(&self, other: &SocketAddr) -> bool {
-        *self == Self::from(*other)
+        self.inet().is_some_and(|address| address == plain(*other))
     }
 }
 

@@ -113,13 +113,13 @@ pub use supervisor::{
 };
 pub use task::{Linked, Shutdown, TaskRef, spawn};
 pub use transport::{
-    Alert, BoxedStream, ByteStream, Handshake, HandshakeError, PeerIdentity, Secured, Tcp,
-    TcpOptions, Tls, TlsError, Transport, UnreadableCertificate, Untrusted,
+    Alert, BoxedStream, ByteStream, Handshake, HandshakeError, PeerCredentials, PeerIdentity,
+    Secured, Tcp, TcpOptions, Tls, TlsError, Transport, UnreadableCertificate, Untrusted,
 };
 #[cfg(feature = "test-ca")]
 pub use transport::{TestCa, TestCertificate, TestRequest};
 pub use universe::{Config, Mock, Registration, Registry, Sharded, Universe, test};
-pub use wire::{codec::PacketError, term::Term};
+pub use wire::{codec::PacketError, proxy::ProxyError, term::Term};
 
 /// Clock and chance: a simulated [`Universe`]'s own, else the machine's.
 ///

@@ -19,7 +19,7 @@ use futures_lite::{AsyncRead, AsyncWrite, AsyncWriteExt as _, future};
 
 use crate::{
     Endpoint, task,
-    transport::{BoxedStream, PeerIdentity},
+    transport::{BoxedStream, PeerCredentials, PeerIdentity},
     wire::{
         decoder::{Decoder, FrameError, READ_CHUNK},
         packet::Packet,
@@ -81,8 +81,14 @@ impl Peer {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct PeerInfo {
-    /// The address the connection comes from, or was made to.
+    /// The address the connection comes from, or was made to. With
+    /// [`proxy_protocol`](crate::DaemonBuilder::proxy_protocol) the one that the proxy has announced.
     pub address: Endpoint,
+    /// The proxy that the connection comes through, if it has announced the address.
+    pub proxy: Option<Endpoint>,
+    /// Which process it is, or its proxy, if that is at a Unix socket and the system tells: Linux and
+    /// Android do.
+    pub credentials: Option<PeerCredentials>,
     /// What the peer's certificate says of it. `None` without TLS.
     pub identity: Option<PeerIdentity>,
     /// Which of this end's own certificates the connection was made with: the

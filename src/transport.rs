@@ -10,6 +10,7 @@
 //!
 //! The layers above see streams only: what is beneath one, they cannot tell.
 
+mod credentials;
 mod dial;
 mod error;
 mod identity;
@@ -18,6 +19,8 @@ mod tcp;
 #[cfg(feature = "test-ca")]
 mod test_ca;
 mod tls;
+#[cfg(unix)]
+mod unix;
 
 use std::{fmt, pin::Pin};
 
@@ -25,7 +28,8 @@ use futures_lite::{AsyncRead, AsyncWrite};
 
 use crate::Endpoint;
 
-pub(crate) use dial::{DialError, dial};
+pub use credentials::PeerCredentials;
+pub(crate) use dial::{DialError, Target, dial};
 pub(crate) use error::refusal;
 pub use error::{Alert, HandshakeError, Untrusted};
 pub use identity::{PeerIdentity, UnreadableCertificate};
@@ -42,13 +46,31 @@ pub trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}
 
+/// A connection as the system makes it, and what the system says of its other end.
+pub(crate) struct Socketed {
+    pub(crate) stream: BoxedStream,
+    pub(crate) peer: Endpoint,
+    pub(crate) credentials: Option<PeerCredentials>,
+}
+
+impl Socketed {
+    /// One that says nothing of the process at the other end.
+    pub(crate) fn new(stream: BoxedStream, peer: Endpoint) -> Self {
+        Self {
+            stream,
+            peer,
+            credentials: None,
+        }
+    }
+}
+
 /// A [`ByteStream`] whose type does not matter.
 pub type BoxedStream = Box<dyn ByteStream>;
 
 /// What [`Transport`]'s methods return: a handshake under way.
 pub type Handshake<'a> = Pin<Box<dyn Future<Output = Result<Secured, HandshakeError>> + Send + 'a>>;
 
-/// What happens between a TCP connection and the first packet on it.
+/// What happens between a connection of the system and the first packet on it.
 ///
 /// [`Tcp`] does nothing and [`Tls`] shakes hands; others may be written. Both handshakes run in a
 /// task that belongs to the connection, under a time limit, and end without harm when dropped.

@@ -7,12 +7,14 @@
 //!
 //! [`packet`] lays a packet out in a write buffer and says what its header means; [`decoder`] takes packets
 //! out of a stream that arrives in any pieces; [`identity`] holds the names and versions by which the two
-//! ends recognise each other. To all of them a payload is opaque bytes.
+//! ends recognise each other. To all of them a payload is opaque bytes. [`proxy`] reads
+//! what a proxy says before the first of them.
 
 pub(crate) mod codec;
 pub mod decoder;
 pub mod etf;
 pub mod identity;
 pub mod packet;
+pub mod proxy;
 mod requirement;
 pub mod term;

@@ -226,10 +226,9 @@ impl<P: Protocol> Healer<P> {
     }
 
     async fn dial(&self) -> Result<(Link, PeerInfo), ConnectError> {
-        let Address { host, port } = &self.address;
-        let (stream, address) =
-            transport::dial(host, *port, &self.tcp, self.connect_timeout).await?;
-        let handshake = self.transport.connect(stream, host);
+        let target = &self.address.0;
+        let socket = transport::dial(target, &self.tcp, self.connect_timeout).await?;
+        let handshake = self.transport.connect(socket.stream, target.host());
         let secured = match task::timeout(self.handshake_timeout, handshake).await {
             Ok(secured) => secured?,
             Err(task::Elapsed) => {
@@ -237,7 +236,9 @@ impl<P: Protocol> Healer<P> {
             }
         };
         let peer = PeerInfo {
-            address,
+            address: socket.peer,
+            proxy: None,
+            credentials: socket.credentials,
             identity: secured.identity,
             generation: secured.generation,
         };

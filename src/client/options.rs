@@ -1,6 +1,6 @@
 //! How a client is made.
 
-use std::{fmt, net::SocketAddr, str::FromStr, sync::Arc, time::Duration};
+use std::{fmt, net::SocketAddr, path::Path, str::FromStr, sync::Arc, time::Duration};
 
 use futures_channel::oneshot;
 
@@ -12,11 +12,11 @@ use super::{
     shared::{Limits, Listener, Shared, Waiters},
 };
 use crate::{
-    Backoff, Linked, Peer, Protocol,
+    Backoff, Endpoint, Linked, Peer, Protocol,
     mailbox::{Receiver, mailbox},
     protocol::Checked,
     task::Spawner,
-    transport::{Tcp, TcpOptions, Transport},
+    transport::{Target, Tcp, TcpOptions, Transport},
     wire::{
         codec::Codec,
         decoder, etf,
@@ -24,9 +24,11 @@ use crate::{
     },
 };
 
-/// Where a server is: a name or an IP address, and a port.
+/// Where a server is: a name or an IP address, and a port; or the path of a Unix socket.
 ///
-/// The name is resolved anew for every connection.
+/// The name is resolved anew for every connection. A certificate is checked against the name; one of a
+/// server at a Unix socket against `localhost`, unless [`Tls::server_name`](crate::Tls::server_name) says
+/// otherwise.
 ///
 /// # Example
 ///
@@ -36,17 +38,33 @@ use crate::{
 /// let pair = Address::from(("localhost", 4747));
 /// let text: Address = "localhost:4747".parse().unwrap();
 /// assert_eq!(pair, text);
+///
+/// let socket: Address = "unix:/run/shop.sock".parse().unwrap();
+/// assert_eq!(socket, Address::unix("/run/shop.sock"));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Address {
-    pub(super) host: String,
-    pub(super) port: u16,
+pub struct Address(pub(super) Target);
+
+impl Address {
+    /// The Unix socket of this path.
+    pub fn unix(path: impl AsRef<Path>) -> Self {
+        Self(Target::Unix(path.as_ref().into()))
+    }
 }
 
 impl<H: Into<String>> From<(H, u16)> for Address {
     fn from((host, port): (H, u16)) -> Self {
-        let host = host.into();
-        Self { host, port }
+        Self(Target::Inet(host.into(), port))
+    }
+}
+
+/// For a Unix socket without a name this is an address that nobody can connect to.
+impl From<Endpoint> for Address {
+    fn from(endpoint: Endpoint) -> Self {
+        match endpoint {
+            Endpoint::Inet(address) => address.into(),
+            Endpoint::Unix(path) => Self::unix(path.as_deref().unwrap_or(Path::new(""))),
+        }
     }
 }
 
@@ -60,6 +78,10 @@ impl FromStr for Address {
     type Err = AddressError;
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
+        let path = text.strip_prefix("unix:");
+        if let Some(path) = path.filter(|path| path.starts_with(['/', '.'])) {
+            return Ok(Self::unix(path));
+        }
         let (host, port) = text.rsplit_once(':').ok_or(AddressError)?;
         let host = host.trim_start_matches('[').trim_end_matches(']');
         if host.is_empty() {
@@ -71,17 +93,19 @@ impl FromStr for Address {
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') {
-            write!(f, "[{}]:{}", self.host, self.port)
-        } else {
-            write!(f, "{}:{}", self.host, self.port)
+        match &self.0 {
+            Target::Inet(host, port) if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Target::Inet(host, port) => write!(f, "{host}:{port}"),
+            Target::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
 }
 
 /// A text is no address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("an address is a host and a port, as in localhost:4747 or [::1]:4747")]
+#[error(
+    "an address is a host and a port, as in localhost:4747 or [::1]:4747, or the path of a Unix socket, as in unix:/run/shop.sock"
+)]
 pub struct AddressError;
 
 type StartHandler<P> =

@@ -174,7 +174,6 @@ async fn keep<S: Server>(
             Ok(listener) => accept(&listener, &shared, &spawner).await,
             Err(error) => error,
         };
-        let error = Arc::new(error);
         if !intensity.allows(task::now()) {
             tracing::error!(target: "erps", %address, %error, "the listener has failed");
             return ExitReason::error(error);
@@ -183,7 +182,7 @@ async fn keep<S: Server>(
         tracing::warn!(target: "erps", %address, %error, ?retry_in, "the listener has failed and is made anew");
         shared.journal.publish(&DaemonEvent::ListenerFailed {
             address: address.clone(),
-            error,
+            error: Arc::new(error),
             retry_in,
         });
         task::sleep(retry_in).await;
@@ -225,7 +224,7 @@ async fn accept<S: Server>(
             continue;
         };
         match accepted {
-            Ok((stream, peer)) => {
+            Ok(socket) => {
                 pause = FIRST_PAUSE;
                 if let Some(since) = short.take() {
                     let after = task::now().saturating_duration_since(since);
@@ -234,7 +233,7 @@ async fn accept<S: Server>(
                 }
                 // Another loop may have taken the last one.
                 let seat = Seat::take(shared).await;
-                connection::start(shared, spawner, stream, peer, seat);
+                connection::start(shared, spawner, socket, seat);
                 in_a_row += 1;
                 if in_a_row % TURN == 0 {
                     future::yield_now().await;

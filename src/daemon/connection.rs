@@ -1,8 +1,8 @@
 //! From an accepted socket to a supervised server, in a task of the connection's own.
 //!
 //! ```text
-//! accepted --> admitted? --> handshake, under a time limit --> admitted? --> supervisor --> init
-//!                                                                              the server's own task
+//! accepted --> [PROXY header] --> admitted? --> handshake, under a time limit --> admitted? --> supervisor --> init
+//!                                                                                                   the server's own task
 //! ```
 //!
 //! Whatever fails on the way, or takes too long, closes the socket and makes one event, that of the
@@ -11,34 +11,38 @@
 //!
 //! [`Visit`]: super::visit::Visit
 
-use std::{panic::AssertUnwindSafe, sync::Arc};
+use std::{mem, panic::AssertUnwindSafe, sync::Arc};
 
 use futures_lite::FutureExt as _;
 use tracing::Instrument as _;
 
 use super::{
-    AtLimit, ConnectionEnd, HandshakeFailure, NotAdmitted, ServerRecipe, ServerSupervisor,
+    AtLimit, ConnectionEnd, HandshakeFailure, NotAdmitted, ServerRecipe, ServerSupervisor, proxy,
     shared::{Arriving, Shared},
     ticket::{Closing, Ticket},
     visit::{Permit, Seat},
 };
 use crate::{
-    BoxError, ChildSpec, Endpoint, ExitReason, PeerInfo, Server, StartError, Started, TaskRef,
+    BoxError, ChildSpec, ExitReason, PeerInfo, Server, StartError, Started, TaskRef,
     server::{self, Connected, ConnectionRef},
     task::{self, Spawner},
-    transport::BoxedStream,
+    transport::{BoxedStream, Socketed},
     universe::Here,
 };
 
 pub(super) fn start<S: Server>(
     shared: &Arc<Shared<S>>,
     spawner: &Spawner,
-    stream: BoxedStream,
-    address: Endpoint,
+    socket: Socketed,
     seat: Option<Seat<S>>,
 ) {
+    let address = socket.peer.clone();
     let (mut permit, refusal) = Permit::new(shared, address.clone(), seat);
-    let refusal = refusal.or_else(|| permit.locate(&address));
+    // Behind a proxy the address is not known before it has been announced.
+    let refusal = match shared.settings.proxies {
+        Some(_) => refusal,
+        None => refusal.or_else(|| permit.locate(&address)),
+    };
     if let Some(why) = &refusal
         && shared.limits().at_limit == AtLimit::Close
     {
@@ -48,11 +52,10 @@ pub(super) fn start<S: Server>(
     let shared = Arc::clone(shared);
     let own_spawner = spawner.clone();
     let span = tracing::info_span!(target: "erps", "connection", peer = %address);
-    let from = address.clone();
-    spawner.start(format_args!("the connection of {from}"), |task| {
+    spawner.start(format_args!("the connection of {address}"), |task| {
         let arrive = async move {
             let visit = Arc::clone(permit.visit());
-            let arrival = arrive(&shared, &task, permit, stream, address, refusal);
+            let arrival = arrive(&shared, &task, permit, socket, refusal);
             let (permit, secured, peer, arriving) = match arrival.await {
                 Ok(Some(arrival)) => arrival,
                 Ok(None) => return ExitReason::Shutdown,
@@ -82,14 +85,38 @@ async fn arrive<S: Server>(
     shared: &Arc<Shared<S>>,
     task: &TaskRef,
     mut permit: Permit<S>,
-    stream: BoxedStream,
-    address: Endpoint,
+    socket: Socketed,
     refusal: Option<NotAdmitted>,
 ) -> Result<Option<Arrival<S>>, ConnectionEnd> {
     let (settings, limits) = (&shared.settings, shared.limits());
+    let Socketed {
+        mut stream,
+        peer: mut address,
+        credentials,
+    } = socket;
+    let begun = task::now();
     let Some(arriving) = shared.begin_handshake(task, permit.visit()) else {
         return Ok(None);
     };
+    let (mut proxy, mut refusal) = (None, refusal);
+    if let Some(proxies) = &settings.proxies {
+        if proxies.refuses(&address).is_some() {
+            return Err(ConnectionEnd::NotAdmitted(NotAdmitted::Proxy));
+        }
+        let header = proxy::read(&mut stream);
+        let announced = match task::timeout(limits.handshake_timeout, header).await {
+            Ok(announced) => announced.map_err(ConnectionEnd::Handshake)?,
+            Err(task::Elapsed) => {
+                return Err(ConnectionEnd::Handshake(HandshakeFailure::TimedOut));
+            }
+        };
+        if let Some(announced) = announced {
+            tracing::debug!(target: "erps", %announced, "a proxy says whom the connection comes from");
+            permit.visit().announced(&announced);
+            proxy = Some(mem::replace(&mut address, announced));
+        }
+        refusal = refusal.or_else(|| permit.locate(&address));
+    }
     let hook = || settings.admit_address.as_ref()?.refuses(&address);
     let refusal = refusal.or_else(hook);
     // A handshake is dear: only where that was asked for does one precede a refusal.
@@ -101,10 +128,13 @@ async fn arrive<S: Server>(
     // A user's transport may panic.
     let handshake = async { settings.transport.accept(stream, address.clone()).await };
     let handshake = AssertUnwindSafe(handshake).catch_unwind();
-    let failure = match task::timeout(limits.handshake_timeout, handshake).await {
+    let limit = limits.handshake_timeout.saturating_sub(task::now() - begun);
+    let failure = match task::timeout(limit, handshake).await {
         Ok(Ok(Ok(secured))) => {
             let peer = PeerInfo {
                 address,
+                proxy,
+                credentials,
                 identity: secured.identity,
                 generation: secured.generation,
             };

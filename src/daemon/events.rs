@@ -10,7 +10,7 @@ use std::{
 use event_listener::Event;
 
 use super::NotAdmitted;
-use crate::{Endpoint, ExitReason, HandshakeError, PeerIdentity, PeerInfo};
+use crate::{Endpoint, ExitReason, HandshakeError, PeerIdentity, PeerInfo, ProxyError};
 
 /// How many events wait for a receiver that is slow.
 const CAPACITY: usize = 1024;
@@ -142,6 +142,9 @@ pub enum HandshakeFailure {
     /// Too many were pending, and this one had taken longest.
     #[error("too many handshakes were pending")]
     Evicted,
+    /// It did not begin with what a proxy is to say of it.
+    #[error("{0}")]
+    Proxy(ProxyError),
     /// The transport says why.
     #[error("{0}")]
     Failed(HandshakeError),
@@ -162,6 +165,8 @@ pub struct NotAdmittedCounts {
     pub identity: u64,
     /// A hook said so.
     pub hook: u64,
+    /// They did not come from a proxy that is trusted.
+    pub proxy: u64,
 }
 
 /// How many handshakes failed, by reason.
@@ -178,7 +183,7 @@ pub struct HandshakeCounts {
     pub mistrusted: u64,
     /// The peer went away.
     pub closed: u64,
-    /// All else: no TLS, broken TLS, a socket that failed, a reason of the transport's own.
+    /// All else: no PROXY header, no TLS, broken TLS, a socket that failed, a reason of the transport's own.
     pub other: u64,
 }
 
@@ -204,6 +209,7 @@ impl Counts {
                 NotAdmitted::Address => &mut refused.address,
                 NotAdmitted::Identity => &mut refused.identity,
                 NotAdmitted::Hook(_) => &mut refused.hook,
+                NotAdmitted::Proxy => &mut refused.proxy,
             },
             ConnectionEnd::Handshake(failure) => match failure {
                 HandshakeFailure::TimedOut => &mut handshakes.timed_out,
@@ -211,9 +217,9 @@ impl Counts {
                 HandshakeFailure::Failed(HandshakeError::Untrusted(_)) => &mut handshakes.untrusted,
                 HandshakeFailure::Failed(HandshakeError::Refused(_)) => &mut handshakes.mistrusted,
                 HandshakeFailure::Failed(HandshakeError::Closed) => &mut handshakes.closed,
-                HandshakeFailure::Failed(_) | HandshakeFailure::Panicked(_) => {
-                    &mut handshakes.other
-                }
+                HandshakeFailure::Failed(_)
+                | HandshakeFailure::Panicked(_)
+                | HandshakeFailure::Proxy(_) => &mut handshakes.other,
             },
             ConnectionEnd::NotStarted(_) | ConnectionEnd::Server(_)
                 if stage == ConnectionStage::Start =>

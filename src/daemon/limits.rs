@@ -108,6 +108,10 @@ pub enum NotAdmitted {
     /// [`admit`](crate::DaemonBuilder::admit) said so, for this reason.
     #[error("{0}")]
     Hook(String),
+    /// It does not come from a proxy that is trusted, and only those may connect. See
+    /// [`proxy_protocol`](crate::DaemonBuilder::proxy_protocol).
+    #[error("not a trusted proxy")]
+    Proxy,
 }
 
 /// A user's closure that says who is let in.

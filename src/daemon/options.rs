@@ -3,6 +3,7 @@
 use std::{
     fmt,
     net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -23,6 +24,8 @@ pub(super) struct Settings {
     /// The one that [`DaemonBuilder::bind`] and [`DaemonBuilder::port`] speak of.
     address: Option<SocketAddr>,
     also: Vec<Place>,
+    #[cfg(unix)]
+    unix_mode: u32,
     pub(super) accept_loops: usize,
     pub(super) listener_restarts: (usize, Duration),
     pub(super) transport: Arc<dyn Transport>,
@@ -34,6 +37,7 @@ pub(super) struct Settings {
     pub(super) drain_timeout: Duration,
     pub(super) start_timeout: Duration,
     pub(super) limits: DaemonLimits,
+    pub(super) proxies: Option<Hook<Endpoint>>,
     pub(super) admit_address: Option<Hook<Endpoint>>,
     pub(super) admit: Option<Hook<PeerInfo>>,
 }
@@ -47,12 +51,21 @@ impl Settings {
     pub(super) fn places(&self) -> Vec<Place> {
         let named = self.address.map(Place::Inet);
         let mut places: Vec<_> = named.into_iter().chain(self.also.clone()).collect();
+        #[cfg(unix)]
+        for place in &mut places {
+            if let Place::Unix(_, mode) = place {
+                *mode = self.unix_mode;
+            }
+        }
         if places.is_empty() {
             places.push(Place::Inet(ANY_PORT));
         }
         places
     }
 }
+
+#[cfg(unix)]
+const UNIX_MODE: u32 = 0o600;
 
 const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
@@ -79,6 +92,8 @@ impl<S: Server> DaemonBuilder<S> {
             settings: Settings {
                 address: None,
                 also: Vec::new(),
+                #[cfg(unix)]
+                unix_mode: UNIX_MODE,
                 accept_loops: 1,
                 listener_restarts: (10, Duration::from_secs(60)),
                 transport: Arc::new(Tcp),
@@ -90,6 +105,7 @@ impl<S: Server> DaemonBuilder<S> {
                 drain_timeout: Duration::from_secs(3),
                 start_timeout: Duration::from_secs(60),
                 limits: DaemonLimits::default(),
+                proxies: None,
                 admit_address: None,
                 admit: None,
             },
@@ -157,6 +173,95 @@ impl<S: Server> DaemonBuilder<S> {
     /// ```
     pub fn listen(mut self, address: impl Into<SocketAddr>) -> Self {
         self.settings.also.push(Place::Inet(address.into()));
+        self
+    }
+
+    /// Listens at a Unix socket, too: at this path, which only the daemon's own user may connect to unless
+    /// [`unix_mode`](Self::unix_mode) says otherwise. As with [`listen`](Self::listen), any number of them.
+    ///
+    /// Plaintext is not refused there: nobody reaches it but through the file. It has to be in a directory
+    /// that no stranger may write to. If there is a socket already and nobody listens at it, it makes way;
+    /// any other file is an error. When the daemon ends it removes the file, if it is still its own. Peers
+    /// have no IP address, and [`PeerInfo::credentials`] instead. The network of a simulated universe has no
+    /// Unix sockets.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use erps::{Address, BoxError, Client, Context, Daemon, InitError, PeerInfo, Protocol, ReplyTo, Server};
+    /// # struct Shop;
+    /// # impl Protocol for Shop {
+    /// #     type Call = ();
+    /// #     type Reply = ();
+    /// #     type Cast = ();
+    /// #     type Push = ();
+    /// # }
+    /// # struct ShopServer;
+    /// # impl Server for ShopServer {
+    /// #     type Protocol = Shop;
+    /// #     type Seed = ();
+    /// #     type Info = ();
+    /// #     async fn init(_: (), _: &mut Context<Self>) -> Result<Self, InitError> { Ok(Self) }
+    /// #     async fn handle_call(&mut self, _: (), from: ReplyTo<()>, _: &mut Context<Self>) -> Result<(), BoxError> {
+    /// #         from.reply(());
+    /// #         Ok(())
+    /// #     }
+    /// # }
+    /// # smol::block_on(async {
+    /// # let path = std::env::temp_dir().join(format!("erps-doc-{}.sock", std::process::id()));
+    /// let daemon = Daemon::<ShopServer>::builder(())
+    ///     .listen_unix(&path)
+    ///     .unix_mode(0o660)
+    ///     .start_link()
+    ///     .await?;
+    /// let client = Client::<Shop>::builder(Address::unix(&path)).connect().await?;
+    /// client.call(()).await?;
+    /// # Ok::<_, BoxError>(()) }).unwrap();
+    /// ```
+    #[cfg(unix)]
+    pub fn listen_unix(mut self, path: impl AsRef<Path>) -> Self {
+        let place = Place::Unix(path.as_ref().into(), UNIX_MODE);
+        self.settings.also.push(place);
+        self
+    }
+
+    /// The permissions of the files of Unix sockets: whoever may write to one may connect. Default: 0o600,
+    /// the daemon's own user.
+    #[cfg(unix)]
+    pub fn unix_mode(mut self, mode: u32) -> Self {
+        self.settings.unix_mode = mode;
+        self
+    }
+
+    /// Accepts from a listener that somebody else has made, too: one of systemd's socket activation, or of a
+    /// process that hands it on when it is replaced. As with [`listen`](Self::listen), any number of them.
+    ///
+    /// Whoever else has it, and whoever starts the daemon anew, may go on with it: it is shared, and closed
+    /// only when the last of them has dropped it, this builder and its [`child_spec`](Self::child_spec)
+    /// included. It is made non-blocking. Options that are set before a socket listens are left as they are.
+    /// Plaintext beyond loopback is refused as with [`bind`](Self::bind). If it fails, the daemon tries
+    /// again with the same, as there is no other.
+    ///
+    /// # Example
+    ///
+    /// With systemd, by the crate `listenfd`:
+    ///
+    /// ```ignore
+    /// let mut handed = listenfd::ListenFd::from_env();
+    /// if let Some(listener) = handed.take_tcp_listener(0)? {
+    ///     builder = builder.listener(listener);
+    /// }
+    /// ```
+    pub fn listener(mut self, listener: std::net::TcpListener) -> Self {
+        self.settings.also.push(Place::HandedIn(Arc::new(listener)));
+        self
+    }
+
+    /// As [`listener`](Self::listener), with one at a Unix socket. Its file is left to whoever has made it.
+    #[cfg(unix)]
+    pub fn unix_listener(mut self, listener: std::os::unix::net::UnixListener) -> Self {
+        let place = Place::HandedInUnix(Arc::new(listener));
+        self.settings.also.push(place);
         self
     }
 
@@ -301,6 +406,33 @@ impl<S: Server> DaemonBuilder<S> {
     /// [`DaemonLimits::per_identity`].
     pub fn max_connections_per_identity(mut self, connections: impl Into<Option<usize>>) -> Self {
         self.settings.limits.per_identity = connections.into();
+        self
+    }
+
+    /// Takes connections from proxies, which say whom they come from: PROXY protocol, version 1 or 2.
+    /// Default: no.
+    ///
+    /// `is_trusted` is asked of every connection's own address. Others may not connect at all: whoever
+    /// is believed may claim any address. The header is read before the handshake and within
+    /// [its time](Self::handshake_timeout). From then on the announced address is the peer's, for hooks,
+    /// limits and events, and [`PeerInfo::proxy`] is that of the proxy. Where a proxy does not say, or looks
+    /// whether the daemon lives, the peer is the proxy. Without a header a connection is closed; one that
+    /// is longer than 4096 bytes is none.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use erps::{Daemon, DaemonBuilder, Server};
+    /// # fn example<S: Server>(builder: DaemonBuilder<S>) -> DaemonBuilder<S> {
+    /// builder.proxy_protocol(|peer| peer.is_within([10, 1, 0, 0], 16))
+    /// # }
+    /// ```
+    pub fn proxy_protocol(
+        mut self,
+        is_trusted: impl Fn(&Endpoint) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        let trusted = move |peer: &Endpoint| is_trusted(peer).then_some(()).ok_or("not trusted");
+        self.settings.proxies = Some(Hook::new(trusted));
         self
     }
 

@@ -61,6 +61,11 @@ impl<S: Server> Visit<S> {
         self.end(ConnectionEnd::NotAdmitted(why));
     }
 
+    /// A proxy has said where it comes from.
+    pub(super) fn announced(&self, address: &Endpoint) {
+        self.state().address = address.clone();
+    }
+
     /// It has got through its handshake.
     pub(super) fn secured(&self, peer: &PeerInfo) {
         let mut state = self.state();

@@ -5,21 +5,75 @@
 use std::{
     io,
     net::{IpAddr, SocketAddr},
+    path::Path,
+    sync::Arc,
     time::Duration,
 };
 
 use async_net::TcpStream;
 
-use super::{BoxedStream, TcpOptions};
+use super::{BoxedStream, Socketed, TcpOptions};
 use crate::{Endpoint, network::Network, task};
 
-/// Connects to the first address of `host` that answers, each within `limit`. For tasks of the
-/// library only.
-///
-/// `host` is a name or an address; an IPv6 address may stand in brackets.
+/// What to connect to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Target {
+    /// A name or an address, and a port; an IPv6 address may stand in brackets.
+    Inet(String, u16),
+    /// The path of a Unix socket.
+    Unix(Arc<Path>),
+}
+
+impl Target {
+    /// The host that a certificate has to name, unless the user says otherwise.
+    pub(crate) fn host(&self) -> &str {
+        match self {
+            Self::Inet(host, _) => host,
+            Self::Unix(_) => "localhost",
+        }
+    }
+}
+
+/// Connects, within `limit`; of several addresses to the first that answers, each within `limit`. For
+/// tasks of the library only.
 ///
 /// Cancel safe: a connection that is not returned is dropped.
 pub(crate) async fn dial(
+    target: &Target,
+    options: &TcpOptions,
+    limit: Duration,
+) -> Result<Socketed, DialError> {
+    match target {
+        Target::Inet(host, port) => {
+            let (stream, peer) = dial_tcp(host, *port, options, limit).await?;
+            Ok(Socketed::new(stream, peer))
+        }
+        Target::Unix(path) => {
+            let address = Endpoint::Unix(Some(Arc::clone(path)));
+            match task::timeout(limit, connect_unix(path)).await {
+                Ok(Ok(socket)) => Ok(socket),
+                Ok(Err(source)) => Err(DialError::Failed { address, source }),
+                Err(task::Elapsed) => Err(DialError::TimedOut { address, limit }),
+            }
+        }
+    }
+}
+
+async fn connect_unix(path: &Path) -> io::Result<Socketed> {
+    if Network::current().is_some() {
+        let what = "a simulated network has no Unix sockets";
+        return Err(io::Error::new(io::ErrorKind::Unsupported, what));
+    }
+    #[cfg(unix)]
+    return super::unix::connect(path).await;
+    #[cfg(not(unix))]
+    return Err(io::Error::new(
+        io::ErrorKind::Unsupported,
+        format!("this system has no Unix sockets: {}", path.display()),
+    ));
+}
+
+async fn dial_tcp(
     host: &str,
     port: u16,
     options: &TcpOptions,

@@ -2,12 +2,20 @@
 //!
 //! In a simulated universe there are no sockets: whoever listens there is on its network.
 
-use std::{io, net::SocketAddr};
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+};
+#[cfg(unix)]
+use std::{os::unix::net::UnixListener, path::Path};
 
 use async_net::TcpListener;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-use super::{BoxedStream, TcpOptions};
+#[cfg(unix)]
+use super::unix;
+use super::{Socketed, TcpOptions};
 use crate::{
     Endpoint,
     network::{self, Network},
@@ -18,6 +26,13 @@ use crate::{
 pub(crate) enum Place {
     /// Port 0 means any free one.
     Inet(SocketAddr),
+    /// Listened at by somebody else, who shares it.
+    HandedIn(Arc<std::net::TcpListener>),
+    /// The path and the permissions of a Unix socket.
+    #[cfg(unix)]
+    Unix(Arc<Path>, u32),
+    #[cfg(unix)]
+    HandedInUnix(Arc<UnixListener>),
 }
 
 impl Place {
@@ -25,6 +40,17 @@ impl Place {
     pub(crate) fn endpoint(&self) -> Endpoint {
         match self {
             Self::Inet(address) => (*address).into(),
+            Self::HandedIn(listener) => match listener.local_addr() {
+                Ok(address) => address.into(),
+                Err(_) => Endpoint::Inet((Ipv4Addr::UNSPECIFIED, 0).into()),
+            },
+            #[cfg(unix)]
+            Self::Unix(path, _) => Endpoint::Unix(Some(Arc::clone(path))),
+            #[cfg(unix)]
+            Self::HandedInUnix(listener) => match listener.local_addr() {
+                Ok(address) => unix::endpoint(&address),
+                Err(_) => Endpoint::Unix(None),
+            },
         }
     }
 
@@ -46,9 +72,7 @@ impl Place {
                 target_os = "cygwin"
             ))
         ));
-        match self {
-            Self::Inet(_) => system && Network::current().is_none(),
-        }
+        matches!(self, Self::Inet(_)) && system && Network::current().is_none()
     }
 }
 
@@ -62,6 +86,8 @@ pub(crate) struct Listener {
 #[derive(Debug)]
 enum Kind {
     Tcp(TcpListener),
+    #[cfg(unix)]
+    Unix(unix::Listener),
     Simulated(network::Listener),
 }
 
@@ -72,7 +98,23 @@ impl Listener {
             (Place::Inet(address), Some(network)) => {
                 Kind::Simulated(network.listen_with(*address, options.simulated_backlog())?)
             }
+            (_, Some(_)) => return Err(no_such_thing_in_a_simulation()),
             (Place::Inet(address), None) => Kind::Tcp(bind_tcp(*address, options)?),
+            (Place::HandedIn(listener), None) => {
+                let listener = listener.try_clone()?;
+                check_it_listens(&SockRef::from(&listener))?;
+                Kind::Tcp(listener.try_into()?)
+            }
+            #[cfg(unix)]
+            (Place::Unix(path, mode), None) => {
+                Kind::Unix(unix::Listener::bind(path, *mode, options.most_waiting())?)
+            }
+            #[cfg(unix)]
+            (Place::HandedInUnix(listener), None) => {
+                let listener = listener.try_clone()?;
+                check_it_listens(&SockRef::from(&listener))?;
+                Kind::Unix(unix::Listener::handed_in(listener)?)
+            }
         };
         Ok(Self {
             listener,
@@ -83,6 +125,8 @@ impl Listener {
     pub(crate) fn local_addr(&self) -> io::Result<Endpoint> {
         Ok(match &self.listener {
             Kind::Tcp(listener) => listener.local_addr()?.into(),
+            #[cfg(unix)]
+            Kind::Unix(listener) => listener.local_addr()?,
             Kind::Simulated(listener) => listener.local_addr().into(),
         })
     }
@@ -93,15 +137,18 @@ impl Listener {
     /// caller must know which, and pause before it asks again.
     ///
     /// Cancel safe: a connection is either returned or left to the next call.
-    pub(crate) async fn accept(&self) -> io::Result<(BoxedStream, Endpoint)> {
+    pub(crate) async fn accept(&self) -> io::Result<Socketed> {
         match &self.listener {
             Kind::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
-                Ok((self.options.finish(stream), peer.into()))
+                Ok(Socketed::new(self.options.finish(stream), peer.into()))
             }
+            #[cfg(unix)]
+            Kind::Unix(listener) => listener.accept().await,
             Kind::Simulated(listener) => {
                 let (stream, peer) = listener.accept().await?;
-                Ok((self.options.finish_simulated(stream), peer.into()))
+                let stream = self.options.finish_simulated(stream);
+                Ok(Socketed::new(stream, peer.into()))
             }
         }
     }
@@ -114,4 +161,20 @@ fn bind_tcp(address: SocketAddr, options: &TcpOptions) -> io::Result<TcpListener
     socket.bind(&address.into())?;
     socket.listen(options.most_waiting())?;
     TcpListener::try_from(std::net::TcpListener::from(socket))
+}
+
+/// A socket that was only bound would be found out by its first accept.
+fn check_it_listens(socket: &SockRef<'_>) -> io::Result<()> {
+    #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
+    if !socket.is_listener()? {
+        let what = "the socket that was handed in does not listen";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+    }
+    let _ = socket;
+    Ok(())
+}
+
+fn no_such_thing_in_a_simulation() -> io::Error {
+    let what = "a simulated network has neither Unix sockets nor sockets from outside";
+    io::Error::new(io::ErrorKind::Unsupported, what)
 }

@@ -1,7 +1,12 @@
 //! Where daemons listen, who they take their peers for, and what becomes of listeners that fail.
 
 mod addresses;
+mod handed_in;
+mod header;
+mod proxy;
 mod restart;
+#[cfg(unix)]
+mod unix;
 
 use std::{
     io,

@@ -1,0 +1,176 @@
+//! Listeners that somebody else has made.
+
+use super::*;
+
+#[test]
+fn a_listener_that_is_handed_in_is_accepted_from() {
+    run(async {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let at = listener.local_addr().unwrap();
+        let (builder, _watch) = lab::daemon();
+        let daemon = builder.listener(listener).start_link().await.unwrap();
+        assert_eq!(daemon.local_addrs(), [Endpoint::from(at)]);
+        is_served(&connected(at).await).await;
+        daemon.shutdown().await;
+        lab::freed(at).await;
+    });
+}
+
+#[test]
+fn a_daemon_that_is_started_anew_goes_on_with_the_same_listener() {
+    run(async {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let at = listener.local_addr().unwrap();
+        let (builder, _watch) = lab::daemon();
+        let builder = builder.listener(listener);
+        let first = builder.clone().start_link().await.unwrap();
+        let client = connected(at).await;
+        is_served(&client).await;
+        first.shutdown().await;
+        // Whoever comes meanwhile waits for the next.
+        let waiting = connected(at).await;
+        let second = builder.start_link().await.unwrap();
+        is_served(&waiting).await;
+        assert!(second.info().accepted >= 1);
+    });
+}
+
+#[test]
+fn plaintext_beyond_loopback_is_refused_for_a_listener_that_is_handed_in_too() {
+    run(async {
+        let listen = || TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
+        let error = lab::daemon().0.listener(listen()).start().await;
+        assert!(matches!(error, Err(StartDaemonError::Plaintext(_))));
+        let (builder, _watch) = lab::daemon();
+        let builder = builder.listener(listen()).plaintext_anywhere();
+        let _daemon = builder.start_link().await.unwrap();
+    });
+}
+
+#[erps::test(simulated)]
+async fn a_simulated_network_takes_no_listener_from_outside() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let error = lab::daemon().0.listener(listener).start().await;
+    let Err(StartDaemonError::Bind { source, .. }) = error else {
+        panic!("{error:?}");
+    };
+    assert_eq!(source.kind(), io::ErrorKind::Unsupported);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_socket_that_does_not_listen_is_an_error_value() {
+    run(async {
+        use socket2::{Domain, Socket, Type};
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        let any: SocketAddr = (Ipv4Addr::LOCALHOST, 0).into();
+        socket.bind(&any.into()).unwrap();
+        let error = lab::daemon().0.listener(socket.into()).start().await;
+        let Err(StartDaemonError::Bind { source, .. }) = error else {
+            panic!("{error:?}");
+        };
+        assert_eq!(source.kind(), io::ErrorKind::InvalidInput);
+    });
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_listener_that_breaks_is_tried_again_until_it_is_too_often() {
+    run(async {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let ours = socket2::Socket::from(listener.try_clone().unwrap());
+        let (builder, _watch) = lab::daemon();
+        let builder = builder.max_listener_restarts(2, secs(60));
+        let daemon = builder.listener(listener).start_link().await.unwrap();
+        let mut events = daemon.events();
+        let client = connected(daemon.local_addr()).await;
+        is_served(&client).await;
+        // It does not listen any more, for anybody who has it.
+        ours.shutdown(std::net::Shutdown::Both).unwrap();
+        let mut failures = 0;
+        while let Some(event) = events.next().await {
+            failures += u32::from(matches!(event, DaemonEvent::ListenerFailed { .. }));
+        }
+        assert_eq!(failures, 2);
+        assert!(matches!(daemon.exited().await, ExitReason::Error(_)));
+    });
+}
+
+#[cfg(unix)]
+mod unix {
+    use std::{
+        os::{fd::OwnedFd, unix::net::UnixListener},
+        process::{Command, Stdio},
+    };
+
+    use erps::Address;
+
+    use super::{super::unix::Directory, *};
+
+    #[test]
+    fn a_unix_listener_that_is_handed_in_keeps_its_file() {
+        run(async {
+            let directory = Directory::new();
+            let path = directory.socket();
+            let listener = UnixListener::bind(&path).unwrap();
+            let (builder, _watch) = lab::daemon();
+            let daemon = builder.unix_listener(listener).start_link().await.unwrap();
+            assert_eq!(daemon.local_addrs()[0].path(), Some(path.as_path()));
+            is_served(&connected(Address::unix(&path)).await).await;
+            daemon.shutdown().await;
+            assert!(path.exists());
+        });
+    }
+
+    /// As systemd starts it: the listeners are the descriptors from 3 on.
+    #[test]
+    fn another_process_goes_on_with_listeners_by_the_rules_of_socket_activation() {
+        run(async {
+            let directory = Directory::new();
+            let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+            let unix = UnixListener::bind(directory.socket()).unwrap();
+            let at = tcp.local_addr().unwrap();
+            // Both wait in the backlog until there is somebody.
+            let unix_client = connected(Address::unix(directory.socket())).await;
+            let clients = [connected(at).await, unix_client];
+            let script = "exec 3<&0 4<&1 0</dev/null 1>&2; \
+                          LISTEN_PID=$$ LISTEN_FDS=2 exec \"$@\"";
+            let mut command = Command::new("/bin/sh");
+            command.args(["-c", script, "sh"]);
+            command.arg(std::env::current_exe().unwrap());
+            command.args([FIXTURE, "--exact", "--ignored", "--nocapture"]);
+            command.stdin(Stdio::from(OwnedFd::from(tcp)));
+            command.stdout(Stdio::from(OwnedFd::from(unix)));
+            command.stderr(Stdio::null());
+            let mut child = command.spawn().unwrap();
+            drop(command);
+            for client in &clients {
+                // The process needs a moment to start.
+                let reply = client.call_within(Call::Ping, secs(30)).await;
+                reply.unwrap();
+            }
+            drop(clients);
+            let status = smol::unblock(move || child.wait()).await.unwrap();
+            assert!(status.success(), "{status}");
+        });
+    }
+
+    const FIXTURE: &str = "sockets::handed_in::unix::serves_two_clients_at_what_it_is_handed";
+
+    #[test]
+    #[ignore = "it is run by another test, in a process of its own"]
+    fn serves_two_clients_at_what_it_is_handed() {
+        run(async {
+            let mut handed = listenfd::ListenFd::from_env();
+            let (builder, watch) = lab::daemon();
+            let builder = builder.listener(handed.take_tcp_listener(0).unwrap().unwrap());
+            let builder = builder.unix_listener(handed.take_unix_listener(1).unwrap().unwrap());
+            let _daemon = builder.start_link().await.unwrap();
+            let mut ended = 0;
+            while ended < 2 {
+                let life = watch.lives.recv().await.unwrap();
+                ended += u32::from(matches!(life, Life::Terminated(_)));
+            }
+        });
+    }
+}

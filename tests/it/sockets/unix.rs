@@ -1,0 +1,307 @@
+//! Unix sockets: their files, their peers, and plaintext over them.
+
+use std::{
+    fs,
+    os::unix::{
+        fs::{MetadataExt as _, PermissionsExt as _},
+        net::{UnixListener, UnixStream},
+    },
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU32, Ordering::Relaxed},
+};
+
+use erps::{Address, Supervisor, TestCa};
+
+use super::*;
+
+/// A directory that goes with this, whatever is in it.
+pub(super) struct Directory(PathBuf);
+
+impl Directory {
+    pub(super) fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let (process, number) = (std::process::id(), NEXT.fetch_add(1, Relaxed));
+        let path = std::env::temp_dir().join(format!("erps-{process}-{number}"));
+        fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+
+    pub(super) fn socket(&self) -> PathBuf {
+        self.0.join("socket")
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn at(path: &Path) -> (DaemonBuilder<LabServer>, Watch) {
+    let (builder, watch) = lab::daemon();
+    (builder.listen_unix(path), watch)
+}
+
+/// A socket that is bound, with nobody who listens there any more.
+fn stale(path: &Path) {
+    drop(UnixListener::bind(path).unwrap());
+    assert!(path.exists());
+}
+
+fn bind_error(error: StartDaemonError) -> io::ErrorKind {
+    match error {
+        StartDaemonError::Bind { source, .. } => source.kind(),
+        error => panic!("{error}"),
+    }
+}
+
+#[test]
+fn a_client_is_served_at_a_path_in_plaintext_and_the_file_goes_with_the_daemon() {
+    run(async {
+        let directory = Directory::new();
+        let path = directory.socket();
+        let (builder, _watch) = at(&path);
+        let daemon = builder.start_link().await.unwrap();
+        let endpoint = Endpoint::Unix(Some(path.as_path().into()));
+        assert_eq!(daemon.local_addrs(), [endpoint.clone()]);
+        assert_eq!(daemon.local_addr(), (Ipv4Addr::UNSPECIFIED, 0).into());
+        for address in [
+            Address::unix(&path),
+            Address::from(endpoint.clone()),
+            format!("unix:{}", path.display()).parse().unwrap(),
+        ] {
+            let client = connected(address).await;
+            is_served(&client).await;
+            let Status::Connected(peer) = client.status() else {
+                panic!("{client:?}");
+            };
+            assert_eq!(peer.address, endpoint);
+        }
+        daemon.shutdown().await;
+        assert!(!path.exists(), "the file is left behind");
+    });
+}
+
+#[test]
+fn the_file_is_for_the_own_user_alone_unless_another_mode_is_asked_for() {
+    run(async {
+        for (mode, expected) in [(None, 0o600), (Some(0o666), 0o666), (Some(0o000), 0o000)] {
+            let directory = Directory::new();
+            let path = directory.socket();
+            let (mut builder, _watch) = at(&path);
+            if let Some(mode) = mode {
+                builder = builder.unix_mode(mode);
+            }
+            let _daemon = builder.start_link().await.unwrap();
+            let mode = fs::metadata(&path).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, expected);
+        }
+    });
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn both_ends_know_the_process_at_the_other() {
+    run(async {
+        let directory = Directory::new();
+        let (builder, _watch, peers) = watchful();
+        let path = directory.socket();
+        let _daemon = builder.listen_unix(&path).start_link().await.unwrap();
+        let client = connected(Address::unix(&path)).await;
+        is_served(&client).await;
+        let Status::Connected(server) = client.status() else {
+            panic!("{client:?}");
+        };
+        let [visitor] = &peers.take()[..] else {
+            panic!("one client");
+        };
+        assert_eq!(visitor.address, Endpoint::Unix(None));
+        let own = fs::metadata("/proc/self").unwrap();
+        for peer in [&server, visitor] {
+            let peer = peer.credentials.unwrap();
+            assert_eq!(peer.pid, Some(std::process::id()));
+            assert_eq!((peer.uid, peer.gid), (own.uid(), own.gid()));
+        }
+    });
+}
+
+#[test]
+fn tls_goes_over_a_unix_socket_and_the_server_is_localhost() {
+    run(async {
+        let directory = Directory::new();
+        let (path, ca) = (directory.socket(), TestCa::new());
+        let (builder, _watch) = at(&path);
+        let builder = builder.transport(ca.tls(&["localhost"]));
+        let _daemon = builder.start_link().await.unwrap();
+        let client = Client::<Lab>::builder(Address::unix(&path));
+        let visitor = client.clone().transport(ca.tls(&["guest"]));
+        is_served(&visitor.connect().await.unwrap()).await;
+        let elsewhere = ca.tls(&["guest"]).server_name("elsewhere");
+        let error = client.transport(elsewhere).connect().await.unwrap_err();
+        assert!(error.to_string().contains("elsewhere"), "{error}");
+    });
+}
+
+#[test]
+fn a_path_and_a_port_may_be_listened_at_together() {
+    run(async {
+        let directory = Directory::new();
+        let (builder, _watch) = at(&directory.socket());
+        let daemon = builder.port(0).max_connections_per_address(1);
+        let daemon = daemon.start_link().await.unwrap();
+        // Those at the path have no address that could be too many.
+        let mut clients = Vec::new();
+        for _ in 0..3 {
+            clients.push(connected(Address::unix(directory.socket())).await);
+        }
+        for client in &clients {
+            is_served(client).await;
+        }
+        is_served(&connected(daemon.local_addr()).await).await;
+        assert_eq!(daemon.info().not_admitted.address, 0);
+    });
+}
+
+#[test]
+fn a_socket_that_nobody_listens_at_makes_way() {
+    run(async {
+        let directory = Directory::new();
+        let path = directory.socket();
+        stale(&path);
+        let (builder, _watch) = at(&path);
+        let _daemon = builder.start_link().await.unwrap();
+        is_served(&connected(Address::unix(&path)).await).await;
+    });
+}
+
+#[test]
+fn a_socket_that_somebody_listens_at_is_left_to_them() {
+    run(async {
+        let directory = Directory::new();
+        let path = directory.socket();
+        let (builder, _watch) = at(&path);
+        let first = builder.clone().start_link().await.unwrap();
+        let error = builder.start().await.unwrap_err();
+        assert_eq!(bind_error(error), io::ErrorKind::AddrInUse);
+        is_served(&connected(Address::unix(&path)).await).await;
+        drop(first);
+    });
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_socket_whose_backlog_is_full_is_not_taken_for_stale() {
+    run(async {
+        let directory = Directory::new();
+        let path = directory.socket();
+        let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None);
+        let deaf = socket.unwrap();
+        deaf.bind(&socket2::SockAddr::unix(&path).unwrap()).unwrap();
+        deaf.listen(0).unwrap();
+        let _first = UnixStream::connect(&path).unwrap();
+        let (builder, _watch) = at(&path);
+        let error = builder.start().await.unwrap_err();
+        assert_eq!(bind_error(error), io::ErrorKind::AddrInUse);
+        assert!(path.exists());
+    });
+}
+
+#[test]
+fn no_other_file_makes_way() {
+    run(async {
+        let directory = Directory::new();
+        let path = directory.socket();
+        let target = directory.0.join("target");
+        stale(&target);
+        let make: [&dyn Fn(); 3] = [
+            &|| fs::write(&path, "precious").unwrap(),
+            &|| fs::create_dir(&path).unwrap(),
+            &|| std::os::unix::fs::symlink(&target, &path).unwrap(),
+        ];
+        for make in make {
+            make();
+            let before = fs::symlink_metadata(&path).unwrap();
+            let (builder, _watch) = at(&path);
+            let error = builder.start().await.unwrap_err();
+            assert_eq!(bind_error(error), io::ErrorKind::AddrInUse);
+            assert_eq!(fs::symlink_metadata(&path).unwrap().ino(), before.ino());
+            let _ = fs::remove_file(&path).or_else(|_| fs::remove_dir(&path));
+        }
+        assert!(target.exists());
+    });
+}
+
+#[test]
+fn a_file_that_is_another_by_now_is_left_where_it_is() {
+    run(async {
+        let directory = Directory::new();
+        let path = directory.socket();
+        let (builder, _watch) = at(&path);
+        let first = builder.clone().start_link().await.unwrap();
+        fs::remove_file(&path).unwrap();
+        let second = builder.start_link().await.unwrap();
+        first.shutdown().await;
+        is_served(&connected(Address::unix(&path)).await).await;
+        second.shutdown().await;
+        assert!(!path.exists());
+    });
+}
+
+#[test]
+fn a_daemon_that_is_killed_leaves_no_file_and_its_successor_is_at_the_same_path() {
+    run(async {
+        let directory = Directory::new();
+        let path = directory.socket();
+        let (builder, _watch) = at(&path);
+        let daemons = Arc::new(Mutex::new(Vec::new()));
+        let list = Arc::clone(&daemons);
+        let builder = builder.on_start(move |it| list.lock().unwrap().push(it.clone()));
+        let supervisor = Supervisor::builder().child(builder.child_spec("daemon"));
+        let supervisor = supervisor.start_link().await.unwrap();
+        let client = connected(Address::unix(&path)).await;
+        is_served(&client).await;
+        let first: Daemon<LabServer> = daemons.lock().unwrap()[0].clone();
+        first.task().kill();
+        client.until(|it| !matches!(it, Status::Connected(_))).await;
+        client.until(|it| matches!(it, Status::Connected(_))).await;
+        is_served(&client).await;
+        assert_eq!(daemons.lock().unwrap().len(), 2);
+        supervisor.shutdown().await;
+        assert!(!path.exists());
+    });
+}
+
+#[test]
+fn who_dials_a_path_at_which_nobody_is_hears_so() {
+    run(async {
+        let directory = Directory::new();
+        let client = Client::<Lab>::builder(Address::unix(directory.socket()));
+        let error = client.connect().await.unwrap_err();
+        let erps::ConnectError::Unreachable { address, source } = error else {
+            panic!("{error}");
+        };
+        assert_eq!(address.path(), Some(directory.socket().as_path()));
+        assert_eq!(source.kind(), io::ErrorKind::NotFound);
+        let nameless = Client::<Lab>::builder(Endpoint::Unix(None));
+        nameless.connect().await.unwrap_err();
+    });
+}
+
+#[erps::test(simulated)]
+async fn a_simulated_network_has_no_unix_sockets() {
+    let directory = Directory::new();
+    let (builder, _watch) = at(&directory.socket());
+    let error = builder.start().await.unwrap_err();
+    assert_eq!(bind_error(error), io::ErrorKind::Unsupported);
+    assert!(!directory.socket().exists());
+    let client = Client::<Lab>::builder(Address::unix(directory.socket()));
+    client.connect().await.unwrap_err();
+}
+
+#[test]
+fn a_text_is_a_path_only_if_it_looks_like_one() {
+    let host: Address = "unix:4747".parse().unwrap();
+    assert_eq!(host, Address::from(("unix", 4747)));
+    let path: Address = "unix:./a b".parse().unwrap();
+    assert_eq!(path.to_string(), "unix:./a b");
+}
