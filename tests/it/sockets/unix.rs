@@ -63,7 +63,7 @@ fn a_client_is_served_at_a_path_in_plaintext_and_the_file_goes_with_the_daemon()
         let (builder, _watch) = at(&path);
         let daemon = builder.start_link().await.unwrap();
         let endpoint = Endpoint::Unix(Some(path.as_path().into()));
-        assert_eq!(daemon.local_addrs(), [endpoint.clone()]);
+        assert_eq!(daemon.local_addrs(), std::slice::from_ref(&endpoint));
         assert_eq!(daemon.local_addr(), (Ipv4Addr::UNSPECIFIED, 0).into());
         for address in [
             Address::unix(&path),
