@@ -16,5 +16,6 @@ pub mod etf;
 pub mod identity;
 pub mod packet;
 pub mod proxy;
+pub(crate) mod refusal;
 mod requirement;
 pub mod term;

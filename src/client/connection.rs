@@ -60,8 +60,8 @@ pub(super) struct Healer<P: Protocol> {
 enum Next {
     /// The client ends.
     Exit(ExitReason),
-    /// Another attempt, after a while.
-    Again,
+    /// Another attempt, after a while, which is not shorter than this.
+    Again(Duration),
     /// Nothing, until `connect` is called.
     Idle,
 }
@@ -92,9 +92,11 @@ impl<P: Protocol> Healer<P> {
             let interrupted = match next {
                 Next::Exit(reason) => return reason,
                 Next::Idle => None,
-                Next::Again => {
+                Next::Again(at_least) => {
                     self.shared.set_status(Status::Waiting);
+                    // Those who were sent away together do not come back together.
                     let pause = task::random_below(self.backoff.bound(failures));
+                    let pause = at_least.saturating_add(pause);
                     failures = failures.saturating_add(1);
                     let asked = self.asked(task, |state| state.hurry || !state.wanted);
                     let rested = async {
@@ -126,7 +128,14 @@ impl<P: Protocol> Healer<P> {
         tracing::debug!(target: "erps", peer = %peer.address, "connected");
         notify_handler(&self.shared, ClientEvent::Connected(peer));
         let mut session = Session::new(link, &self.shared, task, self.habits);
-        let end = session.run().await;
+        let mut end = session.run().await;
+        // Its only word is why it has closed.
+        let refusal = self.shared.state().refusal.take();
+        if let (End::Closed | End::Failed(_), Some(refusal)) = (&end, refusal)
+            && session.packets() == 1
+        {
+            end = End::Refused(refusal);
+        }
         tracing::debug!(target: "erps", address = %self.address, why = %end, "disconnected");
         {
             let mut state = self.shared.state();
@@ -138,7 +147,7 @@ impl<P: Protocol> Healer<P> {
         self.shared.notify();
         match &end {
             End::Exit(_) | End::Asked => session.leave().await,
-            End::Closed => session.close().await,
+            End::Closed | End::Refused(_) => session.close().await,
             End::Failed(_) | End::Broken(_) => drop(session),
         }
         self.shared.state().queue.clear();
@@ -147,11 +156,12 @@ impl<P: Protocol> Healer<P> {
             End::Exit(reason) => Next::Exit(reason.clone()),
             End::Asked => Next::Idle,
             _ if self.reconnect == Reconnect::Never => Next::Exit(ExitReason::Disconnected),
-            End::Closed | End::Failed(_) | End::Broken(_) => Next::Again,
+            End::Refused(refusal) => Next::Again(refusal.retry_after.unwrap_or_default()),
+            End::Closed | End::Failed(_) | End::Broken(_) => Next::Again(Duration::ZERO),
         };
         notify_handler(&self.shared, ClientEvent::Disconnected((&end).into()));
         match (next, refusal) {
-            (Next::Again, Some(error)) => self.refused(error.into()),
+            (Next::Again(_), Some(error)) => self.refused(error.into()),
             (next, _) => next,
         }
     }
@@ -178,7 +188,7 @@ impl<P: Protocol> Healer<P> {
             return Err(self.refused(error));
         }
         self.shared.state().answer_waiters(&Err(error));
-        Err(Next::Again)
+        Err(Next::Again(Duration::ZERO))
     }
 
     /// There is no point in trying again until somebody has changed something.
@@ -360,6 +370,15 @@ pub enum Disconnect {
     /// The server closed the connection.
     #[error("the server closed the connection")]
     Closed,
+    /// The server did not let this client in, and said why. A client that heals waits at least as long
+    /// as it was told, a day at most, unless [`connect`](crate::Client::connect) is called.
+    #[error("the server does not let this client in: {why}")]
+    Refused {
+        /// What the server says.
+        why: String,
+        /// When to come back, if it said so.
+        retry_after: Option<Duration>,
+    },
     /// The connection failed.
     #[error("{0}")]
     Failed(Arc<io::Error>),
@@ -373,6 +392,10 @@ impl From<&End> for Disconnect {
         match end {
             End::Exit(_) | End::Asked => Self::Asked,
             End::Closed => Self::Closed,
+            End::Refused(refusal) => Self::Refused {
+                why: refusal.why.clone(),
+                retry_after: refusal.retry_after,
+            },
             End::Failed(error) => Self::Failed(Arc::clone(error)),
             End::Broken(why) => Self::Broken(why.clone()),
         }
@@ -395,6 +418,7 @@ impl fmt::Display for End {
             Self::Exit(reason) => write!(f, "the client ends: {reason}"),
             Self::Asked => f.write_str("as it was told"),
             Self::Closed => f.write_str("the server closed the connection"),
+            Self::Refused(refusal) => refusal.fmt(f),
             Self::Failed(error) => error.fmt(f),
             Self::Broken(why) => f.write_str(why),
         }

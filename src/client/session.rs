@@ -24,6 +24,7 @@ use crate::{
     wire::{
         etf::{self, Checked},
         packet::{KEEPALIVE, Kind, Packet},
+        refusal::Refusal,
     },
 };
 
@@ -41,6 +42,8 @@ pub(super) enum End {
     Asked,
     /// The peer closed it.
     Closed,
+    /// The peer said that it does not let this client in, and closed it.
+    Refused(Refusal),
     /// It failed.
     Failed(Arc<io::Error>),
     /// The peer sent what makes no sense, or nothing for too long in the middle of a packet.
@@ -79,6 +82,11 @@ pub(super) struct Session<'a, P: Protocol> {
 }
 
 impl<'a, P: Protocol> Session<'a, P> {
+    /// How many packets the server has sent.
+    pub(super) fn packets(&self) -> u64 {
+        self.link.meter().packets()
+    }
+
     pub(super) fn new(
         link: Link,
         shared: &'a Shared<P>,
@@ -417,6 +425,7 @@ fn fail<P: Protocol>(shared: &Shared<P>, checked: &Checked<'_>) {
         true => shared.state().pending.only_sent(),
         false => None,
     };
+    shared.state().refusal = Refusal::read(&reason);
     match only {
         Some(reference) => finish(shared, reference, Err(CallError::Remote(reason))),
         None => tracing::warn!(target: "erps", reason, "the server reports an error"),

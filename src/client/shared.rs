@@ -22,7 +22,7 @@ use crate::{
     mailbox::Sender,
     outbox::{put_back, scratch},
     task::Clock,
-    wire::{codec::Codec, packet::Kind},
+    wire::{codec::Codec, packet::Kind, refusal::Refusal},
 };
 
 /// Where a caller waits.
@@ -53,6 +53,8 @@ pub(super) struct State<P: Protocol> {
     pub(super) status: Status,
     /// Why the last connection was lost.
     pub(super) last_disconnect: Option<Disconnect>,
+    /// What the server said when it did not let this client in, by its last error on this connection.
+    pub(super) refusal: Option<Refusal>,
     /// What was asked for last: to be connected, or not to be.
     pub(super) wanted: bool,
     /// A connection is wanted at once, whatever the back-off says.
@@ -93,6 +95,7 @@ impl<P: Protocol> Shared<P> {
             state: Mutex::new(State {
                 status: Status::Connecting,
                 last_disconnect: None,
+                refusal: None,
                 wanted: true,
                 hurry: false,
                 waiters,

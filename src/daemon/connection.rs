@@ -28,6 +28,7 @@ use crate::{
     task::{self, Spawner},
     transport::{BoxedStream, Socketed},
     universe::Here,
+    wire::refusal::Refusal,
 };
 
 pub(super) fn start<S: Server>(
@@ -166,13 +167,14 @@ fn is_silent(at_limit: AtLimit, why: &NotAdmitted) -> bool {
 
 /// What a peer is told that is not let in.
 fn word(at_limit: AtLimit, why: &NotAdmitted) -> String {
-    match (at_limit, why) {
-        (_, NotAdmitted::Hook(why)) => format!("refused: {why}"),
-        (AtLimit::Refuse { retry_after }, why) => {
-            format!("refused: {why}; come back in {retry_after:?}")
+    let retry_after = match (at_limit, why) {
+        (AtLimit::Refuse { retry_after }, it) if !matches!(it, NotAdmitted::Hook(_)) => {
+            Some(retry_after)
         }
-        (_, why) => format!("refused: {why}"),
-    }
+        _ => None,
+    };
+    let why = why.to_string();
+    Refusal { why, retry_after }.to_string()
 }
 
 /// Has the server started by whoever supervises it.

@@ -82,7 +82,9 @@ pub enum AtLimit {
     Queue,
     /// It is let through its handshake, told why and when to come back by an error packet, and closed.
     ///
-    /// It counts as a pending handshake meanwhile. An Elixir client logs what it is told.
+    /// It counts as a pending handshake meanwhile. A [`Client`](crate::Client) learns of it by
+    /// [`Disconnect::Refused`](crate::Disconnect::Refused) and does not come back before that time,
+    /// unless it is told to; an Elixir client logs what it is told.
     Refuse {
         /// When it is told to come back.
         retry_after: Duration,

@@ -3,7 +3,7 @@
 use super::*;
 
 use erps::{
-    AtLimit, DaemonInfo, Endpoint, Network, PeerInfo, ServerOptions, Universe,
+    AtLimit, DaemonInfo, Disconnect, Endpoint, Network, PeerInfo, ServerOptions, Universe,
     network::{Host, Stream},
     time,
     wire::packet::Kind,
@@ -87,6 +87,58 @@ fn at_the_limit_a_newcomer_is_told_when_to_come_back_and_comes_in_when_one_leave
         drop(first);
         settled().await;
         assert!(is_empty(&daemon.info()));
+    });
+}
+
+#[test]
+fn a_client_that_is_refused_learns_why_and_comes_back_no_sooner_than_it_is_told() {
+    let retry_after = secs(5);
+    let full = |builder: DaemonBuilder<_>| {
+        let at_limit = AtLimit::Refuse { retry_after };
+        builder.max_connections(1).at_limit(at_limit)
+    };
+    at(full, |network, daemon| async move {
+        let home = network.host("home");
+        let mut first = visitor(&network, &home, &daemon).await;
+        served(&mut first).await;
+        let second = Client::<Lab>::builder(daemon.local_addr())
+            .backoff(Backoff::new(ms(1), ms(10)))
+            .start();
+        let refused = || match second.last_disconnect() {
+            Some(Disconnect::Refused { why, retry_after }) => Some((why, retry_after)),
+            _ => None,
+        };
+        time::sleep(secs(1)).await;
+        let told = ("too many connections".to_owned(), Some(retry_after));
+        assert_eq!(refused(), Some(told));
+        assert_eq!(daemon.info().not_admitted.connections, 1);
+        // It is turned away each time it comes; and that is not oftener.
+        time::sleep(secs(59)).await;
+        assert_eq!(daemon.info().not_admitted.connections, 12);
+        // Who asks for it need not wait.
+        let _ = second.connect().await;
+        time::sleep(ms(100)).await;
+        assert_eq!(daemon.info().not_admitted.connections, 13);
+        drop(first);
+        time::sleep(2 * retry_after).await;
+        assert!(second.status().is_connected());
+        is_served(&second).await;
+    });
+}
+
+#[test]
+fn a_client_that_a_hook_refuses_learns_why_and_comes_back_by_its_back_off() {
+    let closed = |builder: DaemonBuilder<_>| builder.admit(|_: &PeerInfo| Err("closed on Sundays"));
+    at(closed, |_, daemon| async move {
+        let client = Client::<Lab>::builder(daemon.local_addr())
+            .backoff(Backoff::new(ms(1), ms(10)))
+            .start();
+        time::sleep(secs(1)).await;
+        let Some(Disconnect::Refused { why, retry_after }) = client.last_disconnect() else {
+            panic!("{:?}", client.last_disconnect());
+        };
+        assert_eq!((&why[..], retry_after), ("closed on Sundays", None));
+        assert!(daemon.info().not_admitted.hook > 50);
     });
 }
 
