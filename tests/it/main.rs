@@ -17,6 +17,7 @@ mod identity;
 mod local;
 mod network;
 mod packet;
+mod pains;
 mod peer;
 mod push;
 mod sockets;

@@ -263,6 +263,64 @@ fn an_init_that_is_just_in_time_is_served() {
 }
 
 #[test]
+fn an_init_that_takes_its_time_holds_nobody_else_up() {
+    simulated(async {
+        let daemon = slow(LIMIT - SECOND).start_link().await.unwrap();
+        let connect = async || {
+            let client = Client::<Lab>::builder(daemon.local_addr());
+            client.connect().await.unwrap()
+        };
+        let _late = connect().await;
+        settled().await;
+        for _ in 0..100 {
+            let other = connect().await;
+            at_once(is_served(&other)).await;
+        }
+        let info = daemon.info();
+        assert_eq!((info.accepted, info.failed), (101, 0));
+    });
+}
+
+/// A server that has a helper, beside it under the same supervisor.
+struct Helped;
+
+impl Server for Helped {
+    type Protocol = Lab;
+    type Seed = DynamicSupervisor;
+    type Info = ();
+
+    async fn init(supervisor: DynamicSupervisor, _: &mut Context<Self>) -> Result<Self, InitError> {
+        let helper = ChildSpec::task("helper", |_| async { future::pending().await });
+        let helper = supervisor.start_child(helper).await;
+        helper.map_err(|error| InitError::Stop(error.into()))?;
+        Ok(Self)
+    }
+
+    async fn handle_call(
+        &mut self,
+        _: Call,
+        from: ReplyTo<Reply>,
+        _: &mut Context<Self>,
+    ) -> Result<(), BoxError> {
+        from.reply(Reply::Pong);
+        Ok(())
+    }
+}
+
+#[test]
+fn an_init_may_ask_its_own_supervisor_for_a_child() {
+    simulated(async {
+        let supervisor = DynamicSupervisor::builder().start_link();
+        let daemon = Daemon::<Helped>::builder(DynamicSupervisor::clone(&supervisor))
+            .server_supervisor(DynamicSupervisor::clone(&supervisor));
+        let daemon = daemon.start_link().await.unwrap();
+        let client = Client::<Lab>::builder(daemon.local_addr());
+        at_once(is_served(&client.connect().await.unwrap())).await;
+        assert_eq!(supervisor.which_children().await.unwrap().len(), 2);
+    });
+}
+
+#[test]
 fn a_recipe_that_is_followed_after_its_time_starts_nothing() {
     simulated(async {
         let (late, outcome) = async_channel::bounded(1);

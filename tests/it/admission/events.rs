@@ -138,6 +138,7 @@ fn every_connection_of_a_crowd_has_one_end_whoever_ends_the_daemon() {
             let daemon = builder.max_connections_per_address(10).start_link();
             let daemon = daemon.await.unwrap();
             let events = daemon.events();
+            let handle = Daemon::clone(&daemon);
             let mut peers = Vec::new();
             for _ in 0..30 {
                 if let Ok(peer) = network.connect(daemon.local_addr()).await {
@@ -164,6 +165,9 @@ fn every_connection_of_a_crowd_has_one_end_whoever_ends_the_daemon() {
             }
             let ends = ends(events).await;
             assert!(!ends.is_empty());
+            // What was taken is given back, whatever happened.
+            let info = handle.info();
+            assert_eq!((info.connections, info.handshakes, info.servers), (0, 0, 0));
         });
     }
 }

@@ -90,6 +90,57 @@ fn nothing_is_left_listening_if_the_start_is_dropped_after_the_port_was_bound() 
     });
 }
 
+/// Starts daemons at one port, one after the other, serves a client with each, and ends it in one way or
+/// another.
+async fn one_after_the_other(at: SocketAddr, count: usize) {
+    for n in 0..count {
+        let (builder, _watch) = lab::daemon();
+        let daemon = builder.bind(at.ip()).port(at.port()).start_link().await;
+        let daemon = daemon.unwrap_or_else(|error| panic!("{n}: {error}"));
+        let client = Client::<Lab>::builder(at).connect().await;
+        is_served(&client.unwrap_or_else(|error| panic!("{n}: {error}"))).await;
+        match n % 4 {
+            0 => drop(daemon.shutdown().await),
+            1 => {
+                daemon.suspend();
+                drop(daemon.drain(Duration::from_millis(80)).await);
+            }
+            2 => {
+                daemon.task().kill();
+                daemon.exited().await;
+            }
+            _ => {
+                let task = daemon.task().clone();
+                drop(daemon);
+                task.exited().await;
+            }
+        }
+    }
+}
+
+/// In a simulated universe.
+fn at_one_port(count: usize) {
+    let universe = erps::Universe::simulated(1);
+    universe.run(one_after_the_other(([127, 0, 0, 1], 4747).into(), count));
+}
+
+#[test]
+fn five_hundred_daemons_one_after_the_other_have_the_same_port() {
+    at_one_port(500);
+}
+
+/// As many as it takes to believe it: `cargo test --test it -- --ignored ten_thousand_daemons`.
+#[test]
+#[ignore = "it takes a minute or two"]
+fn ten_thousand_daemons_one_after_the_other_have_the_same_port() {
+    at_one_port(10_000);
+}
+
+#[test]
+fn a_hundred_daemons_one_after_the_other_have_the_same_real_port() {
+    run(one_after_the_other(free(), 100));
+}
+
 #[erps::test(simulated)]
 async fn at_the_limit_of_connections_newcomers_wait_until_one_leaves() {
     let (builder, _watch) = lab::daemon();

@@ -1,0 +1,209 @@
+//! What users of such libraries suffer from, and the tests that show that ours do not.
+//!
+//! Each of these tests was seen to fail when the defence it is about was taken out.
+
+use std::{fs, path::Path};
+
+struct Pain {
+    /// What hurts elsewhere.
+    pain: &'static str,
+    /// What is promised here.
+    promise: &'static str,
+    /// Where it is shown: file and name, as `cargo test` prints them.
+    shown: &'static [&'static str],
+}
+
+const fn pain(pain: &'static str, promise: &'static str, shown: &'static [&'static str]) -> Pain {
+    Pain {
+        pain,
+        promise,
+        shown,
+    }
+}
+
+const PAINS: [Pain; 17] = [
+    pain(
+        "a stalled handshake blocks or holds the listener",
+        "it is made in the connection's own task, has a time limit, and makes way for others",
+        &[
+            "admission::as_many_silent_peers_as_there_may_be_keep_nobody_out",
+            "admission::at_the_limit_of_pending_handshakes_the_oldest_makes_way",
+            "admission::a_silent_peer_is_dropped_when_its_time_is_over",
+            "admission::a_peer_that_stops_amid_its_hello_is_dropped_when_its_time_is_over",
+        ],
+    ),
+    pain(
+        "errors of accept spin, or end the server",
+        "for want of descriptors there is a growing pause, told of once; live connections go on",
+        &[
+            "hostile::descriptors::a_daemon_without_descriptors_rests_serves_who_is_there_and_recovers_by_itself",
+            "network::library::a_daemon_short_of_descriptors_pauses_longer_each_time_and_recovers",
+            "admission::events::a_shortage_is_told_when_it_begins_and_when_it_is_over_however_often_it_is_tried",
+        ],
+    ),
+    pain(
+        "limits are soft, count for one acceptor, or are never given back",
+        "one hard permit dies with its connection; at the limit there is a choice; all change live",
+        &[
+            "admission::port::at_the_limit_of_connections_newcomers_wait_until_one_leaves",
+            "admission::limits::at_the_limit_a_newcomer_is_told_when_to_come_back_and_comes_in_when_one_leaves",
+            "admission::limits::at_the_limit_a_newcomer_is_closed_if_that_is_asked_for",
+            "admission::limits::a_limit_that_is_changed_counts_for_who_comes_then",
+            "admission::events::every_connection_of_a_crowd_has_one_end_whoever_ends_the_daemon",
+        ],
+    ),
+    pain(
+        "a graceful stop hangs for ever",
+        "a drain is back by its time, and says who finished and who was cut",
+        &[
+            "drain::idle_connections_are_listened_to_and_closed",
+            "drain::peers_that_are_deaf_mute_or_gone_hold_nothing_up",
+            "drain::a_peer_that_does_not_read_is_cut_by_the_time",
+            "drain::a_server_that_does_not_come_to_its_end_is_killed_before_the_time_is_up",
+            "drain::load::no_call_in_flight_over_tls_is_lost_by_a_drain_under_load",
+        ],
+    ),
+    pain(
+        "certificates cannot rotate without a restart",
+        "they do at both ends, checked first, from the next handshake on",
+        &[
+            "transport::rotation::nobody_notices_that_certificates_rotate",
+            "transport::settings::new_certificates_are_used_from_the_next_handshake_on",
+            "transport::rotation::files_are_read_again_on_request_and_used_if_they_are_good",
+        ],
+    ),
+    pain(
+        "handshakes that fail are invisible",
+        "each connection has one event of its end, with its stage and its reason",
+        &[
+            "admission::events::each_way_to_end_is_one_event_with_its_stage_and_reason",
+            "admission::events::each_time_limit_is_one_event_at_its_time_with_its_stage_and_reason",
+            "admission::events::a_handshake_that_makes_way_and_one_that_the_daemon_ends_say_so",
+        ],
+    ),
+    pain(
+        "slow and silent peers stay for ever",
+        "a first packet, a begun packet and a stalled write each have a time limit, by default",
+        &[
+            "hostile::a_packet_that_is_never_completed_ends_its_connection",
+            "network::timeouts::half_a_packet_is_waited_for_until_its_time",
+            "network::timeouts::a_peer_that_does_not_read_is_given_up_at_its_time",
+            "network::timeouts::a_peer_that_never_sends_a_packet_is_given_up_at_its_time",
+        ],
+    ),
+    pain(
+        "starts, stops and restarts race for the port",
+        "a start is bound when it returns, suspended it stays so, and nothing is left after a stop",
+        &[
+            "admission::port::five_hundred_daemons_one_after_the_other_have_the_same_port",
+            "admission::port::a_hundred_daemons_one_after_the_other_have_the_same_real_port",
+            "admission::port::nothing_is_left_listening_if_the_start_is_dropped_after_the_port_was_bound",
+            "drain::a_suspended_daemon_lets_newcomers_wait_and_serves_who_is_there",
+        ],
+    ),
+    pain(
+        "the supervisor is the bottleneck, and `init` blocks it",
+        "`init` runs in the child's task",
+        &[
+            "admission::answers::an_init_that_takes_its_time_holds_nobody_else_up",
+            "admission::answers::an_init_may_ask_its_own_supervisor_for_a_child",
+            "supervisor::many::ten_thousand_children_are_started_crashed_and_restarted_without_a_trace",
+        ],
+    ),
+    pain(
+        "one peer takes all there is",
+        "there are limits for each address and for each certificate",
+        &[
+            "admission::limits::one_greedy_address_cannot_push_out_others",
+            "admission::limits::one_certificate_has_so_many_connections_whatever_its_addresses",
+            "admission::limits::addresses_of_one_prefix_are_one",
+        ],
+    ),
+    // From here on as in the list they are taken from, whose 11 and 12 are about clients.
+    pain(
+        "clients do not come back",
+        "they heal on every cause",
+        &[
+            "healing::a_client_outlives_its_daemons_restarts",
+            "healing::a_peer_that_resets_or_babbles_is_left_and_tried_again",
+            "network::chaos::whatever_happens_calls_end_in_time_and_clients_heal",
+        ],
+    ),
+    pain(
+        "clients come back all at once",
+        "they are spread at random, and wait longer each time",
+        &[
+            "network::library::a_client_tries_again_as_its_backoff_says",
+            "healing::the_back_off_begins_anew_after_a_connection_that_was_stable",
+        ],
+    ),
+    pain(
+        "a packet that is too large is a riddle",
+        "it is refused before it is sent, and both ends name its size and the limit",
+        &[
+            "calls::a_call_over_the_limit_is_not_sent_and_the_error_names_size_and_limit",
+            "calls::a_reply_over_the_limit_is_told_to_the_caller_and_other_calls_go_on",
+            "hostile::a_broken_frame_is_told_why_and_its_connection_ends",
+        ],
+    ),
+    pain(
+        "who is calling?",
+        "address and certificate are at hand in `init` and in every callback",
+        &[
+            "admission::start::init_sees_whom_the_peers_certificate_names",
+            "admission::start::handlers_see_whom_the_peers_certificate_names",
+        ],
+    ),
+    pain(
+        "pushes have no flow control",
+        "one who pushes waits for a peer that does not read, or is told so",
+        &[
+            "stubborn::a_push_waits_for_a_peer_that_does_not_read_and_try_push_says_so_instead",
+            "push::a_peer_that_does_not_read_its_pushes_is_not_read_from_for_ever",
+            "hostile::memory::pushes_of_many_at_once_take_turns_and_are_bounded_by_bytes",
+        ],
+    ),
+    pain(
+        "slow consumers flood memory",
+        "what waits is bounded by bytes, and who does not read is not read from, and then dropped",
+        &[
+            "hostile::a_peer_that_reads_nothing_is_dropped_and_costs_bounded_memory",
+            "hostile::memory::replies_to_a_peer_that_does_not_read_are_bounded_by_bytes_and_each_call_has_an_answer",
+            "hostile::memory::a_long_refusal_has_no_more_room_than_a_reply",
+        ],
+    ),
+    pain(
+        "connections that are half open are never noticed",
+        "the system asks after silent peers, and gives up on those who acknowledge nothing",
+        &[
+            "transport::options::the_system_asks_after_idle_peers_on_both_ends_unless_told_not_to",
+            "network::timeouts::both_ends_of_an_idle_connection_that_is_dead_find_out_by_keepalive",
+            "network::timeouts::a_client_that_sends_gives_a_vanished_server_up_when_the_user_timeout_is_over",
+        ],
+    ),
+];
+
+#[test]
+fn each_promise_is_kept_by_tests_that_exist() {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it");
+    for Pain {
+        pain,
+        promise,
+        shown,
+    } in PAINS
+    {
+        assert!(!shown.is_empty(), "nobody shows that {promise}");
+        for test in shown {
+            let (rooms, name) = test.rsplit_once("::").unwrap();
+            let file = tests.join(rooms.replace("::", "/")).with_extension("rs");
+            let text = fs::read_to_string(&file);
+            let text = text.unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+            let (before, _) = text
+                .split_once(&format!("fn {name}()"))
+                .unwrap_or_else(|| panic!("{pain}: there is no test {test}"));
+            let attributes = before.rsplit("\n\n").next().unwrap();
+            let runs = attributes.contains("test") && !attributes.contains("ignore");
+            assert!(runs, "{pain}: {test} is not run");
+        }
+    }
+}
