@@ -26,6 +26,7 @@ mod supervisor;
 mod support;
 mod term;
 mod tidy;
+mod torture;
 mod transport;
 mod universe;
 mod wormhole;

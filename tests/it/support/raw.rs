@@ -58,11 +58,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
 
     pub(crate) async fn send(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).await.expect("an open socket");
+        self.stream.flush().await.expect("an open socket");
     }
 
     /// As [`send`](Self::send), to a peer that may have closed already.
     pub(crate) async fn try_send(&mut self, bytes: &[u8]) {
         let _ = self.stream.write_all(bytes).await;
+        let _ = self.stream.flush().await;
+    }
+
+    /// Sends nothing more. What the peer sends can still be read.
+    pub(crate) async fn close(&mut self) {
+        let _ = self.stream.close().await;
     }
 
     /// The next packet; `None` when the peer has closed or reset the connection.
