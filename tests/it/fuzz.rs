@@ -57,7 +57,7 @@ fn a_requirement_means_what_its_parts_mean() {
 
 #[test]
 fn a_daemon_outlives_whatever_a_peer_does() {
-    check("server", server::run, 300);
+    check("server", server::run, 1000);
 }
 
 #[test]

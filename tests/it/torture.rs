@@ -106,6 +106,8 @@ async fn storm(seed: u64, guests: u64, lasts: Duration) {
     for guest in guests {
         guest.await;
     }
-    house.is_empty(before).await;
+    house.is_empty(&before).await;
+    house.has_room_for_one().await;
+    house.is_empty(&before).await;
     house.close().await;
 }

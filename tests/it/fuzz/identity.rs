@@ -47,7 +47,13 @@ fn required(text: &str) {
         let mut parts = Vec::new();
         for part in alternative.split(" and ") {
             match part.parse::<VersionReq>() {
-                Ok(part) => parts.push(part),
+                Ok(req) => {
+                    for version in all() {
+                        let expected = meant(part, version);
+                        assert_eq!(req.matches(&version), expected, "{version} and {part:?}");
+                    }
+                    parts.push(req);
+                }
                 Err(error) => panic!("{part:?} of {text:?}: {error}"),
             }
         }
@@ -58,5 +64,28 @@ fn required(text: &str) {
             .iter()
             .any(|all| all.iter().all(|part| part.matches(&version)));
         assert_eq!(whole.matches(&version), any, "{version} and {text:?}");
+    }
+}
+
+/// What Elixir's documentation says of one comparison.
+fn meant(part: &str, version: Version) -> bool {
+    let numbers = part.trim_start_matches([' ', '~', '=', '!', '<', '>']);
+    let sign = part[..part.len() - numbers.len()].trim();
+    let numbers = numbers.trim_end().split('.');
+    let numbers: Vec<u64> = numbers.map(|it| it.parse().unwrap_or(u64::MAX)).collect();
+    let version = [version.major, version.minor, version.patch].map(u64::from);
+    match sign {
+        "" | "==" => version[..] == numbers,
+        "!=" => version[..] != numbers,
+        ">" => version[..] > numbers[..],
+        ">=" => version[..] >= numbers[..],
+        "<" => version[..] < numbers[..],
+        "<=" => version[..] <= numbers[..],
+        // Not before it, and alike in all but the last of the numbers that are named.
+        "~>" => {
+            let alike = numbers.len() - 1;
+            version[..] >= numbers[..] && version[..alike] == numbers[..alike]
+        }
+        other => panic!("there is no sign {other}"),
     }
 }

@@ -62,9 +62,12 @@ fn term() -> Vec<Vec<u8>> {
         .iter()
         .filter_map(|(bytes, _)| bytes.get(HEADER_LEN..));
     let payloads = payloads.map(<[u8]>::to_vec).chain(TERMS.map(encoded));
-    payloads
-        .map(|payload| [&[15], &payload[..]].concat())
-        .collect()
+    // Each with all there is room for, and with some of the other limits.
+    let limits = (0..32).cycle();
+    let seeds = payloads.zip(limits).flat_map(|(payload, limits)| {
+        [15, limits].map(|limits| [&[limits], &payload[..]].concat())
+    });
+    seeds.collect()
 }
 
 fn text() -> Vec<Vec<u8>> {
@@ -92,6 +95,8 @@ fn server() -> Vec<Vec<u8>> {
             ]
         })
         .chain([
+            // A function.
+            vec![5, 7, 113, 119, 0, 119, 0, 97, 0],
             vec![8],
             vec![12],
             vec![0xcc],
@@ -118,7 +123,7 @@ fn encoded(text: &str) -> Vec<u8> {
     etf::to_vec(&term).unwrap()
 }
 
-const TERMS: [&str; 12] = [
+const TERMS: [&str; 14] = [
     ":ping",
     "{:add, -12}",
     "{:move, 3, 4000000000}",
@@ -130,6 +135,8 @@ const TERMS: [&str; 12] = [
     "123456789012345678901234567890",
     "~c\"charlist\"",
     "%Date{year: 2024, month: 2}",
+    r##""a \#{b} \" # { ""##,
+    "[[[[[[[[[[[[[[[[[{1, %{2 => {3}}}]]]]]]]]]]]]]]]]]",
     "[a: 1, \"b c\": Elixir.Some.Module, é: :\"\\0\\n\\\"\"]",
 ];
 

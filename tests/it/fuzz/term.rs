@@ -36,6 +36,7 @@ pub(crate) fn run(data: &[u8]) {
     let limits = limits(depth + 1);
     let taken = take::<Term>(&checked, &limits);
     if let Ok(term) = &taken {
+        assert!(height(term) <= depth + 1, "{term}");
         any(term, &checked, &limits, safe);
     } else {
         // Equal keys in different bytes, which no node writes.
@@ -109,6 +110,18 @@ where
     assert_eq!(again, value);
     assert_eq!(etf::to_vec(&again).unwrap(), bytes);
     Ok(value)
+}
+
+/// How deep it is; what is empty counts as little as what is no container.
+fn height(term: &Term) -> usize {
+    let highest = |terms: &mut dyn Iterator<Item = &Term>| terms.map(|it| height(it) + 1).max();
+    let height = match term {
+        Term::Tuple(elements) | Term::List(elements) => highest(&mut elements.iter()),
+        Term::ImproperList(elements, tail) => highest(&mut elements.iter().chain([&**tail])),
+        Term::Map(pairs) => highest(&mut pairs.iter().flat_map(|(k, v)| [k, v])),
+        _ => None,
+    };
+    height.unwrap_or(0)
 }
 
 fn has_opaque(term: &Term) -> bool {

@@ -126,10 +126,18 @@ impl Guest {
 
     /// Through one of the patient doors, and through its handshake.
     async fn enter(&mut self) -> Line {
-        let address = match self.chance.bool() {
+        let address = self.address();
+        self.enter_at(address).await
+    }
+
+    fn address(&mut self) -> SocketAddr {
+        match self.chance.bool() {
             true => self.books.plain,
             false => self.books.tls,
-        };
+        }
+    }
+
+    async fn enter_at(&mut self, address: SocketAddr) -> Line {
         let line = Self::dial(address).await;
         if address == self.books.plain {
             return line;
@@ -192,7 +200,12 @@ impl Guest {
     // Those who behave
 
     async fn behave(&mut self) -> &'static str {
-        let line = self.enter().await;
+        let address = self.address();
+        self.behave_at(address).await
+    }
+
+    pub(super) async fn behave_at(&mut self, address: SocketAddr) -> &'static str {
+        let line = self.enter_at(address).await;
         let mut peer = Raw::over(line.stream);
         for _ in 0..self.chance.u8(1..4) {
             self.ask(&mut peer, 8).await;

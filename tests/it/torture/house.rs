@@ -11,10 +11,11 @@ use std::{
 };
 
 use erps::{
-    ConnectionEnd, Daemon, DaemonEvent, DaemonEvents, Linked, ServerOptions, TestCa, Tls, Universe,
-    time,
+    AtLimit, ConnectionEnd, Daemon, DaemonEvent, DaemonEvents, Linked, ServerOptions, TestCa, Tls,
+    Universe, time,
 };
 
+use super::guest::Guest;
 use crate::support::{
     lab::{self, LabServer, Life, Watch},
     time::{ms, secs},
@@ -129,7 +130,7 @@ impl House {
     }
 
     /// Waits until all guests have left, and nothing lives that did not before they came.
-    pub(super) async fn is_empty(&self, before: Vec<String>) {
+    pub(super) async fn is_empty(&self, before: &[String]) {
         let limit = time::now() + LIMIT;
         loop {
             let mut left = String::new();
@@ -152,6 +153,22 @@ impl House {
         }
         let (asked, answered) = (&self.books.asked, &self.books.answered);
         assert_eq!(asked.load(Relaxed), answered.load(Relaxed));
+    }
+
+    /// With room for one, one is let in: who has left is not counted, under no address and no certificate.
+    pub(super) async fn has_room_for_one(&self) {
+        for door in &self.doors {
+            door.daemon.set_limits(|limits| {
+                limits.at_limit = AtLimit::Close;
+                limits.connections = 1;
+                limits.per_address = Some(1);
+                limits.per_identity = Some(1);
+            });
+        }
+        let mut guest = Guest::new(self, self.books.seed, 0);
+        for address in [self.books.plain, self.books.tls] {
+            guest.behave_at(address).await;
+        }
     }
 
     /// Checks that everything has come to an end once, and tells how.
