@@ -113,8 +113,9 @@ pub use supervisor::{
 };
 pub use task::{Linked, Shutdown, TaskRef, spawn};
 pub use transport::{
-    Alert, BoxedStream, ByteStream, Handshake, HandshakeError, PeerCredentials, PeerIdentity,
-    Secured, Tcp, TcpOptions, Tls, TlsError, Transport, UnreadableCertificate, Untrusted,
+    Alert, BoxedStream, ByteStream, HandedIn, Handshake, HandshakeError, PeerCredentials,
+    PeerIdentity, Secured, Tcp, TcpOptions, Tls, TlsError, Transport, UnreadableCertificate,
+    Untrusted,
 };
 #[cfg(feature = "test-ca")]
 pub use transport::{TestCa, TestCertificate, TestRequest};

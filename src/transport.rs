@@ -33,6 +33,7 @@ pub(crate) use dial::{DialError, Target, dial};
 pub(crate) use error::refusal;
 pub use error::{Alert, HandshakeError, Untrusted};
 pub use identity::{PeerIdentity, UnreadableCertificate};
+pub use listen::HandedIn;
 pub(crate) use listen::{Listener, Place};
 pub use tcp::{Tcp, TcpOptions};
 #[cfg(feature = "test-ca")]

@@ -13,7 +13,7 @@ use crate::{
     BoxError, ChildSpec, Endpoint, Linked, PeerInfo, Restart, Server, ServerOptions, Shutdown,
     Started,
     task::Spawner,
-    transport::{Place, Tcp, TcpOptions, Transport},
+    transport::{HandedIn, Place, Tcp, TcpOptions, Transport},
     universe::Here,
     wire::identity::{Identifier, VersionReq},
 };
@@ -240,7 +240,7 @@ impl<S: Server> DaemonBuilder<S> {
     /// only when the last of them has dropped it, this builder and its [`child_spec`](Self::child_spec)
     /// included. It is made non-blocking. Options that are set before a socket listens are left as they are.
     /// Plaintext beyond loopback is refused as with [`bind`](Self::bind). If it fails, the daemon tries
-    /// again with the same, as there is no other.
+    /// again with the same, as there is no other. The file of a Unix socket is left to whoever has made it.
     ///
     /// # Example
     ///
@@ -252,16 +252,8 @@ impl<S: Server> DaemonBuilder<S> {
     ///     builder = builder.listener(listener);
     /// }
     /// ```
-    pub fn listener(mut self, listener: std::net::TcpListener) -> Self {
-        self.settings.also.push(Place::HandedIn(Arc::new(listener)));
-        self
-    }
-
-    /// As [`listener`](Self::listener), with one at a Unix socket. Its file is left to whoever has made it.
-    #[cfg(unix)]
-    pub fn unix_listener(mut self, listener: std::os::unix::net::UnixListener) -> Self {
-        let place = Place::HandedInUnix(Arc::new(listener));
-        self.settings.also.push(place);
+    pub fn listener(mut self, listener: impl Into<HandedIn>) -> Self {
+        self.settings.also.push(listener.into().into_place());
         self
     }
 

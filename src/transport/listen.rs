@@ -35,6 +35,31 @@ pub(crate) enum Place {
     HandedInUnix(Arc<UnixListener>),
 }
 
+/// A listener that was made elsewhere: a standard library's, at a TCP port or at a Unix socket.
+///
+/// Taken by [`DaemonBuilder::listener`](crate::DaemonBuilder::listener).
+#[derive(Clone, Debug)]
+pub struct HandedIn(Place);
+
+impl HandedIn {
+    pub(crate) fn into_place(self) -> Place {
+        self.0
+    }
+}
+
+impl From<std::net::TcpListener> for HandedIn {
+    fn from(listener: std::net::TcpListener) -> Self {
+        Self(Place::HandedIn(Arc::new(listener)))
+    }
+}
+
+#[cfg(unix)]
+impl From<UnixListener> for HandedIn {
+    fn from(listener: UnixListener) -> Self {
+        Self(Place::HandedInUnix(Arc::new(listener)))
+    }
+}
+
 impl Place {
     /// What it is called before anybody listens there.
     pub(crate) fn endpoint(&self) -> Endpoint {

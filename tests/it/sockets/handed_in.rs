@@ -65,7 +65,11 @@ fn a_socket_that_does_not_listen_is_an_error_value() {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         let any: SocketAddr = (Ipv4Addr::LOCALHOST, 0).into();
         socket.bind(&any.into()).unwrap();
-        let error = lab::daemon().0.listener(socket.into()).start().await;
+        let error = lab::daemon()
+            .0
+            .listener(TcpListener::from(socket))
+            .start()
+            .await;
         let Err(StartDaemonError::Bind { source, .. }) = error else {
             panic!("{error:?}");
         };
@@ -114,7 +118,7 @@ mod unix {
             let path = directory.socket();
             let listener = UnixListener::bind(&path).unwrap();
             let (builder, _watch) = lab::daemon();
-            let daemon = builder.unix_listener(listener).start_link().await.unwrap();
+            let daemon = builder.listener(listener).start_link().await.unwrap();
             assert_eq!(daemon.local_addrs()[0].path(), Some(path.as_path()));
             is_served(&connected(Address::unix(&path)).await).await;
             daemon.shutdown().await;
@@ -164,7 +168,7 @@ mod unix {
             let mut handed = listenfd::ListenFd::from_env();
             let (builder, watch) = lab::daemon();
             let builder = builder.listener(handed.take_tcp_listener(0).unwrap().unwrap());
-            let builder = builder.unix_listener(handed.take_unix_listener(1).unwrap().unwrap());
+            let builder = builder.listener(handed.take_unix_listener(1).unwrap().unwrap());
             let _daemon = builder.start_link().await.unwrap();
             let mut ended = 0;
             while ended < 2 {
