@@ -63,19 +63,20 @@ impl Plan {
         }
     }
 
-    /// For a shutdown: what has arrived is answered within `limit`, and the policy of the servers says
-    /// how long the rest may take.
+    /// For a shutdown: what has arrived is answered within `limit`, which is part of the time that the
+    /// servers have by their policy.
     pub(super) fn shutdown(now: Instant, limit: Duration, policy: Shutdown) -> Self {
-        let limit = match policy {
-            Shutdown::BrutalKill => Duration::ZERO,
-            Shutdown::Within(_) | Shutdown::Infinity => limit.min(FOR_EVER),
+        let (limit, all) = match policy {
+            Shutdown::BrutalKill => (Duration::ZERO, None),
+            Shutdown::Within(all) => (limit.min(all - all / 4), Some(all.min(FOR_EVER))),
+            Shutdown::Infinity => (limit, None),
         };
         Self {
             began: now,
             is_drain: false,
             listen_until: now,
-            shut_down_at: now + limit,
-            kill_at: None,
+            shut_down_at: now + limit.min(FOR_EVER),
+            kill_at: all.map(|all| now + all),
         }
     }
 

@@ -338,8 +338,10 @@ impl<S: Server> DaemonBuilder<S> {
     /// what [`start_link`](Self::start_link) returns. What its peers send from then on is not read, and a
     /// server that has answered all its calls ends at once. So no reply is lost when a tree is taken
     /// down; [`Daemon::drain`] is for those who want more: a time of listening, one limit over all, and a
-    /// report. Zero: a server finishes the message it is at. Servers whose
-    /// [shutdown](Self::server_shutdown) is [`Shutdown::BrutalKill`] are not given this time.
+    /// report. Zero: a server finishes the message it is at.
+    ///
+    /// It is part of the time that servers have by their [shutdown](Self::server_shutdown), and three quarters of
+    /// that at most, so that `terminate` has the rest. With [`Shutdown::BrutalKill`] there is none.
     pub fn drain_timeout(mut self, limit: Duration) -> Self {
         self.settings.drain_timeout = limit;
         self

@@ -478,6 +478,7 @@ fn a_daemon_that_is_shut_down_waits_for_replies_as_long_as_it_says() {
     let cases = [
         (DRAIN_TIMEOUT, servers_have, DRAIN_TIMEOUT),
         (secs(60), servers_have, secs(60)),
+        (secs(60), Shutdown::Within(secs(8)), secs(6)),
         (secs(60), Shutdown::Infinity, secs(60)),
         (secs(60), Shutdown::BrutalKill, Duration::ZERO),
         (Duration::ZERO, servers_have, Duration::ZERO),
@@ -501,6 +502,19 @@ fn a_daemon_that_is_shut_down_waits_for_replies_as_long_as_it_says() {
             });
         }
     }
+}
+
+#[test]
+fn a_server_that_does_not_heed_it_has_the_time_of_its_policy_from_the_shutdown_on() {
+    simulated(1, |_| async move {
+        let (builder, ends) = daemon(Duration::ZERO);
+        let builder = builder.server_shutdown(Shutdown::Within(secs(8)));
+        let daemon = builder.start_link().await.unwrap();
+        let client = client(&daemon).await;
+        let _call = calling(&client, (1_000_000, false)).await;
+        let (_, took) = timed(daemon.task().shutdown(Shutdown::Infinity)).await;
+        assert_eq!((took, ends.len()), (secs(8), 0));
+    });
 }
 
 #[test]
