@@ -17,9 +17,16 @@ use smol::{
     process::{Child, ChildStdin, ChildStdout, Command},
 };
 
-use crate::support::pem::Pem;
+use crate::support::{cores::cores, lab, pem::Pem};
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/erlang/peer.escript");
+
+/// Runs a test when there is a core for its node, which computes while it begins, and loses packets for good
+/// that it does not come to read one by one.
+fn run<T>(test: impl Future<Output = T>) -> T {
+    let _core = cores(1);
+    lab::run(test)
+}
 
 /// How the two ends reach each other.
 #[derive(Clone, Copy, Debug)]

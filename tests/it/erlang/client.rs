@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use erps::{Peer, ServerOptions};
 
-use super::{Ends, Erlang, IDENTITY, Wire, daemon};
-use crate::support::lab::run;
+use super::{Ends, Erlang, IDENTITY, Wire, daemon, run};
 
 /// Longer than the window in which the original's client reads once, by a margin for a busy
 /// machine.

@@ -5,8 +5,8 @@ use std::time::Duration;
 use erps::{Backoff, CallError, Client, ClientBuilder, Peer, Status, Term};
 use futures::future::join_all;
 
-use super::{Ends, Erlang, Untyped, Wire};
-use crate::support::lab::{eventually, run};
+use super::{Ends, Erlang, Untyped, Wire, run};
+use crate::support::lab::eventually;
 
 fn client(ends: &Ends, port: u16) -> ClientBuilder<Untyped> {
     let builder = Client::builder(("localhost", port))
