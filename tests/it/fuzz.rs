@@ -10,7 +10,7 @@ mod targets;
 
 use std::{env, fs, path::Path, thread};
 
-use targets::{decoder, handshake, identity, server, term, text};
+use targets::{decoder, handshake, identity, proxy, server, term, text};
 
 /// Says which input it was.
 struct Input<'a>(&'a [u8]);
@@ -53,6 +53,11 @@ fn a_text_that_is_a_term_is_printed_as_one() {
 #[test]
 fn a_requirement_means_what_its_parts_mean() {
     check("identity", identity::run, 5_000);
+}
+
+#[test]
+fn a_proxy_is_heard_to_the_end_and_no_further() {
+    check("proxy", proxy::run, 20_000);
 }
 
 #[test]

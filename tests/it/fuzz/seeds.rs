@@ -9,7 +9,15 @@ use erps::{
 use fastrand::Rng;
 use serde_json::Value;
 
-pub(super) const NAMES: [&str; 6] = ["decoder", "term", "text", "identity", "server", "handshake"];
+pub(super) const NAMES: [&str; 7] = [
+    "decoder",
+    "term",
+    "text",
+    "identity",
+    "server",
+    "handshake",
+    "proxy",
+];
 
 /// The seeds of one target, and what is in `corpus/`.
 pub(super) fn of(name: &str) -> Vec<Vec<u8>> {
@@ -20,6 +28,7 @@ pub(super) fn of(name: &str) -> Vec<Vec<u8>> {
         "identity" => REQUIREMENTS.map(|it| it.as_bytes().to_vec()).to_vec(),
         "server" => server(),
         "handshake" => Vec::new(),
+        "proxy" => proxy(),
         other => panic!("no target is called {other}"),
     };
     let found = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/corpus");
@@ -116,6 +125,41 @@ fn server() -> Vec<Vec<u8>> {
         seeds.push([&[mode], &three.concat()[..]].concat());
     }
     seeds
+}
+
+fn proxy() -> Vec<Vec<u8>> {
+    const LINES: [&str; 6] = [
+        "PROXY TCP4 192.0.2.1 198.51.100.7 56324 443\r\nerps",
+        "PROXY TCP6 2001:db8::1 ::ffff:1.2.3.4 1 65535\r\n",
+        "PROXY UNKNOWN\r\n",
+        "PROXY UNKNOWN ffff:f...f:ffff ffff:f...f:ffff 65535 65535\r\n",
+        "PROXY TCP4 255.255.255.255 0.0.0.0 0 0\r\n\r\n",
+        "PROXY UDP4 1.2.3.4 1.2.3.4 1 1\r\n",
+    ];
+    let binary = |command: u8, family: u8, block: &[u8]| {
+        let length = u16::try_from(block.len()).unwrap().to_be_bytes();
+        let fixed = [command, family, length[0], length[1]];
+        [b"\r\n\r\n\0\r\nQUIT\n", &fixed[..], block].concat()
+    };
+    let v4 = [192, 0, 2, 1, 198, 51, 100, 7, 220, 4, 1, 187];
+    let name = [&v4[..], &[2, 0, 3, b'o', b'w', b'n', 4, 0, 0]].concat();
+    // The checksum of this very header.
+    let summed = [&v4[..], &[3, 0, 4], &[0xd4, 0x5a, 0x11, 0xb9]].concat();
+    let mut unix = b"/run/proxy".to_vec();
+    unix.resize(216, 0);
+    unix[108..113].copy_from_slice(b"/erps");
+    let headers = [
+        binary(0x21, 0x11, &v4),
+        binary(0x21, 0x11, &name),
+        binary(0x21, 0x11, &summed),
+        binary(0x21, 0x21, &[7; 36]),
+        binary(0x21, 0x31, &unix),
+        binary(0x20, 0, &[]),
+        binary(0x21, 0x12, &v4),
+    ];
+    let lines = LINES.map(|line| line.as_bytes().to_vec());
+    let seeds = lines.into_iter().chain(headers);
+    seeds.map(|seed| [&[3], &seed[..]].concat()).collect()
 }
 
 fn encoded(text: &str) -> Vec<u8> {

@@ -5,6 +5,7 @@
 pub(crate) mod decoder;
 pub(crate) mod handshake;
 pub(crate) mod identity;
+pub(crate) mod proxy;
 pub(crate) mod server;
 pub(crate) mod term;
 pub(crate) mod text;
