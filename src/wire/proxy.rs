@@ -206,6 +206,7 @@ fn path(field: &[u8]) -> Vec<u8> {
 /// Walks what comes after the addresses, and compares the checksum if there is one.
 fn check_additions(header: &[u8], begin: usize) -> Result<(), ProxyError> {
     let mut at = begin;
+    let mut checked = false;
     while at < header.len() {
         let Some(&[kind, high, low]) = header.get(at..at + 3) else {
             return Err(ProxyError::Addition);
@@ -213,6 +214,10 @@ fn check_additions(header: &[u8], begin: usize) -> Result<(), ProxyError> {
         let value = at + 3..at + 3 + usize::from(u16::from_be_bytes([high, low]));
         let bytes = header.get(value.clone()).ok_or(ProxyError::Addition)?;
         if kind == CRC32C {
+            // A second one could cost as much again, and neither could be right.
+            if std::mem::replace(&mut checked, true) {
+                return Err(ProxyError::Addition);
+            }
             let told = <[u8; 4]>::try_from(bytes).map_err(|_| ProxyError::Addition)?;
             let mut without = header.to_vec();
             without[value.clone()].fill(0);

@@ -268,15 +268,18 @@ fn a_checksum_is_verified() {
         binary(0x21, 0x11, &[&addresses[..], &additions].concat())
     };
     // Slowly, from the definition: the remainder by a polynomial, over reflected bits.
-    let bits = with(0)
-        .into_iter()
-        .flat_map(|byte| (0..8).map(move |bit| byte >> bit & 1));
-    let mut remainder = u32::MAX;
-    for bit in bits.map(u32::from) {
-        let carry = (remainder ^ bit) & 1;
-        remainder = remainder >> 1 ^ if carry == 1 { 0x82F6_3B78 } else { 0 };
-    }
-    let good = with(!remainder);
+    let sum = |header: Vec<u8>| {
+        let bits = header
+            .into_iter()
+            .flat_map(|byte| (0..8).map(move |bit| byte >> bit & 1));
+        let mut remainder = u32::MAX;
+        for bit in bits.map(u32::from) {
+            let carry = (remainder ^ bit) & 1;
+            remainder = remainder >> 1 ^ if carry == 1 { 0x82F6_3B78 } else { 0 };
+        }
+        !remainder
+    };
+    let good = with(sum(with(0)));
     says(&good, &inet(at, at));
     for at in 16..good.len() {
         for bit in 0..8 {
@@ -295,6 +298,12 @@ fn a_checksum_is_verified() {
         &[&addresses[..], &addition(3, &[0; 3])].concat(),
     );
     fails(&short, ProxyError::Addition);
+    // The first is right; there is none beside it.
+    let twice = |sum: u32| {
+        let additions = [addition(3, &sum.to_be_bytes()), addition(3, &[0; 4])].concat();
+        binary(0x21, 0x11, &[&addresses[..], &additions].concat())
+    };
+    fails(&twice(sum(twice(0))), ProxyError::Addition);
 }
 
 fn address() -> impl Strategy<Value = SocketAddr> {

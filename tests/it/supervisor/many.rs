@@ -208,6 +208,16 @@ fn held() -> (usize, usize) {
 #[test]
 #[ignore = "it counts the descriptors of its process"]
 fn some_hundred_trees_on_real_sockets() {
+    real_loops(400);
+}
+
+#[test]
+#[ignore = "it counts the descriptors of its process, and leaves ten thousand ports waiting"]
+fn ten_thousand_trees_on_real_sockets() {
+    real_loops(MANY);
+}
+
+fn real_loops(loops: usize) {
     Universe::new().run(async {
         let count = Count::default();
         // What is there once, is there: threads, an epoll, a pipe.
@@ -215,7 +225,7 @@ fn some_hundred_trees_on_real_sockets() {
             once(n, &count).await;
         }
         let before = held();
-        for n in 0..400 {
+        for n in 0..loops {
             once(n, &count).await;
         }
         let mut after = held();
