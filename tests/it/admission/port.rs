@@ -3,6 +3,7 @@
 use erps::TestCa;
 
 use super::*;
+use crate::support::fixture;
 
 #[test]
 fn plaintext_beyond_loopback_is_refused_unless_asked_for() {
@@ -137,8 +138,14 @@ fn ten_thousand_daemons_one_after_the_other_have_the_same_port() {
 }
 
 #[test]
-fn a_hundred_daemons_one_after_the_other_have_the_same_real_port() {
+#[ignore = "a process that another test is starting holds its sockets for a moment"]
+fn a_hundred_daemons_at_one_real_port() {
     run(one_after_the_other(free(), 100));
+}
+
+#[test]
+fn a_hundred_daemons_one_after_the_other_have_the_same_real_port() {
+    fixture::passes("admission::port::a_hundred_daemons_at_one_real_port", &[]);
 }
 
 #[erps::test(simulated)]
