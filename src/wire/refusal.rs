@@ -94,7 +94,7 @@ mod tests {
         assert_eq!(Refusal::read("wrong identifier"), None);
         for nonsense in ["-5s", "NaNs", "soon", "5", "1e999ms"] {
             let refusal = Refusal::read(&format!("refused: x; come back in {nonsense}"));
-            let time = refusal.unwrap().retry_after;
+            let time = refusal.and_then(|it| it.retry_after);
             assert!(time.is_none_or(|it| it <= LONGEST), "{nonsense}: {time:?}");
         }
     }

@@ -247,7 +247,8 @@ fn each_time_limit_is_one_event_at_its_time_with_its_stage_and_reason() {
     let is_gone: Is = |end| matches!(end, ConnectionEnd::Server(ExitReason::Disconnected));
     // What is set, what the peer does before it falls silent, or vanishes; how far it gets, what is said
     // of it, and when.
-    let limits: [(Change, &[u8], bool, ConnectionStage, Is, Duration); 5] = [
+    type Limit<'a> = (Change, &'a [u8], bool, ConnectionStage, Is, Duration);
+    let limits: [Limit<'_>; 5] = [
         (
             |it| {
                 it.transport(TestCa::new().tls(&["localhost"]))

@@ -78,7 +78,8 @@ fn short_of_descriptors() {
         }
         let ticks = computed(&stat) - before;
         println!("{calls} calls and {ticks} ticks of work in {SHORTAGE:?}");
-        assert!(ticks < 75, "{ticks} ticks of work in {SHORTAGE:?}");
+        // One that spins has a hundred a second, or what a busy machine leaves it.
+        assert!(ticks < 25, "{ticks} ticks of work in {SHORTAGE:?}");
         assert_eq!(daemon.info().accepted, accepted);
         // Nobody tells it that there are some again.
         drop(hoard);
