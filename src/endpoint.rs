@@ -74,7 +74,8 @@ impl Endpoint {
         matches!(self, Self::Unix(_))
     }
 
-    /// Tells whether it is on this machine for certain: a Unix socket, or a loopback address.
+    /// Tells whether it is a Unix socket, or a loopback address: on this machine for certain, if it is
+    /// whom the connection comes from. What a proxy [announces](crate::PeerInfo::proxy) is on its machine.
     #[must_use]
     pub fn is_local(&self) -> bool {
         self.ip().is_none_or(|ip| ip.to_canonical().is_loopback())

@@ -171,7 +171,13 @@ async fn keep<S: Server>(
     let mut listener = Ok(listener);
     loop {
         let error = match listener {
-            Ok(listener) => accept(&listener, &shared, &spawner).await,
+            Ok(listener) => accept(&listener, &address, &shared, &spawner).await,
+            Err(error) if Remedy::of(&error) == Remedy::Pause => {
+                tracing::warn!(target: "erps", %address, %error, "the listener cannot be made anew now");
+                task::sleep(LAST_RESTART).await;
+                listener = Listener::bind(&place, &options);
+                continue;
+            }
             Err(error) => error,
         };
         if !intensity.allows(task::now()) {
@@ -206,13 +212,16 @@ fn pause(restarts: usize) -> Duration {
 /// Accepts until the listener itself fails.
 async fn accept<S: Server>(
     listener: &Listener,
+    address: &Endpoint,
     shared: &Arc<Shared<S>>,
     spawner: &Spawner,
 ) -> io::Error {
     let mut pause = FIRST_PAUSE;
     // Since when nobody can be accepted.
     let mut short = None;
-    let mut in_a_row = 0;
+    let mut in_a_row = 0_u32;
+    // How many errors have followed each other.
+    let mut futile = 0_u32;
     loop {
         shared.room().await;
         let no_room = async {
@@ -226,29 +235,34 @@ async fn accept<S: Server>(
         match accepted {
             Ok(socket) => {
                 pause = FIRST_PAUSE;
+                futile = 0;
                 if let Some(since) = short.take() {
                     let after = task::now().saturating_duration_since(since);
-                    let event = DaemonEvent::AcceptResumed { after };
+                    let address = address.clone();
+                    let event = DaemonEvent::AcceptResumed { address, after };
                     shared.journal.publish(&event);
                 }
                 // Another loop may have taken the last one.
                 let seat = Seat::take(shared).await;
                 connection::start(shared, spawner, socket, seat);
-                in_a_row += 1;
-                if in_a_row % TURN == 0 {
+                in_a_row = (in_a_row + 1) % TURN;
+                if in_a_row == 0 {
                     future::yield_now().await;
                 }
             }
             Err(error) => match Remedy::of(&error) {
-                Remedy::Next => {
+                // An error that comes back at once each time is one of this end, whatever it says.
+                Remedy::Next if futile < TURN => {
+                    futile += 1;
                     tracing::debug!(target: "erps", %error, "a connection was gone before it was accepted");
+                    future::yield_now().await;
                 }
-                Remedy::Pause => {
+                Remedy::Next | Remedy::Pause => {
                     // Once for each doubling, and then once a second.
                     tracing::warn!(target: "erps", %error, ?pause, "cannot accept connections");
                     if short.is_none() {
                         short = Some(task::now());
-                        shared.journal.accept_paused(error);
+                        shared.journal.accept_paused(address, error);
                     }
                     task::sleep(pause).await;
                     pause = (pause * 2).min(LAST_PAUSE);

@@ -96,7 +96,7 @@ async fn arrive<S: Server>(
         credentials,
     } = socket;
     let begun = task::now();
-    let Some(arriving) = shared.begin_handshake(task, permit.visit()) else {
+    let Some(arriving) = shared.begin_handshake(task, permit.visit(), refusal.is_some()) else {
         return Ok(None);
     };
     let (mut proxy, mut refusal) = (None, refusal);

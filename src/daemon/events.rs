@@ -66,13 +66,18 @@ pub enum DaemonEvent {
     /// The process or the system is short of something, as of descriptors, so that nobody can be
     /// accepted. Newcomers wait in the system's backlog.
     ///
-    /// Told once, however often it is tried again until [`AcceptResumed`](Self::AcceptResumed).
+    /// Each listener tells it once, however often it tries again until
+    /// [`AcceptResumed`](Self::AcceptResumed), or until it [fails](Self::ListenerFailed).
     AcceptPaused {
+        /// Where it listens.
+        address: Endpoint,
         /// What the system says.
         error: Arc<io::Error>,
     },
     /// Somebody could be accepted again.
     AcceptResumed {
+        /// Where.
+        address: Endpoint,
         /// How long nobody could.
         after: Duration,
     },
@@ -267,11 +272,12 @@ impl Journal {
     }
 
     /// Nobody can be accepted for now.
-    pub(super) fn accept_paused(&self, error: io::Error) {
+    pub(super) fn accept_paused(&self, address: &Endpoint, error: io::Error) {
+        let address = address.clone();
         let error = Arc::new(error);
         let mut state = self.state();
         state.counts.accept_pauses += 1;
-        state.publish(&DaemonEvent::AcceptPaused { error });
+        state.publish(&DaemonEvent::AcceptPaused { address, error });
     }
 
     pub(super) fn count_end(&self, stage: ConnectionStage, end: &ConnectionEnd) {

@@ -135,7 +135,7 @@ impl<T> Hook<T> {
             Ok(Err(why)) => Some(NotAdmitted::Hook(why.to_string())),
             Err(panic) => {
                 let panic = ExitReason::panic(&*panic);
-                tracing::error!(target: "erps", reason = %panic, "`admit` panicked");
+                tracing::error!(target: "erps", reason = %panic, "a hook panicked");
                 // What it said is no business of the peer's.
                 Some(NotAdmitted::Hook("not admitted".to_owned()))
             }

@@ -52,7 +52,7 @@ pub(super) struct Shared<S: Server> {
 
 struct Tasks<S: Server> {
     /// The connections whose peers have not been authenticated, oldest first.
-    handshakes: BTreeMap<u64, (TaskRef, Weak<Visit<S>>)>,
+    handshakes: BTreeMap<u64, Pending<S>>,
     /// The connections whose servers are being started, by whomever.
     starting: BTreeMap<u64, TaskRef>,
     servers: BTreeMap<u64, Serving>,
@@ -63,6 +63,14 @@ struct Tasks<S: Server> {
     drained: Vec<Drained>,
     /// How many connections were dropped before they had a server.
     without_server: usize,
+}
+
+/// A connection at its handshake.
+struct Pending<S: Server> {
+    task: TaskRef,
+    visit: Weak<Visit<S>>,
+    /// It is there to be told why it is not let in.
+    is_refused: bool,
 }
 
 impl<S: Server> Default for Tasks<S> {
@@ -206,11 +214,13 @@ impl<S: Server> Shared<S> {
 
     /// Notes that a connection's task is at its handshake. `None` if the daemon is closing.
     ///
-    /// At the limit the oldest makes way: silent peers must not keep others out.
+    /// At the limit the oldest makes way: silent peers must not keep others out. First of all one of those
+    /// who are there to be refused.
     pub(super) fn begin_handshake(
         self: &Arc<Self>,
         task: &TaskRef,
         visit: &Arc<Visit<S>>,
+        is_refused: bool,
     ) -> Option<Arriving<S>> {
         let limit = self.limits().pending_handshakes;
         let mut tasks = self.tasks();
@@ -218,18 +228,26 @@ impl<S: Server> Shared<S> {
             return None;
         }
         let oldest = if tasks.handshakes.len() >= limit {
-            tasks.handshakes.pop_first()
+            let refused = tasks.handshakes.iter().find(|(_, it)| it.is_refused);
+            match refused.map(|(id, _)| *id) {
+                Some(id) => tasks.handshakes.remove_entry(&id),
+                None => tasks.handshakes.pop_first(),
+            }
         } else {
             None
         };
-        let pending = (task.clone(), Arc::downgrade(visit));
+        let pending = Pending {
+            task: task.clone(),
+            visit: Arc::downgrade(visit),
+            is_refused,
+        };
         tasks.handshakes.insert(task.id(), pending);
         drop(tasks);
-        if let Some((_, (oldest, visit))) = oldest {
-            if let Some(visit) = visit.upgrade() {
+        if let Some((_, oldest)) = oldest {
+            if let Some(visit) = oldest.visit.upgrade() {
                 visit.end(ConnectionEnd::Handshake(HandshakeFailure::Evicted));
             }
-            oldest.kill();
+            oldest.task.kill();
         }
         Some(Arriving {
             shared: Arc::clone(self),
@@ -274,6 +292,11 @@ impl<S: Server> Shared<S> {
                 tasks.drained.push(serving.drained(reason, took));
             }
             drop(tasks);
+            if let Some(serving) = serving
+                && serving.connection.meter().has_met()
+            {
+                permit.visit().served(serving.peer);
+            }
             permit.visit().end(ConnectionEnd::Server(reason.clone()));
             drop(permit);
         });
@@ -328,8 +351,8 @@ impl<S: Server> Shared<S> {
             tasks.without_server += handshakes.len();
             handshakes
         };
-        for (task, _) in handshakes.into_values() {
-            task.kill();
+        for pending in handshakes.into_values() {
+            pending.task.kill();
         }
     }
 
@@ -383,7 +406,7 @@ impl<S: Server> Shared<S> {
             let servers: Vec<_> = servers.collect();
             (handshakes, starting, servers)
         };
-        let handshakes = handshakes.into_values().map(|(task, _)| task);
+        let handshakes = handshakes.into_values().map(|pending| pending.task);
         for task in handshakes.chain(starting.into_values()) {
             task.kill();
         }
@@ -440,8 +463,8 @@ impl<S: Server> Arriving<S> {
     pub(super) fn end_handshake(&self) -> bool {
         let mut tasks = self.shared.tasks();
         match tasks.handshakes.remove(&self.id) {
-            Some((task, _)) => {
-                tasks.starting.insert(self.id, task);
+            Some(pending) => {
+                tasks.starting.insert(self.id, pending.task);
                 true
             }
             None => false,

@@ -38,7 +38,8 @@ impl ServerSupervisor {
     ///
     /// // One connection at a time from each address, say; here: none from beyond this machine.
     /// let supervisor = ServerSupervisor::custom(|recipe: ServerRecipe| async move {
-    ///     if !recipe.peer().address.is_local() {
+    ///     let peer = recipe.peer();
+    ///     if peer.proxy.is_some() || !peer.address.is_local() {
     ///         return Err("only from this machine".into());
     ///     }
     ///     recipe.start().await

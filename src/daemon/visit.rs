@@ -73,9 +73,13 @@ impl<S: Server> Visit<S> {
         state.identity = peer.identity.clone();
     }
 
-    /// It has a server that has got through its `init`.
+    /// It has, or had, a server that has got through its `init`. Told by the supervisor's answer or by
+    /// the server's end, whichever is first.
     pub(super) fn served(&self, peer: PeerInfo) {
-        self.state().stage = ConnectionStage::Served;
+        let before = std::mem::replace(&mut self.state().stage, ConnectionStage::Served);
+        if before == ConnectionStage::Served {
+            return;
+        }
         let id = self.id;
         self.shared
             .journal

@@ -13,6 +13,7 @@ pub(crate) struct Meter {
     packets: AtomicU64,
     /// When something was read last, in microseconds since the link was made.
     heard: AtomicU64,
+    met: AtomicBool,
     parted: AtomicBool,
 }
 
@@ -24,6 +25,7 @@ impl Meter {
             written: AtomicU64::new(0),
             packets: AtomicU64::new(0),
             heard: AtomicU64::new(0),
+            met: AtomicBool::new(false),
             parted: AtomicBool::new(false),
         }
     }
@@ -45,6 +47,16 @@ impl Meter {
         let micros = at.saturating_duration_since(self.since).as_micros();
         self.heard
             .store(u64::try_from(micros).unwrap_or(u64::MAX), Relaxed);
+    }
+
+    /// The server of this connection has got through its `init`.
+    pub(crate) fn meet(&self) {
+        self.met.store(true, Relaxed);
+    }
+
+    /// Whether the peer has had a server.
+    pub(crate) fn has_met(&self) -> bool {
+        self.met.load(Relaxed)
     }
 
     /// All that was to be sent has been taken by the system; the link is about to be closed.

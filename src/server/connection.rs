@@ -144,6 +144,11 @@ impl Connection {
         ConnectionRef::new(Arc::clone(&self.outbox.0), Arc::clone(self.link.meter()))
     }
 
+    /// The server has got through its `init`.
+    pub(super) fn meet(&self) {
+        self.link.meter().meet();
+    }
+
     /// A callback runs now: nothing is read meanwhile, so that the peer cannot be late.
     pub(super) fn stop_reading(&mut self) {
         self.midway = None;

@@ -80,6 +80,9 @@ pub(crate) async fn start<S: Server>(
                 Ok(Ok(server)) => match name.map(|name| name(&this)).transpose() {
                     // Held until the task is gone, however it ends.
                     Ok(_registration) => {
+                        if let Some(connection) = &connection {
+                            connection.meet();
+                        }
                         let _ = started.send(Ok(this));
                         return run(server, cx, inbox, connection).await;
                     }

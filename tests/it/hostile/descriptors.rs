@@ -62,7 +62,7 @@ fn short_of_descriptors() {
         daemon.resume();
         let error = loop {
             match events.next().await.expect("the daemon lives") {
-                DaemonEvent::AcceptPaused { error } => break error,
+                DaemonEvent::AcceptPaused { error, .. } => break error,
                 DaemonEvent::Ended { .. } => panic!("{:?}", daemon.info()),
                 _ => {}
             }
@@ -85,7 +85,7 @@ fn short_of_descriptors() {
         drop(hoard);
         let resumed = async {
             loop {
-                if let DaemonEvent::AcceptResumed { after } = events.next().await.unwrap() {
+                if let DaemonEvent::AcceptResumed { after, .. } = events.next().await.unwrap() {
                     return after;
                 }
             }
