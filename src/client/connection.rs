@@ -75,11 +75,13 @@ impl<P: Protocol> Healer<P> {
 
     async fn heal(&self, task: &TaskRef) -> ExitReason {
         let mut failures = 0;
+        let mut warned = false;
         loop {
             self.shared.state().hurry = false;
             self.shared.set_status(Status::Connecting);
-            let next = match self.dial_unless_asked(task).await {
+            let next = match self.dial_unless_asked(task, &mut warned).await {
                 Ok((link, peer)) => {
+                    warned = false;
                     let since = task::now();
                     let next = self.stay_connected(task, link, peer).await;
                     if task::now() - since >= self.stable_after {
@@ -166,7 +168,11 @@ impl<P: Protocol> Healer<P> {
         }
     }
 
-    async fn dial_unless_asked(&self, task: &TaskRef) -> Result<(Link, PeerInfo), Next> {
+    async fn dial_unless_asked(
+        &self,
+        task: &TaskRef,
+        warned: &mut bool,
+    ) -> Result<(Link, PeerInfo), Next> {
         let stopped = async { Err(self.asked(task, |state| !state.wanted).await) };
         let error = match stopped.or(async { Ok(self.dial().await) }).await {
             Ok(Ok(connection)) => return Ok(connection),
@@ -178,7 +184,12 @@ impl<P: Protocol> Healer<P> {
                 return Err(Next::Idle);
             }
         };
-        tracing::debug!(target: "erps", address = %self.address, %error, "cannot connect");
+        // Once, until there has been a connection.
+        if !std::mem::replace(warned, true) {
+            tracing::warn!(target: "erps", address = %self.address, %error, "cannot connect");
+        } else {
+            tracing::debug!(target: "erps", address = %self.address, %error, "still cannot connect");
+        }
         if self.reconnect == Reconnect::Never {
             let reason = ExitReason::error(error.clone());
             self.shared.state().answer_waiters(&Err(error));

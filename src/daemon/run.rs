@@ -40,6 +40,7 @@ pub(super) async fn start<S: Server>(
                             return reason;
                         }
                     };
+                task.becomes_parent();
                 if let Some(own) = &own_supervisor {
                     own.show_below(&task);
                 }

@@ -84,6 +84,7 @@ pub(super) fn start(settings: Settings) -> (TaskRef, Sender<Message>) {
         supervisor.run(inbox)
     });
     task.tell(view);
+    task.becomes_parent();
     (task, queue)
 }
 

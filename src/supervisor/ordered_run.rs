@@ -101,6 +101,7 @@ pub(super) fn start(
         supervisor.run(inbox, specs)
     });
     task.tell(view);
+    task.becomes_parent();
     (task, queue)
 }
 

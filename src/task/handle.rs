@@ -58,6 +58,8 @@ struct Shared {
     resident: Resident,
     /// True once `life` holds a request to end: the task asks at every poll, without the lock.
     asked: AtomicBool,
+    /// True if it has children of its own, each with its own time to end.
+    parent: AtomicBool,
     life: Mutex<Life>,
     /// True once the watchers have run: only then does [`TaskRef::exited`] answer.
     told: AtomicBool,
@@ -112,6 +114,7 @@ impl TaskRef {
                 facts: OnceLock::new(),
                 resident: Resident::default(),
                 asked: AtomicBool::new(false),
+                parent: AtomicBool::new(false),
                 life: Mutex::new(Life::Running {
                     task: None,
                     killed: false,
@@ -178,7 +181,7 @@ impl TaskRef {
 
     /// Ties two tasks to each other: when one has ended, with whatever reason but
     /// [`Normal`](ExitReason::Normal), the other is asked to end with the same reason, and killed if it
-    /// has not in five seconds. OTP's link.
+    /// has not in five seconds; a supervisor or a daemon has the time that its children have. OTP's link.
     ///
     /// A second link between the same two has no effect. If one of them has ended already, it has just
     /// ended. Unlike in OTP nobody can trap it, and who ends has the time to take leave.
@@ -214,7 +217,7 @@ impl TaskRef {
         }
         if !matches!(reason, ExitReason::Normal) {
             self.request_exit(reason.clone());
-            self.begin_shutdown(Shutdown::default());
+            self.begin_shutdown(self.usual_shutdown());
         }
     }
 
@@ -383,6 +386,20 @@ impl TaskRef {
         }
     }
 
+    /// The task has children of its own: whoever ends it waits until they have ended, however long they
+    /// are given.
+    pub(crate) fn becomes_parent(&self) {
+        self.shared.parent.store(true, Ordering::Relaxed);
+    }
+
+    /// How it is ended by those who do not say how.
+    fn usual_shutdown(&self) -> Shutdown {
+        match self.shared.parent.load(Ordering::Relaxed) {
+            true => Shutdown::Infinity,
+            false => Shutdown::default(),
+        }
+    }
+
     /// Has the task tell this of itself. The first to say something is believed.
     pub(crate) fn tell(&self, facts: impl Facts) {
         let _ = self.shared.facts.set(Box::new(facts));
@@ -526,11 +543,15 @@ impl<T: AsRef<TaskRef>> Linked<T> {
 
     /// Asks the task to end, waits until it has, and kills it after five seconds.
     ///
+    /// A supervisor and a daemon are not killed: they wait for their children, each of whom has a time
+    /// limit of its own.
+    ///
     /// # Cancel safety
     ///
     /// Once polled, the task ends whether or not the future is dropped.
     pub async fn shutdown(self) -> ExitReason {
-        self.handle.as_ref().shutdown(Shutdown::default()).await
+        let task = self.handle.as_ref();
+        task.shutdown(task.usual_shutdown()).await
     }
 }
 

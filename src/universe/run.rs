@@ -53,7 +53,9 @@ impl Universe {
     ///
     /// # Panics
     ///
-    /// - If the future panics, or a task that nobody supervises: with that panic, and no other.
+    /// - If the future panics, or a task that nobody supervises: with that panic, and no other. What a
+    ///   [spawned](crate::spawn) task panics with goes to whoever awaits it; if it was detached, it is printed
+    ///   and lost.
     /// - If it is being run already.
     /// - If something outlives the future, as said above. An error that the future returns is lost then;
     ///   [`erps::test`](super::test) shows the error instead.
@@ -97,6 +99,7 @@ impl Universe {
     ) -> thread::Result<F::Output> {
         let since = self.world.census.last();
         let (ended, mut left) = self.live_and_cancel(self.scope_at(at, main), since)?;
+        let mut hint = "";
         let trouble = match ended {
             Ok(output) if left.is_empty() && self.world.census.is_empty_since(since) => {
                 return Ok(output);
@@ -107,6 +110,7 @@ impl Universe {
             }
             Err(Stuck) => {
                 left.insert(0, Made::new(format_args!("the main future"), at));
+                hint = "\n(timers of the real world are not waited for: see `erps::time`)";
                 "is stuck: these wait, no time-out is due, and nothing comes from outside:"
             }
         };
@@ -120,7 +124,7 @@ impl Universe {
             };
             format!("\n  {made}{on}")
         });
-        self.fail(trouble, &lines.collect::<String>())
+        self.fail(trouble, &lines.chain([hint.to_owned()]).collect::<String>())
     }
 
     /// Runs `main`, and lets the rest wind up; drops what is left, and tells what that was.

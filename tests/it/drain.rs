@@ -473,6 +473,29 @@ fn a_tree_is_taken_down_without_losing_a_reply() {
 }
 
 #[test]
+fn whoever_ends_a_tree_waits_as_long_as_its_servers_may_take() {
+    simulated(1, |_| async move {
+        let (builder, _ends) = daemon(secs(10));
+        let builder = builder
+            .port(4747)
+            .server_shutdown(Shutdown::Within(secs(40)))
+            .drain_timeout(secs(30));
+        let tree = Supervisor::builder()
+            .child(builder.child_spec("daemon"))
+            .start_link()
+            .await
+            .unwrap();
+        let client = Client::builder(("localhost", 4747));
+        let client = client.connect().await.unwrap();
+        let call = calling(&client, (20_000, true)).await;
+        let (reason, took) = timed(tree.shutdown()).await;
+        assert!(matches!(reason, ExitReason::Shutdown), "{reason}");
+        assert_eq!(call.await.unwrap(), 20_000);
+        assert_eq!(took, secs(30) - ms(1));
+    });
+}
+
+#[test]
 fn a_daemon_that_is_shut_down_waits_for_replies_as_long_as_it_says() {
     let servers_have = Shutdown::Within(secs(100));
     let cases = [

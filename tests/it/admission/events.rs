@@ -238,7 +238,7 @@ fn every_connection_of_a_crowd_has_one_end_whoever_ends_the_daemon() {
 fn a_receiver_that_is_slow_is_told_how_much_it_has_missed() {
     simulated(1, |network| async move {
         let (builder, _watch) = lab::daemon();
-        let builder = builder.at_limit(erps::AtLimit::Close);
+        let builder = builder.at_limit(AtLimit::Close);
         let daemon = builder.start_link().await.unwrap();
         daemon.set_limits(|limits| limits.connections = 0);
         let mut events = daemon.events();

@@ -444,5 +444,6 @@ fn a_universe_in_which_all_wait_for_nothing_is_stuck() {
         and nothing comes from outside:";
     assert!(told.starts_with(head), "{told}");
     assert!(told.contains("\n  the main future made at"), "{told}");
+    assert!(told.contains("see `erps::time`"), "{told}");
     assert!(real.elapsed() < Duration::from_secs(30));
 }
