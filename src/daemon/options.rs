@@ -185,6 +185,11 @@ impl<S: Server> DaemonBuilder<S> {
     /// have no IP address, and [`PeerInfo::credentials`] instead. The network of a simulated universe has no
     /// Unix sockets.
     ///
+    /// Of several daemons that start at one path at the same moment, one has it. The socket is made in the
+    /// same directory, by a name like `.erps0`, and is at its path only from when it listens: so tools
+    /// like `ss` show that name, and the path of the directory has to leave room for it (about 100 bytes in
+    /// all). A process that crashes in between leaves it behind, or a `.name.erps-lock`; both may be removed.
+    ///
     /// # Example
     ///
     /// ```

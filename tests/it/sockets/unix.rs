@@ -7,7 +7,10 @@ use std::{
         net::{UnixListener, UnixStream},
     },
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU32, Ordering::Relaxed},
+    sync::{
+        Barrier,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
 };
 
 use erps::{Address, Supervisor, TestCa};
@@ -171,6 +174,75 @@ fn a_socket_that_nobody_listens_at_makes_way() {
         let (builder, _watch) = at(&path);
         let _daemon = builder.start_link().await.unwrap();
         is_served(&connected(Address::unix(&path)).await).await;
+    });
+}
+
+/// Starts two daemons at one path at once, again and again: one of them has it, and is not deaf.
+fn race(rounds: u32, prepare: fn(&Path)) {
+    for round in 0..rounds {
+        let directory = Directory::new();
+        let path = directory.socket();
+        prepare(&path);
+        let barrier = Barrier::new(2);
+        let outcomes = std::thread::scope(|scope| {
+            [(); 2]
+                .map(|()| scope.spawn(|| rival(&path, &barrier)))
+                .map(|it| it.join().unwrap())
+        });
+        let won = outcomes.iter().filter(|it| it.is_none()).count();
+        assert_eq!(won, 1, "round {round}: {outcomes:?}");
+        let lost = outcomes.into_iter().flatten().next();
+        assert_eq!(lost, Some(io::ErrorKind::AddrInUse));
+        assert_eq!(fs::read_dir(&directory.0).unwrap().count(), 0);
+    }
+}
+
+/// Why it has not got the path. With an executor of its own: the global one has a single thread.
+fn rival(path: &Path, barrier: &Barrier) -> Option<io::ErrorKind> {
+    let executor = Arc::new(smol::Executor::new());
+    let (builder, _watch) = at(path);
+    let builder = builder.executor(Arc::clone(&executor));
+    smol::block_on(executor.run(async {
+        barrier.wait();
+        let daemon = builder.start_link().await;
+        // Whatever both do to the file is done.
+        barrier.wait();
+        match daemon {
+            Ok(daemon) => {
+                is_served(&connected(Address::unix(path)).await).await;
+                daemon.shutdown().await;
+                None
+            }
+            Err(error) => Some(bind_error(error)),
+        }
+    }))
+}
+
+#[test]
+fn of_two_that_start_at_a_new_path_at_once_one_has_it() {
+    race(300, |_| ());
+}
+
+#[test]
+fn of_two_that_start_over_a_stale_socket_at_once_one_has_it() {
+    race(300, stale);
+}
+
+#[test]
+fn a_path_that_leaves_no_room_for_the_socket_is_an_error_value() {
+    run(async {
+        let directory = Directory::new();
+        // As much as the system takes, but in the last part.
+        let mut deep = directory.0.clone();
+        let left = if cfg!(target_os = "linux") { 107 } else { 103 } - deep.as_os_str().len();
+        deep.push("d".repeat(left - 3));
+        fs::create_dir(&deep).unwrap();
+        for name in ["s", "long-enough-for-nobody"] {
+            let (builder, _watch) = at(&deep.join(name));
+            let error = builder.start().await.unwrap_err();
+            assert_eq!(bind_error(error), io::ErrorKind::InvalidInput);
+        }
+        assert_eq!(fs::read_dir(&deep).unwrap().count(), 0);
     });
 }
 
