@@ -30,6 +30,9 @@ use crate::{
 /// server at a Unix socket against `localhost`, unless [`Tls::server_name`](crate::Tls::server_name) says
 /// otherwise.
 ///
+/// In a text, `unix:` and a path is a Unix socket; `unix:` and digits is a port of a host of that name, as the
+/// file of that name is `unix:./4747`.
+///
 /// # Example
 ///
 /// ```
@@ -47,6 +50,9 @@ pub struct Address(pub(super) Target);
 
 impl Address {
     /// The Unix socket of this path.
+    ///
+    /// On Linux a connection to one whose backlog is full is not made later, as over TCP: it fails at once
+    /// (`EAGAIN`), and the client tries again after its [back-off](ClientBuilder::backoff).
     pub fn unix(path: impl AsRef<Path>) -> Self {
         Self(Target::Unix(path.as_ref().into()))
     }
@@ -79,7 +85,7 @@ impl FromStr for Address {
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
         let path = text.strip_prefix("unix:");
-        if let Some(path) = path.filter(|path| path.starts_with(['/', '.'])) {
+        if let Some(path) = path.filter(|path| !may_be_port(path)) {
             return Ok(Self::unix(path));
         }
         let (host, port) = text.rsplit_once(':').ok_or(AddressError)?;
@@ -91,12 +97,21 @@ impl FromStr for Address {
     }
 }
 
+/// Whether what follows `unix:` is, of a host of this name.
+fn may_be_port(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Target::Inet(host, port) if host.contains(':') => write!(f, "[{host}]:{port}"),
             Target::Inet(host, port) => write!(f, "{host}:{port}"),
-            Target::Unix(path) => write!(f, "unix:{}", path.display()),
+            Target::Unix(path) => {
+                let text = path.to_string_lossy();
+                let here = if may_be_port(&text) { "./" } else { "" };
+                write!(f, "unix:{here}{text}")
+            }
         }
     }
 }

@@ -371,9 +371,20 @@ async fn a_simulated_network_has_no_unix_sockets() {
 }
 
 #[test]
-fn a_text_is_a_path_only_if_it_looks_like_one() {
+fn a_text_is_a_path_unless_it_is_a_port() {
     let host: Address = "unix:4747".parse().unwrap();
     assert_eq!(host, Address::from(("unix", 4747)));
     let path: Address = "unix:./a b".parse().unwrap();
     assert_eq!(path.to_string(), "unix:./a b");
+    for path in ["shop.sock", "run/shop.sock", "4747.sock", "shop:4747", "~"] {
+        let address = Address::unix(path);
+        assert_eq!(address.to_string(), format!("unix:{path}"));
+        assert_eq!(address.to_string().parse(), Ok(address));
+    }
+    let digits = Address::unix("4747").to_string();
+    assert_eq!(digits, "unix:./4747");
+    assert_eq!(digits.parse(), Ok(Address::unix("./4747")));
+    for none in ["unix:", "unix:65536"] {
+        none.parse::<Address>().unwrap_err();
+    }
 }
