@@ -79,10 +79,16 @@ impl Place {
         }
     }
 
-    /// The same place, now that it is known which one it is.
+    /// The same place, now that it is known which port it is.
+    ///
+    /// Its own address stays: an endpoint is plain IPv4 where the socket was IPv6.
     pub(crate) fn found(&self, at: &Endpoint) -> Self {
         match (self, at) {
-            (Self::Inet(_), Endpoint::Inet(address)) => Self::Inet(*address),
+            (Self::Inet(own), Endpoint::Inet(found)) => {
+                let mut own = *own;
+                own.set_port(found.port());
+                Self::Inet(own)
+            }
             _ => self.clone(),
         }
     }

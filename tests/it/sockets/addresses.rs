@@ -218,7 +218,26 @@ fn accept_loops_share_a_port_and_all_get_connections() {
     });
 }
 
-/// The listening sockets at an address, by their inodes.
+/// An IPv4 address that is written as IPv6 is shared by sockets of IPv6.
+#[cfg(target_os = "linux")]
+#[test]
+fn accept_loops_at_a_mapped_address_are_all_of_the_same_version_of_ip() {
+    if !has_ipv6() {
+        return;
+    }
+    run(async {
+        let ip = lab::alone();
+        let (builder, _watch) = lab::daemon();
+        let daemon = builder.bind(ip.to_ipv6_mapped()).accept_loops(4);
+        let daemon = daemon.start_link().await.unwrap();
+        let at: SocketAddr = (ip, daemon.port()).into();
+        assert_eq!(daemon.local_addrs(), [Endpoint::from(at)]);
+        assert_eq!(listeners_at(at).len(), 0);
+        is_served(&connected(at).await).await;
+    });
+}
+
+/// The listening sockets of IPv4 at an address, by their inodes.
 #[cfg(target_os = "linux")]
 fn listeners_at(address: SocketAddr) -> BTreeMap<String, String> {
     let SocketAddr::V4(four) = address else {
