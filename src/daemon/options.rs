@@ -48,9 +48,12 @@ impl Settings {
     }
 
     /// Where to listen, at least at one place.
-    pub(super) fn places(&self) -> Vec<Place> {
+    ///
+    /// They are taken out: a listener that was handed in would be open as long as these settings are kept.
+    pub(super) fn take_places(&mut self) -> Vec<Place> {
         let named = self.address.map(Place::Inet);
-        let mut places: Vec<_> = named.into_iter().chain(self.also.clone()).collect();
+        let also = std::mem::take(&mut self.also);
+        let mut places: Vec<_> = named.into_iter().chain(also).collect();
         #[cfg(unix)]
         for place in &mut places {
             if let Place::Unix(_, mode) = place {
@@ -243,9 +246,10 @@ impl<S: Server> DaemonBuilder<S> {
     ///
     /// Whoever else has it, and whoever starts the daemon anew, may go on with it: it is shared, and closed
     /// only when the last of them has dropped it, this builder and its [`child_spec`](Self::child_spec)
-    /// included. It is made non-blocking. Options that are set before a socket listens are left as they are.
+    /// included. So a builder that is kept for restarts, as every `child_spec` keeps one, keeps the port open when
+    /// the daemon has ended or is drained, and whoever connects waits for the next daemon. It is made non-blocking. Options that are set before a socket listens are left as they are.
     /// Plaintext beyond loopback is refused as with [`bind`](Self::bind). If it fails, the daemon tries
-    /// again with the same, as there is no other. The file of a Unix socket is left to whoever has made it.
+    /// again with the same, as there is no other. There is one accept loop for each. The file of a Unix socket is left to whoever has made it.
     ///
     /// # Example
     ///
@@ -266,7 +270,12 @@ impl<S: Server> DaemonBuilder<S> {
     ///
     /// With more, each has a listener of its own, and the system spreads the connections over them
     /// ([`reuse_port`](TcpOptions::reuse_port)): for executors with several threads, and thousands of new
-    /// connections a second. Where the system does not have it, and in a simulated universe, there is one.
+    /// connections a second. Where the system does not have it, and in a simulated universe, there is one; so
+    /// there is at a Unix socket, and for a listener that is [handed in](Self::listener).
+    ///
+    /// A port that is shared by several loops is shared with everybody of the same user who asks for it: the
+    /// same service can be started twice at one port, which without this is
+    /// [`StartDaemonError::Bind`], and each gets some of the connections.
     pub fn accept_loops(mut self, loops: usize) -> Self {
         self.settings.accept_loops = loops.max(1);
         self

@@ -89,8 +89,8 @@ fn prepare<S: Server>(
     builder: DaemonBuilder<S>,
     forwarded: bool,
 ) -> Result<Prepared<S>, StartDaemonError> {
-    let settings = builder.settings;
-    let places = settings.places();
+    let mut settings = builder.settings;
+    let places = settings.take_places();
     refuse_plaintext(&settings, &places)?;
     let acceptance = acceptance::<S>(builder.identifier, builder.versions)?;
     let (supervisor, own_supervisor) = match builder.supervisor {

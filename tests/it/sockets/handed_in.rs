@@ -17,6 +17,23 @@ fn a_listener_that_is_handed_in_is_accepted_from() {
 }
 
 #[test]
+fn a_listener_that_is_handed_in_is_closed_by_a_drain_whoever_has_a_handle() {
+    run(async {
+        let listener = TcpListener::bind((lab::alone(), 0)).unwrap();
+        let at = listener.local_addr().unwrap();
+        let (builder, _watch) = lab::daemon();
+        let daemon = builder.listener(listener).start_link().await.unwrap();
+        let handle = Daemon::clone(&daemon);
+        is_served(&connected(at).await).await;
+        assert!(daemon.drain(secs(10)).await.is_clean());
+        handle.exited().await;
+        let error = std::net::TcpStream::connect(at).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+        drop(handle);
+    });
+}
+
+#[test]
 fn a_daemon_that_is_started_anew_goes_on_with_the_same_listener() {
     run(async {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
