@@ -186,10 +186,8 @@ impl<S: Server> ServerRef<S> {
             let Ok(waited) = outbox.room().await else {
                 return Err(PushError::Disconnected);
             };
+            let _turn = waited.then(|| Turn(outbox));
             let pushed = Self::push_to(outbox, &push);
-            if waited {
-                outbox.pass_on_room();
-            }
             // Another may have been faster.
             if !matches!(pushed, Err(PushError::Full)) {
                 return pushed;
@@ -294,6 +292,15 @@ impl<S: Server> AsRef<TaskRef> for ServerRef<S> {
 impl<S: Server> fmt::Debug for ServerRef<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("ServerRef").field(&self.inner.task).finish()
+    }
+}
+
+/// The turn of one who has waited for room. It ends even if a user's `Serialize` panics.
+struct Turn<'a>(&'a Outbox);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.pass_on_room();
     }
 }
 

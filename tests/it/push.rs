@@ -1,14 +1,24 @@
 //! What servers send unasked.
 
-use std::{cell::Cell, pin::pin};
+use std::{
+    cell::Cell,
+    panic::AssertUnwindSafe,
+    pin::pin,
+    sync::{Arc, Mutex},
+};
 
-use erps::{PushError, ServerOptions, ServerRef, Term, time, wire::packet::Kind};
+use erps::{
+    BoxError, Context, Daemon, InitError, Network, Protocol, PushError, ReplyTo, Server,
+    ServerOptions, ServerRef, Term, network::Line, time, wire::packet::Kind,
+};
+use futures::FutureExt as _;
+use serde::{Deserialize, Serialize, Serializer};
 use smol::future;
 
 use crate::support::{
     lab::{self, Call, Cast, LabServer, Reply, is_served, pair, run},
     raw::{self, Raw},
-    time::{HOUR, at_once, settled},
+    time::{HOUR, at_once, secs, settled},
 };
 
 #[test]
@@ -142,4 +152,82 @@ async fn a_new_stream_takes_over_from_one_that_is_full() {
         None
     });
     assert_eq!(at_once(answered).await.unwrap().unwrap(), Reply::Pong);
+}
+
+/// What may have no form at all, and else is so many bytes.
+#[derive(Deserialize)]
+struct Treacherous(Option<usize>);
+
+impl Serialize for Treacherous {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let bytes = self
+            .0
+            .expect("a value that makes its own `Serialize` panic");
+        serializer.serialize_bytes(&vec![7; bytes])
+    }
+}
+
+/// Gives itself away.
+struct Open;
+
+impl Protocol for Open {
+    type Call = ();
+    type Reply = ();
+    type Cast = ();
+    type Push = Treacherous;
+}
+
+impl Server for Open {
+    type Protocol = Self;
+    type Seed = Arc<Mutex<Option<ServerRef<Self>>>>;
+    type Info = ();
+
+    async fn init(seed: Self::Seed, cx: &mut Context<Self>) -> Result<Self, InitError> {
+        *seed.lock().unwrap() = Some(cx.this().clone());
+        Ok(Self)
+    }
+
+    async fn handle_call(
+        &mut self,
+        (): (),
+        from: ReplyTo<()>,
+        _: &mut Context<Self>,
+    ) -> Result<(), BoxError> {
+        from.reply(());
+        Ok(())
+    }
+}
+
+#[erps::test(simulated)]
+async fn a_push_that_panics_does_not_keep_the_room_it_was_given() {
+    let network = Network::current().unwrap();
+    network.set_default_line(Line::new().window(8 * 1024));
+    let seed = Arc::<Mutex<Option<_>>>::default();
+    let daemon = Daemon::<Open>::builder(seed.clone())
+        .server_options(ServerOptions::new().max_outgoing(1).write_timeout(HOUR))
+        .start_link()
+        .await
+        .unwrap();
+    let mut peer = Raw::dial(daemon.local_addr()).await;
+    settled().await;
+    let server: ServerRef<Open> = seed.lock().unwrap().take().unwrap();
+    while server.try_push(&Treacherous(Some(1024))).is_ok() {
+        settled().await;
+    }
+    let panics = AssertUnwindSafe(server.push(Treacherous(None))).catch_unwind();
+    let small = server.push(Treacherous(Some(5)));
+    let mut waiting = pin!(futures::future::join(panics, small));
+    assert!(future::poll_once(&mut waiting).await.is_none());
+    let read = async {
+        loop {
+            let (_, term) = peer.next().await.expect("a push");
+            if term.as_binary().unwrap().len() == 5 {
+                return;
+            }
+        }
+    };
+    let both = time::timeout(secs(60), future::zip(waiting, read)).await;
+    let ((panicked, small), ()) = both.expect("nobody waits for ever");
+    assert!(panicked.is_err());
+    small.unwrap();
 }
