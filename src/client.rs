@@ -128,7 +128,7 @@ impl<P: Protocol> Client<P> {
     /// # Errors
     ///
     /// - [`CallError::Disconnected`], [`CallError::QueueFull`], [`CallError::Unsendable`]: it was
-    ///   not sent; the server has not seen it.
+    ///   not sent, or nobody was there to see it; the server has not seen it.
     /// - [`CallError::TimedOut`]: no answer in time; `sent` tells whether the server may have
     ///   seen it.
     /// - [`CallError::Lost`]: sent, and the connection was lost. The server may have seen it.
@@ -254,6 +254,9 @@ impl<P: Protocol> Client<P> {
     ///
     /// Needed after [`disconnect`](Self::disconnect) and after the server refused this client.
     /// Ready immediately if there is a connection.
+    ///
+    /// A server that does not let this client in, see [`Disconnect::Refused`], says so over a connection: that
+    /// one counts as made for the moment until its word has arrived.
     ///
     /// # Errors
     ///
@@ -431,7 +434,8 @@ impl<P: Protocol> fmt::Debug for Pushes<P> {
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CallError {
-    /// There is no connection, or it was lost before the call left. It was never sent.
+    /// There is no connection, or it was lost before the call left, or the server did not let this client
+    /// in. Nobody has seen it.
     #[error("not connected")]
     Disconnected,
     /// Too much waits to be sent already. It was never sent.

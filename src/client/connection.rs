@@ -144,7 +144,8 @@ impl<P: Protocol> Healer<P> {
             state.status = Status::Connecting;
             // Before the callers are told, who may want to know why.
             state.last_disconnect = Some(Disconnect::from(&end));
-            state.pending.fail();
+            let served = !matches!(end, End::Refused(_));
+            state.pending.fail(served);
         }
         self.shared.notify();
         match &end {
@@ -289,7 +290,7 @@ impl<P: Protocol> Drop for LastRites<P> {
     fn drop(&mut self) {
         let mut state = self.shared.state();
         state.status = Status::Ended(self.reason.clone());
-        state.pending.fail();
+        state.pending.fail(true);
         state.queue.clear();
         state.waiters.clear();
         state.leavers.clear();

@@ -403,6 +403,9 @@ impl<P: Protocol> ClientBuilder<P> {
 
     /// Starts the client and waits for its first connection. Later it heals by itself.
     ///
+    /// A server that does not let this client in, see [`Disconnect::Refused`](crate::Disconnect::Refused), says
+    /// so over a connection: that one counts as made for the moment until its word has arrived.
+    ///
     /// # Errors
     ///
     /// The [`ConnectError`] of the first attempt; there is no client then.

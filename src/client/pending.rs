@@ -146,13 +146,14 @@ impl<R> Pending<R> {
         true
     }
 
-    /// Fails all calls, in the order they were made: the connection is gone.
-    pub(super) fn fail(&mut self) {
+    /// Fails all calls, in the order they were made: the connection is gone. `served` tells whether there
+    /// may have been somebody at its other end who saw those that have left.
+    pub(super) fn fail(&mut self, served: bool) {
         let mut calls: Vec<_> = self.calls.drain().collect();
         calls.sort_unstable_by_key(|(reference, _)| *reference);
         for (_, call) in calls {
             if let Some(answer) = call.answer {
-                let _ = answer.send(Err(if call.sent {
+                let _ = answer.send(Err(if call.sent && served {
                     CallError::Lost
                 } else {
                     CallError::Disconnected

@@ -34,6 +34,9 @@ const FAREWELL: Duration = Duration::from_secs(3);
 /// How many packets are handled before other tasks of the thread get a turn.
 const BURST: usize = 256;
 
+/// How often a client that can write no more reads what was said to it before.
+const LAST_READS: usize = 4;
+
 /// Why a connection is over.
 pub(super) enum End {
     /// The client is to end.
@@ -289,10 +292,20 @@ impl<'a, P: Protocol> Session<'a, P> {
     /// A peer that refuses a client says so and closes; the client may meet the closed door
     /// first. What was said is still there to be read.
     fn why_unwritable(&mut self, cx: &mut Context<'_>, error: io::Error) -> End {
-        match self.link.poll_read(cx) {
-            Poll::Ready(Err(said)) => End::Failed(said.into()),
-            _ => End::Failed(error.into()),
+        // One that leaves listens to nobody any more.
+        let reads = if self.leaving { 0 } else { LAST_READS };
+        for _ in 0..reads {
+            match self.link.poll_read(cx) {
+                Poll::Ready(Ok(1..)) => {
+                    if let Some(end) = self.receive_all() {
+                        return end;
+                    }
+                }
+                Poll::Ready(Err(said)) => return End::Failed(said.into()),
+                Poll::Ready(Ok(0)) | Poll::Pending => break,
+            }
         }
+        End::Failed(error.into())
     }
 
     /// Handles the packets that have been read.

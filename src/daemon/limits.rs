@@ -84,7 +84,9 @@ pub enum AtLimit {
     ///
     /// It counts as a pending handshake meanwhile. A [`Client`](crate::Client) learns of it by
     /// [`Disconnect::Refused`](crate::Disconnect::Refused) and does not come back before that time,
-    /// unless it is told to; an Elixir client logs what it is told.
+    /// unless it is told to; an Elixir client logs what it is told. Until the packet has arrived the client
+    /// takes itself for connected; a call that it makes meanwhile fails with
+    /// [`CallError::Disconnected`](crate::CallError::Disconnected).
     Refuse {
         /// When it is told to come back.
         retry_after: Duration,

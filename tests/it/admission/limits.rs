@@ -2,12 +2,19 @@
 
 use super::*;
 
+use std::{
+    pin::Pin,
+    task::{self, Poll, Waker},
+};
+
 use erps::{
-    AtLimit, DaemonInfo, Disconnect, Endpoint, Network, PeerInfo, ServerOptions, Universe,
+    AtLimit, BoxedStream, CallError, DaemonInfo, Disconnect, Endpoint, Handshake, Network,
+    PeerInfo, Secured, ServerOptions, Transport, Universe,
     network::{Host, Stream},
     time,
     wire::packet::Kind,
 };
+use futures::io::{AsyncRead, AsyncWrite};
 
 use crate::support::raw::{self, Raw};
 
@@ -139,6 +146,120 @@ fn a_client_that_a_hook_refuses_learns_why_and_comes_back_by_its_back_off() {
         };
         assert_eq!((&why[..], retry_after), ("closed on Sundays", None));
         assert!(daemon.info().not_admitted.hook > 50);
+    });
+}
+
+#[test]
+fn a_call_of_a_client_that_is_refused_was_seen_by_nobody() {
+    let closed = |builder: DaemonBuilder<_>| builder.admit(|_: &PeerInfo| Err("closed on Sundays"));
+    at(closed, |_, daemon| async move {
+        // It is connected, for all that it knows yet.
+        let client = lab::client(&daemon).connect().await.unwrap();
+        let outcome = client.call(Call::Ping).await;
+        let why = client.last_disconnect();
+        assert!(matches!(why, Some(Disconnect::Refused { .. })), "{why:?}");
+        assert!(
+            matches!(outcome, Err(CallError::Disconnected)),
+            "{outcome:?}"
+        );
+        assert!(!outcome.unwrap_err().may_have_run());
+    });
+}
+
+/// A transport whose streams take nothing, and give what has arrived only to those who have tried to write.
+#[derive(Debug)]
+struct Shut;
+
+struct ShutStream {
+    below: BoxedStream,
+    tried: bool,
+    reader: Option<Waker>,
+}
+
+impl Transport for Shut {
+    fn accept<'a>(&'a self, stream: BoxedStream, _: Endpoint) -> Handshake<'a> {
+        Box::pin(async { Ok(Secured::new(stream)) })
+    }
+
+    fn connect<'a>(&'a self, below: BoxedStream, _: &'a str) -> Handshake<'a> {
+        let shut = ShutStream {
+            below,
+            tried: false,
+            reader: None,
+        };
+        Box::pin(async { Ok(Secured::new(Box::new(shut))) })
+    }
+
+    fn is_secure(&self) -> bool {
+        false
+    }
+}
+
+impl AsyncRead for ShutStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut task::Context<'_>,
+        room: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        if !self.tried {
+            self.reader = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        Pin::new(&mut self.below).poll_read(cx, room)
+    }
+}
+
+impl AsyncWrite for ShutStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        _: &mut task::Context<'_>,
+        _: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.tried = true;
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
+        Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.below).poll_flush(cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.below).poll_close(cx)
+    }
+}
+
+#[test]
+fn a_client_that_meets_the_closed_door_first_still_reads_why_it_is_refused() {
+    let retry_after = secs(50);
+    let full = |builder: DaemonBuilder<_>| {
+        let at_limit = AtLimit::Refuse { retry_after };
+        builder.max_connections(1).at_limit(at_limit)
+    };
+    at(full, |network, daemon| async move {
+        let home = network.host("home");
+        let mut first = visitor(&network, &home, &daemon).await;
+        served(&mut first).await;
+        let client = lab::client(&daemon).transport(Shut);
+        let client = client.backoff(Backoff::new(ms(1), ms(10)));
+        let client = client.connect().await.unwrap();
+        settled().await;
+        let outcome = client.call(Call::Ping).await;
+        assert!(
+            matches!(outcome, Err(CallError::Disconnected)),
+            "{outcome:?}"
+        );
+        let Some(Disconnect::Refused { retry_after, .. }) = client.last_disconnect() else {
+            panic!("{:?}", client.last_disconnect());
+        };
+        assert_eq!(retry_after, Some(secs(50)));
+        // It does as it is told.
+        time::sleep(secs(45)).await;
+        assert_eq!(daemon.info().not_admitted.connections, 1);
+        time::sleep(secs(10)).await;
+        assert_eq!(daemon.info().not_admitted.connections, 2);
     });
 }
 
