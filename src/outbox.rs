@@ -279,6 +279,22 @@ impl Outbox {
         self.room.notify(usize::MAX);
     }
 
+    /// As [`close`](Self::close), where nothing will be taken out any more: what is queued is dropped, whoever
+    /// keeps this.
+    pub(crate) fn abandon(&self) {
+        let queued = {
+            let mut queue = self.queue();
+            queue.closed = true;
+            queue.bytes = 0;
+            (
+                std::mem::take(&mut queue.full),
+                std::mem::take(&mut queue.filling),
+            )
+        };
+        drop(queued);
+        self.room.notify(usize::MAX);
+    }
+
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }

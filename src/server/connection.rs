@@ -73,8 +73,8 @@ pub(super) struct Connection {
     ended: Option<ExitReason>,
 }
 
-/// The outbox of a connection, which takes nothing more when that is gone: also if it was killed,
-/// and handles of its server live on.
+/// The outbox of a connection, which takes and keeps nothing more when that is gone: also if it was
+/// killed, and handles of its server live on.
 struct OpenOutbox(Arc<Outbox>);
 
 impl Deref for OpenOutbox {
@@ -87,7 +87,7 @@ impl Deref for OpenOutbox {
 
 impl Drop for OpenOutbox {
     fn drop(&mut self) {
-        self.0.close();
+        self.0.abandon();
     }
 }
 
@@ -365,7 +365,7 @@ impl Connection {
 
     /// The socket is of no use any more. The first reason stays.
     fn die(&mut self, reason: ExitReason) {
-        self.outbox.close();
+        self.outbox.abandon();
         self.dead = true;
         self.ended.get_or_insert(reason);
     }
@@ -478,4 +478,99 @@ pub enum ProtocolError {
     /// It took nothing of what was sent to it for this time.
     #[error("nothing of what was sent was taken within {0:?}")]
     WriteTimeout(Duration),
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future::poll_fn, io, panic::Location, pin::Pin};
+
+    use futures_lite::{AsyncRead, AsyncWrite};
+
+    use super::*;
+    use crate::{Endpoint, Universe};
+
+    /// A peer that neither says nor takes anything.
+    struct Stuck;
+
+    impl AsyncRead for Stuck {
+        fn poll_read(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            _: &mut [u8],
+        ) -> Poll<io::Result<usize>> {
+            Poll::Pending
+        }
+    }
+
+    impl AsyncWrite for Stuck {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            _: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            Poll::Pending
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+
+        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    /// A connection that has a lot to send, and its outbox, which somebody keeps.
+    fn stuck() -> (Connection, Arc<Outbox>) {
+        let ends = Ends {
+            peer: Endpoint::Inet(([127, 0, 0, 1], 1).into()),
+            server: "stuck",
+            made: Location::caller(),
+        };
+        let acceptance = Acceptance {
+            identifier: None,
+            versions: None,
+        };
+        let options = ServerOptions::new();
+        let connection = Connection::new(Box::new(Stuck), acceptance, &options, ends);
+        let kept = Arc::clone(connection.outbox());
+        for _ in 0..10 {
+            let encode = |_: &Codec, out: &mut Vec<u8>| {
+                out.resize(WRITE_CHUNK, 0);
+                Ok(())
+            };
+            let sent = kept.send(Sort::Push, encode);
+            assert!(matches!(sent, Ok(Ok(()))), "{sent:?}");
+        }
+        (connection, kept)
+    }
+
+    #[test]
+    fn a_connection_that_is_gone_keeps_nothing_whoever_keeps_its_outbox() {
+        Universe::simulated(1).run(async {
+            let (connection, kept) = stuck();
+            // What is queued at a graceful end is still to be sent.
+            kept.close();
+            assert_eq!(kept.bytes(), 10 * WRITE_CHUNK);
+            drop(connection);
+            assert_eq!(kept.bytes(), 0);
+            assert!(kept.room().await.is_err());
+        });
+    }
+
+    #[test]
+    fn a_connection_whose_peer_is_given_up_keeps_nothing() {
+        Universe::simulated(1).run(async {
+            let (mut connection, kept) = stuck();
+            poll_fn(|cx| {
+                connection.poll_send(cx);
+                match connection.dead {
+                    true => Poll::Ready(()),
+                    false => Poll::Pending,
+                }
+            })
+            .await;
+            assert_eq!(kept.bytes(), 0);
+        });
+    }
 }
