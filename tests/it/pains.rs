@@ -1,6 +1,6 @@
 //! What users of such libraries suffer from, and the tests that show that ours do not.
 //!
-//! Each of these tests was seen to fail when the defence it is about was taken out.
+//! Each of these tests was seen to fail, or never to end, when the defence it is about was taken out.
 
 use std::{fs, path::Path};
 
@@ -39,6 +39,8 @@ const PAINS: [Pain; 17] = [
             "hostile::descriptors::a_daemon_without_descriptors_rests_serves_who_is_there_and_recovers_by_itself",
             "network::library::a_daemon_short_of_descriptors_pauses_longer_each_time_and_recovers",
             "admission::events::a_shortage_is_told_when_it_begins_and_when_it_is_over_however_often_it_is_tried",
+            "admission::events::an_error_that_comes_back_at_once_each_time_is_not_waited_for_without_a_rest",
+            "sockets::restart::a_listener_that_fails_is_made_anew_and_live_connections_go_on",
         ],
     ),
     pain(
