@@ -1,6 +1,7 @@
 //! What users of such libraries suffer from, and the tests that show that ours do not.
 //!
-//! Each of these tests was seen to fail, or never to end, when the defence it is about was taken out.
+//! Each of these tests was seen to fail, or never to end, when the defence it is about was taken out; but for
+//! the last one about supervisors that `init` blocks, and the last two about clients that do not come back.
 
 use std::{fs, path::Path};
 
