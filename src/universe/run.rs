@@ -7,6 +7,7 @@
 //! ```
 
 use std::{
+    cell::Cell,
     collections::BTreeMap,
     panic::{self, AssertUnwindSafe, Location},
     pin::Pin,
@@ -27,6 +28,10 @@ const TURNS: u32 = 200;
 /// does not within the usual five seconds, gets there before.
 const GRACE: Duration = Duration::from_secs(6);
 
+/// How many turns of tasks a simulated universe may take to wind up, if its clock does not get to [`GRACE`]:
+/// a task that never waits lets no simulated time pass. Some seconds of a whole core, however many share it.
+const GRACE_TURNS: u64 = 1_000_000;
+
 /// How long a simulated universe in which nothing moves waits for what comes from outside: from a
 /// thread, a file, a socket. Whoever works there counts as awake if it inherited the universe, so
 /// that this is for the rest: what takes longer looks like nothing at all.
@@ -44,7 +49,9 @@ impl Universe {
     ///
     /// When the future has completed, the rest has six seconds to end as well, by the universe's own
     /// clock. What [lives](Self::living) longer is a leak. It is cancelled as far as it can be, and
-    /// this panics with a list of it. What lived before this call is not looked at.
+    /// this panics with a list of it. What lived before this call is not looked at. Where the clock of a
+    /// simulated universe does not move, since a task never waits or a thread blocks, this is over after a
+    /// million turns of tasks, or six real seconds without one.
     ///
     /// What is held by the universe's own statics, as a client for all of a test in a
     /// [`Sharded`](crate::Sharded), is none. If something lives after the six seconds, the values of
@@ -162,7 +169,8 @@ impl Universe {
             Some(sim) => {
                 let main = async { Ok(main.await) };
                 let all_wait = async {
-                    self.drive(executor, sim, None, || false).await;
+                    self.drive(executor, sim, None, &Cell::new(0), || false)
+                        .await;
                     Err(Stuck)
                 };
                 main.or(all_wait).await?
@@ -179,10 +187,12 @@ impl Universe {
 
     /// Runs what is there until it has ended; for so long.
     async fn wind_up(&self, executor: &Executor<'static>, has_ended: impl Fn() -> bool) {
+        let turns = Cell::new(0);
         let wound_up = async {
             if let Some(sim) = &self.world.sim {
                 let limit = sim.now() + GRACE;
-                return self.drive(executor, sim, Some(limit), has_ended).await;
+                let drive = self.drive(executor, sim, Some(limit), &turns, has_ended);
+                return drive.await;
             }
             let all_ended = async {
                 loop {
@@ -195,25 +205,34 @@ impl Universe {
             };
             executor.run(all_ended).await;
         };
-        // By the real clock too: a task that never waits lets no simulated time pass.
+        // In real time, a universe of real time; and a simulated one in which nothing moves, or in which
+        // much does but its clock. One that is merely slow, for want of a core, goes on.
         let too_long = async {
-            smol::Timer::after(GRACE).await;
+            loop {
+                let before = turns.get();
+                smol::Timer::after(GRACE).await;
+                if turns.get() == before || turns.get() > GRACE_TURNS {
+                    return;
+                }
+            }
         };
         wound_up.or(too_long).await;
     }
 
     /// Runs the tasks of a simulated universe, and moves its clock when all wait, but not beyond
-    /// `limit`; until this is over, or nothing moves any more.
+    /// `limit`; until this is over, or nothing moves any more. Counts the turns.
     async fn drive(
         &self,
         executor: &Executor<'static>,
         sim: &Sim,
         limit: Option<Instant>,
+        turns: &Cell<u64>,
         is_over: impl Fn() -> bool,
     ) {
         loop {
             for _ in 0..TURNS {
                 if executor.try_tick() {
+                    turns.set(turns.get() + 1);
                     continue;
                 }
                 if is_over() {

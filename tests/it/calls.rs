@@ -7,18 +7,17 @@ use futures::future::join_all;
 use smol::future;
 
 use crate::support::{
+    cores::cores,
     lab::{self, Call, Cast, Lab, LabServer, Life, Reply, Watch, is_served, pair, run},
     time::{HOUR, STEP, at_once, ms, settled, timed},
 };
 
 const LONG: Duration = Duration::from_secs(50);
 
-#[test]
-fn a_call_is_answered() {
-    run(async {
-        let (_daemon, client, _watch) = pair().await;
-        assert_eq!(client.call(Call::Ping).await.unwrap(), Reply::Pong);
-    });
+#[erps::test(simulated)]
+async fn a_call_is_answered() {
+    let (_daemon, client, _watch) = pair().await;
+    assert_eq!(client.call(Call::Ping).await.unwrap(), Reply::Pong);
 }
 
 /// A client whose second call waits for the answer to its first.
@@ -70,43 +69,39 @@ fn ten_mebibytes_come_back_as_they_went() {
     });
 }
 
-#[test]
-fn a_call_over_the_limit_is_not_sent_and_the_error_names_size_and_limit() {
-    run(async {
-        let (daemon, _, _watch) = pair().await;
-        let client = lab::client(&daemon).max_payload(1000).connect().await;
-        let client = client.unwrap();
-        let error = client.call(Call::Echo(vec![0; 2000])).await.unwrap_err();
-        assert!(matches!(error, CallError::Unsendable(_)), "{error:?}");
-        assert!(!error.may_have_run());
-        assert!(
-            error.to_string().contains("over the limit of 1000 bytes"),
-            "{error}"
-        );
-        assert_eq!(client.call(Call::Ping).await.unwrap(), Reply::Pong);
-    });
+#[erps::test(simulated)]
+async fn a_call_over_the_limit_is_not_sent_and_the_error_names_size_and_limit() {
+    let (daemon, _, _watch) = pair().await;
+    let client = lab::client(&daemon).max_payload(1000).connect().await;
+    let client = client.unwrap();
+    let error = client.call(Call::Echo(vec![0; 2000])).await.unwrap_err();
+    assert!(matches!(error, CallError::Unsendable(_)), "{error:?}");
+    assert!(!error.may_have_run());
+    assert!(
+        error.to_string().contains("over the limit of 1000 bytes"),
+        "{error}"
+    );
+    assert_eq!(client.call(Call::Ping).await.unwrap(), Reply::Pong);
 }
 
-#[test]
-fn a_reply_over_the_limit_is_told_to_the_caller_and_other_calls_go_on() {
-    run(async {
-        let (builder, _watch) = lab::daemon();
-        let options = erps::ServerOptions::new().max_payload(1000);
-        let daemon = builder.server_options(options).start_link().await.unwrap();
-        let client = lab::client(&daemon).connect().await.unwrap();
-        for n in 0..400 {
-            client.cast(Cast::Note(1_000_000 + n)).await.unwrap();
-        }
-        let error = client.call(Call::Casts).await.unwrap_err();
-        let CallError::Remote(message) = error else {
-            panic!("{error:?}");
-        };
-        assert!(
-            message.contains("over the limit of 1000 bytes"),
-            "{message}"
-        );
-        assert_eq!(client.call(Call::Ping).await.unwrap(), Reply::Pong);
-    });
+#[erps::test(simulated)]
+async fn a_reply_over_the_limit_is_told_to_the_caller_and_other_calls_go_on() {
+    let (builder, _watch) = lab::daemon();
+    let options = erps::ServerOptions::new().max_payload(1000);
+    let daemon = builder.server_options(options).start_link().await.unwrap();
+    let client = lab::client(&daemon).connect().await.unwrap();
+    for n in 0..400 {
+        client.cast(Cast::Note(1_000_000 + n)).await.unwrap();
+    }
+    let error = client.call(Call::Casts).await.unwrap_err();
+    let CallError::Remote(message) = error else {
+        panic!("{error:?}");
+    };
+    assert!(
+        message.contains("over the limit of 1000 bytes"),
+        "{message}"
+    );
+    assert_eq!(client.call(Call::Ping).await.unwrap(), Reply::Pong);
 }
 
 #[erps::test(simulated)]
@@ -133,13 +128,11 @@ async fn a_dropped_reply_fails_the_call_at_once() {
     assert_eq!(client.call(Call::Ping).await.unwrap(), Reply::Pong);
 }
 
-#[test]
-fn a_refusal_carries_its_message() {
-    run(async {
-        let (_daemon, client, _watch) = pair().await;
-        let refused = client.call(Call::Refuse("not today".into())).await;
-        assert!(matches!(refused, Err(CallError::Remote(why)) if why == "not today"));
-    });
+#[erps::test(simulated)]
+async fn a_refusal_carries_its_message() {
+    let (_daemon, client, _watch) = pair().await;
+    let refused = client.call(Call::Refuse("not today".into())).await;
+    assert!(matches!(refused, Err(CallError::Remote(why)) if why == "not today"));
 }
 
 #[erps::test(simulated)]
@@ -240,17 +233,15 @@ async fn a_call_given_up_after_it_left_counts_as_in_flight_until_its_deadline() 
     assert_eq!(time::now() - start, LONG);
 }
 
-#[test]
-fn calls_that_wait_their_turn_leave_as_answers_come() {
-    run(async {
-        let (daemon, _, _watch) = pair().await;
-        let client = lab::client(&daemon).max_in_flight(1);
-        let client = client.connect().await.unwrap();
-        let calls = (0..20).map(|_| client.call(Call::Ping));
-        for outcome in join_all(calls).await {
-            assert_eq!(outcome.unwrap(), Reply::Pong);
-        }
-    });
+#[erps::test(simulated)]
+async fn calls_that_wait_their_turn_leave_as_answers_come() {
+    let (daemon, _, _watch) = pair().await;
+    let client = lab::client(&daemon).max_in_flight(1);
+    let client = client.connect().await.unwrap();
+    let calls = (0..20).map(|_| client.call(Call::Ping));
+    for outcome in join_all(calls).await {
+        assert_eq!(outcome.unwrap(), Reply::Pong);
+    }
 }
 
 #[erps::test(simulated)]
@@ -270,16 +261,14 @@ async fn a_full_queue_refuses_calls_and_says_so() {
     }
 }
 
-#[test]
-fn casts_and_calls_arrive_in_the_order_of_sending() {
-    run(async {
-        let (_daemon, client, _watch) = pair().await;
-        for n in 0..5000 {
-            client.cast(Cast::Note(n)).await.unwrap();
-        }
-        let casts = client.call(Call::Casts).await.unwrap();
-        assert_eq!(casts, Reply::Casts((0..5000).collect()));
-    });
+#[erps::test(simulated)]
+async fn casts_and_calls_arrive_in_the_order_of_sending() {
+    let (_daemon, client, _watch) = pair().await;
+    for n in 0..5000 {
+        client.cast(Cast::Note(n)).await.unwrap();
+    }
+    let casts = client.call(Call::Casts).await.unwrap();
+    assert_eq!(casts, Reply::Casts((0..5000).collect()));
 }
 
 #[erps::test(simulated)]
@@ -308,14 +297,12 @@ async fn an_error_of_a_handler_ends_its_server_with_it() {
     assert!(matches!(&reason, ExitReason::Error(error) if error.to_string() == "broken"));
 }
 
-#[test]
-fn a_reply_given_before_stopping_arrives() {
-    run(async {
-        let (_daemon, client, watch) = pair().await;
-        assert_eq!(client.call(Call::StopReply).await.unwrap(), Reply::Pong);
-        let reason = end(&watch).await;
-        assert!(matches!(reason, ExitReason::Normal));
-    });
+#[erps::test(simulated)]
+async fn a_reply_given_before_stopping_arrives() {
+    let (_daemon, client, watch) = pair().await;
+    assert_eq!(client.call(Call::StopReply).await.unwrap(), Reply::Pong);
+    let reason = end(&watch).await;
+    assert!(matches!(reason, ExitReason::Normal));
 }
 
 #[erps::test(simulated)]
@@ -343,6 +330,7 @@ async fn when_a_server_stops_every_call_in_flight_is_told_at_once() {
 
 #[test]
 fn many_callers_on_many_threads_share_one_connection() {
+    let _cores = cores(8);
     run(async {
         let (daemon, client, _watch) = pair().await;
         let threads: Vec<_> = (0..8_u8)

@@ -16,7 +16,10 @@ use erps::{
 };
 use smol::future;
 
-use crate::support::lab::{self, Call, Lab, LabServer, Reply, here, is_served};
+use crate::support::{
+    cores::cores,
+    lab::{self, Call, Lab, LabServer, Reply, here, is_served},
+};
 
 /// What a run panics with.
 fn failure<T>(universe: &Universe, main: impl Future<Output = T>) -> String {
@@ -366,6 +369,46 @@ fn what_ends_soon_enough_is_no_leak() {
         drop(takes(Duration::from_secs(7)).await)
     });
     assert!(told.contains("the child `slow`"), "{told}");
+}
+
+#[test]
+fn what_is_only_slow_to_compute_is_no_leak() {
+    let universe = named();
+    universe.run(async {
+        let slow = erps::spawn(async {
+            for _ in 0..8 {
+                // As on a thread that waits for a core.
+                smol::block_on(smol::Timer::after(Duration::from_secs(1)));
+                for _ in 0..1000 {
+                    future::yield_now().await;
+                }
+                time::sleep(Duration::from_millis(1)).await;
+            }
+        });
+        slow.detach();
+    });
+    assert_eq!(
+        universe.clock().unwrap().elapsed(),
+        Duration::from_millis(8)
+    );
+}
+
+#[test]
+fn a_task_that_never_waits_is_told_though_the_clock_stands_still() {
+    let _core = cores(1);
+    let mut line = 0;
+    let universe = named();
+    let told = failure(&universe, async {
+        line = line!() + 1;
+        let busy = erps::spawn(async {
+            loop {
+                future::yield_now().await;
+            }
+        });
+        busy.detach();
+    });
+    assert!(told.ends_with(&made("a future", line)), "{told}");
+    assert_eq!(universe.clock().unwrap().elapsed(), Duration::ZERO);
 }
 
 /// Reports, when it is dropped, which universe it is in.
