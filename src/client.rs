@@ -238,6 +238,14 @@ impl<P: Protocol> Client<P> {
         self.shared.state().last_disconnect.clone()
     }
 
+    /// Why the last attempt to connect failed; `None` if it did not, or none has ended yet.
+    ///
+    /// While a client heals, [`status`](Self::status) only says that it waits; this says what for.
+    #[must_use]
+    pub fn last_connect_error(&self) -> Option<ConnectError> {
+        self.shared.state().last_connect_error.clone()
+    }
+
     /// Waits until the client's status is one that `wanted` wants, and returns it; or until the
     /// client has ended.
     ///

@@ -124,6 +124,7 @@ impl<P: Protocol> Healer<P> {
         {
             let mut state = self.shared.state();
             state.status = Status::Connected(peer.clone());
+            state.last_connect_error = None;
             state.answer_waiters(&Ok(()));
         }
         self.shared.notify();
@@ -185,6 +186,7 @@ impl<P: Protocol> Healer<P> {
                 return Err(Next::Idle);
             }
         };
+        self.shared.state().last_connect_error = Some(error.clone());
         // Once, until there has been a connection.
         if !std::mem::replace(warned, true) {
             tracing::warn!(target: "erps", address = %self.address, %error, "cannot connect");

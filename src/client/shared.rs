@@ -53,6 +53,8 @@ pub(super) struct State<P: Protocol> {
     pub(super) status: Status,
     /// Why the last connection was lost.
     pub(super) last_disconnect: Option<Disconnect>,
+    /// Why the last attempt failed, unless it did not.
+    pub(super) last_connect_error: Option<ConnectError>,
     /// What the server said when it did not let this client in, by its last error on this connection.
     pub(super) refusal: Option<Refusal>,
     /// What was asked for last: to be connected, or not to be.
@@ -95,6 +97,7 @@ impl<P: Protocol> Shared<P> {
             state: Mutex::new(State {
                 status: Status::Connecting,
                 last_disconnect: None,
+                last_connect_error: None,
                 refusal: None,
                 wanted: true,
                 hurry: false,

@@ -8,11 +8,12 @@ use smol::future;
 
 use crate::support::{
     cores::cores,
-    lab::{self, Call, Cast, Lab, LabServer, Life, Reply, Watch, is_served, pair, run},
+    lab::{
+        self, Call, Cast, Lab, LabServer, Life, PATIENCE as LONG, Reply, Watch, is_served, pair,
+        run,
+    },
     time::{HOUR, STEP, at_once, ms, settled, timed},
 };
-
-const LONG: Duration = Duration::from_secs(50);
 
 #[erps::test(simulated)]
 async fn a_call_is_answered() {

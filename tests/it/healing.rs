@@ -77,10 +77,16 @@ async fn a_client_may_be_started_before_its_daemon() {
     // Thousands of attempts.
     time::sleep(secs(60)).await;
     assert!(!client.status().is_connected());
+    let error = client.last_connect_error();
+    assert!(
+        matches!(error, Some(ConnectError::Unreachable { .. })),
+        "{error:?}"
+    );
     let (builder, _watch) = lab::daemon();
     let _daemon = builder.port(HERE.port()).start_link().await.unwrap();
     let (_, took) = timed(client.until(Status::is_connected)).await;
     assert!(took < ms(20), "{took:?}");
+    assert!(client.last_connect_error().is_none());
     is_served(&client).await;
 }
 

@@ -48,6 +48,6 @@ impl Peers {
 
 async fn connected(address: impl Into<erps::Address>) -> Client<Lab> {
     let at_once = Backoff::new(ms(1), ms(1));
-    let client = Client::<Lab>::builder(address).backoff(at_once);
-    client.connect().await.unwrap()
+    let client = Client::<Lab>::builder(address).reply_timeout(lab::PATIENCE);
+    client.backoff(at_once).connect().await.unwrap()
 }

@@ -3,7 +3,6 @@
 use std::{
     collections::BTreeSet,
     future::Future,
-    net::TcpListener,
     sync::{Arc, Mutex, Weak},
     thread,
 };
@@ -272,24 +271,20 @@ fn the_universe_is_that_of_the_await_of_start_and_not_of_the_builder() {
 #[test]
 fn a_supervised_daemon_keeps_its_universe_and_its_port_when_it_is_restarted() {
     run(async {
-        let (home, nest) = (Universe::new(), Universe::new());
+        let (home, nest) = (Universe::simulated(1), Universe::new());
         let supervisor = supervisor_in(&nest);
-        let address = lab::alone();
-        let free = TcpListener::bind((address, 0)).unwrap();
-        let port = free.local_addr().unwrap().port();
-        drop(free);
         let (builder, _watch) = lab::daemon();
         let (started, starts) = async_channel::unbounded();
         let builder = builder
-            .bind(address)
-            .port(port)
+            .port(4747)
             .on_start(move |daemon| started.try_send((daemon.clone(), here())).unwrap());
         let spec = home.enter(|| builder.child_spec("daemon"));
         supervisor.start_child(spec).await.unwrap();
         for _ in 0..3 {
             let (daemon, seen) = starts.recv().await.unwrap();
-            assert_eq!((daemon.port(), seen), (port, Some(home.id())));
-            let client = lab::client(&daemon).connect().await.unwrap();
+            assert_eq!((daemon.port(), seen), (4747, Some(home.id())));
+            let builder = lab::client(&daemon);
+            let client = home.scope(builder.connect()).await.unwrap();
             assert_eq!(universe_of(&client).await, Some(home.id()));
             daemon.task().kill();
         }

@@ -294,7 +294,7 @@ fn a_partition_that_is_healed_in_time_is_survived() {
             let daemon = shop.scope(builder.start_link()).await.unwrap();
             let client = home.scope(lab::client(&daemon).connect()).await.unwrap();
             network.partition("shop", "home");
-            assert!(client.call(Call::Ping).await.is_err());
+            assert!(client.call_within(Call::Ping, secs(5)).await.is_err());
             time::sleep(lasts - secs(5)).await;
             network.heal("shop", "home");
             client.connect().await.unwrap();

@@ -264,7 +264,9 @@ fn a_port_is_shared_only_if_that_is_asked_for() {
         let second = builder.clone().accept_loops(2).start().await;
         assert!(matches!(second, Err(StartDaemonError::Bind { .. })));
         if cfg!(target_os = "linux") {
+            let at = first.local_addr();
             first.shutdown().await;
+            lab::freed(at).await;
             let builder = builder.tcp(TcpOptions::new().reuse_port(true));
             let _both = [
                 builder.clone().start_link().await.unwrap(),

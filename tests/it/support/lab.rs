@@ -182,9 +182,13 @@ pub(crate) fn daemon() -> (DaemonBuilder<LabServer>, Watch) {
     (Daemon::builder(seed), watch)
 }
 
-/// A client of a daemon, prepared.
+/// How long the calls of a test wait that is not about how long they do: nearly as long as a test may
+/// [take](run). On a machine that has much else to do, the usual five seconds are soon over.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(50);
+
+/// A client of a daemon, prepared. It is patient.
 pub(crate) fn client(daemon: &Daemon<LabServer>) -> ClientBuilder<Lab> {
-    Client::builder(daemon.local_addr())
+    Client::builder(daemon.local_addr()).reply_timeout(PATIENCE)
 }
 
 /// A daemon and a client of it, connected over plain TCP.

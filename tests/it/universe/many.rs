@@ -1,6 +1,9 @@
 //! Ten thousand universes, five hundred at once and twenty copies of each, over smol, tokio and threads.
 
-use std::{sync::Arc, thread};
+use std::{
+    sync::{Arc, Barrier},
+    thread,
+};
 
 use erps::{
     BoxError, Client, Config, Context, Daemon, InitError, Mock, Never, Protocol, Registry, ReplyTo,
@@ -8,11 +11,12 @@ use erps::{
 };
 use futures::future::join_all;
 use serde::{Deserialize, Serialize};
+use smol::lock::{self, Semaphore, SemaphoreGuard};
 
 use crate::support::cores::cores;
 
 const UNIVERSES: u64 = 500;
-const COPIES: u64 = 20;
+const COPIES: usize = 20;
 const PORT: u16 = 4747;
 
 static CONFIG: Config = Config::new();
@@ -84,8 +88,9 @@ impl Server for Census {
     }
 }
 
-/// What every universe does: all of them listen on one port, use one name, and change one value.
-async fn live(number: u64) {
+/// What every universe does: all of them listen on one port, use one name, and change one value. Nobody
+/// looks what it has become before all have done so; what they wait with for this is kept to the end.
+async fn live<T>(number: u64, all_are_there: impl Future<Output = T>) {
     let here = Universe::current().map(|universe| universe.id());
     let expected = Answers {
         universe: here,
@@ -99,6 +104,7 @@ async fn live(number: u64) {
     let _named = named.start_link().await.unwrap();
     let daemon = Daemon::<Census>::builder(number).port(PORT);
     let _daemon = daemon.start_link().await.unwrap();
+    let _kept = all_are_there.await;
     for _ in 0..2 {
         let client = Client::<Questions>::builder(("localhost", PORT))
             .connect()
@@ -111,14 +117,12 @@ async fn live(number: u64) {
     assert_eq!(NAMES.count(), 1);
 }
 
-/// Who is there at once: five hundred, and of each number all copies. More would keep the tasks of other
-/// tests waiting for seconds.
+/// Who is there at once: five hundred, of each number all copies.
 fn crowds() -> impl Iterator<Item = Vec<u64>> {
     let numbers: Vec<u64> = (0..UNIVERSES).collect();
-    let at_once = (UNIVERSES / COPIES) as usize;
     let crowds: Vec<_> = numbers
-        .chunks(at_once)
-        .map(|some| some.repeat(COPIES as usize))
+        .chunks(UNIVERSES as usize / COPIES)
+        .map(|some| some.repeat(COPIES))
         .collect();
     crowds.into_iter()
 }
@@ -134,7 +138,12 @@ fn outside_is_untouched() {
 fn over_smol() {
     let _cores = cores(2);
     for crowd in crowds() {
-        let live = |number| smol::spawn(Universe::simulated(number).scope(live(number)));
+        let all = Arc::new(lock::Barrier::new(crowd.len()));
+        let live = |number| {
+            let all = Arc::clone(&all);
+            let live = live(number, async move { all.wait().await });
+            smol::spawn(Universe::simulated(number).scope(live))
+        };
         smol::block_on(join_all(crowd.into_iter().map(live)));
     }
     outside_is_untouched();
@@ -149,9 +158,12 @@ fn over_tokio() {
         .unwrap();
     runtime.block_on(async {
         for crowd in crowds() {
+            let all = Arc::new(lock::Barrier::new(crowd.len()));
             let live = |number| {
+                let all = Arc::clone(&all);
+                let live = live(number, async move { all.wait().await });
                 let universe = Universe::simulated(number);
-                tokio::spawn(universe.enter(|| universe::inherit(live(number))))
+                tokio::spawn(universe.enter(|| universe::inherit(live)))
             };
             for task in crowd.into_iter().map(live).collect::<Vec<_>>() {
                 task.await.unwrap();
@@ -161,17 +173,41 @@ fn over_tokio() {
     outside_is_untouched();
 }
 
+/// On one of many threads: may compute, and waits for all others before it is dropped. Whoever panics
+/// before is not waited for.
+struct Setup<'a> {
+    turn: Option<SemaphoreGuard<'a>>,
+    all: &'a Barrier,
+}
+
+impl Drop for Setup<'_> {
+    fn drop(&mut self) {
+        self.turn = None;
+        self.all.wait();
+    }
+}
+
+/// All threads are there at once, but only two compute: more would keep those of other tests waiting.
 #[test]
 fn over_threads() {
-    let _cores = cores(COPIES as usize);
-    thread::scope(|threads| {
-        for copy in 0..COPIES {
-            threads.spawn(move || {
-                for number in 0..UNIVERSES {
-                    Universe::simulated(copy).run(live(number));
-                }
-            });
-        }
-    });
+    let _cores = cores(2);
+    let turns = Semaphore::new(2);
+    for crowd in crowds() {
+        let all = Barrier::new(crowd.len());
+        thread::scope(|threads| {
+            for number in crowd {
+                let (all, turns) = (&all, &turns);
+                threads.spawn(move || {
+                    let turn = Some(turns.acquire_blocking());
+                    let setup = Setup { turn, all };
+                    let all_are_there = async move {
+                        drop(setup);
+                        turns.acquire_blocking()
+                    };
+                    Universe::simulated(number).run(live(number, all_are_there));
+                });
+            }
+        });
+    }
     outside_is_untouched();
 }
