@@ -131,14 +131,7 @@ impl<P: Protocol> Healer<P> {
         tracing::debug!(target: "erps", peer = %peer.address, "connected");
         notify_handler(&self.shared, ClientEvent::Connected(peer));
         let mut session = Session::new(link, &self.shared, task, self.habits);
-        let mut end = session.run().await;
-        // Its only word is why it has closed.
-        let refusal = self.shared.state().refusal.take();
-        if let (End::Closed | End::Failed(_), Some(refusal)) = (&end, refusal)
-            && session.packets() == 1
-        {
-            end = End::Refused(refusal);
-        }
+        let end = session.run().await;
         tracing::debug!(target: "erps", address = %self.address, why = %end, "disconnected");
         {
             let mut state = self.shared.state();
@@ -151,7 +144,7 @@ impl<P: Protocol> Healer<P> {
         self.shared.notify();
         match &end {
             End::Exit(_) | End::Asked => session.leave().await,
-            End::Closed | End::Refused(_) => session.close().await,
+            End::Closed | End::Refused(_) | End::Reported(_) => session.close().await,
             End::Failed(_) | End::Broken(_) => drop(session),
         }
         self.shared.state().queue.clear();
@@ -161,7 +154,9 @@ impl<P: Protocol> Healer<P> {
             End::Asked => Next::Idle,
             _ if self.reconnect == Reconnect::Never => Next::Exit(ExitReason::Disconnected),
             End::Refused(refusal) => Next::Again(refusal.retry_after.unwrap_or_default()),
-            End::Closed | End::Failed(_) | End::Broken(_) => Next::Again(Duration::ZERO),
+            End::Closed | End::Reported(_) | End::Failed(_) | End::Broken(_) => {
+                Next::Again(Duration::ZERO)
+            }
         };
         notify_handler(&self.shared, ClientEvent::Disconnected((&end).into()));
         match (next, refusal) {
@@ -393,6 +388,10 @@ pub enum Disconnect {
         /// When to come back, if it said so.
         retry_after: Option<Duration>,
     },
+    /// The server reported this error as its last word, and closed the connection: what it was sent last was
+    /// over a limit of its, for instance, or no packet.
+    #[error("the server closed the connection: {0}")]
+    Reported(String),
     /// The connection failed.
     #[error("{0}")]
     Failed(Arc<io::Error>),
@@ -410,6 +409,7 @@ impl From<&End> for Disconnect {
                 why: refusal.why.clone(),
                 retry_after: refusal.retry_after,
             },
+            End::Reported(why) => Self::Reported(why.clone()),
             End::Failed(error) => Self::Failed(Arc::clone(error)),
             End::Broken(why) => Self::Broken(why.clone()),
         }
@@ -433,6 +433,7 @@ impl fmt::Display for End {
             Self::Asked => f.write_str("as it was told"),
             Self::Closed => f.write_str("the server closed the connection"),
             Self::Refused(refusal) => refusal.fmt(f),
+            Self::Reported(why) => write!(f, "the server closed the connection: {why}"),
             Self::Failed(error) => error.fmt(f),
             Self::Broken(why) => f.write_str(why),
         }

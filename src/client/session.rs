@@ -47,6 +47,8 @@ pub(super) enum End {
     Closed,
     /// The peer said that it does not let this client in, and closed it.
     Refused(Refusal),
+    /// The peer reported this error, and closed it.
+    Reported(String),
     /// It failed.
     Failed(Arc<io::Error>),
     /// The peer sent what makes no sense, or nothing for too long in the middle of a packet.
@@ -82,14 +84,11 @@ pub(super) struct Session<'a, P: Protocol> {
     /// A push that the listener has no room for. Nothing is read until it has.
     held: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     handled: usize,
+    /// The error that the server's last packet was, if it belonged to no call.
+    last_word: Option<String>,
 }
 
 impl<'a, P: Protocol> Session<'a, P> {
-    /// How many packets the server has sent.
-    pub(super) fn packets(&self) -> u64 {
-        self.link.meter().packets()
-    }
-
     pub(super) fn new(
         link: Link,
         shared: &'a Shared<P>,
@@ -110,17 +109,28 @@ impl<'a, P: Protocol> Session<'a, P> {
             alarm: Alarm::default(),
             held: None,
             handled: 0,
+            last_word: None,
         }
     }
 
     /// Runs until the connection is over.
     pub(super) async fn run(&mut self) -> End {
-        poll_fn(|cx| {
+        let end = poll_fn(|cx| {
             // A user's `Deserialize` may panic, which must not be taken for a kill.
             catch_unwind(AssertUnwindSafe(|| self.poll(cx)))
                 .unwrap_or_else(|panic| Poll::Ready(End::Exit(ExitReason::panic(&*panic))))
-        })
-        .await
+        });
+        match (end.await, self.last_word.take()) {
+            (End::Closed | End::Failed(_), Some(word)) => self.closed_with(word),
+            (end, _) => end,
+        }
+    }
+
+    /// The server says why, and closes. If that is all that it has said, it may be that nobody was let in.
+    fn closed_with(&self, word: String) -> End {
+        let only = self.link.meter().packets() == 1;
+        let refusal = only.then(|| Refusal::read(&word)).flatten();
+        refusal.map_or(End::Reported(word), End::Refused)
     }
 
     /// Sends the casts that are queued, and closes the connection.
@@ -316,9 +326,11 @@ impl<'a, P: Protocol> Session<'a, P> {
                 Ok(Some(packet)) => {
                     self.midway = None;
                     self.handled += 1;
+                    self.last_word = None;
                     match receive(&packet, self.shared) {
-                        Ok(None) => {}
-                        Ok(Some(push)) => self.held = hand_over(self.shared, push),
+                        Ok(Received::Sorted) => {}
+                        Ok(Received::Push(push)) => self.held = hand_over(self.shared, push),
+                        Ok(Received::Error(word)) => self.last_word = Some(word),
                         Err(why) => return Some(End::Broken(why)),
                     }
                 }
@@ -371,13 +383,19 @@ impl<'a, P: Protocol> Session<'a, P> {
     }
 }
 
-/// Sorts a packet. A push is returned; an error is why the connection cannot go on.
-fn receive<P: Protocol>(
-    packet: &Packet<'_>,
-    shared: &Shared<P>,
-) -> Result<Option<P::Push>, String> {
+/// What a packet leaves to be done.
+enum Received<P: Protocol> {
+    /// Nothing: it has gone where it belongs.
+    Sorted,
+    Push(P::Push),
+    /// To remember the error, which belongs to no call.
+    Error(String),
+}
+
+/// Sorts a packet. An error is why the connection cannot go on.
+fn receive<P: Protocol>(packet: &Packet<'_>, shared: &Shared<P>) -> Result<Received<P>, String> {
     match packet.header.kind {
-        Kind::Keepalive => return Ok(None),
+        Kind::Keepalive => return Ok(Received::Sorted),
         Kind::Reply | Kind::Push | Kind::Error => {}
         kind => return Err(format!("a client takes no packets of kind {kind:?}")),
     }
@@ -386,18 +404,18 @@ fn receive<P: Protocol>(
         Err(error) if error.is_executable() => return Err(error.to_string()),
         Err(error) => {
             tracing::warn!(target: "erps", %error, "a packet of the server is no term");
-            return Ok(None);
+            return Ok(Received::Sorted);
         }
     };
     match packet.header.kind {
         Kind::Reply => answer(shared, &checked),
-        Kind::Error => fail(shared, &checked),
+        Kind::Error => return Ok(fail(shared, &checked).map_or(Received::Sorted, Received::Error)),
         _ => match checked.decode() {
-            Ok(push) => return Ok(Some(push)),
+            Ok(push) => return Ok(Received::Push(push)),
             Err(error) => tracing::warn!(target: "erps", %error, "a push was not understood"),
         },
     }
-    Ok(None)
+    Ok(Received::Sorted)
 }
 
 /// A reply goes to its caller; one that comes too late goes to nobody.
@@ -416,8 +434,8 @@ fn answer<P: Protocol>(shared: &Shared<P>, checked: &Checked<'_>) {
     finish(shared, reference, reply);
 }
 
-/// An error is `{reason, reference}`, or a reason of its own, which belongs to no call.
-fn fail<P: Protocol>(shared: &Shared<P>, checked: &Checked<'_>) {
+/// An error is `{reason, reference}`, or a reason of its own, which belongs to no call and is returned.
+fn fail<P: Protocol>(shared: &Shared<P>, checked: &Checked<'_>) -> Option<String> {
     if let Some((reason, reference)) = checked.pair()
         && let Ok(reference) = reference.decode()
     {
@@ -427,7 +445,7 @@ fn fail<P: Protocol>(shared: &Shared<P>, checked: &Checked<'_>) {
             Err(error) => CallError::Undecodable(error.to_string()),
         };
         finish(shared, reference, Err(reason));
-        return;
+        return None;
     }
     let reason = match checked.decode::<Term>() {
         Ok(reason) => message(&reason),
@@ -438,11 +456,11 @@ fn fail<P: Protocol>(shared: &Shared<P>, checked: &Checked<'_>) {
         true => shared.state().pending.only_sent(),
         false => None,
     };
-    shared.state().refusal = Refusal::read(&reason);
     match only {
-        Some(reference) => finish(shared, reference, Err(CallError::Remote(reason))),
+        Some(reference) => finish(shared, reference, Err(CallError::Remote(reason.clone()))),
         None => tracing::warn!(target: "erps", reason, "the server reports an error"),
     }
+    Some(reason)
 }
 
 fn finish<P: Protocol>(shared: &Shared<P>, reference: u64, outcome: Result<P::Reply, CallError>) {

@@ -22,7 +22,7 @@ use crate::{
     mailbox::Sender,
     outbox::{put_back, scratch},
     task::Clock,
-    wire::{codec::Codec, packet::Kind, refusal::Refusal},
+    wire::{codec::Codec, packet::Kind},
 };
 
 /// Where a caller waits.
@@ -55,8 +55,6 @@ pub(super) struct State<P: Protocol> {
     pub(super) last_disconnect: Option<Disconnect>,
     /// Why the last attempt failed, unless it did not.
     pub(super) last_connect_error: Option<ConnectError>,
-    /// What the server said when it did not let this client in, by its last error on this connection.
-    pub(super) refusal: Option<Refusal>,
     /// What was asked for last: to be connected, or not to be.
     pub(super) wanted: bool,
     /// A connection is wanted at once, whatever the back-off says.
@@ -98,7 +96,6 @@ impl<P: Protocol> Shared<P> {
                 status: Status::Connecting,
                 last_disconnect: None,
                 last_connect_error: None,
-                refusal: None,
                 wanted: true,
                 hurry: false,
                 waiters,

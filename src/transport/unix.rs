@@ -155,8 +155,13 @@ fn publish(draft: &Path, path: &Path) -> io::Result<()> {
         linked => return linked,
     }
     let in_use = || Err(io::ErrorKind::AddrInUse.into());
-    if !fs::symlink_metadata(path).is_ok_and(|there| there.file_type().is_socket()) {
-        return in_use();
+    match fs::symlink_metadata(path) {
+        Ok(there) if there.file_type().is_socket() => {}
+        Ok(_) => {
+            let what = "there is something at the path that is no socket";
+            return Err(io::Error::new(io::ErrorKind::AddrInUse, what));
+        }
+        Err(_) => return in_use(),
     }
     let Some(_turn) = Turn::take(path)? else {
         return in_use();

@@ -106,6 +106,18 @@ async fn a_reply_over_the_limit_is_told_to_the_caller_and_other_calls_go_on() {
 }
 
 #[erps::test(simulated)]
+async fn a_call_over_the_servers_limit_is_lost_and_the_client_knows_why() {
+    let (builder, _watch) = lab::daemon();
+    let options = erps::ServerOptions::new().max_payload(1000);
+    let daemon = builder.server_options(options).start_link().await.unwrap();
+    let client = lab::client(&daemon).connect().await.unwrap();
+    let lost = client.call(Call::Echo(vec![0; 2000])).await;
+    assert!(matches!(lost, Err(CallError::Lost)), "{lost:?}");
+    let why = client.last_disconnect().unwrap().to_string();
+    assert!(why.contains("over the limit of 1000 bytes"), "{why}");
+}
+
+#[erps::test(simulated)]
 async fn the_reply_leaves_although_the_handler_goes_on() {
     let (_daemon, client, watch) = pair().await;
     let first = at_once(client.call(Call::AnswerAndGoOn)).await;

@@ -16,7 +16,7 @@ use smol::{future, io::AsyncReadExt as _, net::TcpListener};
 
 use crate::support::{
     lab::{self, Call, Cast, Lab, is_served, pair, run},
-    raw::Raw,
+    raw::{self, Raw},
     time::{HOUR, STEP, at_once, ms, secs, settled, timed},
 };
 
@@ -485,4 +485,26 @@ async fn a_client_tells_what_took_its_last_connection() {
     );
     let why = client.last_disconnect().unwrap().to_string();
     assert!(why.contains("looks like TLS"), "{why}");
+}
+
+#[erps::test(simulated)]
+async fn a_client_tells_what_the_server_said_last_before_it_closed() {
+    let tired = raw::bytes(Kind::Error, &"tired");
+    let push = raw::bytes(Kind::Push, &"not yet");
+    let says = |packets: &[&[u8]]| packets.concat();
+    for (last, is_tired) in [
+        (says(&[&push, &tired]), true),
+        (says(&[&tired]), true),
+        (says(&[&tired, &push]), false),
+        (says(&[&push]), false),
+    ] {
+        let (mut server, client) = own_server(quick(HERE)).await;
+        server.send(&last).await;
+        drop(server);
+        client.until(|it| !it.is_connected()).await;
+        match client.last_disconnect().unwrap() {
+            Disconnect::Reported(why) => assert!(is_tired && why == "tired", "{why}"),
+            other => assert!(!is_tired, "{other:?}"),
+        }
+    }
 }

@@ -295,6 +295,8 @@ fn no_other_file_makes_way() {
             let before = fs::symlink_metadata(&path).unwrap();
             let (builder, _watch) = at(&path);
             let error = builder.start().await.unwrap_err();
+            let text = error.to_string();
+            assert!(text.contains("no socket"), "{text}");
             assert_eq!(bind_error(error), io::ErrorKind::AddrInUse);
             assert_eq!(fs::symlink_metadata(&path).unwrap().ino(), before.ino());
             let _ = fs::remove_file(&path).or_else(|_| fs::remove_dir(&path));
