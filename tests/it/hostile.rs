@@ -8,7 +8,7 @@ use erps::{
     network::Line,
     time,
     wire::{
-        decoder::FrameError,
+        decoder::{FrameError, READ_CHUNK},
         packet::{KEEPALIVE, Kind},
     },
 };
@@ -336,6 +336,33 @@ async fn a_peer_that_reads_nothing_is_dropped_and_costs_bounded_memory() {
     // What was taken lies in the line, both ways, in the outbox, and in the mailbox of the server.
     let most = 2 * WINDOW + OUTGOING + 16 * ECHO;
     assert!(sent.get() < most, "{} bytes were taken", sent.get());
+}
+
+#[erps::test(simulated)]
+async fn a_server_that_is_busy_is_not_read_from_and_loses_nothing() {
+    const WINDOW: usize = 8 * 1024;
+    let network = Network::current().unwrap();
+    network.set_default_line(Line::new().window(WINDOW));
+    let (daemon, watch) = daemon().await;
+    let mut peer = Raw::dial(daemon.local_addr()).await;
+    peer.send(&raw::call(1, ":answer_and_go_on")).await;
+    assert!(peer.text().await.is_some());
+    let note = raw::cast("{:note, 7}");
+    let mut sent = 0;
+    loop {
+        let mut sending = Box::pin(peer.send(&note));
+        sent += 1;
+        if time::timeout(secs(1), &mut sending).await.is_err() {
+            watch.gate.send(()).await.unwrap();
+            sending.await;
+            break;
+        }
+    }
+    assert!(sent * note.len() < WINDOW + READ_CHUNK, "{sent} were taken");
+    peer.send(&raw::call(2, ":casts")).await;
+    let (_, reply) = peer.next().await.unwrap();
+    let all = format!("{{{{:casts, {:?}}}, 2}}", vec![7; sent]);
+    assert_eq!(reply.to_string(), all);
 }
 
 #[erps::test(simulated)]

@@ -4,13 +4,13 @@ use std::{thread, time::Duration};
 
 use erps::{
     BoxError, Context, ExitReason, InitError, Linked, Protocol, ReplyTo, Server, ServerError,
-    ServerRef, StartError, time,
+    ServerOptions, ServerRef, StartError, time,
 };
 use smol::future;
 
 use crate::support::{
     lab::{self, Call, Cast, LabServer, Life, Reply, run},
-    time::{HOUR, STEP, at_once, ms, settled, timed},
+    time::{HOUR, STEP, at_once, ms, secs, settled, timed},
 };
 
 async fn server() -> (Linked<ServerRef<LabServer>>, lab::Watch) {
@@ -31,6 +31,25 @@ fn local_callers_reach_the_same_handlers() {
         );
         assert_eq!(server.call(Call::Peer).await.unwrap(), Reply::Peer(None));
     });
+}
+
+#[erps::test(simulated)]
+async fn at_the_limit_of_its_mailbox_whoever_sends_to_a_server_waits() {
+    let (seed, watch) = lab::seed();
+    let server = ServerRef::<LabServer>::builder(seed).options(ServerOptions::new().mailbox(3));
+    let server = server.start_link().await.unwrap();
+    assert_eq!(server.call(Call::AnswerAndGoOn).await.unwrap(), Reply::Pong);
+    for n in 0..3 {
+        at_once(server.cast(Cast::Note(n))).await.unwrap();
+    }
+    let mut cast = Box::pin(server.cast(Cast::Note(3)));
+    let mut call = Box::pin(server.call_within(Call::Casts, HOUR));
+    assert!(time::timeout(secs(60), &mut cast).await.is_err());
+    assert!(future::poll_once(&mut call).await.is_none());
+    watch.gate.send(()).await.unwrap();
+    at_once(cast).await.unwrap();
+    let all = Reply::Casts(vec![0, 1, 2, 3]);
+    assert_eq!(at_once(call).await.unwrap(), all);
 }
 
 #[erps::test(simulated)]

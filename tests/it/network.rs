@@ -2,6 +2,7 @@
 
 mod chaos;
 mod faults;
+mod herd;
 mod library;
 mod line;
 mod timeouts;

@@ -1,7 +1,6 @@
 //! What users of such libraries suffer from, and the tests that show that ours do not.
 //!
-//! Each of these tests was seen to fail, or never to end, when the defence it is about was taken out; but for
-//! the last one about supervisors that `init` blocks, and the last two about clients that do not come back.
+//! Each of these tests was seen to fail, or never to end, when the defence it is about was taken out.
 
 use std::{fs, path::Path};
 
@@ -22,7 +21,7 @@ const fn pain(pain: &'static str, promise: &'static str, shown: &'static [&'stat
     }
 }
 
-const PAINS: [Pain; 17] = [
+const PAINS: [Pain; 30] = [
     pain(
         "a stalled handshake blocks or holds the listener",
         "it is made in the connection's own task, has a time limit, and makes way for others",
@@ -138,6 +137,7 @@ const PAINS: [Pain; 17] = [
         &[
             "network::library::a_client_tries_again_as_its_backoff_says",
             "healing::the_back_off_begins_anew_after_a_connection_that_was_stable",
+            "network::herd::a_herd_of_ten_thousand_does_not_come_back_at_once",
         ],
     ),
     pain(
@@ -145,6 +145,7 @@ const PAINS: [Pain; 17] = [
         "it is refused before it is sent, and both ends name its size and the limit",
         &[
             "calls::a_call_over_the_limit_is_not_sent_and_the_error_names_size_and_limit",
+            "calls::a_call_over_the_servers_limit_is_lost_and_the_client_knows_why",
             "calls::a_reply_over_the_limit_is_told_to_the_caller_and_other_calls_go_on",
             "hostile::a_broken_frame_is_told_why_and_its_connection_ends",
         ],
@@ -182,6 +183,132 @@ const PAINS: [Pain; 17] = [
             "transport::options::the_system_asks_after_idle_peers_on_both_ends_unless_told_not_to",
             "network::timeouts::both_ends_of_an_idle_connection_that_is_dead_find_out_by_keepalive",
             "network::timeouts::a_client_that_sends_gives_a_vanished_server_up_when_the_user_timeout_is_over",
+        ],
+    ),
+    pain(
+        "time-outs lie, late replies find a caller, and errors are one",
+        "each call has one outcome, by its deadline, which says what the other side may have done",
+        &[
+            "calls::a_call_is_answered_until_its_deadline_and_not_after_it",
+            "calls::a_call_without_an_answer_times_out_and_the_late_reply_goes_to_nobody",
+            "calls::a_call_that_waits_its_turn_until_its_deadline_was_not_sent",
+            "local::every_local_call_has_one_outcome",
+            "chaos::promises_are_kept_whatever_goes_wrong",
+        ],
+    ),
+    pain(
+        "nobody notices that the other end has gone",
+        "both ends have one end of a connection, with its reason; the bytes are the original's",
+        &[
+            "healing::a_client_tells_what_took_its_last_connection",
+            "healing::a_client_tells_what_the_server_said_last_before_it_closed",
+            "supervisor::pairs::when_the_client_is_killed_its_server_ends_as_disconnected",
+            "packet::every_golden_packet_is_encoded_byte_for_byte",
+            "packet::every_golden_packet_decodes_to_what_was_encoded",
+        ],
+    ),
+    pain(
+        "a supervisor that does not supervise",
+        "all of OTP's contract, panics and escalation included",
+        &[
+            "supervisor::a_child_is_restarted_as_its_type_and_its_end_say",
+            "supervisor::ordered::the_restart_type_and_the_end_decide_who_is_started_again",
+            "supervisor::ordered::the_strategy_decides_who_goes_along",
+            "supervisor::ordered::escalation_goes_up_to_the_top",
+        ],
+    ),
+    pain(
+        "a restart overlaps its predecessor, or never comes",
+        "a child starts when the one before it is wholly gone, whatever is asked meanwhile",
+        &[
+            "supervisor::a_new_child_starts_only_when_the_old_one_is_wholly_gone",
+            "supervisor::ordered::a_new_child_starts_only_when_the_old_one_is_wholly_gone",
+            "supervisor::races::commands_and_restarts_in_any_order_leave_one_of_each_at_most_and_none_at_the_end",
+        ],
+    ),
+    pain(
+        "names are left behind",
+        "a name is a guard that its task owns, in its universe",
+        &[
+            "supervisor::links::a_name_is_free_the_moment_its_task_is_gone",
+            "supervisor::links::who_fails_in_init_never_has_the_name",
+            "supervisor::races::a_name_has_one_owner_who_lives_and_is_free_when_that_is_gone",
+            "universe::registry::a_name_is_free_as_soon_as_its_owner_has_panicked",
+        ],
+    ),
+    pain(
+        "mailboxes grow without bound",
+        "they have a limit, at which senders wait; a server that is busy is not read for",
+        &[
+            "local::at_the_limit_of_its_mailbox_whoever_sends_to_a_server_waits",
+            "hostile::a_server_that_is_busy_is_not_read_from_and_loses_nothing",
+        ],
+    ),
+    pain(
+        "a child that crashes again and again takes all down",
+        "restarts may wait, longer each time; the servers of connections are not restarted",
+        &[
+            "supervisor::events::a_restart_may_wait_and_is_spoken_of_before_it_does",
+            "supervisor::ordered::growing_delays_begin_anew_after_a_stable_while",
+            "calls::a_panic_ends_its_own_server_and_no_other",
+        ],
+    ),
+    pain(
+        "children are killed before they can clean up",
+        "`terminate` runs, and has the time of the child's shutdown",
+        &[
+            "handles::a_daemon_that_is_shut_down_lets_its_servers_terminate_first",
+            "supervisor::end::a_child_has_five_seconds_to_end_unless_its_spec_says_otherwise",
+            "supervisor::ordered::shutdown_gives_a_child_its_time_and_then_kills_it",
+        ],
+    ),
+    pain(
+        "a library is tied to one runtime",
+        "its futures need none: smol, tokio, or a plain thread may wait for them",
+        &[
+            "executors::everything_works_from_smol",
+            "executors::everything_works_from_a_tokio_runtime",
+            "executors::everything_works_on_a_thread_with_no_runtime",
+            "executors::callers_are_woken_by_the_librarys_tasks_and_never_by_sockets_or_timers",
+        ],
+    ),
+    pain(
+        "what a process has once makes its tests flaky, or one after the other",
+        "statics, names, configuration, clock and ports are each test's own",
+        &[
+            "universe::many::over_smol",
+            "universe::many::over_tokio",
+            "universe::many::over_threads",
+            "network::parallel_tests_may_all_bind_the_same_port",
+        ],
+    ),
+    pain(
+        "errors of ownership do not help, and identity is lost at the second hop",
+        "every spawn inherits; the error of a strict static names who spawned whom, and the cure",
+        &[
+            "universe::ancestry::a_server_that_was_not_forwarded_names_connection_daemon_and_test",
+            "universe::strict::what_was_spawned_without_its_universe_is_told_what_to_do",
+            "universe::strict::what_inherited_no_universe_is_told_who_spawned_it",
+            "wormhole::a_restarted_server_is_in_its_universe_too",
+        ],
+    ),
+    pain(
+        "to know that something is ready takes a sleep",
+        "what has been started is ready; `until` waits for what a tree or a status is to be",
+        &[
+            "supervisor::tree::until_gives_up_in_time_and_shows_what_it_saw",
+            "healing::a_client_may_be_started_before_its_daemon",
+            "tidy::nobody_sleeps_for_luck",
+        ],
+    ),
+    pain(
+        "the end of a test is noisy",
+        "a clean one is silent; what is left behind makes it fail, and is told with where it was made",
+        &[
+            "universe::ending::a_run_that_leaves_nothing_is_silent",
+            "universe::ending::a_daemon_that_nobody_ends_is_told_with_its_supervisor",
+            "universe::ending::a_remote_call_that_nobody_answers_is_told_by_who_asks_whom_for_what",
+            "universe::ending::what_is_cancelled_is_dropped_in_its_universe_and_starts_nothing_any_more",
         ],
     ),
 ];
