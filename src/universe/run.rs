@@ -9,9 +9,14 @@
 use std::{
     cell::Cell,
     collections::BTreeMap,
+    future::poll_fn,
     panic::{self, AssertUnwindSafe, Location},
     pin::Pin,
-    sync::{Arc, MutexGuard, PoisonError, Weak},
+    sync::{
+        Arc, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    task::{Context, Poll, Wake, Waker},
     thread,
     time::{Duration, Instant},
 };
@@ -21,7 +26,7 @@ use smol::Executor;
 
 use super::{InUniverse, Made, Universe, sim::Sim};
 
-/// How many tasks take a turn before `main` may.
+/// How many tasks take a turn before it is seen to what waits beside them: real time-outs.
 const TURNS: u32 = 200;
 
 /// How long the rest may take to end once `main` has: a task that is asked to end, and killed if it
@@ -42,8 +47,8 @@ impl Universe {
     ///
     /// Tasks that this library spawns in the universe run on this thread as long as this call lasts,
     /// unless they were given an executor. So nothing of it may block while it waits for another.
-    /// In a [simulated](Self::simulated) universe the tasks take turns in an order drawn from its
-    /// seed: same seed, same program, same order.
+    /// In a [simulated](Self::simulated) universe the tasks, and the future itself, take turns in an order
+    /// drawn from its seed: same seed, same program, same order.
     ///
     /// # The end
     ///
@@ -161,16 +166,18 @@ impl Universe {
 
     async fn live<F: Future>(
         &self,
-        executor: &Executor<'static>,
+        executor: &Arc<Executor<'static>>,
         main: Pin<&mut InUniverse<F>>,
         since: u64,
     ) -> Result<F::Output, Stuck> {
         let output = match &self.world.sim {
             Some(sim) => {
-                let main = async { Ok(main.await) };
+                let turn = Turn::of(executor);
+                let main = async { Ok(turn.take_each(main).await) };
                 let all_wait = async {
-                    self.drive(executor, sim, None, &Cell::new(0), || false)
-                        .await;
+                    let turns = Cell::new(0);
+                    let drive = self.drive(executor, sim, None, &turns, Some(&turn), || false);
+                    drive.await;
                     Err(Stuck)
                 };
                 main.or(all_wait).await?
@@ -191,7 +198,7 @@ impl Universe {
         let wound_up = async {
             if let Some(sim) = &self.world.sim {
                 let limit = sim.now() + GRACE;
-                let drive = self.drive(executor, sim, Some(limit), &turns, has_ended);
+                let drive = self.drive(executor, sim, Some(limit), &turns, None, has_ended);
                 return drive.await;
             }
             let all_ended = async {
@@ -220,17 +227,21 @@ impl Universe {
     }
 
     /// Runs the tasks of a simulated universe, and moves its clock when all wait, but not beyond
-    /// `limit`; until this is over, or nothing moves any more. Counts the turns.
+    /// `limit`; until this is over, or nothing moves any more. Counts the turns, and lets `main` have its own.
     async fn drive(
         &self,
         executor: &Executor<'static>,
         sim: &Sim,
         limit: Option<Instant>,
         turns: &Cell<u64>,
+        main: Option<&Arc<Turn>>,
         is_over: impl Fn() -> bool,
     ) {
         loop {
             for _ in 0..TURNS {
+                if main.is_some_and(|main| main.has_come()) {
+                    break;
+                }
                 if executor.try_tick() {
                     turns.set(turns.get() + 1);
                     continue;
@@ -285,6 +296,47 @@ impl Universe {
     fn executor_slot(&self) -> MutexGuard<'_, Option<Weak<Executor<'static>>>> {
         let slot = &self.world.executor;
         slot.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The turns of `main`, which is no task of the executor: its future may borrow. Woken, it has a task
+/// wait in its place, so that it is one of those that take turns in an order drawn from the seed.
+struct Turn {
+    executor: Weak<Executor<'static>>,
+    has_come: AtomicBool,
+}
+
+impl Turn {
+    fn of(executor: &Arc<Executor<'static>>) -> Arc<Self> {
+        Arc::new(Self {
+            executor: Arc::downgrade(executor),
+            has_come: AtomicBool::new(true),
+        })
+    }
+
+    fn has_come(&self) -> bool {
+        self.has_come.load(SeqCst)
+    }
+
+    /// Polls a future whenever its turn has come.
+    fn take_each<F: Future>(
+        self: &Arc<Self>,
+        mut main: Pin<&mut F>,
+    ) -> impl Future<Output = F::Output> {
+        let waker = Waker::from(Arc::clone(self));
+        poll_fn(move |_| match self.has_come.swap(false, SeqCst) {
+            true => main.as_mut().poll(&mut Context::from_waker(&waker)),
+            false => Poll::Pending,
+        })
+    }
+}
+
+impl Wake for Turn {
+    fn wake(self: Arc<Self>) {
+        if let Some(executor) = self.executor.upgrade() {
+            let comes = async move { self.has_come.store(true, SeqCst) };
+            executor.spawn(comes).detach();
+        }
     }
 }
 

@@ -133,12 +133,18 @@ impl Sim {
         }
     }
 
-    /// Whether whoever is to run now is to wait for another turn.
+    /// Whether whoever is to run now is to wait for another turn: of a few who are awake each is about as
+    /// likely to run as any other.
     fn defers(&self) -> bool {
+        let awake = self.awake.load(SeqCst).min(MIXED);
         let mut order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
-        order.u8(..) < 64
+        awake > 1 && order.usize(..awake) != 0
     }
 }
+
+/// Of how many who are awake each may well be the next to run. Of more, mostly those who have waited longest:
+/// who is passed over has cost a turn.
+const MIXED: usize = 8;
 
 /// How long the clock stands still after something has ended on a thread of others, in real time: enough
 /// for a thread that is not running at the moment to wake whoever waits.

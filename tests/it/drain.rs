@@ -12,18 +12,10 @@ use erps::{
 };
 use smol::{future, io::AsyncWriteExt as _};
 
-use crate::support::raw::{self, Raw};
-
-const fn ms(ms: u64) -> Duration {
-    Duration::from_millis(ms)
-}
-
-const fn secs(secs: u64) -> Duration {
-    Duration::from_secs(secs)
-}
-
-/// The smallest step across a limit.
-const STEP: Duration = ms(1);
+use crate::support::{
+    raw::{self, Raw},
+    time::{STEP, ms, secs, settled, timed},
+};
 
 /// The limit of most drains here: a second of listening, a second of killing.
 const LIMIT: Duration = secs(16);
@@ -100,9 +92,12 @@ fn daemon(farewell: Duration) -> (DaemonBuilder<Worker>, Receiver<ExitReason>) {
     (Daemon::builder(Seed { farewell, ended }), ends)
 }
 
+/// A client that has been let in.
 async fn client(daemon: &Daemon<Worker>) -> Client<Work> {
     let client = Client::builder(daemon.local_addr());
-    client.connect().await.unwrap()
+    let client = client.connect().await.unwrap();
+    settled().await;
+    client
 }
 
 fn simulated<F: Future>(seed: u64, test: impl FnOnce(Network) -> F) -> F::Output {
@@ -110,12 +105,6 @@ fn simulated<F: Future>(seed: u64, test: impl FnOnce(Network) -> F) -> F::Output
         let network = Network::current().expect("the universe is simulated");
         test(network).await
     })
-}
-
-async fn timed<T>(future: impl Future<Output = T>) -> (T, Duration) {
-    let start = time::now();
-    let output = future.await;
-    (output, time::now() - start)
 }
 
 /// A task that makes a call, which has left when this is ready.

@@ -380,6 +380,7 @@ fn one_certificate_has_so_many_connections_whatever_its_addresses() {
         is_served(&b).await;
         let c = connect("c", &greedy).await;
         assert!(c.call(Call::Ping).await.is_err());
+        settled().await;
         assert_eq!(daemon.info().not_admitted.identity, 1);
         // Another certificate, if of the same name.
         is_served(&connect("c", &modest).await).await;

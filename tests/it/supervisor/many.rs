@@ -89,7 +89,10 @@ fn ten_thousand_children_are_started_crashed_and_restarted_without_a_trace() {
             assert_eq!(living(), before + MANY + 1);
         }
         supervisor.as_ref().shutdown(Shutdown::Infinity).await;
-        assert_eq!((count.now(), living()), (0, before));
+        assert_eq!(count.now(), 0);
+        // Timers that have been called off.
+        time::sleep(Duration::from_millis(1)).await;
+        assert_eq!(living(), before);
     });
 }
 

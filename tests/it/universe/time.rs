@@ -1,11 +1,18 @@
 //! A clock and chance of a universe's own.
 
 use std::{
-    sync::{Arc, Mutex},
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
-use erps::{Universe, time, universe};
+use erps::{
+    Universe, time,
+    universe::{self, Clock},
+};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -94,6 +101,61 @@ fn the_seed_decides() {
     assert_ne!(order_of(7), order_of(8));
 }
 
+/// How often each of the outcomes of a race comes about, of a thousand seeds.
+fn outcomes<T: Ord, F: Future<Output = T>>(race: impl Fn() -> F) -> BTreeMap<T, u32> {
+    let mut outcomes = BTreeMap::new();
+    for seed in 0..1000 {
+        let outcome = Universe::simulated(seed).run(race());
+        *outcomes.entry(outcome).or_default() += 1;
+    }
+    outcomes
+}
+
+/// The order in which those come who are due at the same time; the last one is the test itself.
+async fn race() -> Vec<u32> {
+    let (come, comers) = async_channel::unbounded();
+    let runs = |n| {
+        let come = come.clone();
+        async move {
+            time::sleep(HOUR).await;
+            come.send(n).await.unwrap();
+        }
+    };
+    let tasks = [0, 1, 2].map(|n| erps::spawn(runs(n)));
+    runs(3).await;
+    for task in tasks {
+        task.await;
+    }
+    std::iter::from_fn(|| comers.try_recv().ok()).collect()
+}
+
+#[test]
+fn of_a_few_who_are_due_at_once_any_may_be_the_next_the_test_itself_included() {
+    let orders = outcomes(race);
+    assert_eq!(orders.len(), 24, "{orders:?}");
+    assert!(orders.values().all(|it| *it > 10), "{orders:?}");
+}
+
+#[test]
+fn a_test_may_lose_what_it_does_at_the_same_time_as_a_task_of_its_own() {
+    let lost_updates = outcomes(async || {
+        let value = Arc::new(AtomicU32::new(0));
+        let adds = |value: Arc<AtomicU32>| async move {
+            for _ in 0..3 {
+                let read = value.load(Relaxed);
+                smol::future::yield_now().await;
+                value.store(read + 1, Relaxed);
+            }
+        };
+        let task = erps::spawn(adds(Arc::clone(&value)));
+        adds(Arc::clone(&value)).await;
+        task.await;
+        value.load(Relaxed)
+    });
+    let all = lost_updates.keys().copied().collect::<Vec<_>>();
+    assert_eq!(all, [3, 4, 5, 6], "{lost_updates:?}");
+}
+
 #[test]
 fn no_time_passes_between_the_end_of_a_foreign_task_and_the_waking_of_whoever_waits() {
     for _ in 0..50 {
@@ -117,10 +179,67 @@ fn no_time_passes_between_the_end_of_a_foreign_task_and_the_waking_of_whoever_wa
 #[test]
 fn the_clock_moves_on_after_a_run() {
     let universe = Universe::simulated(1);
-    let nap = universe.enter(|| smol::spawn(universe::inherit(time::sleep(10 * HOUR))));
-    universe.run(time::sleep(HOUR));
+    let (go, gone) = async_channel::bounded::<()>(1);
+    let nap = async move {
+        gone.recv().await.unwrap();
+        time::sleep(10 * HOUR).await;
+    };
+    let nap = universe.enter(|| smol::spawn(universe::inherit(nap)));
+    universe.run(async move {
+        go.send(()).await.unwrap();
+        time::sleep(HOUR).await;
+    });
     smol::block_on(nap);
     assert_eq!(universe.clock().unwrap().elapsed(), 10 * HOUR);
+}
+
+/// Sleepers of a universe, and what time each finds by its clock when it wakes.
+fn sleepers(clock: &Clock, sleep: [Duration; 3]) -> [smol::Task<Duration>; 3] {
+    sleep.map(|sleep| {
+        let clock = clock.clone();
+        erps::spawn(async move {
+            time::sleep(sleep).await;
+            clock.elapsed()
+        })
+    })
+}
+
+#[test]
+fn a_clock_that_is_put_forward_wakes_whoever_is_due_and_no_other_universe_notices() {
+    let (universe, other) = (Universe::simulated(1), Universe::simulated(1));
+    let (clock, others) = (universe.clock().unwrap(), other.clock().unwrap());
+    universe.run(async {
+        let due = sleepers(&clock, [HOUR, 2 * HOUR, 3 * HOUR]);
+        let later = erps::spawn(time::sleep(9 * HOUR));
+        // Until all of them sleep.
+        time::sleep(HOUR / 2).await;
+        clock.advance(4 * HOUR);
+        assert_eq!(clock.elapsed(), 4 * HOUR + HOUR / 2);
+        assert_eq!(time::now(), clock.now());
+        for task in due {
+            // As after a machine was asleep, all find the same time.
+            assert_eq!(task.await, 4 * HOUR + HOUR / 2);
+        }
+        later.await;
+        assert_eq!(clock.elapsed(), 9 * HOUR);
+    });
+    assert_eq!(others.elapsed(), Duration::ZERO);
+}
+
+#[test]
+fn a_clock_can_be_put_forward_from_a_thread_of_others_and_where_nobody_runs_the_universe() {
+    let universe = Universe::simulated(1);
+    let clock = universe.clock().unwrap();
+    std::thread::spawn(move || clock.advance(HOUR))
+        .join()
+        .unwrap();
+    let start = universe.clock().unwrap().now();
+    let woken = universe.scope(async {
+        time::sleep(HOUR).await;
+        time::now()
+    });
+    assert_eq!(smol::block_on(woken) - start, HOUR);
+    assert_eq!(universe.clock().unwrap().elapsed(), 2 * HOUR);
 }
 
 #[test]
