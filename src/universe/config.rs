@@ -104,6 +104,7 @@ impl Config {
     /// - [`OtherType`](ConfigError::OtherType): the value has another type.
     /// - [`NoUniverse`](ConfigError::NoUniverse): the configuration is [`strict`](Self::strict) and
     ///   the caller is in no universe.
+    #[track_caller]
     pub fn fetch<T: Send + Sync + 'static>(&self, key: &str) -> Result<Arc<T>, ConfigError> {
         let own = own(&*self.values.try_get()?, key);
         let value = match own {

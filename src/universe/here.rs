@@ -4,6 +4,7 @@ use std::{fmt, panic::Location, sync::Arc};
 
 use super::{
     InUniverse, Universe,
+    census::Entry,
     place::Place,
     sim::{Sim, Watch},
 };
@@ -99,11 +100,43 @@ impl fmt::Debug for Here {
 #[track_caller]
 pub fn inherit_fn<R>(f: impl FnOnce() -> R) -> impl FnOnce() -> R {
     let (place, entry) = Place::spawned(format_args!("a closure"), Location::caller());
-    let awake = Awake::begin(place.sim());
-    move || {
-        // Named, so that they are moved here, and dropped when all of `f` is.
-        let (_entry, _awake) = (entry, awake);
-        place.enter(f)
+    let carried = Carried {
+        f: Some(f),
+        _awake: Awake::begin(place.sim()),
+        _entry: entry,
+        place,
+    };
+    move || carried.run()
+}
+
+/// A closure that is run, or dropped, where it was made.
+struct Carried<F> {
+    f: Option<F>,
+    place: Place,
+    // Until all of the closure is gone.
+    _awake: Awake,
+    _entry: Entry,
+}
+
+impl<F> Carried<F> {
+    fn run<R>(mut self) -> R
+    where
+        F: FnOnce() -> R,
+    {
+        let f = self
+            .f
+            .take()
+            .expect("it is taken once, by those who have it");
+        self.place.enter(f)
+    }
+}
+
+/// If it has not been run. What it owns is dropped in its universe, as what a future owns.
+impl<F> Drop for Carried<F> {
+    fn drop(&mut self) {
+        if let Some(f) = self.f.take() {
+            self.place.enter(|| drop(f));
+        }
     }
 }
 

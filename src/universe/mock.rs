@@ -84,6 +84,7 @@ impl<T: ?Sized + Send + Sync + 'static> Mock<T> {
     /// # Panics
     ///
     /// If the function given to [`new`](Self::new) panics.
+    #[track_caller]
     pub fn try_get(&self) -> Result<Arc<T>, NoUniverse> {
         Ok(Arc::clone(&*self.object.try_get()?))
     }

@@ -104,7 +104,10 @@ impl<T: Send + Sync + 'static> Sharded<T> {
     #[must_use]
     #[track_caller]
     pub fn get(&self) -> Arc<T> {
-        self.try_get().unwrap_or_else(|error| error.raise())
+        match self.try_get() {
+            Ok(value) => value,
+            Err(error) => error.raise(),
+        }
     }
 
     /// As [`get`](Self::get), for those who want to know.
@@ -116,6 +119,7 @@ impl<T: Send + Sync + 'static> Sharded<T> {
     /// # Panics
     ///
     /// If the function given to [`new`](Self::new) panics.
+    #[track_caller]
     pub fn try_get(&self) -> Result<Arc<T>, NoUniverse> {
         let made = place::with_universe(|universe| universe?.world.made(self.key()));
         match made {
@@ -144,8 +148,9 @@ impl<T: Send + Sync + 'static> Sharded<T> {
     /// If it is [`strict`](Self::strict) and the caller is in no universe.
     #[track_caller]
     pub fn set(&self, value: T) {
-        self.in_slot(|slot| slot.set(Some(value)))
-            .unwrap_or_else(|error| error.raise());
+        if let Err(error) = self.in_slot(|slot| slot.set(Some(value))) {
+            error.raise();
+        }
     }
 
     /// Gives the current universe another value, and returns the former one, which is made now if
@@ -158,8 +163,10 @@ impl<T: Send + Sync + 'static> Sharded<T> {
     /// As [`get`](Self::get).
     #[track_caller]
     pub fn replace(&self, value: T) -> Arc<T> {
-        self.in_slot(|slot| slot.replace(value, self.init))
-            .unwrap_or_else(|error| error.raise())
+        match self.in_slot(|slot| slot.replace(value, self.init)) {
+            Ok(former) => former,
+            Err(error) => error.raise(),
+        }
     }
 
     /// Forgets the value of the current universe: it is made anew when it is next asked for.
@@ -169,8 +176,9 @@ impl<T: Send + Sync + 'static> Sharded<T> {
     /// If it is [`strict`](Self::strict) and the caller is in no universe.
     #[track_caller]
     pub fn clear(&self) {
-        self.in_slot(|slot| slot.set(None))
-            .unwrap_or_else(|error| error.raise());
+        if let Err(error) = self.in_slot(|slot| slot.set(None)) {
+            error.raise();
+        }
     }
 
     /// The value of code in no universe, whoever asks; nobody's, if it is strict.
@@ -178,10 +186,12 @@ impl<T: Send + Sync + 'static> Sharded<T> {
         (!self.strict).then(|| self.outside.get_or_make(self.init))
     }
 
+    #[track_caller]
     fn in_slot<R>(&self, f: impl FnOnce(&Slot<T>) -> R) -> Result<R, NoUniverse> {
+        let asked = Location::caller();
         place::with_universe(|universe| match universe {
             Some(universe) => Ok(f(&universe.world.slot(self.key()))),
-            None if self.strict => Err(NoUniverse::new((self.what)(), self.made)),
+            None if self.strict => Err(NoUniverse::new((self.what)(), self.made, asked)),
             None => Ok(f(&self.outside)),
         })
     }

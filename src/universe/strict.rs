@@ -9,20 +9,21 @@ use super::{
 
 /// Something strict was asked for in no universe.
 ///
-/// It tells what was asked for, who asked as far as that is known, and what to do. Who spawned whom
-/// is known of what was made with [`inherit`](super::inherit), or spawned by this library, in a
-/// process that has made a universe before.
+/// It tells what was asked for and where, who asked as far as that is known, and what to do.
 ///
 /// ```text
 /// the strict `Sharded<u32>` made at src/limits.rs:12 was asked for in no universe
-///   on thread `smol-1`
+///   at src/limits.rs:20, on thread `smol-1`
 ///   in a future made at src/poll.rs:40
 ///   by the server of 127.0.0.1:50312 made at tests/shop.rs:9
 ///   from the universe `shop::is_full` entered at tests/shop.rs:7
-///   to fix it, wrap what was spawned in `universe::inherit(..)`, or the test in `Universe::scope(..)`
+///   to fix it, wrap what was spawned in `universe::inherit(..)`, a closure in `universe::inherit_fn(..)`, or make the test an `#[erps::test]`
 /// ```
 ///
-/// If no universe was left on the way, the last but one line is `by code of unknown origin`.
+/// Who spawned whom is known of what was made with [`inherit`](super::inherit), or spawned by this library,
+/// in a process that has made a universe before. A thread or a task that others spawned without it has
+/// left no trace: what it does is `in code of unknown origin`, and the line that asked, and the thread, are
+/// all there is to go by.
 #[derive(Clone)]
 pub struct NoUniverse(Box<Access>);
 
@@ -30,16 +31,22 @@ pub struct NoUniverse(Box<Access>);
 struct Access {
     what: String,
     made: &'static Location<'static>,
+    asked: &'static Location<'static>,
     thread: String,
     trail: Trail,
 }
 
 impl NoUniverse {
-    pub(super) fn new(what: String, made: &'static Location<'static>) -> Self {
+    pub(super) fn new(
+        what: String,
+        made: &'static Location<'static>,
+        asked: &'static Location<'static>,
+    ) -> Self {
         place::keep_trails();
         Self(Box::new(Access {
             what,
             made,
+            asked,
             thread: thread::current().name().unwrap_or("unnamed").to_owned(),
             trail: place::trail(),
         }))
@@ -58,6 +65,7 @@ impl fmt::Display for NoUniverse {
         let Access {
             what,
             made,
+            asked,
             thread,
             trail,
         } = &*self.0;
@@ -66,7 +74,8 @@ impl fmt::Display for NoUniverse {
             f,
             "the strict `{what}` made at {file}:{line} was asked for in no universe"
         )?;
-        writeln!(f, "  on thread `{thread}`")?;
+        let (file, line) = (asked.file(), asked.line());
+        writeln!(f, "  at {file}:{line}, on thread `{thread}`")?;
         let trail = trail.as_deref();
         let mut by = "in";
         for hop in trail.iter().flat_map(|path| &path.hops) {
@@ -86,7 +95,8 @@ impl fmt::Display for NoUniverse {
             None => writeln!(f, "  {by} code of unknown origin")?,
         }
         f.write_str(
-            "  to fix it, wrap what was spawned in `universe::inherit(..)`, or the test in `Universe::scope(..)`",
+            "  to fix it, wrap what was spawned in `universe::inherit(..)`, a closure in \
+             `universe::inherit_fn(..)`, or make the test an `#[erps::test]`",
         )
     }
 }

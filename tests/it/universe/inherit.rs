@@ -135,6 +135,31 @@ fn what_waits_for_a_timer_or_a_stream_wakes_in_its_universe() {
     }
 }
 
+/// Tells, when it is dropped, which universe it is in.
+struct Tells(mpsc::Sender<Option<u64>>);
+
+impl Drop for Tells {
+    fn drop(&mut self) {
+        let _ = self.0.send(here());
+    }
+}
+
+#[test]
+fn what_a_closure_owns_is_dropped_in_its_universe_whether_it_has_run_or_not() {
+    let universe = Universe::new();
+    let (told, tells) = mpsc::channel();
+    let owns = || {
+        let owned = Tells(told.clone());
+        universe.enter(|| universe::inherit_fn(move || drop(owned)))
+    };
+    let (run, not_run) = (owns(), owns());
+    thread::spawn(run).join().unwrap();
+    thread::spawn(move || drop(not_run)).join().unwrap();
+    for _ in 0..2 {
+        assert_eq!(tells.recv(), Ok(Some(universe.id())));
+    }
+}
+
 #[test]
 fn a_simulated_clock_stands_still_until_an_inherited_closure_has_run() {
     let universe = Universe::simulated(1);

@@ -14,8 +14,8 @@ macro_rules! here {
 #[rustfmt::skip]
 static LIMIT: (Sharded<u32>, u32) = (Sharded::new(|| 10).strict(), line!());
 
-const FIX: &str = "  to fix it, wrap what was spawned in `universe::inherit(..)`, \
-    or the test in `Universe::scope(..)`";
+const FIX: &str = "  to fix it, wrap what was spawned in `universe::inherit(..)`, a closure in \
+    `universe::inherit_fn(..)`, or make the test an `#[erps::test]`";
 
 fn limit_was_asked_for() -> String {
     let at = format!("{}:{}", file!(), LIMIT.1);
@@ -46,10 +46,11 @@ fn a_lenient_static_has_a_value_in_no_universe() {
 
 #[test]
 fn what_was_spawned_without_its_universe_is_told_what_to_do() {
-    let error = Universe::new().enter(|| on_a_thread(|| LIMIT.0.try_get().unwrap_err()));
+    let asks = || (LIMIT.0.try_get().unwrap_err(), here!());
+    let (error, asked) = Universe::new().enter(|| on_a_thread(asks));
     let expected = [
         &*limit_was_asked_for(),
-        "  on thread `worker`",
+        &*format!("  at {asked}, on thread `worker`"),
         "  in code of unknown origin",
         FIX,
     ];
@@ -111,6 +112,7 @@ fn a_trail_remembers_eight_spawns() {
 
 #[test]
 fn get_set_replace_and_clear_panic_with_the_same_text() {
+    let above = line!();
     let uses: [fn(); 5] = [
         || drop(LIMIT.0.get()),
         || LIMIT.0.with(|_| ()),
@@ -118,10 +120,12 @@ fn get_set_replace_and_clear_panic_with_the_same_text() {
         || drop(LIMIT.0.replace(1)),
         || LIMIT.0.clear(),
     ];
-    for (number, one) in uses.into_iter().enumerate() {
+    for (line, one) in (above + 2..).zip(uses) {
         let panic = on_a_thread(move || panic::catch_unwind(one)).unwrap_err();
         let text = panic.downcast_ref::<String>().unwrap();
-        assert!(text.starts_with(&limit_was_asked_for()), "{number}: {text}");
+        let asked = format!("  at {}:{line}, on thread `worker`", file!());
+        let begins = format!("{}\n{asked}\n", limit_was_asked_for());
+        assert!(text.starts_with(&begins), "{text}");
     }
 }
 
@@ -138,6 +142,8 @@ fn everything_sharded_may_be_strict_and_says_what_it_is() {
     let says = |text: &str, what: &str| {
         let begins = format!("the strict `{what}` made at {}:", file!());
         assert!(text.starts_with(&begins), "{text}");
+        let asked = format!("\n  at {}:", file!());
+        assert!(text.contains(&asked), "{text}");
     };
     says(registry, "Registry<u8, u16>");
     says(&config.to_string(), "Config");
