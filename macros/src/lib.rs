@@ -26,6 +26,7 @@ fn rewrite(options: TokenStream, item: TokenStream) -> Result<TokenStream, Error
     let mut check = quote("::erps::universe::Check::new");
     let path = "::core::concat!(::core::module_path!(), \"::\", ".to_owned() + &text.to_string();
     check.extend(group(Delimiter::Parenthesis, quote(&(path + ")"))));
+    check.extend(quote(".package(::core::option_env!(\"CARGO_PKG_NAME\"))"));
     check.extend(options.calls);
     if function.is_ignored {
         check.extend(quote(".ignored()"));
@@ -135,6 +136,10 @@ impl Options {
             let takes_value = match &*name {
                 "simulated" => false,
                 "seeds" | "timeout" => true,
+                "seed" => {
+                    let says = "one seed is a range of one: `seeds = 7..8`; `ERPS_SEED=7` does it for once";
+                    return Err(Error::at(span, says));
+                }
                 _ => {
                     let says =
                         "unknown option: there are `simulated`, `seeds = 50` and `timeout = 60`";
@@ -154,12 +159,20 @@ impl Options {
                 };
                 return Err(Error::at(span, says));
             }
+            if matches!(tokens.peek(), Some(TokenTree::Group(_))) {
+                let says = format!("`{name}` is not called; values are as in `seeds = 50`");
+                return Err(Error::at(span, says));
+            }
             if let Some(other) = tokens.next_if(|it| !is_punct(it, ',')) {
                 return Err(Error::at(other.span(), "a comma is missing before this"));
             }
             tokens.next();
             if given.iter().any(|(before, _)| *before == name) {
                 return Err(Error::at(span, format!("`{name}` is given twice")));
+            }
+            if let Some(equals) = inclusive(&value) {
+                let says = "the end of this range is not in it: `seeds = 0..6`";
+                return Err(Error::at(equals, says));
             }
             calls.extend(quote(&format!(".{name}")));
             let value = match &*name {
@@ -196,6 +209,12 @@ fn is_range(value: &[TokenTree]) -> bool {
     value
         .windows(2)
         .any(|two| two.iter().all(|it| is_punct(it, '.')))
+}
+
+/// Where a range says `..=`.
+fn inclusive(value: &[TokenTree]) -> Option<Span> {
+    let equals = value.iter().position(|it| is_punct(it, '='))?;
+    is_range(&value[..equals]).then(|| value[equals].span())
 }
 
 fn is_punct(token: &TokenTree, char: char) -> bool {

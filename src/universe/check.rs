@@ -26,7 +26,9 @@ use futures_lite::future;
 use super::{
     Universe,
     census::Census,
+    clock::Clock,
     order::{Order, REPLICATION, SEED, TIMEOUT},
+    run::{Trouble, fail},
 };
 
 /// Makes a test of an `async fn`: a `#[test]` that runs in a new [`Universe`].
@@ -116,6 +118,11 @@ use super::{
 /// ```
 ///
 /// ```compile_fail
+/// #[erps::test(simulated, seeds = 0..=5)]
+/// async fn has_a_range_with_its_end() {}
+/// ```
+///
+/// ```compile_fail
 /// #[erps::test(seeds = 50)]
 /// async fn has_seeds_of_the_real_world() {}
 /// ```
@@ -149,6 +156,7 @@ const GRACE: Duration = Duration::from_secs(1);
 #[must_use = "it does not run by itself"]
 pub struct Check {
     name: &'static str,
+    package: Option<&'static str>,
     at: &'static Location<'static>,
     pub(super) simulated: bool,
     pub(super) seeds: Range<u64>,
@@ -164,6 +172,7 @@ impl Check {
     pub const fn new(name: &'static str) -> Self {
         Self {
             name,
+            package: None,
             at: Location::caller(),
             simulated: false,
             seeds: 0..1,
@@ -187,6 +196,13 @@ impl Check {
     /// How long one run may take, in real time. Default: 60 seconds.
     pub const fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
+        self
+    }
+
+    /// Notes which package it is of, to be named when it is to be run again:
+    /// `option_env!("CARGO_PKG_NAME")`. Default: none is named.
+    pub const fn package(mut self, package: Option<&'static str>) -> Self {
+        self.package = package;
         self
     }
 
@@ -216,7 +232,11 @@ impl Check {
         let test = Arc::new(test);
         match order.seeds.clone() {
             None => self.run_with(&order, None, &test),
-            Some(seeds) => seeds.for_each(|seed| self.run_with(&order, Some(seed), &test)),
+            Some(seeds) => {
+                for seed in seeds {
+                    self.run_with(&order, Some(seed), &test);
+                }
+            }
         }
     }
 
@@ -234,9 +254,9 @@ impl Check {
         let run = Run::new(order.copies);
         let started = (0..order.copies).try_for_each(|_| {
             let (test, stop, report) = (Arc::clone(test), run.stopped.clone(), run.report.clone());
-            let (check, censuses) = (self.clone(), Arc::clone(&run.censuses));
+            let (check, lives) = (self.clone(), Arc::clone(&run.lives));
             let copy = move || {
-                let copy = || copy(&check, &censuses, seed, &*test, &stop);
+                let copy = || copy(&check, &lives, seed, &*test, &stop);
                 let ended = panic::catch_unwind(AssertUnwindSafe(copy));
                 drop(test);
                 // Nobody hears those who come too late.
@@ -245,13 +265,14 @@ impl Check {
             let thread = thread::Builder::new().name(self.short_name().to_owned());
             thread.spawn(copy).map(drop)
         });
+        let lives = Arc::clone(&run.lives);
         let outcome = match started {
             Ok(()) => run.wait(order.timeout),
             Err(error) => Err(Failure::NoThread(error)),
         };
         if let Err(failure) = outcome {
             let again = self.again(order, seed, &failure);
-            failure.raise(&again);
+            failure.raise(&format!("{again}{}", lasted(&lives)));
         }
     }
 
@@ -269,7 +290,11 @@ impl Check {
         {
             line += &format!("{TIMEOUT}={} ", order.timeout.as_secs());
         }
-        line += &format!("cargo test {} -- --exact", self.short_name());
+        line += "cargo test ";
+        if let Some(package) = self.package {
+            line += &format!("-p {package} ");
+        }
+        line += &format!("{} -- --exact", self.short_name());
         if self.ignored {
             line += " --ignored";
         }
@@ -284,10 +309,23 @@ impl Check {
     }
 }
 
+/// How long the only copy has lasted by its own clock.
+fn lasted(lives: &Mutex<Vec<Life>>) -> String {
+    let lives = lives.lock().unwrap_or_else(PoisonError::into_inner);
+    match &lives[..] {
+        [
+            Life {
+                clock: Some(clock), ..
+            },
+        ] => format!("\nby its own clock it has lasted {:?}", clock.elapsed()),
+        _ => String::new(),
+    }
+}
+
 /// One copy of a test, on a thread of its own: a universe, and the test in it until it is stopped.
 fn copy<F>(
     check: &Check,
-    censuses: &Mutex<Vec<Arc<Census>>>,
+    lives: &Mutex<Vec<Life>>,
     seed: Option<u64>,
     test: impl Fn() -> F,
     stop: &Receiver<Infallible>,
@@ -313,16 +351,22 @@ where
         }
     };
     let universe = universe.named(check.name);
-    let census = Arc::clone(&universe.world.census);
-    censuses
+    let life = Life {
+        census: Arc::clone(&universe.world.census),
+        clock: universe.clock(),
+    };
+    lives
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
-        .push(census);
+        .push(life);
     let main = future::or(test, stopped);
     let outcome = universe.run_at(check.at, main);
-    outcome.map_err(|panic| match panic.downcast() {
-        Ok(failure) => *failure,
-        Err(panic) => Failure::Panicked(panic),
+    outcome.map_err(|trouble| match trouble {
+        Trouble::Left(text) => Failure::Left(text),
+        Trouble::Panic(panic) => match panic.downcast() {
+            Ok(failure) => *failure,
+            Err(panic) => Failure::Panicked(panic),
+        },
     })
 }
 
@@ -334,8 +378,13 @@ struct Run {
     /// Dropped when they are to stop.
     stop: async_channel::Sender<Infallible>,
     stopped: Receiver<Infallible>,
-    /// What lives in each of them.
-    censuses: Arc<Mutex<Vec<Arc<Census>>>>,
+    lives: Arc<Mutex<Vec<Life>>>,
+}
+
+/// What is to be known of the universe of a copy.
+struct Life {
+    census: Arc<Census>,
+    clock: Option<Clock>,
 }
 
 impl Run {
@@ -348,14 +397,14 @@ impl Run {
             reports,
             stop,
             stopped,
-            censuses: Arc::default(),
+            lives: Arc::default(),
         }
     }
 
     /// What lives in the first of them that has not ended.
     fn living(&self) -> String {
-        let censuses = self.censuses.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut living = censuses.iter().map(|census| census.living_since(0));
+        let lives = self.lives.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut living = lives.iter().map(|life| life.census.living_since(0));
         let living = living.find(|living| !living.is_empty());
         let living = living.unwrap_or_default().into_values();
         living.map(|made| format!("\n  {made}")).collect()
@@ -402,6 +451,8 @@ enum Failure {
     Panicked(Box<dyn Any + Send>),
     /// It returned this error.
     Returned(String),
+    /// It left this behind, or waited for nothing.
+    Left(String),
     Hangs {
         limit: Duration,
         /// How many copies have not stopped either.
@@ -426,6 +477,7 @@ impl Failure {
                 panic::resume_unwind(panic)
             }
             Self::Returned(error) => format!("the test returned an error: {error}"),
+            Self::Left(text) => text,
             Self::Hangs {
                 limit,
                 stuck,
@@ -433,11 +485,12 @@ impl Failure {
             } => {
                 let stopped = match stuck {
                     0 => {
-                        format!("it was waiting after {limit:?} of real time, and has been dropped")
+                        format!("it had not ended after {limit:?} of real time, and was dropped")
                     }
                     _ => format!(
                         "after {limit:?} of real time it was still running, and {stuck} of its \
-                         threads could not be stopped, since they compute or block"
+                         threads could not be stopped, since they compute or block, as in a \
+                         `block_on` or at a lock that is held over an `.await`"
                     ),
                 };
                 let living = match living.is_empty() {
@@ -450,12 +503,6 @@ impl Failure {
         };
         fail(&format!("{what}\n{again}"))
     }
-}
-
-#[track_caller]
-#[expect(clippy::panic, reason = "documented: it is how a test fails")]
-fn fail(why: &str) -> ! {
-    panic!("{why}")
 }
 
 /// What a test may return: nothing, or a `Result` of nothing whose error can be printed.

@@ -7,6 +7,7 @@
 //! ```
 
 use std::{
+    any::Any,
     cell::Cell,
     collections::BTreeMap,
     future::poll_fn,
@@ -95,24 +96,28 @@ impl Universe {
     /// ```
     #[track_caller]
     pub fn run<F: Future>(&self, main: F) -> F::Output {
-        self.run_at(Location::caller(), main)
-            .unwrap_or_else(|panic| {
+        match self.run_at(Location::caller(), main) {
+            Ok(output) => output,
+            Err(Trouble::Left(text)) => fail(&text),
+            Err(Trouble::Panic(panic)) => {
                 self.tell_seed();
                 panic::resume_unwind(panic)
-            })
+            }
+        }
     }
 
-    /// As [`run`](Self::run), for a future that was made elsewhere. What it panics with is returned.
+    /// As [`run`](Self::run), for a future that was made elsewhere.
     #[track_caller]
     pub(super) fn run_at<F: Future>(
         &self,
         at: &'static Location<'static>,
         main: F,
-    ) -> thread::Result<F::Output> {
+    ) -> Result<F::Output, Trouble> {
         let since = self.world.census.last();
-        let (ended, mut left) = self.live_and_cancel(self.scope_at(at, main), since)?;
+        let ended = self.live_and_cancel(self.scope_at(at, main), since);
+        let (ended, mut left) = ended.map_err(Trouble::Panic)?;
         let mut hint = "";
-        let trouble = match ended {
+        let what = match ended {
             Ok(output) if left.is_empty() && self.world.census.is_empty_since(since) => {
                 return Ok(output);
             }
@@ -136,7 +141,8 @@ impl Universe {
             };
             format!("\n  {made}{on}")
         });
-        self.fail(trouble, &lines.chain([hint.to_owned()]).collect::<String>())
+        let list: String = lines.collect();
+        Err(Trouble::Left(format!("{}{list}{hint}", self.says(what))))
     }
 
     /// Runs `main`, and lets the rest wind up; drops what is left, and tells what that was.
@@ -272,19 +278,18 @@ impl Universe {
         }
     }
 
-    #[expect(clippy::panic, reason = "documented: it is how a test fails")]
-    #[track_caller]
-    fn fail(&self, trouble: &str, list: &str) -> ! {
+    /// What is to be said of it, after its name.
+    fn says(&self, what: &str) -> String {
         let seed = self.seed().map(|seed| format!(" (seed {seed})"));
-        let seed = seed.unwrap_or_default();
-        panic!("{}{seed} {trouble}{list}", self.title())
+        format!("{}{} {what}", self.title(), seed.unwrap_or_default())
     }
 
     /// A panic that is passed on unchanged does not tell how to see it again.
     #[expect(clippy::print_stderr, reason = "it stands beside a panic's message")]
     fn tell_seed(&self) {
-        if let Some(seed) = self.seed() {
-            eprintln!("{} has the seed {seed}", self.title());
+        if let Some(sim) = &self.world.sim {
+            let (title, seed, lasted) = (self.title(), sim.seed, sim.elapsed());
+            eprintln!("{title} has the seed {seed}, and has lasted {lasted:?} by its clock");
         }
     }
 
@@ -346,6 +351,20 @@ type Left = BTreeMap<u64, Made>;
 /// All wait, for nothing.
 struct Stuck;
 
+/// Why a run has failed.
+pub(super) enum Trouble {
+    /// With what its future has panicked, or a task.
+    Panic(Box<dyn Any + Send>),
+    /// Somebody has not ended: it is said who.
+    Left(String),
+}
+
+#[track_caller]
+#[expect(clippy::panic, reason = "documented: it is how a test fails")]
+pub(super) fn fail(why: &str) -> ! {
+    panic!("{why}")
+}
+
 /// The time in which a universe has an executor.
 struct Running<'a>(&'a Universe);
 
@@ -358,7 +377,7 @@ impl<'a> Running<'a> {
             .filter(|former| former.strong_count() > 0);
         if let Some(former) = former {
             *universe.executor_slot() = Some(former);
-            universe.fail("is being run already, by this thread or another", "");
+            fail(&universe.says("is being run already, by this thread or another"));
         }
         if let Some(sim) = &universe.world.sim {
             sim.set_driven(true);

@@ -195,7 +195,8 @@ fn again(text: &str) -> &str {
 #[test]
 fn a_seed_that_fails_is_found_and_fails_again() {
     let text = fails("unlucky_with_seed_300", &[]);
-    let line = "ERPS_SEED=300 cargo test attribute::unlucky_with_seed_300 -- --exact --ignored";
+    let line =
+        "ERPS_SEED=300 cargo test -p erps attribute::unlucky_with_seed_300 -- --exact --ignored";
     assert_eq!(again(&text), line);
     let text = fails("unlucky_with_seed_300", &[("ERPS_SEED", "300")]);
     assert_eq!(again(&text), line);
@@ -244,7 +245,7 @@ fn an_error_is_shown() {
     );
     assert_eq!(
         again(&text),
-        "cargo test attribute::returns_an_error -- --exact --ignored"
+        "cargo test -p erps attribute::returns_an_error -- --exact --ignored"
     );
 }
 
@@ -284,7 +285,8 @@ fn a_copy_that_fails_stops_the_others() {
     let text = fails("one_copy_fails", &[("ERPS_REPLICATION", "20")]);
     assert!(begun.elapsed() < Duration::from_secs(30));
     assert!(text.contains("as the test asks"), "{text}");
-    let line = "ERPS_REPLICATION=20 cargo test attribute::one_copy_fails -- --exact --ignored";
+    let line =
+        "ERPS_REPLICATION=20 cargo test -p erps attribute::one_copy_fails -- --exact --ignored";
     assert_eq!(again(&text), line);
 }
 
@@ -292,10 +294,13 @@ fn a_copy_that_fails_stops_the_others() {
 fn a_test_that_waits_for_ever_fails_and_is_dropped() {
     for fixture in ["waits_for_ever", "naps_for_ever"] {
         let text = fails(fixture, &[("ERPS_TIMEOUT", "1")]);
-        let hangs = "the test hangs: it was waiting after 1s of real time, and has been dropped\n";
+        let hangs = "the test hangs: it had not ended after 1s of real time, and was dropped\n";
         assert!(text.contains(hangs), "{text}");
         assert!(text.contains("it was dropped"), "{text}");
-        assert!(again(&text).contains("ERPS_TIMEOUT=1 cargo test"), "{text}");
+        assert!(
+            again(&text).contains("ERPS_TIMEOUT=1 cargo test -p erps "),
+            "{text}"
+        );
     }
 }
 
@@ -303,11 +308,12 @@ fn a_test_that_waits_for_ever_fails_and_is_dropped() {
 fn a_test_that_blocks_for_ever_fails_and_is_left_behind() {
     let text = fails("blocks_for_ever", &[]);
     let hangs = "after 1s of real time it was still running, and 1 of its threads could not be \
-                 stopped, since they compute or block\n";
+                 stopped, since they compute or block, as in a `block_on` or at a lock that is held \
+                 over an `.await`\n";
     assert!(text.contains(hangs), "{text}");
     assert_eq!(
         again(&text),
-        "cargo test attribute::blocks_for_ever -- --exact --ignored"
+        "cargo test -p erps attribute::blocks_for_ever -- --exact --ignored"
     );
 }
 
@@ -342,6 +348,19 @@ fn a_leak_fails_the_test_by_its_name_and_says_where_it_was_made() {
     assert!(text.contains(universe), "{text}");
     let orphan = format!("the supervisor `orphan` made at tests/it/attribute.rs:{LEFT_BEHIND}");
     assert!(text.contains(&orphan), "{text}");
+    is_shown_at_the_test(&text);
+    assert!(
+        text.contains("\nby its own clock it has lasted 6s\n"),
+        "{text}"
+    );
+}
+
+/// Not at a line of the library.
+fn is_shown_at_the_test(text: &str) {
+    let panics = text.lines().filter(|it| it.contains("panicked at"));
+    for panic in panics {
+        assert!(panic.contains(file!()), "{panic}");
+    }
 }
 
 #[test]
@@ -352,6 +371,7 @@ fn the_error_of_a_test_is_shown_and_not_what_it_left_behind_for_it() {
         "{text}"
     );
     assert!(!text.contains("have not"), "{text}");
+    is_shown_at_the_test(&text);
 }
 
 #[test]
