@@ -92,6 +92,42 @@ async fn every_local_call_has_one_outcome() {
     assert!(server.info(String::new()).await.is_err());
 }
 
+/// Gives its calls to others to answer, and fails after each.
+struct Delegating(async_channel::Sender<ReplyTo<String>>);
+
+impl Server for Delegating {
+    type Protocol = Small;
+    type Seed = async_channel::Sender<ReplyTo<String>>;
+    type Info = ();
+
+    async fn init(others: Self::Seed, _: &mut Context<Self>) -> Result<Self, InitError> {
+        Ok(Self(others))
+    }
+
+    async fn handle_call(
+        &mut self,
+        _: String,
+        from: ReplyTo<String>,
+        _: &mut Context<Self>,
+    ) -> Result<(), BoxError> {
+        self.0.try_send(from)?;
+        Err("as the test asks".into())
+    }
+}
+
+#[erps::test(simulated)]
+async fn a_local_call_ends_with_its_server_whoever_keeps_its_reply() {
+    let (others, kept) = async_channel::unbounded();
+    let server = ServerRef::<Delegating>::builder(others).start_link().await;
+    let outcome = at_once(server.unwrap().call(String::new())).await;
+    assert!(
+        matches!(&outcome, Err(ServerError::Stopped(ExitReason::Error(_)))),
+        "{outcome:?}"
+    );
+    // It goes to nobody.
+    kept.recv().await.unwrap().reply("late".into());
+}
+
 #[erps::test(simulated)]
 async fn a_caller_is_told_of_the_end_even_if_someone_else_holds_its_reply() {
     let (server, _watch) = server().await;

@@ -193,6 +193,7 @@ const PAINS: [Pain; 30] = [
             "calls::a_call_without_an_answer_times_out_and_the_late_reply_goes_to_nobody",
             "calls::a_call_that_waits_its_turn_until_its_deadline_was_not_sent",
             "local::every_local_call_has_one_outcome",
+            "local::a_local_call_ends_with_its_server_whoever_keeps_its_reply",
             "chaos::promises_are_kept_whatever_goes_wrong",
         ],
     ),

@@ -14,7 +14,7 @@ mod tree;
 
 use std::{
     sync::{
-        Arc,
+        Arc, Condvar, Mutex,
         atomic::{AtomicUsize, Ordering::SeqCst},
         mpsc,
     },
@@ -213,20 +213,37 @@ fn a_child_is_permanent_unless_its_spec_says_otherwise() {
     });
 }
 
+/// With threads, of which one is still dropping the old child when another would start the new one.
 #[test]
 fn a_new_child_starts_only_when_the_old_one_is_wholly_gone() {
-    struct Alive(Arc<AtomicUsize>);
-    impl Drop for Alive {
-        fn drop(&mut self) {
-            self.0.fetch_sub(1, SeqCst);
+    struct Alive(Arc<(Mutex<usize>, Condvar)>);
+    impl Alive {
+        /// Tells how many others there are.
+        fn new(all: &Arc<(Mutex<usize>, Condvar)>) -> (Self, usize) {
+            let (count, changed) = &**all;
+            let mut count = count.lock().unwrap();
+            *count += 1;
+            changed.notify_all();
+            (Self(all.clone()), *count - 1)
         }
     }
-    run(async {
+    impl Drop for Alive {
+        /// Takes its time, and longer than that if nobody comes.
+        fn drop(&mut self) {
+            let (count, changed) = &*self.0;
+            let alone = |count: &mut usize| *count == 1;
+            let (count, limit) = (count.lock().unwrap(), Duration::from_millis(5));
+            let waited = changed.wait_timeout_while(count, limit, alone);
+            *waited.unwrap().0 -= 1;
+        }
+    }
+    run_for_real(async {
+        let threads = Threads::new();
         let (started, starts) = channel::unbounded();
-        let alive = Arc::new(AtomicUsize::new(0));
+        let all = Arc::default();
         let spec = ChildSpec::task("one", move |me| {
-            let others = alive.fetch_add(1, SeqCst);
-            let (alive, started) = (Alive(alive.clone()), started.clone());
+            let (alive, others) = Alive::new(&all);
+            let started = started.clone();
             async move {
                 started.send((me.clone(), others)).await.unwrap();
                 let reason = me.shutdown_requested().await;
@@ -234,13 +251,17 @@ fn a_new_child_starts_only_when_the_old_one_is_wholly_gone() {
                 reason
             }
         });
-        let supervisor = DynamicSupervisor::builder().max_restarts(50, LONG).start();
+        let supervisor = DynamicSupervisor::builder()
+            .max_restarts(50, LONG)
+            .executor(threads.executor.clone())
+            .start();
         supervisor.start_child(spec).await.unwrap();
         for _ in 0..50 {
             let (child, others) = starts.recv().await.unwrap();
             assert_eq!(others, 0);
             child.kill();
         }
+        supervisor.as_ref().shutdown(Shutdown::Infinity).await;
     });
 }
 

@@ -302,7 +302,7 @@ async fn yield_too_late(nursery: &DynamicSupervisor, end: impl FnOnce(&TaskRef))
         .await
         .unwrap();
     let ((entered, enters), (go, gone)) = (channel::unbounded(), mpsc::channel::<()>());
-    let gone = std::sync::Mutex::new(gone);
+    let gone = Mutex::new(gone);
     let task = late.clone();
     let spec = ChildSpec::new("late", move || {
         entered.try_send(()).unwrap();

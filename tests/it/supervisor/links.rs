@@ -333,7 +333,12 @@ fn who_fails_in_init_never_has_the_name() {
     static NAMES: Registry<&str, ServerRef<Failing>> = Registry::unique();
     run(async {
         let builder = ServerRef::<Failing>::builder(()).name(&NAMES, "x");
-        assert!(builder.start().await.is_err());
+        let error = builder.start().await.unwrap_err();
+        // Its own error, and not the panic of what it asserts.
+        assert!(
+            matches!(&error, StartError::Failed(ExitReason::Error(why)) if why.to_string() == "no"),
+            "{error}"
+        );
         assert_eq!(NAMES.count(), 0);
     });
 }

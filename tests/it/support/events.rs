@@ -11,7 +11,7 @@ use tracing::{
     span,
 };
 
-/// Warnings of the library, on this thread.
+/// Warnings of the library, and worse, on this thread.
 #[derive(Clone, Default)]
 pub(crate) struct Warnings(Arc<Mutex<Vec<String>>>);
 
@@ -30,7 +30,7 @@ impl Warnings {
 
 impl Subscriber for Warnings {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target() == "erps" && *metadata.level() == Level::WARN
+        metadata.target() == "erps" && *metadata.level() <= Level::WARN
     }
 
     fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {

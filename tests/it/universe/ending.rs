@@ -18,6 +18,7 @@ use smol::future;
 
 use crate::support::{
     cores::cores,
+    events::Warnings,
     lab::{self, Call, Lab, LabServer, Reply, here, is_served},
 };
 
@@ -65,23 +66,26 @@ const NOWHERE: (&str, u16) = ("127.0.0.1", 1);
 
 #[test]
 fn a_run_that_leaves_nothing_is_silent() {
-    let real = Universe::new();
-    let answer = real.run(async {
-        let (_daemon, client, _watch) = lab::pair().await;
-        is_served(&client).await;
-        42
+    Warnings::during(|warnings| {
+        let real = Universe::new();
+        let answer = real.run(async {
+            let (_daemon, client, _watch) = lab::pair().await;
+            is_served(&client).await;
+            42
+        });
+        assert_eq!(answer, 42);
+        assert_eq!(real.living(), []);
+        let simulated = Universe::simulated(1);
+        simulated.run(async {
+            let (seed, _watch) = lab::seed();
+            let server = ServerRef::<LabServer>::builder(seed).start_link();
+            let pong = server.await.unwrap().call(Call::Ping).await;
+            assert_eq!(pong.unwrap(), Reply::Pong);
+        });
+        assert_eq!(simulated.living(), []);
+        assert_eq!(simulated.clock().unwrap().elapsed(), Duration::ZERO);
+        assert_eq!(warnings.take(), Vec::<String>::new());
     });
-    assert_eq!(answer, 42);
-    assert_eq!(real.living(), []);
-    let simulated = Universe::simulated(1);
-    simulated.run(async {
-        let (seed, _watch) = lab::seed();
-        let server = ServerRef::<LabServer>::builder(seed).start_link();
-        let pong = server.await.unwrap().call(Call::Ping).await;
-        assert_eq!(pong.unwrap(), Reply::Pong);
-    });
-    assert_eq!(simulated.living(), []);
-    assert_eq!(simulated.clock().unwrap().elapsed(), Duration::ZERO);
 }
 
 #[test]
