@@ -74,6 +74,8 @@
 //! - What was there before the test, and belongs to none, is in a universe once that one
 //!   [allows](Universe::allow) it in, by its handle or by its [name](Universe::allow_name).
 //! - The [host](crate::network::Host) of a simulated network that code is on goes where its universe does.
+//! - A test that is in no universe sees the values of production, as others like it do. [Strict](#strict-mode)
+//!   statics find those as well.
 //! - Plain statics, thread-locals, the environment, the file system, and sockets and timers that a
 //!   program makes by itself are shared by all.
 //!
@@ -108,8 +110,10 @@
 //! another universe, and a handle to a universe lets everybody in. The simulated network models streams
 //! and faults, not TCP. What takes no part in the counting, a thread that was not carried along or a
 //! real socket, does not hold the clock: time may leap while it works. Nor is all of it the seed's: TLS
-//! draws its keys from the system ([`network`](crate::network) says what of that can be seen), and threads of
-//! others run when they run.
+//! draws its keys from the system ([`network`](crate::network) says what of that can be seen), threads of
+//! others run when they run, and a program's own `HashMap`s, `select!`s, `Instant::now` and `SystemTime::now`
+//! are what they are everywhere: a `BTreeMap`, and [`erps::time`](crate::time), are the same with the same seed.
+//! The date is not simulated.
 //!
 //! The model is Elixir's Multiverses, where the universe is found through `$callers`.
 

@@ -89,8 +89,9 @@ impl Universe {
     ///
     /// - [`Elsewhere`](AllowError::Elsewhere): another universe has asked for this name before and
     ///   has not ended; or a task that has the name is in another one. Nothing is noted for later.
-    /// - [`Immovable`](AllowError::Immovable): what registered the name is no task of this library and
-    ///   nothing that has a [`Resident`].
+    /// - [`Immovable`](AllowError::Immovable): what registered the name is no server, client, daemon or
+    ///   supervisor, and nothing else that has a [`Resident`]: a thread, or a task that was
+    ///   [spawned](crate::spawn). One that comes later is not let in either, and there is a warning of it.
     /// - [`Strict`](AllowError::Strict): the registry is, and so has no names outside of universes.
     pub fn allow_name<K: Key, V: Send + Sync + 'static>(
         &self,

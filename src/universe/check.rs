@@ -61,7 +61,9 @@ use super::{
 ///
 /// # Options
 ///
-/// - `simulated`: in a [simulated](Universe::simulated) universe, with seed 0.
+/// - `simulated`: in a [simulated](Universe::simulated) universe, with seed 0. Its time is that of
+///   [`time`](crate::time), and of what this library does: `smol::Timer`, `tokio::time`, `SystemTime` and
+///   real sockets are as everywhere, and any time-out of the universe may be over before they are ready.
 /// - `seeds = 50`, `seeds = 100..200`: simulated, once with each of the seeds, one after another.
 ///   The first 50 are those from 0 to 49.
 /// - `timeout = 60`: how many seconds of real time a run may take. Default: 60.
@@ -83,11 +85,37 @@ use super::{
 /// # When it fails
 ///
 /// The first failure ends the test. A panic shows as usual, and after it one line that runs the same
-/// again: `to reproduce: ERPS_SEED=17 cargo test orders::are_shipped_once -- --exact`.
+/// again: `to reproduce: ERPS_SEED=17 cargo test -p shop orders::are_shipped_once -- --exact`; add the features
+/// that it needs.
+///
+/// What panics in the test fails it. What panics in a server, in a child of a supervisor, or in a task that was
+/// [spawned](crate::spawn) ends that one, as in production, and is told to those who wait for it: to the caller
+/// of the server, to the monitor, to whoever awaits the task. If nobody looks, the test passes. So an assertion
+/// in a handler is one about the answer, too: `client.call(..).await?`.
 ///
 /// A run that takes too long has failed. If it waits, it is dropped; if it computes or blocks its
 /// thread, the thread is left behind. The copy of a test runs on a thread of its own, which is called
 /// like the test's.
+///
+/// # With tokio
+///
+/// A test has no runtime of tokio's around it. One that needs it makes and enters one; what is spawned there
+/// inherits the universe by one word:
+///
+/// ```no_run
+/// use erps::{BoxError, Universe, universe};
+///
+/// #[erps::test]
+/// async fn a_task_of_tokio_is_in_the_universe_of_the_test() -> Result<(), BoxError> {
+///     let runtime = tokio::runtime::Runtime::new()?;
+///     let _entered = runtime.enter();
+///     let task = tokio::spawn(universe::inherit(async { Universe::current() }));
+///     assert_eq!(task.await?, Universe::current());
+///     Ok(())
+/// }
+/// ```
+///
+/// A `#[tokio::test]` puts itself into a universe with [`Universe::scope`]; its end is not checked then.
 ///
 /// # Errors
 ///

@@ -82,7 +82,8 @@ impl Config {
 
     /// The value of a key: the universe's own, or else that of code in no universe.
     ///
-    /// `None` if there is none of this type; [`fetch`](Self::fetch) tells why.
+    /// `None` if there is none of this type; [`fetch`](Self::fetch) tells why. A default put behind this
+    /// hides a value of another type: `put("attempts", 3)` is an `i32`, and no `u32`.
     ///
     /// # Panics
     ///

@@ -57,6 +57,24 @@ impl<T: ?Sized + Send + Sync + 'static> Mock<T> {
     }
 
     /// Makes it strict, as [`Sharded::strict`] does.
+    ///
+    /// A strict one has a default all the same. It may refuse to be one in tests, so that a test has to put
+    /// its own in:
+    ///
+    /// ```should_panic
+    /// use std::sync::Arc;
+    /// use erps::{Mock, Universe};
+    /// # trait Mailer: Send + Sync {}
+    /// # struct Smtp;
+    /// # impl Mailer for Smtp {}
+    ///
+    /// static MAILER: Mock<dyn Mailer> = Mock::<dyn Mailer>::new(|| match Universe::current() {
+    ///     None => Arc::new(Smtp),
+    ///     Some(_) => panic!("this test has put no mailer in"),
+    /// })
+    /// .strict();
+    /// Universe::new().enter(|| MAILER.get());
+    /// ```
     #[must_use]
     pub const fn strict(mut self) -> Self {
         self.object.make_strict();

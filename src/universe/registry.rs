@@ -96,8 +96,13 @@ impl<K: Key, V: Send + Sync + 'static> Registry<K, V> {
         let (id, host) = table.insert(key.clone(), value, self.unique)?;
         // Before it is moved: the name stays where it is.
         let entry = enlist(format_args!("the name {key:?}"), Location::caller());
-        if let (Some(host), Some(resident)) = (host, place::resident()) {
-            resident.allow_late(&host);
+        match (host, place::resident()) {
+            (Some(host), Some(resident)) => resident.allow_late(&host),
+            (Some(_), None) => {
+                let error = AllowError::Immovable;
+                tracing::warn!(target: "erps", ?key, %error, "a name that was waited for is not let in");
+            }
+            (None, _) => {}
         }
         let table = Arc::downgrade(&table);
         Ok(Registration {

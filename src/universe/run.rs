@@ -47,7 +47,9 @@ impl Universe {
     /// Runs a future to its end in this universe, on this thread; what it starts runs here too.
     ///
     /// Tasks that this library spawns in the universe run on this thread as long as this call lasts,
-    /// unless they were given an executor. So nothing of it may block while it waits for another.
+    /// unless they were given an executor. So nothing of it may block while it waits for another. It blocks
+    /// the thread itself, for as long as the future takes: in an `async` function it is
+    /// [`scope`](Self::scope) that is wanted, and [`erps::test`](super::test) has a limit of time.
     /// In a [simulated](Self::simulated) universe the tasks, and the future itself, take turns in an order
     /// drawn from its seed: same seed, same program, same order.
     ///

@@ -66,8 +66,8 @@ impl<T: Send + Sync + 'static> Sharded<T> {
 
     /// Makes it strict: code in no universe has no value, and is told so.
     ///
-    /// It finds the spawn at which a universe was lost. Production is in no universe, so what
-    /// production uses is strict in test builds only:
+    /// It finds the line that asks where a universe was lost, and who spawned it as far as that is
+    /// known. Production is in no universe, so what production uses is strict in test builds only:
     ///
     /// ```
     /// use erps::Sharded;

@@ -291,35 +291,30 @@ fn a_supervised_daemon_keeps_its_universe_and_its_port_when_it_is_restarted() {
     });
 }
 
+static NAMES: erps::Registry<&str, ServerRef<LabServer>> = erps::Registry::unique();
+
 #[test]
 fn a_restarted_server_is_in_its_universe_too() {
     run(async {
         let (home, nest) = (Universe::new(), Universe::new());
         let supervisor = supervisor_in(&nest);
         let (seed, watch) = lab::seed();
-        let (seen, sights) = async_channel::unbounded();
-        let spec = home.enter(|| {
-            let universe = Universe::current();
-            erps::ChildSpec::new("server", move || {
-                let (seed, seen) = (seed.clone(), seen.clone());
-                universe.clone().unwrap().scope(async move {
-                    let server = ServerRef::<LabServer>::builder(seed).start().await?;
-                    seen.try_send(server.clone())?;
-                    Ok(server.task().clone().into())
-                })
-            })
-        });
+        let builder = ServerRef::<LabServer>::builder(seed).name(&NAMES, "lab");
+        let spec = home.enter(|| builder.child_spec("server"));
         supervisor
             .start_child(spec.restart(Restart::Permanent))
             .await
             .unwrap();
-        for _ in 0..2 {
-            let server = sights.recv().await.unwrap();
+        for _ in 0..3 {
+            while !matches!(watch.lives.recv().await, Ok(lab::Life::Init)) {}
+            let find = || home.enter(|| NAMES.find("lab"));
+            eventually("it has its name", || find().is_some()).await;
+            let server = find().unwrap();
             let found = server.call(lab::Call::Universe).await.unwrap();
             assert_eq!(found, lab::Reply::Universe(Some(home.id())));
             assert!(server.call(lab::Call::Crash).await.is_err());
+            server.exited().await;
         }
-        drop(watch);
     });
 }
 

@@ -20,7 +20,10 @@ use erps::{
 };
 use smol::future;
 
-use crate::support::lab::{self, Lab, LabServer, here, run, universe_of};
+use crate::support::{
+    events::Warnings,
+    lab::{self, Lab, LabServer, here, run, universe_of},
+};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -576,6 +579,24 @@ fn a_name_that_no_task_has_registered_is_not_allowed() {
     assert_eq!(allowed, Err(AllowError::Immovable));
     let allowed = universe.allow_name(&STRICT, "thread");
     assert_eq!(allowed, Err(AllowError::Strict));
+}
+
+#[test]
+fn a_name_that_something_else_than_a_task_registers_later_is_not_let_in_with_a_warning() {
+    static NAMES: Registry<&str, u32> = Registry::unique();
+    let universe = Universe::new();
+    universe.allow_name(&NAMES, "late").unwrap();
+    Warnings::during(|warnings| {
+        let _other = NAMES.register("other", 0).unwrap();
+        assert_eq!(warnings.take(), [""; 0]);
+        let _late = NAMES.register("late", 0).unwrap();
+        let said = warnings.take();
+        assert!(
+            matches!(&said[..], [one] if one.contains("not let in")),
+            "{said:?}"
+        );
+        assert_eq!(here(), None);
+    });
 }
 
 #[test]
