@@ -8,8 +8,9 @@ use std::{
     time::SystemTime,
 };
 
-/// Where cargo has put an example. `cargo test` builds them all; `cargo test --test it` does not, so
-/// that one which is missing, or older than what it is made of, is built here.
+/// Where cargo has put an example. `cargo test` builds them, but for those that hold tests, and
+/// `cargo test --test it` none, so that one which is missing, or older than what it is made of, is built
+/// here.
 pub(crate) fn example(name: &str) -> PathBuf {
     static BUILD: Once = Once::new();
     // This is target/PROFILE/deps/it-HASH.
