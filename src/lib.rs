@@ -126,7 +126,11 @@ pub use wire::{codec::PacketError, proxy::ProxyError, term::Term};
 ///
 /// For servers and clients whose tests are to run in simulated time.
 pub mod time {
-    pub use crate::task::{Elapsed, now, random, sleep, timeout};
+    pub use crate::task::{
+        Elapsed,
+        listed::{sleep, timeout},
+        now, random,
+    };
 }
 
 /// The code in the README, compiled and run with the documentation tests.

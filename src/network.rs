@@ -77,6 +77,7 @@ mod stream;
 use std::{
     fmt, io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
+    panic::Location,
     sync::Arc,
 };
 
@@ -228,7 +229,22 @@ impl Network {
     /// # Cancel safety
     ///
     /// A connection that is not returned is dropped.
-    pub async fn connect(&self, address: SocketAddr) -> io::Result<Stream> {
+    #[track_caller]
+    pub fn connect(
+        &self,
+        address: SocketAddr,
+    ) -> impl Future<Output = io::Result<Stream>> + Send + use<'_> {
+        let at = Location::caller();
+        async move {
+            let mut stream = self.dial(address).await?;
+            let (local, peer) = (stream.local_addr(), stream.peer_addr());
+            stream.enlist(format_args!("the connection from {local} to {peer}"), at);
+            Ok(stream)
+        }
+    }
+
+    /// As [`connect`](Self::connect), for clients: they are listed themselves among what lives.
+    pub(crate) async fn dial(&self, address: SocketAddr) -> io::Result<Stream> {
         self.net.dial(self.here(), address).await
     }
 
@@ -238,6 +254,7 @@ impl Network {
     ///
     /// `AddrInUse` if somebody listens there, or `AddrNotAvailable` if the address is not this
     /// host's.
+    #[track_caller]
     pub fn listen(&self, address: SocketAddr) -> io::Result<Listener> {
         self.listen_with(address, BACKLOG)
     }
@@ -247,7 +264,14 @@ impl Network {
     /// # Errors
     ///
     /// As [`listen`](Self::listen).
+    #[track_caller]
     pub fn listen_with(&self, address: SocketAddr, backlog: u32) -> io::Result<Listener> {
+        let at = Location::caller();
+        Ok(self.bind(address, backlog)?.enlist(at))
+    }
+
+    /// As [`listen_with`](Self::listen_with), for daemons: they are listed themselves among what lives.
+    pub(crate) fn bind(&self, address: SocketAddr, backlog: u32) -> io::Result<Listener> {
         self.net.listen(self.here(), address, backlog)
     }
 

@@ -9,6 +9,7 @@
 
 mod contained;
 mod handle;
+pub(crate) mod listed;
 mod time;
 
 use std::{
@@ -28,8 +29,8 @@ use contained::Contained;
 pub(crate) use contained::Foreign;
 pub(crate) use handle::Facts;
 pub use handle::{Linked, Shutdown, TaskRef};
-pub(crate) use time::{Alarm, Clock, random_below, wall_clock};
-pub use time::{Elapsed, now, random, sleep, timeout};
+pub(crate) use time::{Alarm, Clock, random_below, sleep, timeout, wall_clock};
+pub use time::{Elapsed, now, random};
 
 use crate::{
     ExitReason, Universe,

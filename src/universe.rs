@@ -91,7 +91,8 @@
 //!
 //! [`Universe::run`], and with it [`erps::test`](test), checks the end: what was started and never ended
 //! is cancelled, and makes it fail with a list of what that is and where it was made: servers, clients,
-//! calls, timers, names. A clean end is silent. [`Universe::living`] is the same list at any time.
+//! calls, timers, names, listeners and connections of a simulated network. A clean end is silent.
+//! [`Universe::living`] is the same list at any time.
 //!
 //! The values of a universe are dropped with the last handle to it, in it: destructors find the other
 //! values of their universe. A future or closure that inherited it is such a handle.
@@ -239,7 +240,9 @@ impl Universe {
     }
 
     /// What lives in it, in the order it was made: tasks, calls that wait for a reply, calls to be
-    /// answered, names, and what was carried in by [`inherit`] and has not ended.
+    /// answered, names, listeners and ends of connections of a simulated [`network`](crate::network),
+    /// what was carried in by [`inherit`] and has not ended, and [sleep and time-outs](crate::time) that
+    /// have begun. Of those only that no task has begun: a task is listed itself, as long as it waits.
     #[must_use]
     pub fn living(&self) -> Vec<Made> {
         self.world.census.living_since(0).into_values().collect()
@@ -369,6 +372,21 @@ pub(crate) fn enlist(what: fmt::Arguments<'_>, at: &'static Location<'static>) -
     })
     .unwrap_or_default()
 }
+
+/// As [`enlist`], for a timer that the main future begins, or one that was put in a
+/// [scope](Universe::scope). That of a task is the task's affair, which is listed itself if it is one of
+/// this universe: it may have been there before the run, or [allowed](Universe::allow) in.
+#[inline]
+pub(crate) fn enlist_timer(at: &'static Location<'static>) -> Entry {
+    let is_guest = || place::with_universe(|it| it.is_none_or(|it| it.life.is_none()));
+    let is_task = || place::trail().is_none_or(|path| !path.hops.is_empty());
+    match is_guest() || is_task() {
+        true => Entry::default(),
+        false => enlist(format_args!("{RUNNING_TIMER}"), at),
+    }
+}
+
+const RUNNING_TIMER: &str = "a running timer";
 
 /// What is simulated in the current universe, if it is.
 pub(crate) fn sim() -> Option<Arc<Sim>> {

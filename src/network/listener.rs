@@ -6,6 +6,7 @@ use std::{
     future::poll_fn,
     io,
     net::{IpAddr, SocketAddr},
+    panic::Location,
     sync::Arc,
     time::Instant,
 };
@@ -21,6 +22,7 @@ use super::{
     state::{Net, State},
     stream::Stream,
 };
+use crate::universe::{self, Entry};
 
 /// A port of a simulated [`Network`](crate::Network) that is listened on, until this is dropped.
 ///
@@ -30,6 +32,8 @@ pub struct Listener {
     id: u64,
     address: SocketAddr,
     event: Arc<Event>,
+    /// `None`: it is the library's own, and so are the connections that come to it.
+    entry: Option<Entry>,
 }
 
 impl Listener {
@@ -49,14 +53,29 @@ impl Listener {
     /// # Cancel safety
     ///
     /// A connection is either returned or left to the next call.
-    pub async fn accept(&self) -> io::Result<(Stream, SocketAddr)> {
+    #[track_caller]
+    pub fn accept(
+        &self,
+    ) -> impl Future<Output = io::Result<(Stream, SocketAddr)>> + Send + use<'_> {
+        let at = Location::caller();
+        async move {
+            let mut stream = self.next().await?;
+            let (local, peer) = (stream.local_addr(), stream.peer_addr());
+            if self.entry.is_some() {
+                let what = format_args!("the accepted connection from {peer} to {local}");
+                stream.enlist(what, at);
+            }
+            Ok((stream, peer))
+        }
+    }
+
+    async fn next(&self) -> io::Result<Stream> {
         loop {
             let newcomer = self.event.listen();
             match self.net.with(|state| state.accept(self.id)) {
                 Next::Failure(code) => return Err(io::Error::from_raw_os_error(code)),
                 Next::Connection(id, local, peer) => {
-                    let stream = Stream::new(&self.net, (id, 1), (local, peer));
-                    return Ok((stream, peer));
+                    return Ok(Stream::new(&self.net, (id, 1), (local, peer)));
                 }
                 Next::At(at) => {
                     let mut timer = self.net.sim.timer(at);
@@ -65,6 +84,15 @@ impl Listener {
                 Next::Nobody => newcomer.await,
             }
         }
+    }
+}
+
+impl Listener {
+    /// Lists it, and what it accepts from now on, among what lives.
+    pub(super) fn enlist(mut self, at: &'static Location<'static>) -> Self {
+        let what = format_args!("the listener at {}", self.address);
+        self.entry = Some(universe::enlist(what, at));
+        self
     }
 }
 
@@ -124,6 +152,7 @@ impl Net {
             id,
             address,
             event,
+            entry: None,
         })
     }
 }

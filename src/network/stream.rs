@@ -3,6 +3,7 @@
 use std::{
     fmt, io,
     net::SocketAddr,
+    panic::Location,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -14,7 +15,7 @@ use super::{
     connection::{Patience, Step},
     state::{Net, State},
 };
-use crate::universe::Timer;
+use crate::universe::{self, Entry, Timer};
 
 /// One end of a connection on a simulated [`Network`](crate::Network).
 ///
@@ -33,6 +34,7 @@ pub struct Stream {
     abort: bool,
     reading: Option<Timer>,
     writing: Option<Timer>,
+    entry: Entry,
 }
 
 impl Stream {
@@ -45,7 +47,13 @@ impl Stream {
             abort: false,
             reading: None,
             writing: None,
+            entry: Entry::default(),
         }
+    }
+
+    /// Lists it among what lives in the current universe.
+    pub(super) fn enlist(&mut self, what: fmt::Arguments<'_>, at: &'static Location<'static>) {
+        self.entry = universe::enlist(what, at);
     }
 
     /// The address of this end.

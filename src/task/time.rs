@@ -33,12 +33,8 @@ pub(crate) fn wall_clock() -> SystemTime {
     moved.unwrap_or(real)
 }
 
-/// Waits for this long, by the clock of the current universe, from the first poll on.
-///
-/// # Cancel safety
-///
-/// Dropping the future has no effect.
-pub async fn sleep(duration: Duration) {
+/// As [`time::sleep`](crate::time::sleep), for the library's own tasks.
+pub(crate) async fn sleep(duration: Duration) {
     let mut timer = Timer::after(duration);
     poll_fn(|cx| timer.poll(cx)).await;
 }
@@ -48,16 +44,11 @@ pub async fn sleep(duration: Duration) {
 #[error("it took too long")]
 pub struct Elapsed;
 
-/// Runs a future for at most `limit`, by the clock of the current universe.
-///
-/// # Errors
-///
-/// If it takes longer. It is dropped then.
-///
-/// # Cancel safety
-///
-/// The same as the future's own.
-pub async fn timeout<T>(limit: Duration, future: impl Future<Output = T>) -> Result<T, Elapsed> {
+/// As [`time::timeout`](crate::time::timeout), for the library's own tasks.
+pub(crate) async fn timeout<T>(
+    limit: Duration,
+    future: impl Future<Output = T>,
+) -> Result<T, Elapsed> {
     let mut future = pin!(future);
     let mut timer = Timer::after(limit);
     poll_fn(|cx| {

@@ -85,7 +85,7 @@ async fn dial_tcp(
         let connect = async {
             match &network {
                 Some(network) => {
-                    let stream = network.connect(address).await?;
+                    let stream = network.dial(address).await?;
                     Ok(options.finish_simulated(stream))
                 }
                 None => connect(address, options).await,

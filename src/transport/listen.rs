@@ -127,7 +127,7 @@ impl Listener {
         let network = Network::current();
         let listener = match (place, network) {
             (Place::Inet(address), Some(network)) => {
-                Kind::Simulated(network.listen_with(*address, options.simulated_backlog())?)
+                Kind::Simulated(network.bind(*address, options.simulated_backlog())?)
             }
             (_, Some(_)) => return Err(no_such_thing_in_a_simulation()),
             (Place::Inet(address), None) => Kind::Tcp(bind_tcp(*address, options)?),

@@ -24,7 +24,7 @@ use async_channel::Receiver;
 use futures_lite::future;
 
 use super::{
-    Universe,
+    RUNNING_TIMER, Universe,
     census::Census,
     clock::Clock,
     order::{Order, REPLICATION, SEED, TIMEOUT},
@@ -432,7 +432,12 @@ impl Run {
     /// What lives in the first of them that has not ended.
     fn living(&self) -> String {
         let lives = self.lives.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut living = lives.iter().map(|life| life.census.living_since(0));
+        let mut living = lives.iter().map(|life| {
+            let mut living = life.census.living_since(0);
+            // What the main future waits for is not beside it.
+            living.retain(|_, made| made.what() != RUNNING_TIMER);
+            living
+        });
         let living = living.find(|living| !living.is_empty());
         let living = living.unwrap_or_default().into_values();
         living.map(|made| format!("\n  {made}")).collect()

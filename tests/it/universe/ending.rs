@@ -2,6 +2,7 @@
 
 use std::{
     any::Any,
+    net::SocketAddr,
     panic::{self, AssertUnwindSafe},
     sync::{Arc, Mutex, OnceLock, mpsc},
     thread,
@@ -10,7 +11,7 @@ use std::{
 
 use async_channel::Sender;
 use erps::{
-    BoxError, ChildSpec, Client, Context, Daemon, DynamicSupervisor, InitError, Linked,
+    BoxError, ChildSpec, Client, Context, Daemon, DynamicSupervisor, InitError, Linked, Network,
     Registration, Registry, ReplyTo, Server, ServerRef, Sharded, Shutdown, TaskRef, Universe, time,
     universe,
 };
@@ -47,12 +48,13 @@ fn named() -> Universe {
 #[track_caller]
 fn leaves<T>(main: impl Future<Output = T>, lines: &[String]) {
     let told = failure(&named(), main);
-    let head = "the universe `a::b` (seed 7) has ended, and these have not:";
-    let expected = [head.to_owned()]
+    let expected = [HAS_ENDED.to_owned()]
         .into_iter()
         .chain(lines.iter().map(|it| format!("  {it}")));
     assert_eq!(told, expected.collect::<Vec<_>>().join("\n"));
 }
+
+const HAS_ENDED: &str = "the universe `a::b` (seed 7) has ended, and these have not:";
 
 fn made(what: &str, line: u32) -> String {
     format!("{what} made at {}:{line}", file!())
@@ -493,4 +495,140 @@ fn a_universe_in_which_all_wait_for_nothing_is_stuck() {
     assert!(told.contains("\n  the main future made at"), "{told}");
     assert!(told.contains("see `erps::time`"), "{told}");
     assert!(real.elapsed() < Duration::from_secs(30));
+}
+
+/// An address of the host that asks.
+fn local(port: u16) -> SocketAddr {
+    ([127, 0, 0, 1], port).into()
+}
+
+#[test]
+fn a_listener_of_the_network_that_somebody_keeps_is_told() {
+    let mut line = 0;
+    let main = async {
+        let network = Network::current().unwrap();
+        line = line!() + 1;
+        let listener = network.listen(local(4747)).unwrap();
+        // What has been dropped is not told.
+        drop(network.listen(local(4748)).unwrap());
+        listener
+    };
+    let told = failure(&named(), main);
+    let listener = made("the listener at 127.0.0.1:4747", line);
+    assert_eq!(told, format!("{HAS_ENDED}\n  {listener}"));
+}
+
+#[test]
+fn both_ends_of_a_connection_that_somebody_keeps_are_told() {
+    let mut lines = [0, 0];
+    let main = async {
+        let network = Network::current().unwrap();
+        let listener = network.listen(local(4747)).unwrap();
+        lines = [line!() + 1, line!() + 2];
+        let dialled = network.connect(local(4747)).await.unwrap();
+        let accepted = listener.accept().await.unwrap();
+        (dialled, accepted)
+    };
+    let told = failure(&named(), main);
+    let way = "connection from 127.0.0.1:49152 to 127.0.0.1:4747";
+    let dialled = made(&format!("the {way}"), lines[0]);
+    let accepted = made(&format!("the accepted {way}"), lines[1]);
+    assert_eq!(told, format!("{HAS_ENDED}\n  {dialled}\n  {accepted}"));
+}
+
+#[test]
+fn a_connection_that_a_thread_of_others_holds_is_told_to_live_on() {
+    let mut line = 0;
+    let (keep, _kept) = mpsc::channel();
+    let main = async {
+        let network = Network::current().unwrap();
+        let _listener = network.listen(local(4747)).unwrap();
+        line = line!() + 1;
+        let dialled = network.connect(local(4747)).await.unwrap();
+        keep.send(dialled).unwrap();
+    };
+    let told = failure(&named(), main);
+    let dialled = "the connection from 127.0.0.1:49152 to 127.0.0.1:4747";
+    let lives_on = format!("{}, which lives on", made(dialled, line));
+    assert_eq!(told, format!("{HAS_ENDED}\n  {lives_on}"));
+}
+
+#[test]
+fn a_timer_that_somebody_keeps_is_told_once_it_has_begun() {
+    for universe in [named, || Universe::new().named("a::b")] {
+        let mut lines = [0, 0];
+        let told = failure(&universe(), async {
+            lines = [line!() + 1, line!() + 2];
+            let mut nap = Box::pin(time::sleep(Duration::MAX));
+            let mut limited = Box::pin(time::timeout(Duration::MAX, future::pending::<()>()));
+            assert!(future::poll_once(&mut nap).await.is_none());
+            assert!(future::poll_once(&mut limited).await.is_none());
+            (nap, limited, time::sleep(Duration::MAX))
+        });
+        let [nap, limited] = lines.map(|line| made("a running timer", line));
+        let ended = format!("has ended, and these have not:\n  {nap}\n  {limited}");
+        assert!(told.ends_with(&ended), "{told}");
+    }
+}
+
+#[test]
+fn timers_that_are_over_and_those_that_never_began_are_no_leak() {
+    let universe = named();
+    let kept = universe.run(async {
+        let second = Duration::from_secs(1);
+        let mut nap = Box::pin(time::sleep(second));
+        nap.as_mut().await;
+        let mut limited = Box::pin(time::timeout(second, future::pending::<()>()));
+        assert!(limited.as_mut().await.is_err());
+        let mut in_time = Box::pin(time::timeout(second, future::ready(1)));
+        assert_eq!(in_time.as_mut().await, Ok(1));
+        assert_eq!(Universe::current().unwrap().living(), []);
+        let never = (time::sleep(second), time::timeout(second, async {}));
+        (nap, limited, in_time, never)
+    });
+    drop(kept);
+    assert_eq!(universe.clock().unwrap().elapsed().as_secs(), 2);
+}
+
+#[test]
+fn what_daemons_and_clients_do_on_the_network_is_told_as_theirs() {
+    let mut lines = [0, 0];
+    let main = async {
+        let (seed, watch) = lab::seed();
+        lines = [line!() + 1, line!() + 3];
+        let daemon = Daemon::<LabServer>::builder(seed).port(4747);
+        let daemon = daemon.start_link().await.unwrap();
+        let client = Client::<Lab>::builder(("127.0.0.1", 4747));
+        let client = client.connect().await.unwrap();
+        is_served(&client).await;
+        (daemon, client, watch)
+    };
+    let told = failure(&named(), main);
+    let (daemon, client) = (made(DAEMON, lines[0]), "the client of 127.0.0.1:4747");
+    assert!(told.contains(&daemon), "{told}");
+    assert!(told.contains(&made(client, lines[1])), "{told}");
+    for unsaid in ["listener", "connection from", "running timer"] {
+        assert!(!told.contains(unsaid), "{told}");
+    }
+}
+
+#[test]
+fn the_timer_of_a_task_is_the_tasks_affair() {
+    let mut line = 0;
+    let main = async {
+        line = line!() + 1;
+        erps::spawn(time::sleep(Duration::MAX)).detach();
+    };
+    let told = failure(&named(), main);
+    let task = made("a future", line);
+    assert_eq!(told, format!("{HAS_ENDED}\n  {task}"));
+    // Even if it began before the run and naps on.
+    let universe = named();
+    let naps = async {
+        loop {
+            time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let _before = universe.enter(|| smol::spawn(universe::inherit(naps)));
+    universe.run(time::sleep(Duration::from_secs(1)));
 }
