@@ -71,6 +71,7 @@ mod event;
 mod host;
 mod line;
 mod listener;
+mod parcel;
 mod state;
 mod stream;
 

@@ -4,12 +4,12 @@
 //! write --> [bytes, due] [bytes, due] [end, due] --> read
 //! ```
 //!
-//! Nobody carries parcels about. Each is given the time at which it is due when it is sent, and
-//! whoever reads waits for that time. A partition takes the times away, and healing gives new ones.
+//! Nobody carries parcels about. Each is given the time at which it is due when it is sent, or several
+//! for its parts, and whoever reads waits for that time. A partition takes the times away, and healing gives new ones.
 
 use std::{
     collections::VecDeque,
-    io,
+    io, mem,
     net::SocketAddr,
     task::Waker,
     time::{Duration, Instant},
@@ -17,7 +17,8 @@ use std::{
 
 use super::{
     event::What,
-    line::{Due, Lines, Way},
+    line::{Arrival, Due, Lines, Way},
+    parcel::Parcel,
     state::{State, Wakes},
 };
 use crate::universe::Sim;
@@ -58,15 +59,6 @@ pub(crate) struct Patience {
     pub(crate) unheard: Option<Duration>,
 }
 
-struct Parcel {
-    sent: Instant,
-    due: Due,
-    /// Empty: nothing comes after it.
-    bytes: Vec<u8>,
-    /// How many of them were read.
-    read: usize,
-}
-
 /// What an end has to do.
 pub(super) enum Step<T> {
     Done(io::Result<T>),
@@ -99,7 +91,7 @@ impl Connection {
     /// Sends the word that there is a connection, before anything else.
     pub(super) fn greet(&mut self, lines: &mut Lines, sim: &Sim) {
         let way = self.way(0);
-        self.hello = lines.send(way, 0, sim);
+        self.hello = lines.send_word(way, sim);
     }
 
     pub(super) fn addresses(&self) -> [SocketAddr; 2] {
@@ -127,9 +119,8 @@ impl Connection {
             // Those who wait have their patience to measure.
             end.wake(wakes);
             end.reset.hold(now);
-            for parcel in &mut end.incoming {
-                parcel.due.hold(now);
-            }
+            let incoming = mem::take(&mut end.incoming).into_iter();
+            end.incoming = incoming.flat_map(|it| it.hold(now)).flatten().collect();
         }
     }
 
@@ -145,12 +136,12 @@ impl Connection {
             let way = self.way(1 - side);
             let end = &mut self.ends[side];
             for parcel in &mut end.incoming {
-                if parcel.due == Due::Held {
-                    parcel.due = lines.send(way, parcel.bytes.len(), sim);
+                if parcel.arrival.due == Due::Held {
+                    parcel.arrival = lines.send(way, parcel.len(), sim);
                 }
             }
             if end.reset == Due::Held {
-                end.reset = lines.send(way, 0, sim);
+                end.reset = lines.send_word(way, sim);
             }
         }
         for side in [0, 1] {
@@ -173,7 +164,7 @@ impl Connection {
         self.hello = hello;
         self.lost = true;
         for end in &mut self.ends {
-            let parcels = end.incoming.iter_mut().map(|parcel| &mut parcel.due);
+            let parcels = end.incoming.iter_mut().map(|it| &mut it.arrival.due);
             for due in parcels.chain([&mut end.reset]) {
                 if *due == Due::Held {
                     *due = Due::Never;
@@ -186,19 +177,13 @@ impl Connection {
     fn send(&mut self, side: usize, bytes: Vec<u8>, lines: &mut Lines, sim: &Sim) {
         let way = self.way(side);
         let peer = &mut self.ends[1 - side];
-        let due = match self.lost {
-            true => Due::Never,
+        let arrival = match self.lost {
+            true => Arrival::whole(Due::Never),
             false => lines.send(way, bytes.len(), sim),
         };
         peer.unread += bytes.len();
-        let read = 0;
-        let sent = sim.now();
-        peer.incoming.push_back(Parcel {
-            sent,
-            due,
-            bytes,
-            read,
-        });
+        let parcel = Parcel::new(sim.now(), arrival, bytes);
+        peer.incoming.push_back(parcel);
     }
 
     /// Tells the other end that the connection is reset, on the way from this one.
@@ -221,7 +206,7 @@ impl Connection {
             unanswered,
             unheard,
         } = self.ends[side].patience;
-        let on_its_way = |parcel: &&Parcel| parcel.due.time().is_none();
+        let on_its_way = |parcel: &&Parcel| parcel.arrival.due.time().is_none();
         let sent = self.ends[1 - side].incoming.iter().find(on_its_way);
         let unanswered = sent.and_then(|it| it.sent.max(silent).checked_add(unanswered?));
         let unheard = unheard.and_then(|limit| silent.checked_add(limit));
@@ -238,8 +223,8 @@ impl Connection {
         if !end.dropped {
             return;
         }
-        let arrives = end.incoming.iter().find(|parcel| !parcel.bytes.is_empty());
-        if let Some(at) = arrives.and_then(|parcel| parcel.due.time()) {
+        let arrives = end.incoming.iter().find(|parcel| !parcel.is_end());
+        if let Some(at) = arrives.and_then(|it| it.arrival.next(sim.now())) {
             end.incoming.clear();
             end.unread = 0;
             self.send_reset(side, at, lines, sim);
@@ -257,28 +242,24 @@ impl End {
     fn take(&mut self, mut room: &mut [u8], now: Instant) -> usize {
         let mut taken = 0;
         while let Some(parcel) = self.incoming.front_mut()
-            && parcel.due.is_by(now)
-            && !parcel.bytes.is_empty()
+            && !parcel.is_end()
             && !room.is_empty()
         {
-            let bytes = &parcel.bytes[parcel.read..];
-            let count = bytes.len().min(room.len());
-            let (filled, rest) = room.split_at_mut(count);
-            filled.copy_from_slice(&bytes[..count]);
-            room = rest;
+            let count = parcel.take(room, now);
+            room = &mut room[count..];
             taken += count;
-            parcel.read += count;
-            if parcel.read == parcel.bytes.len() {
-                self.incoming.pop_front();
+            if !parcel.is_read() {
+                break;
             }
+            self.incoming.pop_front();
         }
         self.unread -= taken;
         taken
     }
 
     /// The next time at which something changes for who reads.
-    fn next(&self) -> Option<Instant> {
-        let parcel = self.incoming.front().and_then(|it| it.due.time());
+    fn next(&self, now: Instant) -> Option<Instant> {
+        let parcel = self.incoming.front().and_then(|it| it.arrival.next(now));
         [parcel, self.reset.time()].into_iter().flatten().min()
     }
 }
@@ -326,14 +307,14 @@ impl State {
             return Step::Done(Ok(0));
         }
         match end.incoming.front() {
-            Some(parcel) if parcel.due.is_by(now) && parcel.bytes.is_empty() => {
+            Some(parcel) if parcel.is_here(now) && parcel.is_end() => {
                 return Step::Done(Ok(0));
             }
-            Some(parcel) if parcel.due.is_by(now) => {}
+            Some(parcel) if parcel.is_here(now) => {}
             _ if has_given_up_by_now => return has_given_up(),
             _ => {
                 wakes.wait(&mut end.reader, waker);
-                return Step::Wait(sooner(end.next(), gives_up));
+                return Step::Wait(sooner(end.next(now), gives_up));
             }
         }
         let most = lines.piece(way, room.len(), sim);
@@ -429,7 +410,7 @@ impl State {
         let has_given_up = connection.has_given_up(side, now);
         let end = &connection.ends[side];
         let was_reset = end.reset.is_by(now) || has_given_up;
-        let unread = |parcel: &Parcel| parcel.due.is_by(now) && !parcel.bytes.is_empty();
+        let unread = |parcel: &Parcel| parcel.is_here(now) && !parcel.is_end();
         let abort = abort || end.incoming.front().is_some_and(unread);
         if !was_reset && !abort {
             // It was not reset, and so it can be closed.

@@ -75,7 +75,7 @@ impl Net {
     async fn travel(&self, way: Way) {
         loop {
             let healed = self.changed.listen();
-            let at = self.with(|state| state.lines.send(way, 0, &state.sim).time());
+            let at = self.with(|state| state.lines.send_word(way, &state.sim).time());
             let Some(at) = at else {
                 healed.await;
                 continue;

@@ -68,6 +68,11 @@ impl Line {
 
     /// How many bytes it carries per second, each way, for all connections together. Default: any
     /// number. Zero is taken for one.
+    ///
+    /// What is written at once arrives in parts, each as soon as it has been carried, the last when all
+    /// have. A part is what is carried in ten milliseconds, or a 64th of the write where that is more; but no
+    /// more than is carried in a second, and no less than a byte. So limits of some seconds tell a slow
+    /// line from one that is dead, and much that is sent over a slow line is not read byte by byte.
     pub const fn bandwidth(mut self, bytes: u64) -> Self {
         self.bandwidth = Some(if bytes == 0 { 1 } else { bytes });
         self
@@ -96,6 +101,15 @@ impl Default for Line {
         Self::new()
     }
 }
+
+/// How long a part of a write is carried over a line with a bandwidth. Who reads is woken for each.
+const PART: Duration = Duration::from_millis(10);
+
+/// How many parts a write has before they grow beyond that: a huge write over a slow line stays cheap.
+const PARTS: u32 = 64;
+
+/// To what they grow. Peers are given up after some seconds without a byte.
+const LONGEST_PART: Duration = Duration::from_secs(1);
 
 /// When something arrives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,6 +142,67 @@ impl Due {
         if matches!(*self, Self::At(at) if at > now) {
             *self = Self::Held;
         }
+    }
+}
+
+/// When that arrives which was sent at once: all of it, or in parts.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Arrival {
+    /// When the last byte does.
+    pub(super) due: Due,
+    /// How long the line carries it, until then.
+    takes: Duration,
+    /// In how many equal times.
+    parts: u128,
+}
+
+impl Arrival {
+    pub(super) const fn whole(due: Due) -> Self {
+        Self {
+            due,
+            takes: Duration::ZERO,
+            parts: 1,
+        }
+    }
+
+    fn of(bytes: usize, due: Due, takes: Duration) -> Self {
+        let part = (takes / PARTS).clamp(PART, LONGEST_PART);
+        let parts = takes.as_nanos().div_ceil(part.as_nanos());
+        Self {
+            due,
+            takes,
+            parts: parts.min(bytes as u128).max(1),
+        }
+    }
+
+    /// How many of the `bytes` have arrived.
+    pub(super) fn arrived(self, bytes: usize, now: Instant) -> usize {
+        let arrived = bytes as u128 * self.parts_by(now) / self.parts;
+        usize::try_from(arrived).unwrap_or(bytes)
+    }
+
+    /// When more of it has arrived than by now.
+    pub(super) fn next(self, now: Instant) -> Option<Instant> {
+        let due = self.due.time()?;
+        let left = self.parts.saturating_sub(self.parts_by(now) + 1);
+        // Rounded down, so that the part has arrived by then.
+        let left = self.takes.as_nanos() * left / self.parts;
+        due.checked_sub(Duration::from_nanos(u64::try_from(left).unwrap_or(0)))
+    }
+
+    fn parts_by(self, now: Instant) -> u128 {
+        let Some(due) = self.due.time() else {
+            return 0;
+        };
+        let left = due.saturating_duration_since(now);
+        if left.is_zero() {
+            return self.parts;
+        }
+        let begun = self.takes.saturating_sub(left).as_nanos();
+        // Nothing that takes no time has begun and has not arrived.
+        (begun * self.parts)
+            .checked_div(self.takes.as_nanos())
+            .unwrap_or(0)
     }
 }
 
@@ -199,22 +274,28 @@ impl Lines {
         }
     }
 
+    /// When a word arrives that is sent now, behind the bytes that were sent before.
+    pub(super) fn send_word(&mut self, way: Way, sim: &Sim) -> Due {
+        self.send(way, 0, sim).due
+    }
+
     /// When `bytes` arrive that are sent now. What was sent earlier is to be read first all the same.
-    pub(super) fn send(&mut self, way: Way, bytes: usize, sim: &Sim) -> Due {
+    pub(super) fn send(&mut self, way: Way, bytes: usize, sim: &Sim) -> Arrival {
         if self.are_parted(way) {
-            return Due::Held;
+            return Arrival::whole(Due::Held);
         }
         let mut leaves = sim.now();
+        let mut takes = Duration::ZERO;
         if let Some(bandwidth) = self.line(way).bandwidth {
-            let takes = bytes as u128 * 1_000_000_000 / u128::from(bandwidth);
-            let takes = Duration::from_nanos(u64::try_from(takes).unwrap_or(u64::MAX));
+            let nanos = bytes as u128 * 1_000_000_000 / u128::from(bandwidth);
+            takes = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
             let free_at = self.free_at.entry(way).or_insert(leaves);
             let Some(free) = leaves.max(*free_at).checked_add(takes) else {
-                return Due::Never;
+                return Arrival::whole(Due::Never);
             };
             leaves = free;
             *free_at = leaves;
         }
-        Due::after(leaves, self.latency(way, sim))
+        Arrival::of(bytes, Due::after(leaves, self.latency(way, sim)), takes)
     }
 }

@@ -333,3 +333,70 @@ fn who_waits_for_room_in_a_backlog_hears_of_a_refusal() {
         drop(listener);
     });
 }
+
+#[test]
+fn a_partition_cuts_what_is_arriving_in_two() {
+    // What has arrived is read before it, or meanwhile.
+    for reads_before in [true, false] {
+        simulated(1, |network| async move {
+            network.set_default_line(Line::new().latency(ms(10)).bandwidth(1000));
+            let (mut near, mut far, _listener) = ends(&network).await;
+            let sent: Vec<u8> = (0..100).cycle().take(1000).collect();
+            near.write_all(&sent).await.unwrap();
+            near.close().await.unwrap();
+            time::sleep(ms(510)).await;
+            let mut received = Vec::new();
+            if reads_before {
+                received = read(&mut far).await.unwrap();
+            }
+            network.partition("localhost", "localhost");
+            if !reads_before {
+                received = read(&mut far).await.unwrap();
+            }
+            let arrived = received.len();
+            assert!((480..=500).contains(&arrived), "{arrived}");
+            assert!(time::timeout(secs(3600), read(&mut far)).await.is_err());
+            network.heal("localhost", "localhost");
+            let (rest, took) = timed(far.read_to_end(&mut received)).await;
+            assert_eq!(rest.unwrap(), 1000 - arrived);
+            assert_eq!(received, sent);
+            assert_eq!(took, ms(10 + 1000 - arrived as u64));
+        });
+    }
+}
+
+#[test]
+fn a_black_hole_swallows_what_has_not_arrived_of_a_write() {
+    simulated(1, |network| async move {
+        network.set_default_line(Line::new().bandwidth(1000));
+        let (mut near, mut far, _listener) = ends(&network).await;
+        near.write_all(&[7; 1000]).await.unwrap();
+        time::sleep(ms(500)).await;
+        network.black_hole("localhost", "localhost");
+        assert_eq!(read(&mut far).await.unwrap(), [7; 500]);
+        assert!(time::timeout(secs(3600), read(&mut far)).await.is_err());
+    });
+}
+
+#[test]
+fn who_leaves_while_bytes_arrive_resets_the_connection_when_more_come() {
+    simulated(1, |network| async move {
+        network.set_default_line(Line::new().latency(ms(10)).bandwidth(1));
+        let (mut near, mut far, _listener) = ends(&network).await;
+        near.write_all(b"ab").await.unwrap();
+        assert_eq!(read(&mut far).await.unwrap(), b"a");
+        drop(far);
+        let (outcome, took) = timed(async {
+            // The word that it was closed comes first: behind all that is carried, both ways of a host
+            // to itself being one.
+            assert_eq!(read(&mut near).await.unwrap(), b"");
+            time::sleep(ms(9)).await;
+            near.write(b"c").await.unwrap();
+            time::sleep(ms(1)).await;
+            near.write(b"d").await
+        })
+        .await;
+        assert_eq!(kind(outcome), Some(io::ErrorKind::ConnectionReset));
+        assert_eq!(took, ms(1010));
+    });
+}

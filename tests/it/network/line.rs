@@ -158,3 +158,76 @@ fn a_line_that_takes_for_ever_takes_for_ever() {
         });
     }
 }
+
+/// How much of a write has arrived, and how long after it.
+async fn progress(near: &mut Stream, far: &mut Stream, bytes: usize) -> Vec<(usize, Duration)> {
+    let start = time::now();
+    near.write_all(&vec![7; bytes]).await.unwrap();
+    let (mut seen, mut arrived) = (Vec::new(), 0);
+    while arrived < bytes {
+        arrived += read(far).await.unwrap().len();
+        seen.push((arrived, time::now() - start));
+    }
+    seen
+}
+
+#[test]
+fn what_is_written_at_once_arrives_little_by_little_over_a_slow_line() {
+    simulated(1, |network| async move {
+        network.set_default_line(Line::new().latency(ms(5)).bandwidth(100));
+        let (mut near, mut far, _listener) = ends(&network).await;
+        let seen = progress(&mut near, &mut far, 10_000).await;
+        assert_eq!(seen[0], (100, secs(1) + ms(5)), "the first");
+        assert_eq!(seen[49], (5_000, secs(50) + ms(5)), "the middle");
+        assert_eq!(seen[99..], [(10_000, secs(100) + ms(5))], "the last");
+    });
+}
+
+#[test]
+fn parts_are_short_and_few_and_no_less_than_a_byte() {
+    // The bandwidth, the bytes, and how many parts they come in: so long each, or a bit more.
+    for (bandwidth, bytes, parts, each) in [
+        (1_000, 10, 1, ms(10)),
+        (1_000, 11, 2, ms(5)),
+        (1_000, 640, 64, ms(10)),
+        (1_000, 6_400, 64, ms(100)),
+        (1_000, 65_000, 65, secs(1)),
+        (10_000_000, 1_000, 1, Duration::from_micros(100)),
+        (1, 3, 3, secs(1)),
+        (1, 1, 1, secs(1)),
+    ] {
+        let line = Line::new().bandwidth(bandwidth);
+        let seen = simulated(1, |network| async move {
+            network.set_default_line(line);
+            let (mut near, mut far, _listener) = ends(&network).await;
+            progress(&mut near, &mut far, bytes).await
+        });
+        let whole = Duration::from_secs(1) * bytes as u32 / bandwidth as u32;
+        let mut times: Vec<_> = seen.iter().map(|&(_, at)| at).collect();
+        times.dedup();
+        assert_eq!(times.len(), parts, "{bytes} over {bandwidth}: {seen:?}");
+        assert_eq!(times.last(), Some(&whole));
+        for (n, &at) in (1..).zip(&times) {
+            assert!(each * n <= at && at <= whole, "{n} after {at:?}");
+        }
+        for (arrived, at) in seen {
+            let carried = at.as_nanos() * u128::from(bandwidth) / 1_000_000_000;
+            assert!(arrived as u128 <= carried, "{arrived} after {at:?}");
+        }
+    }
+}
+
+#[test]
+fn the_parts_of_a_write_are_late_by_the_same_jitter() {
+    simulated(1, |network| async move {
+        network.set_default_line(Line::new().jitter(secs(60)).bandwidth(1_000));
+        let (mut near, mut far, _listener) = ends(&network).await;
+        let seen = progress(&mut near, &mut far, 640).await;
+        assert_eq!(seen.len(), 64);
+        for (n, &(arrived, at)) in (0..).zip(&seen) {
+            assert_eq!(arrived, 10 * (n as usize + 1));
+            assert_eq!(at, seen[0].1 + ms(10) * n);
+        }
+        assert!(seen[0].1 > ms(10));
+    });
+}
