@@ -125,7 +125,7 @@ impl Network {
     #[must_use]
     pub fn host(&self, name: impl AsRef<str>) -> Host {
         let (name, number) = self.net.with(|state| {
-            let number = state.hosts.find_or_make(name.as_ref());
+            let number = state.hosts.introduce(name.as_ref());
             (state.hosts.name(number), number)
         });
         Host::new(self.clone(), name, number)
@@ -145,13 +145,16 @@ impl Network {
     ///
     /// What was sent and has not arrived is held, and so is what is sent until they are
     /// [healed](Self::heal). Who dials gets no answer.
+    ///
+    /// A warning comes if nobody has [named](Self::host) or been on one of them: it may be misspelt. So it
+    /// is with [`heal`](Self::heal), [`black_hole`](Self::black_hole) and [`reset`](Self::reset).
     pub fn partition(&self, a: impl AsRef<str>, b: impl AsRef<str>) {
-        self.between(a, b, state::State::part);
+        self.afflict("partition", a, b, state::State::part);
     }
 
     /// Ends a [partition](Self::partition): what was held is sent on.
     pub fn heal(&self, a: impl AsRef<str>, b: impl AsRef<str>) {
-        self.between(a, b, state::State::heal);
+        self.afflict("heal", a, b, state::State::heal);
     }
 
     /// Makes the two ends of all connections between two hosts lose each other, without a word to
@@ -160,7 +163,7 @@ impl Network {
     /// So ends a connection whose peer loses power, or that a firewall forgets. New connections
     /// are not affected.
     pub fn black_hole(&self, a: impl AsRef<str>, b: impl AsRef<str>) {
-        self.between(a, b, |state, way| {
+        self.afflict("black hole", a, b, |state, way| {
             for connection in state.between(way) {
                 state.lose(connection);
             }
@@ -170,7 +173,7 @@ impl Network {
     /// Resets all connections between two hosts, at once: both ends fail with `ConnectionReset`,
     /// and what they have not read is lost.
     pub fn reset(&self, a: impl AsRef<str>, b: impl AsRef<str>) {
-        self.between(a, b, |state, way| {
+        self.afflict("reset", a, b, |state, way| {
             for connection in state.between(way) {
                 state.reset(connection);
             }
@@ -278,7 +281,8 @@ impl Network {
 
     /// What has happened so far, the last [`MAX_EVENTS`] of it.
     ///
-    /// The same seed and the same program have the same events, unless TLS is spoken.
+    /// The same seed and the same program have the same events, over TLS too if what is signed always has
+    /// the same length: see [`network`](self).
     #[must_use]
     pub fn events(&self) -> Vec<Event> {
         self.net.with(|state| state.log.events())
@@ -298,7 +302,27 @@ impl Network {
     fn here(&self) -> usize {
         let name = universe::host();
         let name = name.as_deref().unwrap_or(LOCALHOST);
-        self.net.with(|state| state.hosts.find_or_make(name))
+        self.net.with(|state| state.hosts.introduce(name))
+    }
+
+    /// As [`between`](Self::between), for what is done to hosts, and is done to nobody if they are not
+    /// there: a name that is misspelt makes a host.
+    fn afflict<R>(
+        &self,
+        fault: &str,
+        a: impl AsRef<str>,
+        b: impl AsRef<str>,
+        f: impl FnOnce(&mut state::State, line::Way) -> R,
+    ) -> R {
+        let (a, b) = (a.as_ref(), b.as_ref());
+        let strangers = self.net.with(|state| {
+            let names = [Some(a), (b != a).then_some(b)];
+            names.map(|name| name.filter(|name| !state.hosts.is_introduced(name)))
+        });
+        for host in strangers.into_iter().flatten() {
+            tracing::warn!(target: "erps", fault, host, "nobody has named this host or been on it");
+        }
+        self.between(a, b, f)
     }
 
     fn between<R>(

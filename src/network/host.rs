@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::Network;
-use crate::universe::{self, InUniverse};
+use crate::universe::{self, InUniverse, Universe};
 
 /// The host that code is on which was put on no other.
 pub const LOCALHOST: &str = "localhost";
@@ -95,8 +95,14 @@ impl Host {
 
     #[track_caller]
     fn assert_here(&self) {
-        let here = Network::current().is_some_and(|network| network == self.network);
-        assert!(here, "the host {:?} is in another universe", self.name);
+        let name = &self.name;
+        let is_somewhere = Universe::current().is_some();
+        assert!(
+            is_somewhere,
+            "the host {name:?} is in a universe, and the caller is in none"
+        );
+        let is_here = Network::current().is_some_and(|network| network == self.network);
+        assert!(is_here, "the host {name:?} is in another universe");
     }
 }
 
@@ -121,6 +127,8 @@ pub(super) struct Hosts {
 
 struct Ports {
     name: Arc<str>,
+    /// Somebody has asked for it by its name, or been on it.
+    introduced: bool,
     next: u16,
     /// Those of dialling ends.
     dialling: BTreeSet<u16>,
@@ -135,11 +143,24 @@ impl Hosts {
         self.find(name).unwrap_or_else(|| self.make(name))
     }
 
+    /// As [`find_or_make`](Self::find_or_make), by one who means it to be there.
+    pub(super) fn introduce(&mut self, name: &str) -> usize {
+        let host = self.find_or_make(name);
+        self.all[host].introduced = true;
+        host
+    }
+
+    pub(super) fn is_introduced(&self, name: &str) -> bool {
+        self.find(name)
+            .is_some_and(|host| self.all[host].introduced)
+    }
+
     fn make(&mut self, name: &str) -> usize {
         let name = Arc::<str>::from(name);
         self.names.insert(Arc::clone(&name), self.all.len());
         self.all.push(Ports {
             name,
+            introduced: false,
             next: *FREE_PORTS.start(),
             dialling: BTreeSet::new(),
         });

@@ -81,7 +81,7 @@ impl Wakes {
 impl Net {
     pub(super) fn new(sim: Arc<Sim>) -> Self {
         let mut hosts = Hosts::default();
-        hosts.find_or_make(super::LOCALHOST);
+        hosts.introduce(super::LOCALHOST);
         let state = State {
             sim: Arc::clone(&sim),
             hosts,

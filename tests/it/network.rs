@@ -162,6 +162,20 @@ fn nobody_enters_the_host_of_another_universe() {
 }
 
 #[test]
+#[should_panic(expected = "the host \"alpha\" is in a universe, and the caller is in none")]
+fn nobody_enters_a_host_from_no_universe() {
+    let alpha = Network::of(&Universe::simulated(1)).unwrap().host("alpha");
+    alpha.enter(|| ());
+}
+
+#[test]
+#[should_panic(expected = "the host \"alpha\" is in a universe, and the caller is in none")]
+fn nobody_takes_a_future_to_a_host_from_no_universe() {
+    let alpha = Network::of(&Universe::simulated(1)).unwrap().host("alpha");
+    drop(alpha.scope(async {}));
+}
+
+#[test]
 fn a_closed_end_still_hears_the_other() {
     simulated(1, |network| async move {
         let (mut near, mut far, _listener) = ends(&network).await;

@@ -5,6 +5,8 @@ use std::pin::Pin;
 use erps::network::Event;
 use futures::{StreamExt as _, stream::FuturesUnordered};
 
+use crate::support::events::Warnings;
+
 use super::*;
 
 fn count(network: &Network, what: impl Fn(&What) -> bool) -> usize {
@@ -331,6 +333,37 @@ fn who_waits_for_room_in_a_backlog_hears_of_a_refusal() {
         );
         assert_eq!(took, secs(1));
         drop(listener);
+    });
+}
+
+#[test]
+fn a_fault_of_a_host_that_nobody_has_named_is_warned_of() {
+    Warnings::during(|warnings| {
+        simulated(1, |network| async move {
+            let alpha = network.host("alpha");
+            // Lines may be laid before anybody comes.
+            network.set_line("alpha", "beta", Line::new());
+            network.partition(&alpha, "localhost");
+            network.heal(&alpha, "localhost");
+            assert_eq!(warnings.take(), [""; 0]);
+            let faults: [(&str, fn(&Network)); 4] = [
+                ("partition", |it| it.partition("alpha", "beta")),
+                ("heal", |it| it.heal("beta", "beta")),
+                ("black hole", |it| it.black_hole("beta", "alpha")),
+                ("reset", |it| it.reset("alpha", "beta")),
+            ];
+            for (name, fault) in faults {
+                fault(&network);
+                let [warning] = <[_; 1]>::try_from(warnings.take()).unwrap();
+                assert!(warning.contains("host=\"beta\""), "{warning}");
+                assert!(warning.contains(&format!("{name:?}")), "{warning}");
+            }
+            let _ = network.host("beta");
+            for (_, fault) in faults {
+                fault(&network);
+            }
+            assert_eq!(warnings.take(), [""; 0]);
+        });
     });
 }
 
