@@ -336,6 +336,8 @@ fn who_waits_for_room_in_a_backlog_hears_of_a_refusal() {
     });
 }
 
+type Fault = fn(&Network);
+
 #[test]
 fn a_fault_of_a_host_that_nobody_has_named_is_warned_of() {
     Warnings::during(|warnings| {
@@ -346,7 +348,7 @@ fn a_fault_of_a_host_that_nobody_has_named_is_warned_of() {
             network.partition(&alpha, "localhost");
             network.heal(&alpha, "localhost");
             assert_eq!(warnings.take(), [""; 0]);
-            let faults: [(&str, fn(&Network)); 4] = [
+            let faults: [(&str, Fault); 4] = [
                 ("partition", |it| it.partition("alpha", "beta")),
                 ("heal", |it| it.heal("beta", "beta")),
                 ("black hole", |it| it.black_hole("beta", "alpha")),

@@ -5,6 +5,7 @@ use super::*;
 use erps::{
     BoxedStream, Client, ConnectError, Daemon, Endpoint, ExitReason, Handshake, HandshakeError,
     Linked, ProtocolError, Secured, ServerOptions, Status, TcpOptions, TestCa, Transport,
+    wire::packet::Kind,
 };
 
 use crate::support::{
@@ -200,6 +201,32 @@ fn half_a_packet_is_waited_for_until_its_time() {
 }
 
 #[test]
+fn a_packet_that_a_slow_line_brings_has_its_time_from_the_first_byte_on() {
+    for (bytes, is_in_time) in [(2_900, true), (3_300, false)] {
+        simulated(1, |network| async move {
+            let (builder, watch) = lab::daemon();
+            let daemon = builder.start_link().await.unwrap();
+            network.set_default_line(Line::new().bandwidth(100));
+            let peer = network.connect(daemon.local_addr()).await.unwrap();
+            let mut peer = Raw::over(peer);
+            let call = Call::Echo(vec![7; bytes]);
+            // In one write.
+            peer.send(&raw::bytes(Kind::Call, &(1, call))).await;
+            if is_in_time {
+                assert_eq!(peer.next().await.unwrap().0.kind, Kind::Reply);
+                return;
+            }
+            let ExitReason::Error(error) = end(&watch).await.0 else {
+                panic!("it is too slow");
+            };
+            let error = error.downcast_ref::<ProtocolError>();
+            let is_late = matches!(error, Some(ProtocolError::PacketTimeout(_)));
+            assert!(is_late, "{error:?}");
+        });
+    }
+}
+
+#[test]
 fn an_idle_client_says_every_minute_that_it_lives() {
     simulated(1, |network| async move {
         let listener = network.listen(local(PORT)).unwrap();
@@ -209,7 +236,7 @@ fn an_idle_client_says_every_minute_that_it_lives() {
         let mut server = Raw::over(stream);
         for minute in 1..=10 {
             let (kind, _) = server.text().await.unwrap();
-            assert_eq!(kind, erps::wire::packet::Kind::Keepalive);
+            assert_eq!(kind, Kind::Keepalive);
             assert_eq!(time::now() - start, secs(60 * minute));
         }
         drop(client);
@@ -331,7 +358,7 @@ fn a_peer_that_never_sends_a_packet_is_given_up_at_its_time() {
                 let is_late = matches!(error, Some(ProtocolError::FirstPacketTimeout(_)));
                 assert!(is_late, "{error:?}");
                 let (kind, text) = peer.text().await.unwrap();
-                assert_eq!(kind, erps::wire::packet::Kind::Error);
+                assert_eq!(kind, Kind::Error);
                 assert!(text.contains("150"), "{text}");
                 assert_eq!(peer.text().await, None);
             });
