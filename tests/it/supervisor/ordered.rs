@@ -81,7 +81,8 @@ impl Troupe {
         }
         self.log(format!("+{name}"));
         let (pull, pulled) = channel::unbounded();
-        let puppet = DynamicSupervisor::builder().start();
+        // It goes when this is dropped before its end.
+        let puppet = DynamicSupervisor::builder().start_link();
         let (troupe, id) = (self.clone(), name.clone());
         let body = ChildSpec::task(&name, move |me| {
             let (troupe, id, pulled) = (troupe.clone(), id.clone(), pulled.clone());
@@ -89,11 +90,11 @@ impl Troupe {
         });
         let task = puppet.start_child(body.restart(Restart::Temporary)).await?;
         // The stage hand goes when the puppet does.
-        let (hand, of) = (puppet.as_ref().clone(), task.clone());
-        smol::spawn(erps::universe::inherit(async move {
+        let (hand, of) = (puppet.unlink(), task.clone());
+        erps::spawn(async move {
             of.exited().await;
-            hand.request_shutdown();
-        }))
+            hand.as_ref().request_shutdown();
+        })
         .detach();
         let mut state = self.0.lock().unwrap();
         state.strings.insert(name.clone(), pull);
