@@ -5,7 +5,8 @@
 //! ```
 //!
 //! Nobody carries parcels about. Each is given the time at which it is due when it is sent, or several
-//! for its parts, and whoever reads waits for that time. A partition takes the times away, and healing gives new ones.
+//! for its parts, and whoever reads waits for that time. A partition takes the times away, and healing
+//! gives new ones.
 
 use std::{
     collections::VecDeque,
