@@ -225,7 +225,7 @@ impl Universe {
         let too_long = async {
             loop {
                 let before = turns.get();
-                smol::Timer::after(GRACE).await;
+                real_time(GRACE).await;
                 if turns.get() == before || turns.get() > GRACE_TURNS {
                     return;
                 }
@@ -269,7 +269,7 @@ impl Universe {
                     true
                 };
                 let waited = async {
-                    smol::Timer::after(OUTSIDE).await;
+                    real_time(OUTSIDE).await;
                     false
                 };
                 if !moved.or(waited).await && sim.is_stuck(limit) {
@@ -303,6 +303,15 @@ impl Universe {
     fn executor_slot(&self) -> MutexGuard<'_, Option<Weak<Executor<'static>>>> {
         let slot = &self.world.executor;
         slot.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Waits for this long in real time, in steps: on a machine that has no time for this thread, and so has none
+/// for those that are waited for either, each step takes longer.
+async fn real_time(limit: Duration) {
+    const STEPS: u32 = 20;
+    for _ in 0..STEPS {
+        smol::Timer::after(limit / STEPS).await;
     }
 }
 
