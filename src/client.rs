@@ -11,9 +11,11 @@
 //! in any runtime, or in none.
 
 mod connection;
+mod encode;
 mod handler;
 mod options;
 mod pending;
+mod queue;
 mod session;
 mod shared;
 
@@ -123,7 +125,8 @@ impl<P: Protocol> Client<P> {
     /// [`reply_timeout`](ClientBuilder::reply_timeout): 5 seconds unless set.
     ///
     /// Every call has exactly one outcome, at its deadline at the latest; a later reply is
-    /// dropped.
+    /// dropped. A call of more than 64 KiB is encoded, and compressed, off the executor's threads when everything
+    /// that was sent before it has left.
     ///
     /// # Errors
     ///
@@ -169,7 +172,7 @@ impl<P: Protocol> Client<P> {
         limit: Duration,
     ) -> Result<P::Reply, CallError> {
         let _pending = universe::enlist(format_args!("a call"), at);
-        let (reference, reply) = self.shared.queue_call(&call, limit)?;
+        let (reference, reply) = self.shared.queue_call(call, limit)?;
         let mut waiting = Waiting {
             shared: &self.shared,
             reference: Some(reference),
@@ -180,8 +183,8 @@ impl<P: Protocol> Client<P> {
         outcome.unwrap_or(Err(CallError::Lost))
     }
 
-    /// Sends the server something it does not answer. Waits while the queue is full; ready means
-    /// queued, not received. What is queued still leaves if the client is told to disconnect or
+    /// Sends the server something it does not answer. Waits while the queue is full, and until a cast of more than
+    /// 64 KiB has been encoded, off the executor's threads; ready means queued, not received. What is queued still leaves if the client is told to disconnect or
     /// to end.
     ///
     /// # Errors
@@ -194,7 +197,7 @@ impl<P: Protocol> Client<P> {
     ///
     /// Dropped before it is ready, nothing is sent.
     pub async fn cast(&self, cast: P::Cast) -> Result<(), CastError> {
-        self.shared.queue_cast(&cast).await
+        self.shared.queue_cast(cast).await
     }
 
     /// The stream of what the server sends unasked.

@@ -80,6 +80,7 @@ mod reply;
 mod server;
 mod supervisor;
 mod task;
+mod text;
 mod transport;
 pub mod universe;
 pub mod wire;

@@ -4,6 +4,7 @@
 //! what it has not used, and writes all that is ready in one go; it holds no buffer while there
 //! is nothing in it.
 
+mod encoding;
 mod meter;
 
 use std::{
@@ -21,11 +22,14 @@ use crate::{
     Endpoint, task,
     transport::{BoxedStream, PeerCredentials, PeerIdentity},
     wire::{
-        decoder::{Decoder, FrameError, READ_CHUNK},
+        decoder::{Decoder, Detached, FrameError, READ_CHUNK},
+        etf,
         packet::Packet,
     },
 };
 
+use encoding::Encoding;
+pub(crate) use encoding::{Encode, Payload};
 pub(crate) use meter::Meter;
 
 /// How long a closing end listens for the peer to close too. Without it, bytes that nobody read
@@ -37,6 +41,9 @@ pub(crate) const WRITE_CHUNK: usize = 64 * 1024;
 
 /// The largest write buffer that a connection with nothing to write keeps.
 const KEEP: usize = 1024;
+
+/// How many bytes are written before other tasks of the thread run.
+const WRITE_TURN: usize = 4 * WRITE_CHUNK;
 
 /// Who may be at the other end of a connection.
 ///
@@ -96,6 +103,14 @@ pub struct PeerInfo {
     pub generation: Option<u64>,
 }
 
+/// A packet that has arrived.
+pub(crate) enum Arrived<'a> {
+    /// It costs so many bytes of work, which is within a turn.
+    Small(Packet<'a>, usize),
+    /// It is to be decoded off the executor's threads.
+    Large(Detached),
+}
+
 pub(crate) struct Link {
     stream: BoxedStream,
     decoder: Decoder,
@@ -104,6 +119,8 @@ pub(crate) struct Link {
     written: usize,
     /// Taken by the stream, and maybe not yet by the socket.
     unflushed: bool,
+    /// The packet that follows those in `out`.
+    encoding: Encoding,
     meter: Arc<Meter>,
 }
 
@@ -115,6 +132,7 @@ impl Link {
             out: Vec::new(),
             written: 0,
             unflushed: false,
+            encoding: Encoding::default(),
             meter: Arc::new(Meter::new(task::now())),
         }
     }
@@ -125,12 +143,18 @@ impl Link {
     }
 
     /// The next packet of those that were read.
-    pub(crate) fn next_packet(&mut self) -> Result<Option<Packet<'_>>, FrameError> {
-        let packet = self.decoder.next_packet()?;
-        if packet.is_some() {
-            self.meter.count_packet();
-        }
-        Ok(packet)
+    pub(crate) fn next_packet(&mut self) -> Result<Option<Arrived<'_>>, FrameError> {
+        let Some(packet) = self.decoder.next_packet()? else {
+            return Ok(None);
+        };
+        self.meter.count_packet();
+        let (header, payload) = (packet.header, packet.payload.len());
+        let cost = etf::cost(packet.payload);
+        Ok(Some(if cost > task::TURN {
+            Arrived::Large(self.decoder.detach(header, payload))
+        } else {
+            Arrived::Small(self.decoder.last_packet(header, payload), cost)
+        }))
     }
 
     /// Whether a packet has begun to arrive and is not complete.
@@ -169,6 +193,21 @@ impl Link {
         &mut self.out
     }
 
+    /// Has a packet encoded, which is written after those that are in `out` already.
+    pub(crate) fn encode(&mut self, encode: Encode) {
+        self.encoding.start(encode);
+    }
+
+    /// Whether packets may be appended: there is little to write, and nothing is being encoded.
+    pub(crate) fn may_append(&self) -> bool {
+        self.unwritten() < WRITE_CHUNK && !self.encoding.is_running()
+    }
+
+    /// Whether a packet is being encoded.
+    pub(crate) fn is_encoding(&self) -> bool {
+        self.encoding.is_running()
+    }
+
     /// How many bytes wait to be written.
     pub(crate) fn unwritten(&self) -> usize {
         self.out.len() - self.written
@@ -181,18 +220,46 @@ impl Link {
 
     /// Whether everything was handed to the system.
     pub(crate) fn is_flushed(&self) -> bool {
-        self.out.is_empty() && !self.unflushed
+        self.out.is_empty() && !self.unflushed && !self.encoding.is_running()
+    }
+
+    /// Appends the packet that is being encoded, if it is ready. Returns whether there is more to write now.
+    ///
+    /// An error is what the user's `Serialize` panicked with.
+    pub(crate) fn poll_encode(&mut self, cx: &mut Context<'_>) -> Result<bool, Payload> {
+        match self.encoding.poll(cx) {
+            Poll::Ready(Ok(Some(packet))) => {
+                let out = self.out();
+                if out.is_empty() {
+                    *out = packet;
+                } else {
+                    out.extend_from_slice(&packet);
+                }
+                Ok(true)
+            }
+            Poll::Ready(Ok(None)) | Poll::Pending => Ok(false),
+            Poll::Ready(Err(panic)) => Err(panic),
+        }
     }
 
     /// Writes all there is. Ready when the system has taken it; [`taken`](Self::taken) tells whether
     /// it gets on.
+    ///
+    /// A peer that takes all at once gets it in several turns.
     pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut turn = WRITE_TURN;
         while self.written < self.out.len() {
+            if turn == 0 {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             let stream = Pin::new(&mut self.stream);
-            match ready!(stream.poll_write(cx, &self.out[self.written..]))? {
+            let end = self.out.len().min(self.written + turn);
+            match ready!(stream.poll_write(cx, &self.out[self.written..end]))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 n => {
                     self.written += n;
+                    turn -= n;
                     self.meter.count_written(n);
                 }
             }
@@ -213,7 +280,7 @@ impl Link {
         Poll::Ready(Ok(()))
     }
 
-    /// Writes what is left, takes leave, and waits a moment for the peer to close as well.
+    /// Writes what is left, closes the sending half, and waits a moment for the peer to close as well.
     ///
     /// Best effort: the connection may be long gone.
     pub(crate) async fn close(mut self) {

@@ -8,6 +8,9 @@
 //! takes a chunk at a time, so that what was sent together leaves in one write, and no more than a
 //! chunk is held outside of what is counted here.
 //!
+//! A reply that is too large to be encoded at once is queued as it is. The task has it encoded elsewhere when its
+//! turn comes, and nothing overtakes it; until then no further packet of the peer is handled.
+//!
 //! Nothing here grows without a bound, whoever sends and whoever does not read:
 //!
 //! ```text
@@ -17,26 +20,30 @@
 //! |                         | the peer is not read from   | fails, with a message that says why
 //! ```
 
+mod queue;
+
 use std::{
     cell::RefCell,
-    collections::VecDeque,
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    task::{Context, Poll, Waker},
+    task::{Context, Poll},
     time::Instant,
 };
 
 use event_listener::Event;
 
-use crate::wire::codec::{Codec, PacketError};
+use crate::{
+    link::Encode,
+    task::TURN,
+    wire::codec::{Codec, PacketError},
+};
+use queue::Queue;
+pub(crate) use queue::{CHUNK, Limits, Sort, Taken, Untaken};
 
 /// The most that the scratch buffer of a thread may keep between two packets.
 const SCRATCH: usize = 64 * 1024;
-
-/// How large a chunk of several packets becomes. One packet may be larger.
-pub(crate) const CHUNK: usize = 64 * 1024;
 
 #[derive(Debug)]
 pub(crate) struct Outbox {
@@ -47,55 +54,6 @@ pub(crate) struct Outbox {
     leaving: AtomicBool,
     /// Notified when the queue falls below its limit, and when it closes.
     room: Event,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
-    /// Bytes above which pushes wait and no further packet of the peer is handled.
-    pub(crate) bytes: usize,
-    /// Bytes above which no reply is taken, unless it is the one that crosses the limit of `bytes`.
-    pub(crate) replies: usize,
-    /// Calls of the peer that have no answer yet.
-    pub(crate) in_flight: usize,
-    /// Hand out one packet at a time, for a peer that cannot take two together.
-    pub(crate) one_by_one: bool,
-}
-
-#[derive(Debug, Default)]
-struct Queue {
-    /// Chunks that are full, before the one that is being filled.
-    full: VecDeque<Vec<u8>>,
-    filling: Vec<u8>,
-    /// How long all chunks are together.
-    bytes: usize,
-    in_flight: usize,
-    /// How many packets were ever appended.
-    packets: u64,
-    /// Until when the peer is listened to, if the connection is to take leave.
-    leave: Option<Instant>,
-    closed: bool,
-    /// The connection's task, if it waits.
-    task: Option<Waker>,
-}
-
-/// What is sent, in the eyes of the limits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Sort {
-    /// Nobody waits for it: it has to have room.
-    Push,
-    /// The answer to a call.
-    Reply,
-    /// Short and rare: why a packet was refused, or a call has no reply.
-    Error,
-}
-
-/// Why a packet was not taken.
-#[derive(Debug)]
-pub(crate) enum Untaken {
-    /// The connection is gone, or about to go; nothing can be sent any more.
-    Closed,
-    /// There is no room for this sort.
-    Full,
 }
 
 /// The connection is gone, or about to go; nothing can be sent any more.
@@ -113,36 +71,72 @@ impl Outbox {
         }
     }
 
-    /// Appends a packet, if there is room for its sort.
+    /// What packets are encoded with.
+    pub(crate) fn codec(&self) -> &Codec {
+        &self.codec
+    }
+
+    /// Encodes a packet and appends it, if there is room for its sort. Returns whether `encode` did encode it: if
+    /// not, nothing is sent.
     ///
     /// The user's `Serialize` runs in `encode`, outside the lock.
     pub(crate) fn send(
         &self,
         sort: Sort,
-        encode: impl FnOnce(&Codec, &mut Vec<u8>) -> Result<(), PacketError>,
-    ) -> Result<Result<(), Untaken>, PacketError> {
+        encode: impl FnOnce(&Codec, &mut Vec<u8>) -> Result<bool, PacketError>,
+    ) -> Result<Result<bool, Untaken>, PacketError> {
         let mut scratch = scratch();
-        encode(&self.codec, &mut scratch)?;
-        let (taken, task) = {
-            let mut queue = self.queue();
-            let taken = queue.may_take(sort, scratch.len(), &self.limits);
-            if taken.is_ok() {
-                queue.append(&scratch, self.limits.one_by_one);
-            }
-            let task = taken.is_ok().then(|| queue.task.take());
-            (taken, task.flatten())
+        let encoded = encode(&self.codec, &mut scratch)?;
+        let sent = match encoded {
+            true => self.append(sort, &mut scratch),
+            false => Ok(()),
         };
         put_back(scratch);
+        Ok(sent.map(|()| encoded))
+    }
+
+    /// Appends an encoded packet, if there is room for its sort. A large one is taken out of `packet`.
+    pub(crate) fn append(&self, sort: Sort, packet: &mut Vec<u8>) -> Result<(), Untaken> {
+        self.enqueue(sort, packet.len(), |queue| {
+            queue.append(packet, self.limits.one_by_one);
+        })
+    }
+
+    /// Appends a reply that is to be encoded later.
+    pub(crate) fn append_unencoded(&self, reply: Encode) -> Result<(), Untaken> {
+        self.enqueue(Sort::Reply, TURN, |queue| queue.append_unencoded(reply))
+    }
+
+    fn enqueue(
+        &self,
+        sort: Sort,
+        bytes: usize,
+        append: impl FnOnce(&mut Queue),
+    ) -> Result<(), Untaken> {
+        let task = {
+            let mut queue = self.queue();
+            queue.may_take(sort, bytes, &self.limits)?;
+            append(&mut queue);
+            queue.bytes += bytes;
+            queue.packets += 1;
+            queue.task.take()
+        };
         if let Some(task) = task {
             task.wake();
         }
-        Ok(taken)
+        Ok(())
     }
 
     /// Whether there is room for another packet that is nobody's reply.
     pub(crate) fn has_room(&self) -> bool {
         let queue = self.queue();
         queue.closed || queue.bytes < self.limits.bytes
+    }
+
+    /// Whether a reply of so many bytes would be taken. Another may take the room first.
+    pub(crate) fn has_room_for_reply(&self, bytes: usize) -> bool {
+        let taken = self.queue().may_take(Sort::Reply, bytes, &self.limits);
+        !matches!(taken, Err(Untaken::Full))
     }
 
     /// Waits until there is room for another packet that is nobody's reply, and tells whether it had to.
@@ -173,35 +167,28 @@ impl Outbox {
     }
 
     /// For the connection's task: moves a chunk of what there is to `out`, or waits for something.
-    pub(crate) fn poll_take(&self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> Poll<()> {
+    pub(crate) fn poll_take(&self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> Poll<Taken> {
         let mut queue = self.queue();
         if queue.bytes == 0 {
             queue.wait(cx);
             return Poll::Pending;
         }
-        let before = out.len();
-        match queue.full.pop_front() {
-            Some(chunk) if before == 0 => *out = chunk,
-            Some(mut chunk) => out.append(&mut chunk),
-            None if before == 0 => std::mem::swap(out, &mut queue.filling),
-            None => out.append(&mut queue.filling),
-        }
-        if queue.full.is_empty() {
-            queue.full = VecDeque::new();
-        }
-        queue.bytes -= out.len() - before;
+        let taken = queue.take(out);
         let has_room = queue.bytes < self.limits.bytes;
         drop(queue);
         if has_room {
             self.room.notify(1);
         }
-        Poll::Ready(())
+        Poll::Ready(taken)
     }
 
     /// For the connection's task: whether the peer may be listened to, or has too much going on.
     pub(crate) fn poll_may_read(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut queue = self.queue();
-        if queue.in_flight < self.limits.in_flight && queue.bytes < self.limits.bytes {
+        if queue.in_flight < self.limits.in_flight
+            && queue.bytes < self.limits.bytes
+            && queue.unencoded == 0
+        {
             // It takes what there is before it waits again; until then nobody need wake it.
             queue.task = None;
             return Poll::Ready(());
@@ -285,11 +272,7 @@ impl Outbox {
         let queued = {
             let mut queue = self.queue();
             queue.closed = true;
-            queue.bytes = 0;
-            (
-                std::mem::take(&mut queue.full),
-                std::mem::take(&mut queue.filling),
-            )
+            queue.clear()
         };
         drop(queued);
         self.room.notify(usize::MAX);
@@ -297,42 +280,6 @@ impl Outbox {
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Queue {
-    fn may_take(&self, sort: Sort, bytes: usize, limits: &Limits) -> Result<(), Untaken> {
-        let full = match sort {
-            Sort::Push => self.bytes >= limits.bytes,
-            // Whatever its size, it has room if nothing waits that should not.
-            Sort::Reply => self.bytes >= limits.bytes && self.bytes + bytes > limits.replies,
-            Sort::Error => false,
-        };
-        match (self.closed, full) {
-            (true, _) => Err(Untaken::Closed),
-            (false, true) => Err(Untaken::Full),
-            (false, false) => Ok(()),
-        }
-    }
-
-    fn append(&mut self, packet: &[u8], alone: bool) {
-        let size = self.filling.len() + packet.len();
-        if !self.filling.is_empty() && (alone || size > CHUNK) {
-            let mut chunk = std::mem::take(&mut self.filling);
-            // It waits behind others, so that its peer is slow, or it is large.
-            chunk.shrink_to_fit();
-            self.full.push_back(chunk);
-        }
-        self.filling.extend_from_slice(packet);
-        self.bytes += packet.len();
-        self.packets += 1;
-    }
-
-    fn wait(&mut self, cx: &Context<'_>) {
-        match &mut self.task {
-            Some(task) => task.clone_from(cx.waker()),
-            None => self.task = Some(cx.waker().clone()),
-        }
     }
 }
 

@@ -8,9 +8,10 @@ use serde::Serialize;
 use crate::{
     Endpoint, Term,
     outbox::{Outbox, Sort, Untaken},
+    task::TURN,
     universe,
     wire::{
-        codec::{Codec, PacketError},
+        codec::{ANY, Codec, PacketError},
         etf::Element,
         packet::Kind,
     },
@@ -121,7 +122,7 @@ impl<R> ReplyTo<R> {
     }
 }
 
-impl<R: Serialize> ReplyTo<R> {
+impl<R: Serialize + Send + 'static> ReplyTo<R> {
     /// Answers the call.
     ///
     /// The reply is on its way when the handler that called this next awaits, or within a
@@ -129,10 +130,13 @@ impl<R: Serialize> ReplyTo<R> {
     /// has no form as an Erlang term or is over the limit of a packet, fails the call with a
     /// message that says so; and so does one for which there is no room, because the caller's end
     /// does not read ([`max_unsent`](crate::ServerOptions::max_unsent)).
+    ///
+    /// A reply of more than 64 KiB is encoded, and compressed, off the executor's threads when everything that
+    /// was sent before it has left. Its `Serialize` is run from the start there, after it was stopped here.
     pub fn reply(mut self, reply: R) {
         match self.caller.take() {
             Some(Caller::Local(sender, _)) => drop(sender.send(Ok(reply))),
-            Some(Caller::Remote(caller)) => caller.reply(&reply),
+            Some(Caller::Remote(caller)) => caller.reply(reply),
             None => {}
         }
     }
@@ -195,11 +199,37 @@ impl RemoteCaller {
         }
     }
 
-    fn reply(mut self, reply: &impl Serialize) {
-        if let Err(error) = self.send(Kind::Reply, Sort::Reply, reply) {
-            tracing::warn!(target: "erps", %error, "a reply could not be sent");
-            self.refuse(&format!("the server's reply could not be sent: {error}"));
+    fn reply<R: Serialize + Send + 'static>(mut self, reply: R) {
+        match self.send(Kind::Reply, Sort::Reply, &reply, TURN) {
+            Ok(true) => {}
+            Ok(false) => self.reply_later(reply),
+            Err(error) => self.refuse(&unsendable(&error)),
         }
+    }
+
+    /// Queues a reply that is too large to be encoded here.
+    fn reply_later<R: Serialize + Send + 'static>(mut self, reply: R) {
+        let outbox = Arc::clone(&self.outbox);
+        if !outbox.has_room_for_reply(TURN) {
+            return self.fail_without_room();
+        }
+        // Nobody is told if the connection is closed: its peer is gone.
+        let _ = outbox.append_unencoded(Box::new(move || self.encode(&reply)));
+    }
+
+    /// The packet that answers the call with the reply, or else with why there is none.
+    fn encode(mut self, reply: &impl Serialize) -> Option<Vec<u8>> {
+        let codec = self.outbox.codec();
+        let reference = self.reference.as_bytes();
+        let mut packet = Vec::new();
+        if let Err(error) = codec.answer(&mut packet, Kind::Reply, reply, reference, ANY) {
+            let message = unsendable(&error);
+            codec
+                .answer(&mut packet, Kind::Error, &message, reference, ANY)
+                .ok()?;
+        }
+        self.answered = true;
+        Some(packet)
     }
 
     pub(crate) fn refuse(mut self, message: &str) {
@@ -213,23 +243,44 @@ impl RemoteCaller {
     }
 
     fn fail(&mut self, sort: Sort, reason: &impl Serialize) {
-        if let Err(error) = self.send(Kind::Error, sort, reason) {
+        if let Err(error) = self.send(Kind::Error, sort, reason, ANY) {
             tracing::warn!(target: "erps", %error, "an error packet could not be sent");
         }
     }
 
-    fn send(&mut self, kind: Kind, sort: Sort, answer: &impl Serialize) -> Result<(), PacketError> {
-        let reference = self.reference.as_bytes();
-        let encode = |codec: &Codec, out: &mut Vec<u8>| codec.answer(out, kind, answer, reference);
-        if let Err(Untaken::Full) = self.outbox.send(sort, encode)? {
-            tracing::warn!(target: "erps", "a peer does not read: there is no room for a reply");
-            self.fail(Sort::Error, &NO_ROOM);
-        } else {
-            // If the connection is gone, so is the caller.
-            self.answered = true;
-        }
-        Ok(())
+    fn fail_without_room(&mut self) {
+        tracing::warn!(target: "erps", "a peer does not read: there is no room for a reply");
+        self.fail(Sort::Error, &NO_ROOM);
     }
+
+    /// Returns whether the answer could be encoded within so many bytes.
+    fn send(
+        &mut self,
+        kind: Kind,
+        sort: Sort,
+        answer: &impl Serialize,
+        within: usize,
+    ) -> Result<bool, PacketError> {
+        let reference = self.reference.as_bytes();
+        let encode =
+            |codec: &Codec, out: &mut Vec<u8>| codec.answer(out, kind, answer, reference, within);
+        match self.outbox.send(sort, encode)? {
+            Ok(encoded) => {
+                self.answered = encoded;
+                return Ok(encoded);
+            }
+            Err(Untaken::Full) => self.fail_without_room(),
+            // If the connection is gone, so is the caller.
+            Err(Untaken::Closed) => self.answered = true,
+        }
+        Ok(true)
+    }
+}
+
+/// What a caller is told whose reply is no packet.
+fn unsendable(error: &PacketError) -> String {
+    tracing::warn!(target: "erps", %error, "a reply could not be sent");
+    format!("the server's reply could not be sent: {error}")
 }
 
 impl Drop for RemoteCaller {

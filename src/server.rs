@@ -17,6 +17,7 @@ mod context;
 mod handle;
 mod leave;
 mod options;
+mod receive;
 mod refuse;
 mod run;
 mod start;
@@ -24,10 +25,10 @@ mod watched;
 
 use crate::{BoxError, ExitReason, Protocol, ReplyTo};
 
-pub use connection::ProtocolError;
 pub use context::Context;
 pub use handle::{PushError, ServerError, ServerRef};
 pub use options::ServerOptions;
+pub use receive::ProtocolError;
 pub(crate) use refuse::refuse;
 pub(crate) use start::{Connected, start};
 pub use start::{ServerBuilder, StartError};

@@ -7,9 +7,11 @@
 //! Timers are polled by tasks of the library only, never by a public future: a caller may sit in
 //! any runtime, or in none.
 
+mod budget;
 mod contained;
 mod handle;
 pub(crate) mod listed;
+mod offload;
 mod time;
 
 use std::{
@@ -25,10 +27,12 @@ use std::{
 use futures_channel::oneshot;
 use futures_lite::FutureExt as _;
 
+pub(crate) use budget::{Budget, TURN};
 use contained::Contained;
 pub(crate) use contained::Foreign;
 pub(crate) use handle::Facts;
 pub use handle::{Linked, Shutdown, TaskRef};
+pub(crate) use offload::offload;
 pub(crate) use time::{Alarm, Clock, random_below, sleep, timeout, wall_clock};
 pub use time::{Elapsed, now, random};
 

@@ -147,7 +147,7 @@ impl<P: Protocol> Healer<P> {
             End::Closed | End::Refused(_) | End::Reported(_) => session.close().await,
             End::Failed(_) | End::Broken(_) => drop(session),
         }
-        self.shared.state().queue.clear();
+        self.shared.clear_queue();
         let refusal = end.refusal();
         let next = match &end {
             End::Exit(reason) => Next::Exit(reason.clone()),
@@ -288,11 +288,11 @@ impl<P: Protocol> Drop for LastRites<P> {
         let mut state = self.shared.state();
         state.status = Status::Ended(self.reason.clone());
         state.pending.fail(true);
-        state.queue.clear();
         state.waiters.clear();
         state.leavers.clear();
         state.listener = None;
         drop(state);
+        self.shared.clear_queue();
         self.shared.notify();
     }
 }

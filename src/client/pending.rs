@@ -1,15 +1,14 @@
-//! The calls that wait for replies, and the packets that wait to be sent.
+//! The calls that wait for replies.
 
 use std::{
     cmp::Reverse,
-    collections::{BinaryHeap, HashMap, VecDeque},
+    collections::{BinaryHeap, HashMap},
     time::{Duration, Instant},
 };
 
 use futures_channel::oneshot;
 
 use super::CallError;
-use crate::link::WRITE_CHUNK;
 
 type Answer<R> = oneshot::Sender<Result<R, CallError>>;
 
@@ -162,69 +161,5 @@ impl<R> Pending<R> {
         }
         self.deadlines.clear();
         self.sent = 0;
-    }
-}
-
-/// Packets in the order of sending, as they go over the wire.
-#[derive(Debug, Default)]
-pub(super) struct Queue {
-    bytes: Vec<u8>,
-    /// How much of `bytes` is gone already.
-    taken: usize,
-    packets: VecDeque<Queued>,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Queued {
-    /// `None` for what has no answer.
-    pub(super) reference: Option<u64>,
-    len: usize,
-}
-
-impl Queue {
-    pub(super) fn push(&mut self, packet: &[u8], reference: Option<u64>) {
-        self.bytes.extend_from_slice(packet);
-        let len = packet.len();
-        self.packets.push_back(Queued { reference, len });
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.packets.len()
-    }
-
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes.len() - self.taken
-    }
-
-    pub(super) fn front(&self) -> Option<Queued> {
-        self.packets.front().copied()
-    }
-
-    /// Takes the first packet, if there is one.
-    pub(super) fn pop(&mut self) -> Option<&[u8]> {
-        let len = self.packets.pop_front()?.len;
-        if self.taken >= WRITE_CHUNK && self.taken * 2 > self.bytes.len() {
-            self.bytes.drain(..self.taken);
-            self.taken = 0;
-        }
-        let start = self.taken;
-        self.taken += len;
-        Some(&self.bytes[start..self.taken])
-    }
-
-    /// Gives back memory if everything was taken.
-    pub(super) fn tidy(&mut self) {
-        if self.packets.is_empty() {
-            self.taken = 0;
-            if self.bytes.capacity() > WRITE_CHUNK {
-                self.bytes = Vec::new();
-            } else {
-                self.bytes.clear();
-            }
-        }
-    }
-
-    pub(super) fn clear(&mut self) {
-        *self = Self::default();
     }
 }

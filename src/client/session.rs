@@ -1,38 +1,37 @@
 //! A connection that is up: one task reads, matches replies to calls, and writes.
 
+mod receive;
+
 use std::{
     future::poll_fn,
     io,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
+    thread,
     time::{Duration, Instant},
 };
 
 use super::{
-    CallError,
     handler::ClientEvent,
+    queue::Popped,
     shared::{Listener, Shared},
 };
 use crate::{
-    ExitReason, Protocol, TaskRef, Term,
-    link::{Link, WRITE_CHUNK},
+    ExitReason, Protocol, TaskRef,
+    link::{Arrived, Link},
     mailbox::TrySendError,
-    reply::UNANSWERED,
-    task::{self, Alarm},
-    wire::{
-        etf::{self, Checked},
-        packet::{KEEPALIVE, Kind, Packet},
-        refusal::Refusal,
-    },
+    task::{self, Alarm, Budget},
+    wire::{packet::KEEPALIVE, refusal::Refusal},
 };
+use receive::{Received, receive};
 
 /// How long a client that leaves tries to get rid of the casts that are queued.
 const FAREWELL: Duration = Duration::from_secs(3);
 
-/// How many packets are handled before other tasks of the thread get a turn.
-const BURST: usize = 256;
+/// How many chunks are sent before other tasks of the thread run.
+const SENDS: usize = 8;
 
 /// How often a client that can write no more reads what was said to it before.
 const LAST_READS: usize = 4;
@@ -65,9 +64,12 @@ pub(super) struct Habits {
     pub(super) pause: Option<Duration>,
 }
 
+/// A packet that is being decoded elsewhere, or a push that the listener has no room for, of which nothing comes.
+type Busy<P> = dyn Future<Output = Option<thread::Result<Result<Received<P>, String>>>> + Send;
+
 pub(super) struct Session<'a, P: Protocol> {
     link: Link,
-    shared: &'a Shared<P>,
+    shared: &'a Arc<Shared<P>>,
     task: &'a TaskRef,
     habits: Habits,
     next_keepalive: Option<Instant>,
@@ -81,9 +83,11 @@ pub(super) struct Session<'a, P: Protocol> {
     /// The connection is to be closed as soon as the casts that are queued have left.
     leaving: bool,
     alarm: Alarm,
-    /// A push that the listener has no room for. Nothing is read until it has.
-    held: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
-    handled: usize,
+    /// As `pause_due`, for the packet that is being encoded.
+    encoding_pause: bool,
+    /// What is to be done before anything more is read.
+    busy: Option<Pin<Box<Busy<P>>>>,
+    budget: Budget,
     /// The error that the server's last packet was, if it belonged to no call.
     last_word: Option<String>,
 }
@@ -91,7 +95,7 @@ pub(super) struct Session<'a, P: Protocol> {
 impl<'a, P: Protocol> Session<'a, P> {
     pub(super) fn new(
         link: Link,
-        shared: &'a Shared<P>,
+        shared: &'a Arc<Shared<P>>,
         task: &'a TaskRef,
         habits: Habits,
     ) -> Self {
@@ -107,8 +111,9 @@ impl<'a, P: Protocol> Session<'a, P> {
             pause_due: false,
             leaving: false,
             alarm: Alarm::default(),
-            held: None,
-            handled: 0,
+            encoding_pause: false,
+            busy: None,
+            budget: Budget::default(),
             last_word: None,
         }
     }
@@ -163,12 +168,15 @@ impl<'a, P: Protocol> Session<'a, P> {
             if let Poll::Ready(reason) = self.task.poll_exit_request(cx) {
                 return Poll::Ready(End::Exit(reason));
             }
-            if let Some(held) = &mut self.held
-                && held.as_mut().poll(cx).is_ready()
+            if let Some(busy) = &mut self.busy
+                && let Poll::Ready(received) = busy.as_mut().poll(cx)
             {
-                self.held = None;
+                self.busy = None;
+                if let Some(end) = received.and_then(|it| self.received_elsewhere(it)) {
+                    return Poll::Ready(end);
+                }
             }
-            let was_held = self.held.is_some();
+            let was_busy = self.busy.is_some();
             if let Some(end) = self.receive_all() {
                 return Poll::Ready(end);
             }
@@ -176,7 +184,7 @@ impl<'a, P: Protocol> Session<'a, P> {
             if let Some(end) = self.send(cx) {
                 return Poll::Ready(end);
             }
-            if was_held {
+            if was_busy {
                 self.midway = None;
                 match self.poll_deadlines(cx) {
                     Poll::Ready(Some(end)) => return Poll::Ready(end),
@@ -184,24 +192,22 @@ impl<'a, P: Protocol> Session<'a, P> {
                     Poll::Pending => return Poll::Pending,
                 }
             }
-            if self.held.is_some() {
+            if self.busy.is_some() {
                 continue;
             }
-            if self.handled >= BURST {
-                self.handled = 0;
+            if self.budget.is_spent() {
                 // Time passes for calls even if the server never stops sending.
                 if let Poll::Ready(Some(end)) = self.poll_deadlines(cx) {
                     return Poll::Ready(end);
                 }
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
+                ready!(self.budget.poll_proceed(cx));
             }
             match self.link.poll_read(cx) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(End::Closed),
-                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Ok(bytes)) => self.budget.count_read(bytes),
                 Poll::Ready(Err(error)) => return Poll::Ready(End::Failed(error.into())),
                 Poll::Pending => {
-                    self.handled = 0;
+                    self.budget.refill();
                     if self.link.is_midway() {
                         self.midway.get_or_insert_with(task::now);
                     }
@@ -217,7 +223,7 @@ impl<'a, P: Protocol> Session<'a, P> {
 
     /// Moves what is queued to the link and writes what can be written now.
     fn send(&mut self, cx: &mut Context<'_>) -> Option<End> {
-        loop {
+        for _ in 0..SENDS {
             let may_take = self.may_take();
             let took = match self.take(cx, may_take) {
                 Ok(took) => took,
@@ -229,9 +235,18 @@ impl<'a, P: Protocol> Session<'a, P> {
                     if std::mem::take(&mut self.pause_due) {
                         self.next_send = self.habits.pause.map(|pause| task::now() + pause);
                     }
+                    match self.link.poll_encode(cx) {
+                        Ok(true) => {
+                            self.pause_due = self.encoding_pause;
+                            continue;
+                        }
+                        Ok(false) => {}
+                        Err(panic) => return Some(End::Exit(ExitReason::panic(&*panic))),
+                    }
                     // Either there is nothing more, or it is not its time yet. If the link was
                     // merely full, it no longer is.
-                    if !took && (may_take || self.next_send.is_some()) {
+                    let waits = self.next_send.is_some() || self.link.is_encoding();
+                    if !took && (may_take || waits) {
                         return None;
                     }
                 }
@@ -245,12 +260,15 @@ impl<'a, P: Protocol> Session<'a, P> {
                 }
             }
         }
+        // The server takes what it is sent as fast as it comes: others of the thread have their turn.
+        cx.waker().wake_by_ref();
+        None
     }
 
     /// Whether packets may be moved from the queue to the link.
     fn may_take(&self) -> bool {
         match self.habits.pause {
-            None => self.link.unwritten() < WRITE_CHUNK,
+            None => self.link.may_append(),
             Some(_) => self.next_send.is_none() && self.link.is_flushed(),
         }
     }
@@ -271,23 +289,29 @@ impl<'a, P: Protocol> Session<'a, P> {
         let had_room = self.shared.has_room(&state);
         let mut took = false;
         while may_take
-            && self.link.unwritten() < WRITE_CHUNK
-            && let Some(next) = state.queue.front()
+            && self.link.may_append()
+            && let Some(reference) = state.queue.front()
         {
             if one_at_a_time && (took || state.pending.sent() > 0) {
                 break;
             }
-            let wanted = match next.reference {
+            let wanted = match reference {
                 Some(_) if state.pending.sent() >= self.shared.limits.in_flight => break,
                 Some(reference) => state.pending.send(reference),
                 None => true,
             };
-            if let Some(packet) = state.queue.pop()
-                && wanted
-            {
-                self.link.out().extend_from_slice(packet);
-                self.pause_due |= next.reference.is_none();
-                took = true;
+            match state.queue.pop() {
+                Some(packet) if wanted => {
+                    self.append(packet, reference.is_none());
+                    took = true;
+                }
+                // Dropped without the lock: it is the user's.
+                Some(Popped::Unencoded(unwanted)) => {
+                    drop(state);
+                    drop(unwanted);
+                    state = self.shared.state();
+                }
+                _ => {}
             }
         }
         state.queue.tidy();
@@ -299,6 +323,21 @@ impl<'a, P: Protocol> Session<'a, P> {
         Ok(took)
     }
 
+    fn append(&mut self, packet: Popped<'_>, pause: bool) {
+        let out = self.link.out();
+        match packet {
+            Popped::Small(bytes) => out.extend_from_slice(bytes),
+            Popped::Large(bytes) if out.is_empty() => *out = bytes,
+            Popped::Large(bytes) => out.extend_from_slice(&bytes),
+            Popped::Unencoded(encode) => {
+                self.link.encode(encode);
+                self.encoding_pause = pause;
+                return;
+            }
+        }
+        self.pause_due |= pause;
+    }
+
     /// A peer that refuses a client says so and closes; the client may meet the closed door
     /// first. What was said is still there to be read.
     fn why_unwritable(&mut self, cx: &mut Context<'_>, error: io::Error) -> End {
@@ -307,6 +346,7 @@ impl<'a, P: Protocol> Session<'a, P> {
         for _ in 0..reads {
             match self.link.poll_read(cx) {
                 Poll::Ready(Ok(1..)) => {
+                    self.budget.refill();
                     if let Some(end) = self.receive_all() {
                         return end;
                     }
@@ -318,24 +358,50 @@ impl<'a, P: Protocol> Session<'a, P> {
         End::Failed(error.into())
     }
 
-    /// Handles the packets that have been read.
+    /// Handles the packets that have been read, until the budget is spent.
     fn receive_all(&mut self) -> Option<End> {
-        while self.held.is_none() {
-            match self.link.next_packet() {
+        while self.busy.is_none() && !self.budget.is_spent() {
+            let received = match self.link.next_packet() {
                 Ok(None) => return None,
-                Ok(Some(packet)) => {
+                Ok(Some(Arrived::Small(packet, cost))) => {
+                    self.budget.count_packet(cost);
+                    receive(&packet, self.shared)
+                }
+                Ok(Some(Arrived::Large(packet))) => {
+                    let shared = Arc::clone(self.shared);
+                    let decoded = task::offload(move || receive(&packet.as_packet(), &shared));
+                    self.busy = Some(Box::pin(async { Some(decoded.await) }));
                     self.midway = None;
-                    self.handled += 1;
-                    self.last_word = None;
-                    match receive(&packet, self.shared) {
-                        Ok(Received::Sorted) => {}
-                        Ok(Received::Push(push)) => self.held = hand_over(self.shared, push),
-                        Ok(Received::Error(word)) => self.last_word = Some(word),
-                        Err(why) => return Some(End::Broken(why)),
-                    }
+                    return None;
                 }
                 Err(error) => return Some(End::Broken(error.to_string())),
+            };
+            self.midway = None;
+            if let Some(end) = self.received(received) {
+                return Some(end);
             }
+        }
+        None
+    }
+
+    /// A user's `Deserialize` may have panicked.
+    fn received_elsewhere(
+        &mut self,
+        received: thread::Result<Result<Received<P>, String>>,
+    ) -> Option<End> {
+        match received {
+            Ok(received) => self.received(received),
+            Err(panic) => Some(End::Exit(ExitReason::panic(&*panic))),
+        }
+    }
+
+    fn received(&mut self, received: Result<Received<P>, String>) -> Option<End> {
+        self.last_word = None;
+        match received {
+            Ok(Received::Sorted) => {}
+            Ok(Received::Push(push)) => self.busy = hand_over(self.shared, push),
+            Ok(Received::Error(word)) => self.last_word = Some(word),
+            Err(why) => return Some(End::Broken(why)),
         }
         None
     }
@@ -375,7 +441,7 @@ impl<'a, P: Protocol> Session<'a, P> {
         if is_over(self.next_keepalive) {
             // What waits to be sent shows as well that the client lives.
             if state.queue.len() == 0 {
-                state.queue.push(&KEEPALIVE, None);
+                state.queue.push(&mut KEEPALIVE.to_vec(), None);
             }
             self.next_keepalive = self.habits.keepalive.and_then(|it| now.checked_add(it));
         }
@@ -383,105 +449,8 @@ impl<'a, P: Protocol> Session<'a, P> {
     }
 }
 
-/// What a packet leaves to be done.
-enum Received<P: Protocol> {
-    /// Nothing: it has gone where it belongs.
-    Sorted,
-    Push(P::Push),
-    /// To remember the error, which belongs to no call.
-    Error(String),
-}
-
-/// Sorts a packet. An error is why the connection cannot go on.
-fn receive<P: Protocol>(packet: &Packet<'_>, shared: &Shared<P>) -> Result<Received<P>, String> {
-    match packet.header.kind {
-        Kind::Keepalive => return Ok(Received::Sorted),
-        Kind::Reply | Kind::Push | Kind::Error => {}
-        kind => return Err(format!("a client takes no packets of kind {kind:?}")),
-    }
-    let checked = match etf::check(packet.payload, &shared.codec.limits) {
-        Ok(checked) => checked,
-        Err(error) if error.is_executable() => return Err(error.to_string()),
-        Err(error) => {
-            tracing::warn!(target: "erps", %error, "a packet of the server is no term");
-            return Ok(Received::Sorted);
-        }
-    };
-    match packet.header.kind {
-        Kind::Reply => answer(shared, &checked),
-        Kind::Error => return Ok(fail(shared, &checked).map_or(Received::Sorted, Received::Error)),
-        _ => match checked.decode() {
-            Ok(push) => return Ok(Received::Push(push)),
-            Err(error) => tracing::warn!(target: "erps", %error, "a push was not understood"),
-        },
-    }
-    Ok(Received::Sorted)
-}
-
-/// A reply goes to its caller; one that comes too late goes to nobody.
-fn answer<P: Protocol>(shared: &Shared<P>, checked: &Checked<'_>) {
-    let Some((reply, reference)) = checked.pair() else {
-        tracing::warn!(target: "erps", "a reply is not a pair {{reply, reference}}");
-        return;
-    };
-    let Ok(reference) = reference.decode() else {
-        tracing::warn!(target: "erps", "a reply has a reference that was never sent");
-        return;
-    };
-    let reply = reply
-        .decode()
-        .map_err(|error| CallError::Undecodable(error.to_string()));
-    finish(shared, reference, reply);
-}
-
-/// An error is `{reason, reference}`, or a reason of its own, which belongs to no call and is returned.
-fn fail<P: Protocol>(shared: &Shared<P>, checked: &Checked<'_>) -> Option<String> {
-    if let Some((reason, reference)) = checked.pair()
-        && let Ok(reference) = reference.decode()
-    {
-        let reason = match reason.decode::<Term>() {
-            Ok(reason) if reason.as_atom() == Some(UNANSWERED) => CallError::Unanswered,
-            Ok(reason) => CallError::Remote(message(&reason)),
-            Err(error) => CallError::Undecodable(error.to_string()),
-        };
-        finish(shared, reference, Err(reason));
-        return None;
-    }
-    let reason = match checked.decode::<Term>() {
-        Ok(reason) => message(&reason),
-        Err(error) => error.to_string(),
-    };
-    // Elixir's server names no call. It has one at a time only if it is treated so.
-    let only = match shared.limits.one_at_a_time {
-        true => shared.state().pending.only_sent(),
-        false => None,
-    };
-    match only {
-        Some(reference) => finish(shared, reference, Err(CallError::Remote(reason.clone()))),
-        None => tracing::warn!(target: "erps", reason, "the server reports an error"),
-    }
-    Some(reason)
-}
-
-fn finish<P: Protocol>(shared: &Shared<P>, reference: u64, outcome: Result<P::Reply, CallError>) {
-    let answer = shared.state().pending.take(reference);
-    if let Some(answer) = answer {
-        let _ = answer.send(outcome);
-    }
-}
-
-/// A text as it is, anything else as Elixir would print it.
-fn message(reason: &Term) -> String {
-    reason
-        .as_str()
-        .map_or_else(|| reason.to_string(), str::to_owned)
-}
-
 /// Gives a push to whoever listens. If there is no room, what is returned waits for some.
-fn hand_over<P: Protocol>(
-    shared: &Shared<P>,
-    push: P::Push,
-) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
+fn hand_over<P: Protocol>(shared: &Shared<P>, push: P::Push) -> Option<Pin<Box<Busy<P>>>> {
     let sender = shared
         .state()
         .listener
@@ -495,6 +464,7 @@ fn hand_over<P: Protocol>(
         Ok(()) | Err(TrySendError::Closed(_)) => None,
         Err(TrySendError::Full(event)) => Some(Box::pin(async move {
             let _ = sender.send(event).await;
+            None
         })),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     task::{Context, Waker},
@@ -14,14 +14,16 @@ use futures_channel::oneshot;
 
 use super::{
     CallError, CastError, ConnectError, Disconnect, Status,
+    encode::{encode_call, encode_cast},
     handler::ClientEvent,
-    pending::{Pending, Queue},
+    pending::Pending,
+    queue::Queue,
 };
 use crate::{
     Protocol,
     mailbox::Sender,
     outbox::{put_back, scratch},
-    task::Clock,
+    task::{Clock, TURN},
     wire::{codec::Codec, packet::Kind},
 };
 
@@ -114,16 +116,18 @@ impl<P: Protocol> Shared<P> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Encodes a call and queues it. The user's `Serialize` runs before the lock is taken.
+    /// Encodes a call and queues it; a large one is queued as it is, and encoded when it is sent. The user's
+    /// `Serialize` runs before the lock is taken.
     pub(super) fn queue_call(
-        &self,
-        call: &P::Call,
+        self: &Arc<Self>,
+        call: P::Call,
         limit: Duration,
     ) -> Result<(u64, Answer<P::Reply>), CallError> {
         let reference = self.next_reference.fetch_add(1, Ordering::Relaxed);
         let mut packet = scratch();
-        self.codec
-            .call(&mut packet, reference, call)
+        let encoded = self
+            .codec
+            .call(&mut packet, reference, &call, TURN)
             .map_err(|error| CallError::Unsendable(Box::new(error)))?;
         let (answer, receiver) = oneshot::channel();
         let driver = {
@@ -136,7 +140,12 @@ impl<P: Protocol> Shared<P> {
             }
             let deadline = state.clock.now().checked_add(limit);
             state.pending.insert(reference, answer, deadline);
-            state.queue.push(&packet, Some(reference));
+            if encoded {
+                state.queue.push(&mut packet, Some(reference));
+            } else {
+                let encode = encode_call(self, reference, call);
+                state.queue.push_unencoded(encode, Some(reference));
+            }
             state.driver.take()
         };
         put_back(packet);
@@ -144,13 +153,15 @@ impl<P: Protocol> Shared<P> {
         Ok((reference, receiver))
     }
 
-    /// Encodes a cast and queues it, as soon as there is room.
-    pub(super) async fn queue_cast(&self, cast: &P::Cast) -> Result<(), CastError> {
+    /// Encodes a cast and queues it, as soon as there is room. A large one is queued as it is; this waits then
+    /// until it has been encoded.
+    pub(super) async fn queue_cast(self: &Arc<Self>, cast: P::Cast) -> Result<(), CastError> {
         let mut packet = Vec::new();
-        self.codec
-            .term(&mut packet, Kind::Cast, cast)
+        let encoded = self
+            .codec
+            .term(&mut packet, Kind::Cast, &cast, TURN)
             .map_err(|error| CastError::Unsendable(Box::new(error)))?;
-        loop {
+        let encoded = loop {
             let listener = self.changed.listen();
             {
                 let mut state = self.state();
@@ -158,15 +169,39 @@ impl<P: Protocol> Shared<P> {
                     return Err(CastError::Disconnected);
                 }
                 if self.has_room(&state) {
-                    state.queue.push(&packet, None);
+                    let (sender, receiver) = oneshot::channel();
+                    if encoded {
+                        state.queue.push(&mut packet, None);
+                    } else {
+                        let encode = encode_cast(self, cast, sender);
+                        state.queue.push_unencoded(encode, None);
+                    }
                     let driver = state.driver.take();
                     drop(state);
                     wake(driver);
-                    return Ok(());
+                    if encoded {
+                        return Ok(());
+                    }
+                    break receiver;
                 }
             }
             listener.await;
+        };
+        encoded.await.unwrap_or(Err(CastError::Disconnected))
+    }
+
+    /// Ends a call with its outcome, if it has none yet.
+    pub(super) fn finish(&self, reference: u64, outcome: Result<P::Reply, CallError>) {
+        let answer = self.state().pending.take(reference);
+        if let Some(answer) = answer {
+            let _ = answer.send(outcome);
         }
+    }
+
+    /// Drops what is queued, without the lock: some of it is the user's.
+    pub(super) fn clear_queue(&self) {
+        let queued = std::mem::take(&mut self.state().queue);
+        drop(queued);
     }
 
     pub(super) fn has_room(&self, state: &State<P>) -> bool {

@@ -2,34 +2,26 @@
 
 use std::{
     ops::Deref,
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     task::{Context, Poll},
+    thread,
     time::{Duration, Instant},
 };
 
-use super::{ConnectionRef, ServerOptions, leave::Leave};
-use crate::{
-    ExitReason, Protocol, ReplyTo,
-    link::{Link, WRITE_CHUNK},
-    outbox::{Outbox, Sort},
-    reply::{Ends, RemoteCaller},
-    task::{self, Alarm},
-    transport::BoxedStream,
-    wire::{
-        codec::Codec,
-        decoder::FrameError,
-        etf::{self, DecodeError},
-        packet::{Acceptance, Kind, Packet},
-    },
+use super::{
+    ConnectionRef, ServerOptions,
+    leave::Leave,
+    receive::{Decoding, Incoming, ProtocolError, Receiver, tell},
 };
-
-/// How many packets a connection may handle before other tasks of its thread get a turn.
-const BURST: usize = 256;
-
-/// The longest reference of a call that is kept, in bytes. Those of Erlang nodes have up to some
-/// three hundred.
-pub(super) const MAX_REFERENCE: usize = 1024;
+use crate::{
+    ExitReason, Protocol,
+    link::{Arrived, Link},
+    outbox::{Outbox, Taken},
+    reply::Ends,
+    task::{self, Alarm, Budget},
+    transport::BoxedStream,
+    wire::packet::Acceptance,
+};
 
 /// How long a reply may wait for those of the packets behind it.
 const PATIENCE: Duration = Duration::from_millis(1);
@@ -37,15 +29,19 @@ const PATIENCE: Duration = Duration::from_millis(1);
 /// The most that is read at once of what has arrived when a connection stops listening.
 pub(super) const LAST_GULP: u64 = 256 * 1024;
 
+/// How many reads that may take at most.
+const LAST_READS: usize = 32;
+
+/// How many chunks are sent before other tasks of the thread run.
+const SENDS: usize = 8;
+
 /// How long a server that ends tries to get rid of what it has still to send.
 const FAREWELL: Duration = Duration::from_secs(5);
 
 pub(super) struct Connection {
     link: Link,
     outbox: OpenOutbox,
-    codec: Codec,
-    acceptance: Acceptance,
-    ends: Ends,
+    receiver: Arc<Receiver>,
     first_packet_timeout: Option<Duration>,
     packet_timeout: Duration,
     write_timeout: Duration,
@@ -65,7 +61,6 @@ pub(super) struct Connection {
     /// Since when packets are handled without anything having been sent.
     unsent_since: Instant,
     alarm: Alarm,
-    handled: usize,
     leave: Leave,
     /// The socket takes nothing any more.
     dead: bool,
@@ -91,14 +86,6 @@ impl Drop for OpenOutbox {
     }
 }
 
-/// What the peer wants.
-pub(super) enum Incoming<P: Protocol> {
-    Call(P::Call, ReplyTo<P::Reply>),
-    Cast(P::Cast),
-    /// Nothing more, ever.
-    Ended(ExitReason),
-}
-
 impl Connection {
     pub(super) fn new(
         stream: BoxedStream,
@@ -107,15 +94,18 @@ impl Connection {
         ends: Ends,
     ) -> Self {
         let codec = options.codec();
-        Self {
-            link: Link::new(stream, codec.max_payload),
-            outbox: OpenOutbox(Arc::new(Outbox::new(
-                codec.clone(),
-                options.outbox_limits(),
-            ))),
-            codec,
+        let link = Link::new(stream, codec.max_payload);
+        let outbox = Arc::new(Outbox::new(codec.clone(), options.outbox_limits()));
+        let receiver = Receiver {
             acceptance,
+            codec,
+            outbox: Arc::clone(&outbox),
             ends,
+        };
+        Self {
+            link,
+            outbox: OpenOutbox(outbox),
+            receiver: Arc::new(receiver),
             first_packet_timeout: options.first_packet_timeout,
             packet_timeout: options.packet_timeout,
             write_timeout: options.write_timeout,
@@ -128,7 +118,6 @@ impl Connection {
             pause_due: false,
             unsent_since: task::now(),
             alarm: Alarm::default(),
-            handled: 0,
             leave: Leave::Unasked,
             dead: false,
             ended: None,
@@ -161,10 +150,34 @@ impl Connection {
     }
 
     /// The next call or cast. Everything that was sent meanwhile leaves before this waits.
-    pub(super) fn poll_incoming<P: Protocol>(&mut self, cx: &mut Context<'_>) -> Poll<Incoming<P>> {
+    ///
+    /// It also returns `Pending` when the budget is spent; whoever asked has to be woken then.
+    pub(super) fn poll_incoming<P: Protocol>(
+        &mut self,
+        cx: &mut Context<'_>,
+        budget: &mut Budget,
+        decoding: &mut Decoding<P>,
+    ) -> Poll<Incoming<P>> {
         loop {
             if let Some(reason) = &self.ended {
                 return Poll::Ready(Incoming::Ended(reason.clone()));
+            }
+            match decoding.poll(cx) {
+                Poll::Ready(None) => {}
+                Poll::Ready(Some(received)) => {
+                    if let Some(incoming) = self.received(received) {
+                        return Poll::Ready(incoming);
+                    }
+                    continue;
+                }
+                Poll::Pending => {
+                    self.stop_reading();
+                    self.poll_send(cx);
+                    if self.ended.is_some() {
+                        continue;
+                    }
+                    return Poll::Pending;
+                }
             }
             if self.outbox.poll_may_read(cx).is_pending() {
                 self.stop_reading();
@@ -174,32 +187,28 @@ impl Connection {
                 }
                 return Poll::Pending;
             }
-            if self.handled == BURST {
-                self.handled = 0;
+            if budget.is_spent() {
                 self.poll_send(cx);
-                cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            // Replies to a burst leave together, unless it takes long to handle.
+            // Replies to several packets leave together, unless it takes long to handle them.
             if !self.outbox.is_empty() && task::now() - self.unsent_since > PATIENCE {
                 self.poll_send(cx);
             }
             match self.link.next_packet() {
-                Ok(Some(packet)) => {
+                Ok(Some(arrived)) => {
                     self.midway = None;
-                    self.handled += 1;
                     self.first_packet_timeout = None;
                     self.leave.took_packet();
-                    let receive = || {
-                        let (codec, outbox) = (&self.codec, &self.outbox.0);
-                        receive(&packet, codec, &self.acceptance, outbox, &self.ends)
-                    };
-                    // A user's `Deserialize` may panic; the server still takes leave.
-                    match catch_unwind(AssertUnwindSafe(receive)) {
-                        Ok(Ok(Some(incoming))) => return Poll::Ready(incoming),
-                        Ok(Ok(None)) => {}
-                        Ok(Err(error)) => self.break_off(error),
-                        Err(panic) => self.ended = Some(ExitReason::panic(&*panic)),
+                    match arrived {
+                        Arrived::Large(packet) => decoding.start(&self.receiver, packet),
+                        Arrived::Small(packet, cost) => {
+                            budget.count_packet(cost);
+                            let received = self.receiver.try_receive(&packet);
+                            if let Some(incoming) = self.received(received) {
+                                return Poll::Ready(incoming);
+                            }
+                        }
                     }
                     continue;
                 }
@@ -221,13 +230,13 @@ impl Connection {
                 continue;
             }
             match self.link.poll_read(cx) {
-                Poll::Ready(Ok(1..)) => {
+                Poll::Ready(Ok(bytes @ 1..)) => {
+                    budget.count_read(bytes);
                     self.unsent_since = task::now();
                     self.link.meter().heard(self.unsent_since);
                 }
                 Poll::Ready(Ok(0) | Err(_)) => self.ended = Some(ExitReason::Disconnected),
                 Poll::Pending => {
-                    self.handled = 0;
                     self.listening = true;
                     if self.first_packet_timeout.is_some() {
                         self.silent.get_or_insert_with(task::now);
@@ -243,15 +252,28 @@ impl Connection {
         }
     }
 
+    /// What came of a packet, if the server has to handle it.
+    fn received<P: Protocol>(
+        &mut self,
+        received: thread::Result<Result<Option<Incoming<P>>, ProtocolError>>,
+    ) -> Option<Incoming<P>> {
+        match received {
+            Ok(Ok(incoming)) => return incoming,
+            Ok(Err(error)) => self.break_off(error),
+            // The server still runs its `terminate`.
+            Err(panic) => self.ended = Some(ExitReason::panic(&*panic)),
+        }
+        None
+    }
+
     /// Sends what can be sent now, and sees to it that the task is woken when more can be.
     pub(super) fn poll_send(&mut self, cx: &mut Context<'_>) {
         if self.dead {
             return;
         }
-        loop {
+        for _ in 0..SENDS {
             let may_take = self.may_take();
-            let took = may_take && self.outbox.poll_take(cx, self.link.out()).is_ready();
-            self.pause_due |= took;
+            let took = may_take && self.take(cx);
             match self.link.poll_write(cx) {
                 Poll::Ready(Ok(())) => {
                     self.stalled = None;
@@ -259,25 +281,53 @@ impl Connection {
                     if std::mem::take(&mut self.pause_due) {
                         self.next_send = self.pause.map(|pause| self.unsent_since + pause);
                     }
+                    match self.link.poll_encode(cx) {
+                        Ok(true) => {
+                            self.pause_due = true;
+                            continue;
+                        }
+                        Ok(false) => {}
+                        Err(panic) => return self.die(ExitReason::panic(&*panic)),
+                    }
                     // Either there is nothing more, or it is not its time yet. If the link was
                     // merely full, it no longer is.
-                    if !took && (may_take || self.next_send.is_some()) {
-                        break;
+                    let waits = self.next_send.is_some() || self.link.is_encoding();
+                    if !took && (may_take || waits) {
+                        return self.poll_leave(cx);
                     }
                 }
-                Poll::Ready(Err(_)) => {
-                    self.die(ExitReason::Disconnected);
-                    return;
-                }
+                Poll::Ready(Err(_)) => return self.die(ExitReason::Disconnected),
                 Poll::Pending => {
                     let taken = self.link.taken();
                     if self.stalled.is_none_or(|(_, before)| before != taken) {
                         self.stalled = Some((task::now(), taken));
                     }
-                    break;
+                    return self.poll_leave(cx);
                 }
             }
         }
+        // The peer takes what it is sent as fast as it comes: others of the thread have their turn.
+        cx.waker().wake_by_ref();
+        self.poll_leave(cx);
+    }
+
+    /// Moves packets from the outbox to the link. False if there are none.
+    fn take(&mut self, cx: &mut Context<'_>) -> bool {
+        match self.outbox.poll_take(cx, self.link.out()) {
+            Poll::Ready(Taken::Bytes) => {
+                self.pause_due = true;
+                true
+            }
+            Poll::Ready(Taken::Encode(packet)) => {
+                self.link.encode(packet);
+                true
+            }
+            Poll::Pending => false,
+        }
+    }
+
+    /// Notes whether the connection is to be drained, and what has passed its deadline.
+    fn poll_leave(&mut self, cx: &mut Context<'_>) {
         self.leave.ask(self.outbox.leaves());
         let _ = self.poll_deadlines(cx);
     }
@@ -305,7 +355,7 @@ impl Connection {
     /// Whether packets may be moved from the outbox to the link.
     fn may_take(&mut self) -> bool {
         match self.pause {
-            None => self.link.unwritten() < WRITE_CHUNK,
+            None => self.link.may_append(),
             Some(_) if !self.link.is_flushed() => false,
             Some(_) => {
                 if self.next_send.is_some_and(|at| at <= task::now()) {
@@ -350,10 +400,12 @@ impl Connection {
     /// Reads what has arrived. A callback may be at work, and for long.
     fn gulp(&mut self, cx: &mut Context<'_>) {
         let enough = self.link.meter().read() + LAST_GULP;
-        while self.link.meter().read() < enough {
-            let Poll::Ready(Ok(1..)) = self.link.poll_read(cx) else {
+        for _ in 0..LAST_READS {
+            if self.link.meter().read() >= enough
+                || !matches!(self.link.poll_read(cx), Poll::Ready(Ok(1..)))
+            {
                 return;
-            };
+            }
         }
     }
 
@@ -377,200 +429,5 @@ impl Connection {
     }
 }
 
-/// Sorts a packet: what it asks for, `None` if it was dealt with here, an error if the
-/// connection cannot go on.
-fn receive<P: Protocol>(
-    packet: &Packet<'_>,
-    codec: &Codec,
-    acceptance: &Acceptance,
-    outbox: &Arc<Outbox>,
-    ends: &Ends,
-) -> Result<Option<Incoming<P>>, ProtocolError> {
-    match packet.header.kind {
-        Kind::Keepalive => return Ok(None),
-        Kind::Call | Kind::Cast => {}
-        kind => return Err(ProtocolError::UnexpectedKind(kind)),
-    }
-    let refusal = acceptance.check(&packet.header).err();
-    if let Some(refusal) = &refusal {
-        let (identifier, version) = (&packet.header.identifier, packet.header.version);
-        tracing::debug!(target: "erps", %refusal, %identifier, %version, "a packet was refused");
-    }
-    let checked = match (etf::check(packet.payload, &codec.limits), refusal) {
-        (Ok(checked), _) => checked,
-        (Err(_), Some(refusal)) => {
-            tell(outbox, &refusal.to_string());
-            return Ok(None);
-        }
-        (Err(error), None) if error.is_executable() => {
-            return Err(ProtocolError::Executable(error));
-        }
-        (Err(error), None) => {
-            tell(
-                outbox,
-                &format!("the payload is not a term that is taken here: {error}"),
-            );
-            return Ok(None);
-        }
-    };
-    if packet.header.kind == Kind::Cast {
-        match (refusal, checked.decode()) {
-            (Some(refusal), _) => tell(outbox, &refusal.to_string()),
-            (None, Ok(cast)) => return Ok(Some(Incoming::Cast(cast))),
-            (None, Err(error)) => tell(outbox, &format!("cast not understood: {error}")),
-        }
-        return Ok(None);
-    }
-    let Some((reference, request)) = checked.pair() else {
-        let refusal = refusal.map(|refusal| refusal.to_string());
-        let not_a_pair = || "the payload of a call is a pair {reference, request}".to_owned();
-        tell(outbox, &refusal.unwrap_or_else(not_a_pair));
-        return Ok(None);
-    };
-    if reference.as_bytes().len() > MAX_REFERENCE {
-        tell(
-            outbox,
-            &format!("the reference of a call may have up to {MAX_REFERENCE} bytes"),
-        );
-        return Ok(None);
-    }
-    let caller = RemoteCaller::new(Arc::clone(outbox), reference.as_bytes());
-    match (refusal, request.decode()) {
-        (Some(refusal), _) => caller.refuse(&refusal.to_string()),
-        (None, Ok(call)) => {
-            let from = ReplyTo::remote(caller, &request, ends);
-            return Ok(Some(Incoming::Call(call, from)));
-        }
-        (None, Err(error)) => caller.refuse(&format!("call not understood: {error}")),
-    }
-    Ok(None)
-}
-
-/// Sends an error packet that belongs to no call.
-fn tell(outbox: &Outbox, message: &str) {
-    let encode = |codec: &Codec, out: &mut Vec<u8>| codec.term(out, Kind::Error, message);
-    if let Err(error) = outbox.send(Sort::Error, encode) {
-        tracing::warn!(target: "erps", %error, "an error packet could not be sent");
-    }
-}
-
-/// What a peer did that its connection could not go on after. The peer was told.
-///
-/// Found in [`ExitReason::Error`] of the server that had the connection.
-#[derive(Clone, Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ProtocolError {
-    /// It sent bytes that are no packet, or a packet over the limit.
-    #[error("{0}")]
-    Frame(#[from] FrameError),
-    /// It sent a kind of packet that only servers send.
-    #[error("a server takes calls, casts and keepalives, not packets of kind {0:?}")]
-    UnexpectedKind(Kind),
-    /// It sent a function or a port, or a term with one in it.
-    #[error("{0}")]
-    Executable(DecodeError),
-    /// It sent no packet within this time.
-    #[error("no packet was sent within {0:?}")]
-    FirstPacketTimeout(Duration),
-    /// It began a packet and did not complete it within this time.
-    #[error("a packet was not completed within {0:?}")]
-    PacketTimeout(Duration),
-    /// It took nothing of what was sent to it for this time.
-    #[error("nothing of what was sent was taken within {0:?}")]
-    WriteTimeout(Duration),
-}
-
 #[cfg(test)]
-mod tests {
-    use std::{future::poll_fn, io, panic::Location, pin::Pin};
-
-    use futures_lite::{AsyncRead, AsyncWrite};
-
-    use super::*;
-    use crate::{Endpoint, Universe};
-
-    /// A peer that neither says nor takes anything.
-    struct Stuck;
-
-    impl AsyncRead for Stuck {
-        fn poll_read(
-            self: Pin<&mut Self>,
-            _: &mut Context<'_>,
-            _: &mut [u8],
-        ) -> Poll<io::Result<usize>> {
-            Poll::Pending
-        }
-    }
-
-    impl AsyncWrite for Stuck {
-        fn poll_write(
-            self: Pin<&mut Self>,
-            _: &mut Context<'_>,
-            _: &[u8],
-        ) -> Poll<io::Result<usize>> {
-            Poll::Pending
-        }
-
-        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Poll::Pending
-        }
-
-        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Poll::Pending
-        }
-    }
-
-    /// A connection that has a lot to send, and its outbox, which somebody keeps.
-    fn stuck() -> (Connection, Arc<Outbox>) {
-        let ends = Ends {
-            peer: Endpoint::Inet(([127, 0, 0, 1], 1).into()),
-            server: "stuck",
-            made: Location::caller(),
-        };
-        let acceptance = Acceptance {
-            identifier: None,
-            versions: None,
-        };
-        let options = ServerOptions::new();
-        let connection = Connection::new(Box::new(Stuck), acceptance, &options, ends);
-        let kept = Arc::clone(connection.outbox());
-        for _ in 0..10 {
-            let encode = |_: &Codec, out: &mut Vec<u8>| {
-                out.resize(WRITE_CHUNK, 0);
-                Ok(())
-            };
-            let sent = kept.send(Sort::Push, encode);
-            assert!(matches!(sent, Ok(Ok(()))), "{sent:?}");
-        }
-        (connection, kept)
-    }
-
-    #[test]
-    fn a_connection_that_is_gone_keeps_nothing_whoever_keeps_its_outbox() {
-        Universe::simulated(1).run(async {
-            let (connection, kept) = stuck();
-            // What is queued at a graceful end is still to be sent.
-            kept.close();
-            assert_eq!(kept.bytes(), 10 * WRITE_CHUNK);
-            drop(connection);
-            assert_eq!(kept.bytes(), 0);
-            assert!(kept.room().await.is_err());
-        });
-    }
-
-    #[test]
-    fn a_connection_whose_peer_is_given_up_keeps_nothing() {
-        Universe::simulated(1).run(async {
-            let (mut connection, kept) = stuck();
-            poll_fn(|cx| {
-                connection.poll_send(cx);
-                match connection.dead {
-                    true => Poll::Ready(()),
-                    false => Poll::Pending,
-                }
-            })
-            .await;
-            assert_eq!(kept.bytes(), 0);
-        });
-    }
-}
+mod tests;

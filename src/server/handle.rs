@@ -2,13 +2,14 @@
 
 use std::{
     fmt,
-    panic::Location,
+    panic::{self, Location},
     sync::{Arc, OnceLock},
     time::Duration,
 };
 
 use futures_channel::oneshot;
 use futures_lite::FutureExt as _;
+use serde::Serialize;
 
 use super::{Message, Server, ServerBuilder};
 use crate::{
@@ -16,9 +17,12 @@ use crate::{
     mailbox::Sender,
     outbox::{Outbox, Sort, Untaken},
     reply::Refused,
-    task::Spawner,
+    task::{self, Spawner, TURN},
     universe,
-    wire::{codec::PacketError, packet::Kind},
+    wire::{
+        codec::{ANY, PacketError},
+        packet::Kind,
+    },
 };
 
 /// How long [`ServerRef::call`] waits, as `GenServer.call/2` does.
@@ -172,6 +176,8 @@ impl<S: Server> ServerRef<S> {
     /// Waits while too much is queued for a peer that does not read. Whoever pushes to many wants
     /// [`try_push`](Self::try_push), so that the slowest does not hold up the others.
     ///
+    /// A push of more than 64 KiB is encoded, and compressed, off the executor's threads.
+    ///
     /// # Errors
     ///
     /// As [`Context::push`](crate::Context::push).
@@ -182,20 +188,25 @@ impl<S: Server> ServerRef<S> {
     pub async fn push(&self, push: <S::Protocol as Protocol>::Push) -> Result<(), PushError> {
         let outbox = self.inner.outbox.as_ref();
         let outbox = outbox.ok_or(PushError::Disconnected)?;
-        loop {
-            let Ok(waited) = outbox.room().await else {
-                return Err(PushError::Disconnected);
-            };
-            let _turn = waited.then(|| Turn(outbox));
-            let pushed = Self::push_to(outbox, &push);
-            // Another may have been faster.
-            if !matches!(pushed, Err(PushError::Full)) {
-                return pushed;
-            }
+        if when_room(outbox, || send_push(outbox, &push, TURN)).await? {
+            return Ok(());
         }
+        let codec = outbox.codec().clone();
+        let encode = move || {
+            let mut packet = Vec::new();
+            let encoded = codec.term(&mut packet, Kind::Push, &push, ANY);
+            encoded.map(|_| packet)
+        };
+        let encoded = task::offload(encode).await;
+        let encoded = encoded.unwrap_or_else(|panic| panic::resume_unwind(panic));
+        let mut packet = encoded.map_err(unsendable)?;
+        when_room(outbox, || {
+            outbox.append(Sort::Push, &mut packet).map_err(untaken)
+        })
+        .await
     }
 
-    /// As [`push`](Self::push), and does not wait.
+    /// As [`push`](Self::push), and does not wait. However large, the push is encoded by the caller.
     ///
     /// # Errors
     ///
@@ -209,17 +220,7 @@ impl<S: Server> ServerRef<S> {
         if !outbox.has_room() {
             return Err(PushError::Full);
         }
-        Self::push_to(outbox, push)
-    }
-
-    fn push_to(outbox: &Outbox, push: &<S::Protocol as Protocol>::Push) -> Result<(), PushError> {
-        outbox
-            .send(Sort::Push, |codec, out| codec.term(out, Kind::Push, push))
-            .map_err(|error| PushError::Unsendable(Box::new(error)))?
-            .map_err(|untaken| match untaken {
-                Untaken::Closed => PushError::Disconnected,
-                Untaken::Full => PushError::Full,
-            })
+        send_push(outbox, push, ANY).map(|_| ())
     }
 
     /// Closes the server's connection after the message it is at, which ends the server with
@@ -292,6 +293,45 @@ impl<S: Server> AsRef<TaskRef> for ServerRef<S> {
 impl<S: Server> fmt::Debug for ServerRef<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("ServerRef").field(&self.inner.task).finish()
+    }
+}
+
+/// Sends a push as soon as there is room for it.
+async fn when_room<T>(
+    outbox: &Outbox,
+    mut send: impl FnMut() -> Result<T, PushError>,
+) -> Result<T, PushError> {
+    loop {
+        let Ok(waited) = outbox.room().await else {
+            return Err(PushError::Disconnected);
+        };
+        let _turn = waited.then(|| Turn(outbox));
+        match send() {
+            // Another may have been faster.
+            Err(PushError::Full) => {}
+            sent => return sent,
+        }
+    }
+}
+
+/// Returns whether the push could be encoded within so many bytes. If not, nothing was sent.
+fn send_push(outbox: &Outbox, push: &impl Serialize, within: usize) -> Result<bool, PushError> {
+    outbox
+        .send(Sort::Push, |codec, out| {
+            codec.term(out, Kind::Push, push, within)
+        })
+        .map_err(unsendable)?
+        .map_err(untaken)
+}
+
+fn unsendable(error: PacketError) -> PushError {
+    PushError::Unsendable(Box::new(error))
+}
+
+fn untaken(why: Untaken) -> PushError {
+    match why {
+        Untaken::Closed => PushError::Disconnected,
+        Untaken::Full => PushError::Full,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::connection::{LAST_GULP, MAX_REFERENCE};
+use super::{connection::LAST_GULP, receive::MAX_REFERENCE};
 use crate::{
     link::{Peer, WRITE_CHUNK},
     outbox::{self, CHUNK},

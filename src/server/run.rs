@@ -4,23 +4,21 @@ use std::{
     future::poll_fn,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::{Pin, pin},
-    task::{self, Poll},
+    task::{self, Poll, ready},
     time::Instant,
 };
 
 use super::{
     Context, Message, Server,
-    connection::{Connection, Incoming},
+    connection::Connection,
+    receive::{Decoding, Incoming},
 };
 use crate::{
-    BoxError, ExitReason,
+    BoxError, ExitReason, Protocol,
     mailbox::Receiver,
     reply::{Unanswered, withhold},
-    task::{Alarm, now},
+    task::{Alarm, Budget, now},
 };
-
-/// How many events a server handles before other tasks of its thread get a turn.
-const BURST: usize = 256;
 
 /// Whatever comes next in the life of a server.
 enum Event<S: Server> {
@@ -39,7 +37,8 @@ pub(super) async fn run<S: Server>(
 ) -> ExitReason {
     let mut events = Events {
         peer_first: false,
-        handled: 0,
+        budget: Budget::default(),
+        decoding: Decoding::none(),
         timeout: None,
         alarm: Alarm::default(),
     };
@@ -122,17 +121,19 @@ pub(super) async fn drive<T>(
     .await
 }
 
-struct Events {
+struct Events<P: Protocol> {
     /// Whose turn it is, if both the peer and a local caller want something.
     peer_first: bool,
-    /// How many events there were in a row without a wait.
-    handled: usize,
+    /// A server that always has something to do yields when it is spent.
+    budget: Budget,
+    /// The peer's packet that is being decoded elsewhere.
+    decoding: Decoding<P>,
     timeout: Option<Instant>,
     alarm: Alarm,
 }
 
-impl Events {
-    fn poll<S: Server>(
+impl<P: Protocol> Events<P> {
+    fn poll<S: Server<Protocol = P>>(
         &mut self,
         waker: &mut task::Context<'_>,
         cx: &Context<S>,
@@ -145,26 +146,24 @@ impl Events {
         {
             return Poll::Ready(Event::Exit(reason));
         }
-        if self.handled == BURST {
-            // A server that always has something to do lets others of its thread have a turn.
-            self.handled = 0;
-            waker.waker().wake_by_ref();
-            return Poll::Pending;
-        }
-        self.handled += 1;
+        ready!(self.budget.poll_proceed(waker));
         self.peer_first = !self.peer_first;
         if !self.peer_first
             && let Some(message) = inbox.try_recv()
         {
+            self.budget.count_packet(0);
             return Poll::Ready(Event::Call(message));
         }
-        if let Some(connection) = connection
-            && let Poll::Ready(incoming) = connection.poll_incoming(waker)
-        {
-            return Poll::Ready(Event::Peer(incoming));
+        if let Some(connection) = connection {
+            let incoming = connection.poll_incoming(waker, &mut self.budget, &mut self.decoding);
+            if let Poll::Ready(incoming) = incoming {
+                return Poll::Ready(Event::Peer(incoming));
+            }
+            ready!(self.budget.poll_proceed(waker));
         }
         // The server's own handle keeps the mailbox open: it ends only when the server does.
         if let Poll::Ready(Some(message)) = inbox.poll_recv(waker) {
+            self.budget.count_packet(0);
             return Poll::Ready(Event::Call(message));
         }
         if let Poll::Ready(reason) = task.poll_exit_request(waker) {
@@ -173,7 +172,7 @@ impl Events {
         if connection.as_ref().is_some_and(|it| it.is_over()) {
             return Poll::Ready(Event::Exit(ExitReason::Shutdown));
         }
-        self.handled = 0;
+        self.budget.refill();
         self.alarm
             .poll(waker, self.timeout)
             .map(|()| Event::Timeout)

@@ -57,6 +57,12 @@ impl<T: ?Sized> Foreign<T> {
     }
 }
 
+impl<T> Foreign<T> {
+    pub(super) fn into_inner(mut self) -> T {
+        *self.0.take().expect("only its drop takes it out")
+    }
+}
+
 impl<T: ?Sized> Drop for Foreign<T> {
     fn drop(&mut self) {
         let value = self.0.take();

@@ -23,61 +23,71 @@ pub(crate) struct Codec {
     pub(crate) compression: Option<u8>,
 }
 
+/// No limit to what a packet may cost to encode, but that of its size.
+pub(crate) const ANY: usize = usize::MAX;
+
+/// Each method appends a packet if its payload has at most `within` bytes, and returns whether it has. If not, or
+/// on an error, `out` is as it was.
 impl Codec {
-    /// Appends a packet whose payload is the value: a cast, a push, an error that belongs to no
-    /// call.
+    /// A packet whose payload is the value: a cast, a push, an error that belongs to no call.
     pub(crate) fn term<T: Serialize + ?Sized>(
         &self,
         out: &mut Vec<u8>,
         kind: Kind,
         value: &T,
-    ) -> Result<(), PacketError> {
-        self.packet(out, kind, |out| etf::encode_into(out, value))
+        within: usize,
+    ) -> Result<bool, PacketError> {
+        self.packet(out, kind, within, |out, end| {
+            etf::encode_within(out, value, end)
+        })
     }
 
-    /// Appends a call: `{reference, request}`.
+    /// A call: `{reference, request}`.
     pub(crate) fn call<T: Serialize>(
         &self,
         out: &mut Vec<u8>,
         reference: u64,
         request: &T,
-    ) -> Result<(), PacketError> {
-        self.packet(out, Kind::Call, |out| {
+        within: usize,
+    ) -> Result<bool, PacketError> {
+        self.packet(out, Kind::Call, within, |out, end| {
             out.extend_from_slice(&PAIR);
             etf::encode_into(out, &reference)?;
-            etf::encode_into(out, request)
+            etf::encode_within(out, request, end)
         })
     }
 
-    /// Appends the answer to a call: `{reply, reference}`, the reference as the caller wrote it.
+    /// The answer to a call: `{reply, reference}`, the reference as the caller wrote it.
     pub(crate) fn answer<T: Serialize>(
         &self,
         out: &mut Vec<u8>,
         kind: Kind,
         answer: &T,
         reference: &[u8],
-    ) -> Result<(), PacketError> {
-        self.packet(out, kind, |out| {
+        within: usize,
+    ) -> Result<bool, PacketError> {
+        self.packet(out, kind, within, |out, end| {
             out.extend_from_slice(&PAIR);
-            etf::encode_into(out, answer)?;
+            let fits = etf::encode_within(out, answer, end)?;
             out.extend_from_slice(reference);
-            Ok(())
+            Ok(fits)
         })
     }
 
-    /// `out` is as it was if there is an error.
     fn packet(
         &self,
         out: &mut Vec<u8>,
         kind: Kind,
-        payload: impl FnOnce(&mut Vec<u8>) -> Result<(), EncodeError>,
-    ) -> Result<(), PacketError> {
+        within: usize,
+        payload: impl FnOnce(&mut Vec<u8>, usize) -> Result<bool, EncodeError>,
+    ) -> Result<bool, PacketError> {
         let begun = packet::begin(out, kind, self.version, &self.identifier);
         let start = out.len();
         out.push(TERM_FORMAT);
-        if let Err(error) = payload(out) {
+        let encoded = payload(out, start.saturating_add(within));
+        if !matches!(encoded, Ok(true)) {
             begun.cancel(out);
-            return Err(error.into());
+            return Ok(encoded?);
         }
         let size = out.len() - start;
         if size > self.max_payload {
@@ -96,7 +106,8 @@ impl Codec {
                 }
             }
         }
-        Ok(begun.finish(out, self.max_payload)?)
+        begun.finish(out, self.max_payload)?;
+        Ok(true)
     }
 }
 

@@ -154,6 +154,28 @@ impl Decoder {
         }
     }
 
+    /// Takes the packet that was [returned](Self::next_packet) last out of the buffer, so that it can be decoded
+    /// elsewhere. A large one is not copied: it takes the buffer along.
+    pub(crate) fn detach(&mut self, header: Header, payload: usize) -> Detached {
+        let at = self.start - payload;
+        if payload <= READ_CHUNK {
+            let buf = self.buf[at..self.start].to_vec();
+            return Detached { header, buf, at: 0 };
+        }
+        let rest = self.buf[self.start..self.end].to_vec();
+        let mut buf = std::mem::replace(&mut self.buf, rest);
+        buf.truncate(self.start);
+        self.start = 0;
+        self.end = self.buf.len();
+        Detached { header, buf, at }
+    }
+
+    /// The packet that was [returned](Self::next_packet) last, once more.
+    pub(crate) fn last_packet(&self, header: Header, payload: usize) -> Packet<'_> {
+        let payload = &self.buf[self.start - payload..self.start];
+        Packet { header, payload }
+    }
+
     /// Whether a packet has begun to arrive and is not complete.
     ///
     /// That is when a time limit for its completion should be running.
@@ -180,6 +202,24 @@ impl Decoder {
             self.buf = Vec::new();
             self.start = 0;
             self.end = 0;
+        }
+    }
+}
+
+/// A packet that owns its bytes.
+#[derive(Debug)]
+pub(crate) struct Detached {
+    header: Header,
+    buf: Vec<u8>,
+    /// Where its payload begins, which reaches to the end.
+    at: usize,
+}
+
+impl Detached {
+    pub(crate) fn as_packet(&self) -> Packet<'_> {
+        Packet {
+            header: self.header,
+            payload: &self.buf[self.at..],
         }
     }
 }

@@ -103,6 +103,40 @@ pub fn encode_into<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) -> Resul
     result
 }
 
+/// As [`encode_into`], until `out` would hold more than `limit` bytes. Returns whether the value fit; if it did
+/// not, `out` is as it was.
+pub(crate) fn encode_within<T: Serialize + ?Sized>(
+    out: &mut Vec<u8>,
+    value: &T,
+    limit: usize,
+) -> Result<bool, EncodeError> {
+    let before = out.len();
+    encode_into(out, value)?;
+    if out.len() > limit {
+        out.truncate(before);
+        return Ok(false);
+    }
+    Ok(true)
+}
+
+pub(crate) fn first_of_pair(_payload: &[u8], _max: usize) -> Option<Vec<u8>> {
+    None
+}
+
+pub(crate) fn second_of_pair(_payload: &[u8], _max: usize) -> Option<Vec<u8>> {
+    None
+}
+
+/// How many bytes decoding a payload would touch: its size, or the size that a compressed one announces.
+pub(crate) fn cost(payload: &[u8]) -> usize {
+    match payload {
+        [tag::VERSION, tag::COMPRESSED, a, b, c, d, ..] => {
+            u32::from_be_bytes([*a, *b, *c, *d]) as usize
+        }
+        _ => payload.len(),
+    }
+}
+
 /// Decodes a payload under the default [`Limits`].
 ///
 /// For a value that borrows from its payload, see [`Checked::decode`].

@@ -16,16 +16,17 @@ const DOORS: &str = "
     backoff:
     endpoint:
     mailbox:
+    text:
     protocol:   wire
     task:       universe exit endpoint
     network:    universe
     transport:  endpoint task exit network
     link:       wire endpoint transport task
-    outbox:     wire
-    reply:      wire endpoint universe outbox
+    outbox:     wire task link
+    reply:      wire endpoint universe task outbox
     supervisor: endpoint universe exit backoff task
     server:     wire endpoint universe exit protocol task transport link mailbox outbox reply
-    client:     wire endpoint universe exit protocol task transport link mailbox outbox reply backoff
+    client:     wire endpoint universe exit protocol task transport link mailbox outbox reply backoff text
     daemon:     wire endpoint universe exit protocol task transport link server supervisor
     recipes:    universe task protocol supervisor server client
 ";

@@ -10,15 +10,19 @@ use std::{
 
 use futures_lite::{AsyncRead, AsyncWrite};
 
-use crate::BoxedStream;
+use crate::{BoxedStream, task::TURN};
 
 /// What one system call may move. rustls alone would read 4 KiB at a time, and write each record
 /// by itself.
 const CAPACITY: usize = 64 * 1024;
 
+/// What a record costs beside its bytes: to decrypt one takes as long as to decrypt some hundred bytes.
+const RECORD: usize = 512;
+
 /// A socket that is asked seldom, for much at once.
 ///
-/// - Reading takes what the socket has, and gives it out in pieces.
+/// - Reading takes what the socket has, and gives it out record by record. After 64 KiB of work other tasks of the
+///   thread have their turn: a peer may send records of one byte, or of none.
 /// - What is written leaves when it is flushed, or when 64 KiB have come together.
 ///
 /// It owns memory only while something waits in it: an idle connection has none.
@@ -26,13 +30,15 @@ pub(super) struct Buffered {
     io: BoxedStream,
     unread: VecDeque<u8>,
     unsent: VecDeque<u8>,
-    /// Until the peer has accepted this end: what it sends is given out record by record, and what
-    /// is flushed leaves when there is nothing left to do but to wait for an answer.
+    /// Until the peer has accepted this end: what is flushed leaves when there is nothing left to do but to
+    /// wait for an answer.
     pub(super) shaking: bool,
     /// How much of the present record has not been given out.
     left: usize,
-    /// How many records have been given out while shaking hands, begun at least.
+    /// How many records have been given out, begun at least.
     pub(super) begun: usize,
+    /// What was given out since this last yielded.
+    given: usize,
     /// How many of these rustls has asked for the next one after. It does so only if it could make
     /// sense of a record, and if that was neither data nor the peer's farewell.
     pub(super) understood: usize,
@@ -47,6 +53,7 @@ impl Buffered {
             shaking: true,
             left: 0,
             begun: 0,
+            given: 0,
             understood: 0,
         }
     }
@@ -90,24 +97,30 @@ impl Buffered {
 
     /// Waits for something to give out. Ready with the number of bytes, 0 at the end.
     fn poll_some(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let begins = self.shaking && self.left == 0;
-        if begins {
-            self.understood = self.begun;
+        if self.left > 0 {
+            while self.unread.is_empty() {
+                if ready!(self.poll_fill(cx))? == 0 {
+                    return Poll::Ready(Ok(0));
+                }
+            }
+            return Poll::Ready(Ok(self.left));
         }
+        self.understood = self.begun;
         // A record has a header of five bytes, the last two of which say how many follow.
-        while self.unread.len() < if begins { 5 } else { 1 } {
+        while self.unread.len() < 5 {
             if ready!(self.poll_fill(cx))? == 0 {
                 return Poll::Ready(Ok(self.unread.len()));
             }
         }
-        if begins {
-            self.begun += 1;
-            self.left = 5 + usize::from(u16::from_be_bytes([self.unread[3], self.unread[4]]));
+        if self.given >= TURN {
+            self.given = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
         }
-        Poll::Ready(Ok(match self.shaking {
-            true => self.left,
-            false => self.unread.len(),
-        }))
+        self.begun += 1;
+        self.left = 5 + usize::from(u16::from_be_bytes([self.unread[3], self.unread[4]]));
+        self.given += RECORD + self.left;
+        Poll::Ready(Ok(self.left))
     }
 }
 

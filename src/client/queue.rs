@@ -1,0 +1,111 @@
+//! The packets that wait to be sent.
+
+use std::collections::VecDeque;
+
+use crate::{
+    link::{Encode, WRITE_CHUNK},
+    task::TURN,
+};
+
+/// Packets in the order of sending, as they go over the wire, or to be encoded when they do.
+#[derive(Default)]
+pub(super) struct Queue {
+    /// Those that are small.
+    small: Vec<u8>,
+    /// How much of `small` is gone already.
+    taken: usize,
+    packets: VecDeque<Queued>,
+    /// How many bytes wait.
+    bytes: usize,
+}
+
+struct Queued {
+    /// `None` for what has no answer.
+    reference: Option<u64>,
+    packet: Packet,
+}
+
+enum Packet {
+    /// So many bytes of those that are small.
+    Small(usize),
+    Large(Vec<u8>),
+    /// It counts as [`TURN`] bytes.
+    Unencoded(Encode),
+}
+
+/// A packet that is to be sent now.
+pub(super) enum Popped<'a> {
+    Small(&'a [u8]),
+    Large(Vec<u8>),
+    Unencoded(Encode),
+}
+
+impl Queue {
+    /// Appends a packet. A large one is taken out of `packet`.
+    pub(super) fn push(&mut self, packet: &mut Vec<u8>, reference: Option<u64>) {
+        let len = packet.len();
+        let packet = if len > WRITE_CHUNK {
+            Packet::Large(std::mem::take(packet))
+        } else {
+            self.small.extend_from_slice(packet);
+            Packet::Small(len)
+        };
+        self.bytes += len;
+        self.packets.push_back(Queued { reference, packet });
+    }
+
+    /// Appends a packet that is to be encoded when it is sent.
+    pub(super) fn push_unencoded(&mut self, packet: Encode, reference: Option<u64>) {
+        let packet = Packet::Unencoded(packet);
+        self.bytes += TURN;
+        self.packets.push_back(Queued { reference, packet });
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.packets.len()
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The reference of the first packet, if there is one and if it is a call.
+    pub(super) fn front(&self) -> Option<Option<u64>> {
+        self.packets.front().map(|queued| queued.reference)
+    }
+
+    /// Takes the first packet, if there is one.
+    pub(super) fn pop(&mut self) -> Option<Popped<'_>> {
+        let len = match self.packets.pop_front()?.packet {
+            Packet::Small(len) => len,
+            Packet::Large(packet) => {
+                self.bytes -= packet.len();
+                return Some(Popped::Large(packet));
+            }
+            Packet::Unencoded(packet) => {
+                self.bytes -= TURN;
+                return Some(Popped::Unencoded(packet));
+            }
+        };
+        if self.taken >= WRITE_CHUNK && self.taken * 2 > self.small.len() {
+            self.small.drain(..self.taken);
+            self.taken = 0;
+        }
+        let start = self.taken;
+        self.taken += len;
+        self.bytes -= len;
+        Some(Popped::Small(&self.small[start..self.taken]))
+    }
+
+    /// Gives back memory if everything was taken.
+    pub(super) fn tidy(&mut self) {
+        if self.packets.is_empty() {
+            self.taken = 0;
+            if self.small.capacity() > WRITE_CHUNK {
+                self.small = Vec::new();
+            } else {
+                self.small.clear();
+            }
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! A packet that is too large to be encoded within a turn, and is encoded elsewhere.
+
+use std::{
+    any::Any,
+    pin::Pin,
+    task::{Context, Poll},
+    thread,
+};
+
+use crate::task;
+
+/// Encodes a packet; returns `None` if there is nothing to send after all. It reports its own errors.
+pub(crate) type Encode = Box<dyn FnOnce() -> Option<Vec<u8>> + Send>;
+
+/// What a panic was thrown with.
+pub(crate) type Payload = Box<dyn Any + Send>;
+
+type Encoded = thread::Result<Option<Vec<u8>>>;
+
+/// The packet of a link that is being encoded, if any.
+#[derive(Default)]
+pub(super) struct Encoding(Option<Pin<Box<dyn Future<Output = Encoded> + Send>>>);
+
+impl Encoding {
+    pub(super) fn start(&mut self, encode: Encode) {
+        debug_assert!(self.0.is_none(), "one packet is encoded at a time");
+        self.0 = Some(Box::pin(task::offload(encode)));
+    }
+
+    pub(super) fn is_running(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Ready with the packet; with nothing if none is being encoded or none came of it.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Encoded> {
+        let Some(encoding) = &mut self.0 else {
+            return Poll::Ready(Ok(None));
+        };
+        let encoded = std::task::ready!(encoding.as_mut().poll(cx));
+        self.0 = None;
+        Poll::Ready(encoded)
+    }
+}

@@ -1,0 +1,51 @@
+//! Work that is too large for a turn of a task, done on threads of its own.
+//!
+//! ```text
+//! task --offload--> permit --> thread of smol's blocking pool --> task
+//! ```
+//!
+//! There are fewer permits than processors, so that however many peers send large packets, a processor is left
+//! for the tasks of everybody else.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, LazyLock},
+    thread,
+};
+
+use smol::lock::Semaphore;
+
+use super::contained::Foreign;
+use crate::universe;
+
+/// How many threads of the process may do such work at a time: one less than it has processors, and at least
+/// one.
+static PERMITS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| {
+    let processors = thread::available_parallelism().map_or(1, usize::from);
+    Arc::new(Semaphore::new((processors - 1).max(1)))
+});
+
+/// Runs a closure off the executor's threads, in the caller's universe, and returns its result, or what it
+/// panicked with.
+///
+/// In a simulated universe it runs at once and inline, so that a seed decides everything.
+///
+/// # Cancel safety
+///
+/// Dropped before the closure has begun, it never runs. Dropped later, its result is dropped on the other thread.
+pub(crate) async fn offload<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> thread::Result<T> {
+    let work = move || catch_unwind(AssertUnwindSafe(work));
+    if universe::is_simulated() {
+        return work();
+    }
+    let work = universe::inherit_fn(work);
+    let permit = PERMITS.acquire_arc().await;
+    let work = move || {
+        let result = Foreign::new(Box::new(work()));
+        drop(permit);
+        result
+    };
+    smol::unblock(work).await.into_inner()
+}
