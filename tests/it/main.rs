@@ -29,4 +29,5 @@ mod tidy;
 mod torture;
 mod transport;
 mod universe;
+mod work;
 mod wormhole;

@@ -1,0 +1,582 @@
+//! Work is bounded, not only bytes: a large packet or many of them do not keep an executor from its other tasks.
+//!
+//! Counted in turns of the executor and in packets, never in time.
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc, Condvar, Mutex,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use erps::{
+    BoxError, CallError, CastError, Client, ClientBuilder, Context, Daemon, ExitReason, InitError,
+    Linked, Protocol, PushError, ReplyTo, Server, ServerOptions,
+    wire::{etf, packet::Kind},
+};
+use serde::{Deserialize, Serialize, Serializer};
+use serde_bytes::ByteBuf;
+
+use crate::support::{
+    lab::{OwnThread, PATIENCE, run},
+    raw::{self, Raw},
+};
+
+/// More than is encoded or decoded within a turn.
+const LARGE: usize = 100 * 1024;
+
+// ---- a message whose encoding or decoding waits ----
+
+/// Those that were reached, and those that were opened.
+static GATES: Mutex<(BTreeSet<u64>, BTreeSet<u64>)> =
+    Mutex::new((BTreeSet::new(), BTreeSet::new()));
+static CHANGED: Condvar = Condvar::new();
+
+fn gate() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Relaxed)
+}
+
+/// Blocks its thread until the gate is opened. If that is the executor's only thread, nobody opens it.
+fn pass(gate: u64) {
+    if gate == 0 {
+        return;
+    }
+    let mut gates = GATES.lock().unwrap();
+    gates.0.insert(gate);
+    CHANGED.notify_all();
+    let limit = Duration::from_secs(20);
+    let closed = |gates: &mut (_, BTreeSet<u64>)| !gates.1.contains(&gate);
+    let (gates, limit) = CHANGED.wait_timeout_while(gates, limit, closed).unwrap();
+    drop(gates);
+    assert!(!limit.timed_out(), "the executor is held up");
+}
+
+/// Opens the gate, by a task of the executor, once it has been reached.
+fn open_from(own: &OwnThread, gate: u64) {
+    let gates = GATES.lock().unwrap();
+    let limit = Duration::from_secs(20);
+    let unreached = |gates: &mut (BTreeSet<u64>, _)| !gates.0.contains(&gate);
+    let (gates, limit) = CHANGED.wait_timeout_while(gates, limit, unreached).unwrap();
+    drop(gates);
+    assert!(!limit.timed_out(), "the gate was never reached");
+    smol::block_on(own.executor.spawn(async move {
+        GATES.lock().unwrap().1.insert(gate);
+        CHANGED.notify_all();
+    }));
+}
+
+/// The body comes first: an encoding that is stopped for its size does not reach the gate.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Parcel {
+    body: ByteBuf,
+    #[serde(serialize_with = "encode_gate")]
+    encode: u64,
+    #[serde(deserialize_with = "decode_gate")]
+    decode: u64,
+}
+
+fn encode_gate<S: Serializer>(gate: &u64, to: S) -> Result<S::Ok, S::Error> {
+    pass(*gate);
+    to.serialize_u64(0)
+}
+
+fn decode_gate<'de, D: serde::Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+    let gate = u64::deserialize(from)?;
+    pass(gate);
+    Ok(gate)
+}
+
+impl Parcel {
+    fn large() -> Self {
+        Self {
+            body: ByteBuf::from(vec![7; LARGE]),
+            encode: 0,
+            decode: 0,
+        }
+    }
+
+    fn encode_at(gate: u64) -> Self {
+        Self {
+            encode: gate,
+            ..Self::large()
+        }
+    }
+
+    fn decode_at(gate: u64) -> Self {
+        Self {
+            decode: gate,
+            ..Self::large()
+        }
+    }
+}
+
+// ---- a server of such messages ----
+
+struct Post;
+
+impl Protocol for Post {
+    const IDENTIFIER: &'static str = "lab";
+    const VERSION: &'static str = "1.2.3";
+    type Call = Ask;
+    type Reply = Answer;
+    type Cast = Ask;
+    type Push = Parcel;
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+enum Ask {
+    Take(Parcel),
+    /// Answered with a large parcel that waits where it is encoded or decoded.
+    Give {
+        encode: u64,
+        decode: u64,
+    },
+    /// The same as a push.
+    Push {
+        encode: u64,
+        decode: u64,
+    },
+    /// Which of the messages so far were large.
+    Seen,
+    Small,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+enum Answer {
+    Done,
+    Parcel(Parcel),
+    Seen(Vec<bool>),
+}
+
+struct Office {
+    seen: Vec<bool>,
+    ended: async_channel::Sender<ExitReason>,
+}
+
+fn parcel(encode: u64, decode: u64) -> Parcel {
+    Parcel {
+        encode,
+        decode,
+        ..Parcel::large()
+    }
+}
+
+impl Server for Office {
+    type Protocol = Post;
+    type Seed = async_channel::Sender<ExitReason>;
+    type Info = ();
+
+    async fn init(ended: Self::Seed, _: &mut Context<Self>) -> Result<Self, InitError> {
+        let seen = Vec::new();
+        Ok(Self { seen, ended })
+    }
+
+    async fn handle_call(
+        &mut self,
+        ask: Ask,
+        from: ReplyTo<Answer>,
+        _: &mut Context<Self>,
+    ) -> Result<(), BoxError> {
+        match ask {
+            Ask::Seen => from.reply(Answer::Seen(self.seen.clone())),
+            Ask::Give { encode, decode } => from.reply(Answer::Parcel(parcel(encode, decode))),
+            ask => {
+                self.seen.push(matches!(ask, Ask::Take(_)));
+                from.reply(Answer::Done);
+            }
+        }
+        Ok(())
+    }
+
+    async fn handle_cast(&mut self, ask: Ask, cx: &mut Context<Self>) -> Result<(), BoxError> {
+        if let Ask::Push { encode, decode } = ask {
+            cx.push(parcel(encode, decode)).await?;
+        } else {
+            self.seen.push(matches!(ask, Ask::Take(_)));
+        }
+        Ok(())
+    }
+
+    async fn terminate(&mut self, reason: &ExitReason, _: &mut Context<Self>) {
+        let _ = self.ended.try_send(reason.clone());
+    }
+}
+
+/// A daemon on a thread of its own.
+struct House {
+    own: OwnThread,
+    daemon: Linked<Daemon<Office>>,
+    ended: async_channel::Receiver<ExitReason>,
+}
+
+async fn house(options: ServerOptions) -> House {
+    let own = OwnThread::new();
+    let (end, ended) = async_channel::unbounded();
+    let daemon = Daemon::<Office>::builder(end)
+        .server_options(options)
+        .executor(Arc::clone(&own.executor))
+        .start_link()
+        .await
+        .unwrap();
+    House { own, daemon, ended }
+}
+
+impl House {
+    fn client(&self) -> ClientBuilder<Post> {
+        Client::builder(self.daemon.local_addr()).reply_timeout(PATIENCE)
+    }
+}
+
+/// The client's own thread, and the client.
+async fn client(house: &House) -> (OwnThread, Client<Post>) {
+    let own = OwnThread::new();
+    let client = house.client().executor(Arc::clone(&own.executor));
+    (own, client.connect().await.unwrap())
+}
+
+// ---- what is large is handled elsewhere ----
+
+#[test]
+fn a_large_call_is_decoded_while_the_servers_executor_goes_on() {
+    run(async {
+        let house = house(ServerOptions::new()).await;
+        let client = house.client().connect().await.unwrap();
+        let gate = gate();
+        let call = client.call(Ask::Take(Parcel::decode_at(gate)));
+        let open = smol::unblock(move || open_from(&house.own, gate));
+        let (outcome, ()) = futures::join!(call, open);
+        assert_eq!(outcome.unwrap(), Answer::Done);
+    });
+}
+
+#[test]
+fn a_large_reply_is_encoded_while_the_servers_executor_goes_on() {
+    run(async {
+        let house = house(ServerOptions::new()).await;
+        let client = house.client().connect().await.unwrap();
+        let gate = gate();
+        let (encode, decode) = (gate, 0);
+        let call = client.call(Ask::Give { encode, decode });
+        let open = smol::unblock(move || open_from(&house.own, gate));
+        let (outcome, ()) = futures::join!(call, open);
+        assert!(matches!(outcome, Ok(Answer::Parcel(_))), "{outcome:?}");
+    });
+}
+
+#[test]
+fn a_large_push_is_encoded_while_the_servers_executor_goes_on() {
+    run(async {
+        let house = house(ServerOptions::new()).await;
+        let client = house.client().connect().await.unwrap();
+        let mut pushes = client.pushes();
+        let gate = gate();
+        let (encode, decode) = (gate, 0);
+        client.cast(Ask::Push { encode, decode }).await.unwrap();
+        let open = smol::unblock(move || open_from(&house.own, gate));
+        let (push, ()) = futures::join!(pushes.next(), open);
+        assert_eq!(push, Some(Parcel::large()));
+    });
+}
+
+#[test]
+fn a_large_call_and_a_large_cast_are_encoded_while_the_clients_executor_goes_on() {
+    run(async {
+        let house = house(ServerOptions::new()).await;
+        let (own, client) = client(&house).await;
+        let own = Arc::new(own);
+        for is_cast in [false, true] {
+            let gate = gate();
+            let parcel = Ask::Take(Parcel::encode_at(gate));
+            let send = async {
+                match is_cast {
+                    true => client.cast(parcel).await.unwrap(),
+                    false => drop(client.call(parcel).await.unwrap()),
+                }
+            };
+            let own = Arc::clone(&own);
+            let open = smol::unblock(move || open_from(&own, gate));
+            futures::join!(send, open);
+        }
+    });
+}
+
+#[test]
+fn a_large_reply_and_a_large_push_are_decoded_while_the_clients_executor_goes_on() {
+    run(async {
+        let house = house(ServerOptions::new()).await;
+        let (own, client) = client(&house).await;
+        let own = Arc::new(own);
+        let mut pushes = client.pushes();
+        for is_push in [false, true] {
+            let (encode, decode) = (0, gate());
+            let receive = async {
+                if is_push {
+                    client.cast(Ask::Push { encode, decode }).await.unwrap();
+                    assert!(pushes.next().await.is_some());
+                } else {
+                    client.call(Ask::Give { encode, decode }).await.unwrap();
+                }
+            };
+            let own = Arc::clone(&own);
+            let open = smol::unblock(move || open_from(&own, decode));
+            futures::join!(receive, open);
+        }
+    });
+}
+
+// ---- and nothing else changes ----
+
+#[test]
+fn calls_and_casts_keep_their_order_behind_a_large_one() {
+    run(async {
+        let house = house(ServerOptions::new()).await;
+        let client = house.client().connect().await.unwrap();
+        let large = || Ask::Take(Parcel::large());
+        let seen = client.call(Ask::Seen);
+        let (a, b, c, d, seen) = futures::join!(
+            client.call(large()),
+            client.call(Ask::Small),
+            client.cast(large()),
+            client.call(Ask::Small),
+            seen
+        );
+        (a.unwrap(), b.unwrap(), c.unwrap(), d.unwrap());
+        let order = vec![true, false, true, false];
+        assert_eq!(seen.unwrap(), Answer::Seen(order));
+    });
+}
+
+#[test]
+fn what_follows_a_large_reply_does_not_overtake_it() {
+    run(async {
+        let house = house(ServerOptions::new().compressed(1)).await;
+        let mut peer = Raw::connect(house.daemon.local_addr()).await;
+        let (encode, decode) = (0, 0);
+        let mut bytes = raw::bytes(Kind::Call, &(1, Ask::Give { encode, decode }));
+        bytes.extend(raw::bytes(Kind::Call, &(2, Ask::Small)));
+        bytes.extend(raw::bytes(Kind::Cast, &Ask::Push { encode, decode }));
+        bytes.extend(raw::bytes(Kind::Call, &(3, Ask::Small)));
+        peer.send(&bytes).await;
+        let mut order = Vec::new();
+        for _ in 0..4 {
+            let (header, term) = peer.next().await.expect("a packet");
+            let reference = term.as_tuple().map(|pair| pair[1].to_string());
+            order.push((header.kind, reference));
+        }
+        let reply = |reference: &str| (Kind::Reply, Some(reference.to_owned()));
+        let expected = [reply("1"), reply("2"), (Kind::Push, None), reply("3")];
+        assert_eq!(order, expected);
+    });
+}
+
+#[test]
+fn a_large_message_over_the_limit_of_a_packet_fails_where_it_was_sent() {
+    run(async {
+        let limit = 64 * 1024;
+        let house = house(ServerOptions::new().max_payload(limit)).await;
+        let small = house.client().max_payload(limit).connect().await.unwrap();
+        let (encode, decode) = (0, 0);
+
+        let call = small.call(Ask::Take(Parcel::large())).await;
+        assert!(matches!(call, Err(CallError::Unsendable(_))), "{call:?}");
+        let cast = small.cast(Ask::Take(Parcel::large())).await;
+        assert!(matches!(cast, Err(CastError::Unsendable(_))), "{cast:?}");
+        let reply = small.call(Ask::Give { encode, decode }).await;
+        let Err(CallError::Remote(why)) = reply else {
+            panic!("{reply:?}");
+        };
+        assert!(why.contains("over the limit of 65536 bytes"), "{why}");
+
+        let push = small.cast(Ask::Push { encode, decode }).await;
+        push.unwrap();
+        let ended = house.ended.recv().await.unwrap();
+        let ExitReason::Error(error) = ended else {
+            panic!("{ended:?}");
+        };
+        let error = error.downcast_ref::<PushError>();
+        assert!(matches!(error, Some(PushError::Unsendable(_))), "{error:?}");
+    });
+}
+
+#[test]
+fn a_panic_while_a_large_call_is_decoded_ends_its_server_only() {
+    /// Panics whoever decodes it.
+    #[derive(Debug, Serialize)]
+    struct Bomb(#[serde(with = "serde_bytes")] Vec<u8>);
+
+    impl<'de> Deserialize<'de> for Bomb {
+        fn deserialize<D: serde::Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+            panic!("as the test asks")
+        }
+    }
+
+    struct Bombs;
+
+    impl Protocol for Bombs {
+        type Call = Option<Bomb>;
+        type Reply = ();
+        type Cast = ();
+        type Push = ();
+    }
+
+    struct Range(async_channel::Sender<ExitReason>);
+
+    impl Server for Range {
+        type Protocol = Bombs;
+        type Seed = async_channel::Sender<ExitReason>;
+        type Info = ();
+
+        async fn init(ended: Self::Seed, _: &mut Context<Self>) -> Result<Self, InitError> {
+            Ok(Self(ended))
+        }
+
+        async fn handle_call(
+            &mut self,
+            _: Option<Bomb>,
+            from: ReplyTo<()>,
+            _: &mut Context<Self>,
+        ) -> Result<(), BoxError> {
+            from.reply(());
+            Ok(())
+        }
+
+        async fn terminate(&mut self, reason: &ExitReason, _: &mut Context<Self>) {
+            let _ = self.0.try_send(reason.clone());
+        }
+    }
+
+    run(async {
+        let (end, ended) = async_channel::unbounded();
+        let daemon = Daemon::<Range>::builder(end).start_link().await.unwrap();
+        let client = || Client::<Bombs>::builder(daemon.local_addr()).reply_timeout(PATIENCE);
+        let good = client().connect().await.unwrap();
+        let bad = client().connect().await.unwrap();
+        let call = bad.call(Some(Bomb(vec![7; LARGE]))).await;
+        assert!(matches!(call, Err(CallError::Lost)), "{call:?}");
+        let reason = ended.recv().await.unwrap();
+        assert!(reason.to_string().contains("as the test asks"), "{reason}");
+        good.call(None).await.unwrap();
+    });
+}
+
+#[test]
+fn a_large_cast_whose_future_is_dropped_is_not_sent() {
+    run(async {
+        let house = house(ServerOptions::new()).await;
+        let (own, client) = client(&house).await;
+        let gate = gate();
+        let mut cast = Box::pin(client.cast(Ask::Take(Parcel::encode_at(gate))));
+        let is_pending = smol::future::poll_once(cast.as_mut()).await.is_none();
+        assert!(is_pending, "it waits until it has been encoded");
+        drop(cast);
+        // It may have come as far as its gate.
+        GATES.lock().unwrap().1.insert(gate);
+        let seen = client.call(Ask::Seen).await.unwrap();
+        assert_eq!(seen, Answer::Seen(Vec::new()));
+        drop(own);
+    });
+}
+
+// ---- a turn is measured in work ----
+
+/// Counts how often it had its turn.
+struct Witness(Arc<AtomicU64>);
+
+impl Witness {
+    fn on(own: &OwnThread) -> Self {
+        let turns = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&turns);
+        let count = async move {
+            loop {
+                counted.fetch_add(1, Relaxed);
+                smol::future::yield_now().await;
+            }
+        };
+        own.executor.spawn(count).detach();
+        Self(turns)
+    }
+}
+
+struct Bytes;
+
+impl Protocol for Bytes {
+    const IDENTIFIER: &'static str = "lab";
+    const VERSION: &'static str = "1.2.3";
+    type Call = ();
+    type Reply = Vec<u64>;
+    type Cast = ByteBuf;
+    type Push = ();
+}
+
+/// Notes for each cast how many turns the witness had had by then.
+struct Notes(Arc<AtomicU64>, Vec<u64>);
+
+impl Server for Notes {
+    type Protocol = Bytes;
+    type Seed = Arc<AtomicU64>;
+    type Info = ();
+
+    async fn init(turns: Self::Seed, _: &mut Context<Self>) -> Result<Self, InitError> {
+        Ok(Self(turns, Vec::new()))
+    }
+
+    async fn handle_call(
+        &mut self,
+        (): (),
+        from: ReplyTo<Vec<u64>>,
+        _: &mut Context<Self>,
+    ) -> Result<(), BoxError> {
+        from.reply(self.1.clone());
+        Ok(())
+    }
+
+    async fn handle_cast(&mut self, _: ByteBuf, _: &mut Context<Self>) -> Result<(), BoxError> {
+        self.1.push(self.0.load(Relaxed));
+        Ok(())
+    }
+}
+
+/// How many turns another task of the executor had, at least, while these casts were handled.
+async fn turns_beside(casts: usize, payload: &[u8]) -> usize {
+    let own = OwnThread::new();
+    let Witness(turns) = Witness::on(&own);
+    let daemon = Daemon::<Notes>::builder(turns)
+        .executor(Arc::clone(&own.executor))
+        .start_link()
+        .await
+        .unwrap();
+    let mut peer = Raw::connect(daemon.local_addr()).await;
+    let packet = raw::raw_bytes("lab", "1.2.3", Kind::Cast, payload);
+    let mut bytes = packet.repeat(casts);
+    bytes.extend(raw::bytes(Kind::Call, &(1, ())));
+    peer.send(&bytes).await;
+    let (_, reply) = peer.next().await.expect("a reply");
+    let pair = reply.as_tuple().expect("a pair");
+    let notes = pair[0].as_list().expect("a list");
+    assert_eq!(notes.len(), casts);
+    let distinct: BTreeSet<_> = notes.iter().map(ToString::to_string).collect();
+    distinct.len()
+}
+
+#[test]
+fn packets_that_inflate_to_a_turn_each_are_handled_in_turns_of_their_own() {
+    run(async {
+        let plain = etf::to_vec(&ByteBuf::from(vec![0; 65_000])).unwrap();
+        let packed = etf::compress(plain, 9).unwrap();
+        assert!(packed.len() < 500, "{}", packed.len());
+        let turns = turns_beside(60, &packed).await;
+        assert!(turns >= 50, "{turns} turns for 60 packets");
+    });
+}
+
+#[test]
+fn small_packets_share_a_turn() {
+    run(async {
+        let small = etf::to_vec(&ByteBuf::from(vec![0; 10])).unwrap();
+        let turns = turns_beside(1000, &small).await;
+        assert!((2..=100).contains(&turns), "{turns} turns for 1000 packets");
+    });
+}
