@@ -51,23 +51,36 @@ use std::borrow::Cow;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use memory::Budget;
+
 mod access;
+mod compound;
 mod de;
+mod error;
+mod limits;
+mod memory;
+mod pair;
 mod scan;
 mod ser;
 pub(crate) mod tag;
 mod token;
+pub(crate) mod write;
 mod zip;
 
+pub use error::{DecodeError, EncodeError};
+pub use limits::Limits;
+pub use pair::{cost, first_of_pair, second_of_pair};
 pub use zip::compress;
 
+pub(crate) use ser::knock;
 pub(crate) use token::{Cursor, Token, latin1, small};
 
 /// Under this newtype struct our encoder writes a string as an atom.
 pub(crate) const ATOM_TOKEN: &str = "$erps::Atom";
 /// Under this newtype variant our encoder writes bytes as the encoded term they are.
 pub(crate) const VERBATIM_TOKEN: &str = "$erps::Verbatim";
-/// For this newtype struct our decoder hands over the bytes of a whole encoded term.
+/// For this newtype struct our decoder hands over the bytes of a whole encoded term, and our encoder takes
+/// them from a serializer that answers [`knock`].
 pub(crate) const TERM_TOKEN: &str = "$erps::Term";
 
 /// Encodes a value, with the leading 131 of a payload.
@@ -157,7 +170,8 @@ pub fn from_slice<T: DeserializeOwned>(payload: &[u8]) -> Result<T, DecodeError>
 /// # Errors
 ///
 /// - [`DecodeError::Executable`]: a function or port in safe mode.
-/// - [`DecodeError::Depth`], [`DecodeError::Inflated`]: over a limit.
+/// - [`DecodeError::Depth`], [`DecodeError::Elements`], [`DecodeError::Inflated`],
+///   [`DecodeError::Ratio`]: over a limit.
 /// - any other: the payload is not a term.
 pub fn check<'a>(payload: &'a [u8], limits: &Limits) -> Result<Checked<'a>, DecodeError> {
     let body = match payload {
@@ -173,61 +187,15 @@ pub fn check<'a>(payload: &'a [u8], limits: &Limits) -> Result<Checked<'a>, Deco
         }
         _ => Cow::Borrowed(&body[..scan::scan(body, limits)?]),
     };
-    Ok(Checked { term })
-}
-
-/// What a peer's term is held to.
-#[derive(Clone, Debug)]
-pub struct Limits {
-    depth: usize,
-    inflated: usize,
-    safe: bool,
-}
-
-impl Limits {
-    /// How deeply tuples, lists and maps may nest. Default: 256.
-    ///
-    /// Decoding recurses this deep, on the stack of the thread that decodes; the default is well within
-    /// 2 MiB. A term that is deeper is refused with [`DecodeError::Depth`].
-    #[must_use]
-    pub fn depth(mut self, depth: usize) -> Self {
-        self.depth = depth;
-        self
-    }
-
-    /// How many bytes a compressed term may inflate to. Default: 16 MiB.
-    ///
-    /// A term that announces more is refused with [`DecodeError::Inflated`] before it is inflated.
-    #[must_use]
-    pub fn inflated(mut self, bytes: usize) -> Self {
-        self.inflated = bytes;
-        self
-    }
-
-    /// Whether functions and ports are refused, anywhere in a term. Default: `true`.
-    ///
-    /// If not, they are passed over, and [`Term`](crate::Term) keeps them as they came.
-    #[must_use]
-    pub fn safe(mut self, safe: bool) -> Self {
-        self.safe = safe;
-        self
-    }
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            depth: 256,
-            inflated: 16 << 20,
-            safe: true,
-        }
-    }
+    let budget = Budget::new(limits);
+    Ok(Checked { term, budget })
 }
 
 /// A whole term that passed [`check`].
 #[derive(Clone, Debug)]
 pub struct Checked<'a> {
     term: Cow<'a, [u8]>,
+    budget: Budget,
 }
 
 impl Checked<'_> {
@@ -236,6 +204,7 @@ impl Checked<'_> {
     /// # Errors
     ///
     /// - [`DecodeError::Mismatch`]: the term is none of the type's.
+    /// - [`DecodeError::TermMemory`]: the `Term`s in the value are over that limit.
     pub fn decode<'de, T: Deserialize<'de>>(&'de self) -> Result<T, DecodeError> {
         self.as_element().decode()
     }
@@ -249,13 +218,20 @@ impl Checked<'_> {
         };
         let first = cursor.skip().ok()?;
         let second = cursor.skip().ok()?;
-        Some((Element { term: first }, Element { term: second }))
+        let element = |term| Element {
+            term,
+            budget: self.budget,
+        };
+        Some((element(first), element(second)))
     }
 
     /// The whole term.
     #[must_use]
     pub fn as_element(&self) -> Element<'_> {
-        Element { term: &self.term }
+        Element {
+            term: &self.term,
+            budget: self.budget,
+        }
     }
 }
 
@@ -263,6 +239,7 @@ impl Checked<'_> {
 #[derive(Clone, Copy, Debug)]
 pub struct Element<'a> {
     term: &'a [u8],
+    budget: Budget,
 }
 
 impl<'a> Element<'a> {
@@ -277,96 +254,8 @@ impl<'a> Element<'a> {
     /// # Errors
     ///
     /// - [`DecodeError::Mismatch`]: the term is none of the type's.
+    /// - [`DecodeError::TermMemory`]: the `Term`s in the value are over that limit.
     pub fn decode<T: Deserialize<'a>>(&self) -> Result<T, DecodeError> {
-        T::deserialize(&mut de::Decoder::new(self.term))
-    }
-}
-
-/// Why a value is not encoded.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum EncodeError {
-    /// An atom has at most 255 characters.
-    #[error("an atom of more than 255 characters: {0:.32}…")]
-    AtomTooLong(String),
-    /// Erlang has neither infinities nor NaN.
-    #[error("the float {0} has no counterpart in Erlang")]
-    NotFinite(f64),
-    /// The format counts bytes and elements in 32 bits.
-    #[error("more than 4294967295 bytes or elements")]
-    TooLarge,
-    /// A `Serialize` wrote more or fewer elements than it had announced.
-    #[error("a tuple with more or fewer elements than announced")]
-    Arity,
-    /// A compression level is 0 to 9.
-    #[error("compression level {0} is above 9")]
-    Level(u8),
-    /// The value's own `Serialize` failed.
-    #[error("{0}")]
-    Custom(String),
-}
-
-/// Why a payload is not decoded.
-///
-/// [`Executable`](Self::Executable) is an attack or a gross mistake; all others are a peer that
-/// speaks another protocol, or an older version of this one.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum DecodeError {
-    /// The term is a function or a port, or has one in it.
-    #[error("executable term (tag {tag}) refused")]
-    Executable {
-        /// The format's tag for what was found.
-        tag: u8,
-    },
-    /// The payload does not begin with 131.
-    #[error("term format {0} instead of 131")]
-    Version(u8),
-    /// The payload ends before the term does.
-    #[error("truncated term")]
-    Truncated,
-    /// No term begins with this byte.
-    #[error("unknown term tag {0}")]
-    UnknownTag(u8),
-    /// The term nests more deeply than [`Limits::depth`].
-    #[error("term deeper than {limit} levels")]
-    Depth {
-        /// The limit.
-        limit: usize,
-    },
-    /// The compressed term is larger than [`Limits::inflated`].
-    #[error("compressed term of more than {limit} bytes")]
-    Inflated {
-        /// The limit.
-        limit: usize,
-    },
-    /// The compressed term is damaged, or not as large as announced.
-    #[error("damaged compressed term")]
-    Compressed,
-    /// An atom is not UTF-8, or has more than 255 characters.
-    #[error("malformed atom")]
-    Atom,
-    /// An integer's sign is neither 0 nor 1.
-    #[error("malformed integer")]
-    Integer,
-    /// A float is malformed, infinite or not a number.
-    #[error("malformed float")]
-    Float,
-    /// A bitstring uses other than 1 to 8 bits of its last byte.
-    #[error("malformed bitstring")]
-    Bits,
-    /// A map has a key twice.
-    #[error("duplicate key in a map")]
-    DuplicateKey,
-    /// The term is well formed, but not what the type wants.
-    #[error("{0}")]
-    Mismatch(String),
-}
-
-impl DecodeError {
-    /// Whether the peer sent what could run code: reason enough to end the server.
-    #[must_use]
-    pub fn is_executable(&self) -> bool {
-        matches!(self, Self::Executable { .. })
+        T::deserialize(&mut de::Decoder::new(self.term, self.budget))
     }
 }

@@ -15,10 +15,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+mod build;
 mod codec;
+mod encode;
 mod number;
 mod parse;
 mod print;
+mod read;
+mod walk;
 
 pub use number::{BigInteger, Float, NotFinite};
 pub use parse::ParseTermError;
@@ -30,9 +34,11 @@ pub use parse::ParseTermError;
 ///
 /// Within [`etf`](crate::wire::etf) nothing is lost. In a format that is not Erlang's, atoms turn into
 /// strings and tuples into sequences; so they do in an untagged or flattened part of a serde type,
-/// since serde buffers those on its own terms. A decoded `Term` takes up to forty times the
-/// bytes it came in.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// since serde buffers those on its own terms. A decoded `Term` takes up to a hundred times the
+/// bytes it came in, and never more than
+/// [`Limits::term_memory`](crate::wire::etf::Limits::term_memory).
+///
+/// Nothing here recurses but dropping, so that a term of 512 levels fits a thread with a stack of 512 KiB.
 #[non_exhaustive]
 pub enum Term {
     /// An integer of up to 64 bits.
@@ -132,6 +138,7 @@ impl Term {
             (Some(last), _) => {
                 let used = used.max(1);
                 *last &= 0xff << (8 - used);
+                let bytes = bytes.into();
                 Self::BitBinary(BitBinary { bytes, used })
             }
         }
@@ -279,7 +286,7 @@ impl TryFrom<f64> for Term {
 /// A bitstring that is not whole bytes. Made by [`Term::bits`].
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BitBinary {
-    bytes: Vec<u8>,
+    bytes: Box<[u8]>,
     used: u8,
 }
 

@@ -8,9 +8,11 @@ use erps::wire::etf::{self, DecodeError, Limits};
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 
+mod bounds;
 mod hostile;
 mod limits;
 mod mapping;
+mod pairs;
 
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]

@@ -3,7 +3,7 @@
 use serde::de::{self, DeserializeSeed, Error as _, Visitor};
 
 use super::de::Decoder;
-use super::token::Token;
+use super::token::{Cursor, Token};
 use super::{DecodeError, tag};
 
 /// The key under which Elixir keeps the name of a struct.
@@ -97,8 +97,11 @@ impl<'de> de::SeqAccess<'de> for List<'_, 'de> {
             None => Ok(None),
             Some(Next::Term) => seed.deserialize(&mut *self.decoder).map(Some),
             Some(Next::Byte(byte)) => {
-                let term = &SMALL_INTEGERS[usize::from(byte)];
-                seed.deserialize(&mut Decoder::new(term)).map(Some)
+                let after = self.decoder.cursor;
+                self.decoder.cursor = Cursor::new(&SMALL_INTEGERS[usize::from(byte)]);
+                let element = seed.deserialize(&mut *self.decoder)?;
+                self.decoder.cursor = after;
+                Ok(Some(element))
             }
         }
     }

@@ -3,24 +3,26 @@
 //! The bytes have passed `check`: they are whole and not too deep, so recursion is bounded and the
 //! numbers of elements they announce are true.
 
-use std::fmt::Display;
-
 use serde::de::{self, Error as _, Expected, Visitor};
 
 use super::access::{Elements, List, Pairs, STRUCT_NAME, Variant};
+use super::memory::Budget;
 use super::token::{Cursor, Token, latin1};
-use super::{DecodeError, TERM_TOKEN};
+use super::{DecodeError, TERM_TOKEN, error::short};
 
 /// Reads one term after the other.
 pub(super) struct Decoder<'de> {
     pub(super) cursor: Cursor<'de>,
+    /// What `Term`s, and what serde buffers, may still take.
+    budget: Budget,
 }
 
 impl<'de> Decoder<'de> {
     #[inline]
-    pub(super) fn new(term: &'de [u8]) -> Self {
+    pub(super) fn new(term: &'de [u8], budget: Budget) -> Self {
         Self {
             cursor: Cursor::new(term),
+            budget,
         }
     }
 
@@ -161,7 +163,7 @@ fn complete(left: u32) -> Result<(), DecodeError> {
 
 #[cold]
 fn mismatch(found: &Token<'_>, wanted: &dyn Expected) -> DecodeError {
-    DecodeError::Mismatch(format!("expected {wanted}, found {found}"))
+    DecodeError::Mismatch(short(format_args!("expected {wanted}, found {found}")))
 }
 
 #[inline]
@@ -217,7 +219,9 @@ impl<'de> de::Deserializer<'de> for &mut Decoder<'de> {
     type Error = DecodeError;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
-        match self.token()? {
+        let token = self.token()?;
+        self.budget.charge(&token)?;
+        match token {
             Token::Integer(value) => visit_integer(value, visitor),
             Token::Big {
                 negative,
@@ -301,7 +305,7 @@ impl<'de> de::Deserializer<'de> for &mut Decoder<'de> {
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
         match name {
-            TERM_TOKEN => visitor.visit_borrowed_bytes(self.cursor.skip()?),
+            TERM_TOKEN => visitor.visit_borrowed_bytes(self.budget.skip(&mut self.cursor)?),
             _ => visitor.visit_newtype_struct(self),
         }
     }
@@ -409,11 +413,5 @@ impl<'de> de::Deserializer<'de> for &mut Decoder<'de> {
 
     fn is_human_readable(&self) -> bool {
         false
-    }
-}
-
-impl de::Error for DecodeError {
-    fn custom<T: Display>(message: T) -> Self {
-        Self::Mismatch(message.to_string())
     }
 }

@@ -4,6 +4,7 @@
 //! over it. The walk itself does not recurse and reserves nothing on the peer's word; its work is
 //! proportional to the input.
 
+use super::limits::{ELEMENT, NUMBER, PACKED};
 use super::token::{Cursor, Token};
 use super::{DecodeError, Limits, tag};
 
@@ -12,12 +13,18 @@ pub(super) fn scan(bytes: &[u8], limits: &Limits) -> Result<usize, DecodeError> 
     let mut cursor = Cursor::new(bytes);
     let mut open = Stack::<Open, 8>::new();
     let mut keys = Stack::<Span, 16>::new();
+    let mut room = (limits.elements as u64).saturating_mul(ELEMENT);
     loop {
         let start = bytes.len() - cursor.remaining();
         let token = cursor.token()?;
         if limits.safe {
             refuse_executable(&token)?;
         }
+        room = room
+            .checked_sub(weight(&token))
+            .ok_or(DecodeError::Elements {
+                limit: limits.elements,
+            })?;
         let children = token.children();
         if children > 0 {
             // Every child takes a byte at least.
@@ -61,6 +68,18 @@ pub(super) fn scan(bytes: &[u8], limits: &Limits) -> Result<usize, DecodeError> 
             start = parent.start;
             open.truncate(open.len() - 1);
         }
+    }
+}
+
+/// What a term counts, without those in it.
+#[inline]
+fn weight(token: &Token<'_>) -> u64 {
+    match *token {
+        Token::Integer(_) | Token::Float(_) => NUMBER,
+        Token::Charlist(bytes) => ELEMENT + PACKED * bytes.len() as u64,
+        // Its keys have to be compared.
+        Token::Map(pairs) => ELEMENT * (1 + u64::from(pairs)),
+        _ => ELEMENT,
     }
 }
 

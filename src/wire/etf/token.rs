@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use super::{DecodeError, tag};
+use super::{DecodeError, error::Name, tag};
 
 /// As many characters as Erlang allows in an atom.
 pub(super) const MAX_ATOM_CHARS: usize = 255;
@@ -55,7 +55,7 @@ impl Token<'_> {
     }
 }
 
-/// What an error message says was found.
+/// What an error message says was found: names and numbers, but no text.
 impl fmt::Display for Token<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
@@ -77,16 +77,13 @@ impl fmt::Display for Token<'_> {
             }
             Self::Big { magnitude, .. } => write!(f, "an integer of {} bytes", magnitude.len()),
             Self::Float(value) => write!(f, "float `{value:?}`"),
-            Self::Atom(text) => write!(f, "atom `{text}`"),
-            Self::Latin1Atom(text) => write!(f, "atom `{}`", latin1(text)),
+            Self::Atom(text) => write!(f, "atom `{}`", Name(text)),
+            Self::Latin1Atom(text) => write!(f, "atom `{}`", Name(&latin1(text))),
             Self::Nil => f.write_str("an empty list"),
             Self::Charlist(_) | Self::List(_) => f.write_str("a list"),
             Self::Tuple(arity) => write!(f, "a tuple of {arity}"),
             Self::Map(_) => f.write_str("a map"),
-            Self::Binary(bytes) => match std::str::from_utf8(bytes) {
-                Ok(text) if text.len() <= 64 => write!(f, "string {text:?}"),
-                _ => write!(f, "a binary of {} bytes", bytes.len()),
-            },
+            Self::Binary(bytes) => write!(f, "a binary of {} bytes", bytes.len()),
             Self::Bits(..) => f.write_str("a bitstring"),
             Self::Opaque { .. } | Self::OldFun(_) => f.write_str("a pid, reference or function"),
         }
@@ -149,12 +146,18 @@ impl<'a> Cursor<'a> {
 
     /// Passes over one term, however deep. Nothing but the lengths matters here.
     pub(crate) fn skip(&mut self) -> Result<&'a [u8], DecodeError> {
-        let whole = self.rest;
+        let whole = *self;
         let mut pending = 1_u64;
         while pending > 0 {
-            pending = pending - 1 + self.token()?.children();
+            pending = (pending - 1).saturating_add(self.token()?.children());
         }
-        Ok(&whole[..whole.len() - self.rest.len()])
+        Ok(whole.until(self))
+    }
+
+    /// What was read since this cursor was where it is: all up to a later one.
+    #[inline]
+    pub(super) fn until(&self, later: &Self) -> &'a [u8] {
+        &self.rest[..self.rest.len() - later.rest.len()]
     }
 
     #[cold]

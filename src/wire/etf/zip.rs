@@ -2,14 +2,15 @@
 
 use std::io::{Read, Write};
 
-use flate2::{Compression, read::ZlibDecoder, write::ZlibEncoder};
+use flate2::{Compression, bufread::ZlibDecoder, write::ZlibEncoder};
 
 use super::{DecodeError, EncodeError, Limits, tag};
 
 /// Compresses an encoded term, which begins with 131, if that makes it smaller.
 ///
 /// `level` is 0 (none) to 9 (best), as for Erlang's `term_to_binary`. A term that does not get
-/// smaller comes back as it was; so does anything that is not a plain encoded term.
+/// smaller comes back as it was; so does one that gets so small that a receiver with the default
+/// [`Limits::ratio`] would refuse it, and anything that is not a plain encoded term.
 ///
 /// # Errors
 ///
@@ -35,25 +36,25 @@ pub fn compress(term: Vec<u8>, level: u8) -> Result<Vec<u8>, EncodeError> {
         .write_all(body)
         .and_then(|()| encoder.finish())
         .expect("writing to memory does not fail");
-    Ok(if packed.len() < term.len() {
-        packed
-    } else {
-        term
+    let default = Limits::default().inflated(usize::MAX);
+    let accepted = default.may_inflate(packed.len() - HEAD, body.len()).is_ok();
+    Ok(match accepted && packed.len() < term.len() {
+        true => packed,
+        false => term,
     })
 }
 
-/// Inflates what follows tag 80. Never holds more than the announced size, which is within the limit.
+/// What comes before the zlib stream: 131, 80 and the size of the plain term.
+const HEAD: usize = 6;
+
+/// Inflates what follows tag 80. Never holds more than the announced size, which is within the limits.
 pub(super) fn inflate(bytes: &[u8], limits: &Limits) -> Result<Vec<u8>, DecodeError> {
-    let (size, packed) = bytes.split_first_chunk().ok_or(DecodeError::Truncated)?;
-    let size = u32::from_be_bytes(*size) as usize;
-    if size > limits.inflated {
-        return Err(DecodeError::Inflated {
-            limit: limits.inflated,
-        });
-    }
-    // One byte more than announced is asked for, so that a longer stream shows.
+    let (size, mut stream) = open(bytes)?;
+    limits.may_inflate(stream.get_ref().len(), size)?;
     let mut plain = Vec::new();
-    ZlibDecoder::new(packed)
+    // One byte more than announced is asked for, so that a longer stream shows.
+    stream
+        .by_ref()
         .take(size as u64 + 1)
         .read_to_end(&mut plain)
         .map_err(|_| DecodeError::Compressed)?;
@@ -61,4 +62,10 @@ pub(super) fn inflate(bytes: &[u8], limits: &Limits) -> Result<Vec<u8>, DecodeEr
         true => Ok(plain),
         false => Err(DecodeError::Compressed),
     }
+}
+
+/// The announced size, and the stream of the plain term.
+pub(super) fn open(bytes: &[u8]) -> Result<(usize, ZlibDecoder<&[u8]>), DecodeError> {
+    let (size, packed) = bytes.split_first_chunk().ok_or(DecodeError::Truncated)?;
+    Ok((u32::from_be_bytes(*size) as usize, ZlibDecoder::new(packed)))
 }

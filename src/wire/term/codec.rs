@@ -6,72 +6,64 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::de::{self, Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Error as _, Serialize, SerializeTuple, Serializer};
 
-use super::{Float, Opaque, Term};
-use crate::wire::etf::{self, Cursor, DecodeError, Token};
+use super::encode::{self, Unencodable};
+use super::{Term, read};
+use crate::wire::etf;
 
+/// Our encoder takes a whole encoded term; any other, one part after the other.
 impl Serialize for Term {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Integer(value) => serializer.serialize_i64(*value),
-            Self::Float(value) => serializer.serialize_f64(value.value()),
-            Self::Atom(name) => match &**name {
+        serializer.serialize_newtype_struct(etf::TERM_TOKEN, &Parts(self))
+    }
+}
+
+struct Parts<'a>(&'a Term);
+
+impl Serialize for Parts<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if etf::knock(&serializer) {
+            let mut term = Vec::new();
+            return match encode::append(&mut term, self.0) {
+                Ok(()) => serializer.serialize_bytes(&term),
+                // Its own error is a typed one.
+                Err(Unencodable::Atom(name)) => {
+                    serializer.serialize_newtype_struct(etf::ATOM_TOKEN, name)
+                }
+                Err(Unencodable::Other(error)) => Err(S::Error::custom(error)),
+            };
+        }
+        match self.0 {
+            Term::Integer(value) => serializer.serialize_i64(*value),
+            Term::Float(value) => serializer.serialize_f64(value.value()),
+            Term::Atom(name) => match &**name {
                 "nil" => serializer.serialize_unit(),
                 "true" => serializer.serialize_bool(true),
                 "false" => serializer.serialize_bool(false),
                 name => serializer.serialize_newtype_struct(etf::ATOM_TOKEN, name),
             },
-            Self::Tuple(elements) => {
+            Term::Tuple(elements) => {
                 let mut tuple = serializer.serialize_tuple(elements.len())?;
                 elements
                     .iter()
                     .try_for_each(|element| tuple.serialize_element(element))?;
                 tuple.end()
             }
-            Self::Map(pairs) => serializer.collect_map(pairs),
-            Self::List(elements) => serializer.collect_seq(elements),
-            Self::Binary(bytes) => match std::str::from_utf8(bytes) {
+            Term::Map(pairs) => serializer.collect_map(pairs),
+            Term::List(elements) => serializer.collect_seq(elements),
+            Term::Binary(bytes) => match std::str::from_utf8(bytes) {
                 Ok(text) => serializer.serialize_str(text),
                 Err(_) => serializer.serialize_bytes(bytes),
             },
-            Self::BigInteger(value) => {
-                let magnitude = value.magnitude();
-                let mut term = Vec::with_capacity(magnitude.len() + 6);
-                match u8::try_from(magnitude.len()) {
-                    Ok(length) => term.extend([etf::tag::SMALL_BIG, length]),
-                    Err(_) => with_length::<S>(&mut term, etf::tag::LARGE_BIG, magnitude.len())?,
-                }
-                term.push(value.is_negative().into());
-                term.extend_from_slice(magnitude);
-                verbatim(serializer, &term)
-            }
-            Self::BitBinary(bits) => {
-                let mut term = Vec::with_capacity(bits.bytes.len() + 6);
-                with_length::<S>(&mut term, etf::tag::BIT_BINARY, bits.bytes.len())?;
-                term.push(bits.used);
-                term.extend_from_slice(&bits.bytes);
-                verbatim(serializer, &term)
-            }
-            Self::ImproperList(elements, tail) => {
+            Term::BigInteger(_) | Term::BitBinary(_) | Term::ImproperList(..) | Term::Opaque(_) => {
                 let mut term = Vec::new();
-                with_length::<S>(&mut term, etf::tag::LIST, elements.len())?;
-                for element in elements.iter().chain([&**tail]) {
-                    etf::encode_into(&mut term, element).map_err(S::Error::custom)?;
-                }
+                encode::append(&mut term, self.0).map_err(S::Error::custom)?;
                 verbatim(serializer, &term)
             }
-            Self::Opaque(opaque) => verbatim(serializer, &opaque.bytes),
         }
     }
-}
-
-fn with_length<S: Serializer>(term: &mut Vec<u8>, tag: u8, length: usize) -> Result<(), S::Error> {
-    let length = u32::try_from(length).map_err(S::Error::custom)?;
-    term.push(tag);
-    term.extend(length.to_be_bytes());
-    Ok(())
 }
 
 fn verbatim<S: Serializer>(serializer: S, term: &[u8]) -> Result<S::Ok, S::Error> {
@@ -103,55 +95,12 @@ impl<'de> Visitor<'de> for Whole {
     }
 
     fn visit_bytes<E: de::Error>(self, term: &[u8]) -> Result<Term, E> {
-        read(&mut Cursor::new(term)).map_err(E::custom)
+        read::read(term).map_err(E::custom)
     }
 
     fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<Term, D::Error> {
         deserializer.deserialize_any(Foreign)
     }
-}
-
-/// Reads a term that has passed `check`, which bounds the recursion.
-fn read(cursor: &mut Cursor<'_>) -> Result<Term, DecodeError> {
-    let before = *cursor;
-    Ok(match cursor.token()? {
-        Token::Integer(value) => Term::Integer(value),
-        Token::Big {
-            negative,
-            magnitude,
-        } => Term::integer(negative, magnitude),
-        Token::Float(value) => Term::Float(Float::try_from(value).map_err(DecodeError::custom)?),
-        Token::Atom(name) => Term::atom(name),
-        Token::Latin1Atom(name) => Term::Atom(etf::latin1(name).into()),
-        Token::Nil => Term::List(Vec::new()),
-        Token::Charlist(bytes) => Term::list(bytes.iter().map(|&byte| Term::Integer(byte.into()))),
-        Token::List(length) => {
-            let elements = read_many(cursor, length)?;
-            Term::list_with_tail(elements, read(cursor)?)
-        }
-        Token::Tuple(arity) => Term::Tuple(read_many(cursor, arity)?),
-        Token::Map(length) => {
-            let mut pairs = BTreeMap::new();
-            for _ in 0..length {
-                if pairs.insert(read(cursor)?, read(cursor)?).is_some() {
-                    return Err(DecodeError::DuplicateKey);
-                }
-            }
-            Term::Map(pairs)
-        }
-        Token::Binary(bytes) => Term::binary(bytes),
-        Token::Bits(bytes, used) => Term::bits(bytes, used),
-        Token::Opaque { .. } | Token::OldFun(_) => {
-            *cursor = before;
-            Term::Opaque(Opaque {
-                bytes: cursor.skip()?.into(),
-            })
-        }
-    })
-}
-
-fn read_many(cursor: &mut Cursor<'_>, length: u32) -> Result<Vec<Term>, DecodeError> {
-    (0..length).map(|_| read(cursor)).collect()
 }
 
 /// Makes a term of what serde's own data model has.

@@ -43,17 +43,21 @@ pub(super) fn integer(negative: bool, magnitude: &[u8]) -> Term {
     }
 }
 
-/// Reads digits of a base up to 16, all of them valid.
-pub(super) fn integer_of_digits(
-    negative: bool,
-    base: u32,
-    digits: impl Iterator<Item = u32>,
-) -> Term {
+/// How many decimal digits an integer may be read from. Reading them takes time that grows with the square
+/// of their number.
+pub(super) const MAX_DECIMAL_DIGITS: usize = 10_000;
+
+/// Reads decimal digits, [`MAX_DECIMAL_DIGITS`] at most.
+pub(super) fn of_decimal(negative: bool, digits: &str) -> Term {
     let mut limbs: Vec<u32> = Vec::new();
-    for digit in digits {
-        let mut carry = u64::from(digit);
+    // Nine digits fit a limb.
+    for group in digits.as_bytes().chunks(9) {
+        let scale = 10_u64.pow(group.len() as u32);
+        let mut carry = group
+            .iter()
+            .fold(0, |value, digit| value * 10 + u64::from(digit - b'0'));
         for limb in &mut limbs {
-            let value = u64::from(*limb) * u64::from(base) + carry;
+            let value = u64::from(*limb) * scale + carry;
             *limb = value as u32;
             carry = value >> 32;
         }
@@ -62,6 +66,23 @@ pub(super) fn integer_of_digits(
         }
     }
     let magnitude: Vec<u8> = limbs.into_iter().flat_map(u32::to_le_bytes).collect();
+    integer(negative, &magnitude)
+}
+
+/// Reads digits of so many bits each, 1 to 4, in time that grows with their number.
+pub(super) fn of_bits(negative: bool, bits: u32, digits: &str) -> Term {
+    let mut magnitude = Vec::with_capacity(digits.len() * bits as usize / 8 + 1);
+    let (mut pending, mut count) = (0_u32, 0);
+    for digit in digits.chars().rev().filter_map(|c| c.to_digit(1 << bits)) {
+        pending |= digit << count;
+        count += bits;
+        if count >= 8 {
+            magnitude.push(pending as u8);
+            pending >>= 8;
+            count -= 8;
+        }
+    }
+    magnitude.push(pending as u8);
     integer(negative, &magnitude)
 }
 

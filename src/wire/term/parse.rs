@@ -174,17 +174,20 @@ impl<'a> Parser<'a> {
 
     fn number(&mut self) -> Parsed<Term> {
         let negative = self.accept("-");
-        for (prefix, base) in [("0x", 16), ("0o", 8), ("0b", 2)] {
+        for (prefix, bits) in [("0x", 4), ("0o", 3), ("0b", 1)] {
             if self.accept(prefix) {
-                return self.integer(negative, base);
+                return Ok(number::of_bits(negative, bits, &self.digits(1 << bits)?));
             }
         }
         let start = self.at;
         let whole = self.digits(10)?;
         let fraction = self.rest().strip_prefix('.');
         if !fraction.is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit())) {
-            self.at = start;
-            return self.integer(negative, 10);
+            if whole.len() > number::MAX_DECIMAL_DIGITS {
+                self.at = start;
+                return self.expected("at most 10000 decimal digits, or hexadecimal ones");
+            }
+            return Ok(number::of_decimal(negative, &whole));
         }
         self.at += 1;
         let mut float = format!("{whole}.{}", self.digits(10)?);
@@ -200,12 +203,6 @@ impl<'a> Parser<'a> {
         let value: f64 = float.parse().or_else(|_| self.expected("a float"))?;
         Term::try_from(if negative { -value } else { value })
             .or_else(|_| self.expected("a float that is not too large"))
-    }
-
-    fn integer(&mut self, negative: bool, base: u32) -> Parsed<Term> {
-        let digits = self.digits(base)?;
-        let digits = digits.chars().filter_map(|c| c.to_digit(base));
-        Ok(number::integer_of_digits(negative, base, digits))
     }
 
     /// Reads digits, without the underscores between them.

@@ -1,40 +1,94 @@
 //! Terms as Elixir's `inspect` prints them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map};
 use std::fmt::{self, Display, Formatter, Write};
+use std::{slice, vec};
 
 use super::{BitBinary, Opaque, Term};
 use crate::wire::etf::tag;
 
 impl Display for Term {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Integer(value) => value.fmt(f),
-            Self::BigInteger(value) => value.fmt(f),
-            Self::Float(value) => value.fmt(f),
-            Self::Atom(name) => atom(f, name),
-            Self::Opaque(opaque) => opaque.fmt(f),
-            Self::Tuple(elements) => {
-                f.write_char('{')?;
-                separated(f, elements, |f, element| element.fmt(f))?;
-                f.write_char('}')
-            }
-            Self::Map(pairs) => map(f, pairs),
-            Self::List(elements) => {
-                f.write_char('[')?;
-                match keywords(elements) {
-                    Some(pairs) => separated(f, pairs, keyword)?,
-                    None => separated(f, elements, |f, element| element.fmt(f))?,
+        let mut todo = vec![Todo::Term(self)];
+        while let Some(next) = todo.pop() {
+            match next {
+                Todo::Term(term) => begin(f, term, &mut todo)?,
+                Todo::Text(text) => f.write_str(text)?,
+                Todo::Elements(mut rest) => {
+                    if let Some(element) = rest.next() {
+                        then(&mut todo, rest.len() > 0, Todo::Elements(rest));
+                        todo.push(Todo::Term(element));
+                    }
                 }
-                f.write_char(']')
+                Todo::Named(mut rest) => {
+                    if let Some((name, value)) = rest.next() {
+                        then(&mut todo, rest.len() > 0, Todo::Named(rest));
+                        label(f, name)?;
+                        todo.push(Todo::Term(value));
+                    }
+                }
+                Todo::Arrows(mut rest) => {
+                    if let Some((key, value)) = rest.next() {
+                        then(&mut todo, rest.len() > 0, Todo::Arrows(rest));
+                        todo.extend([Todo::Term(value), Todo::Text(" => "), Todo::Term(key)]);
+                    }
+                }
             }
-            Self::ImproperList(elements, tail) => {
-                f.write_char('[')?;
-                separated(f, elements, |f, element| element.fmt(f))?;
-                write!(f, " | {tail}]")
-            }
-            Self::Binary(bytes) => binary(f, bytes),
-            Self::BitBinary(bits) => bits.fmt(f),
+        }
+        Ok(())
+    }
+}
+
+/// As [`Display`], whether `{:#?}` or not.
+impl fmt::Debug for Term {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        Display::fmt(self, f)
+    }
+}
+
+/// What is still to be printed, the next last.
+enum Todo<'a> {
+    Term(&'a Term),
+    Text(&'static str),
+    Elements(slice::Iter<'a, Term>),
+    /// Pairs whose keys are names, as in `[a: 1]` and `%{a: 1}`.
+    Named(vec::IntoIter<(&'a str, &'a Term)>),
+    Arrows(btree_map::Iter<'a, Term, Term>),
+}
+
+/// What comes after the next item, if anything does.
+fn then<'a>(todo: &mut Vec<Todo<'a>>, more: bool, rest: Todo<'a>) {
+    if more {
+        todo.extend([rest, Todo::Text(", ")]);
+    }
+}
+
+fn begin<'a>(f: &mut Formatter<'_>, term: &'a Term, todo: &mut Vec<Todo<'a>>) -> fmt::Result {
+    match term {
+        Term::Integer(value) => value.fmt(f),
+        Term::BigInteger(value) => value.fmt(f),
+        Term::Float(value) => value.fmt(f),
+        Term::Atom(name) => atom(f, name),
+        Term::Opaque(opaque) => opaque.fmt(f),
+        Term::Binary(bytes) => binary(f, bytes),
+        Term::BitBinary(bits) => bits.fmt(f),
+        Term::Map(pairs) => map(f, pairs, todo),
+        Term::Tuple(elements) => {
+            todo.extend([Todo::Text("}"), Todo::Elements(elements.iter())]);
+            f.write_char('{')
+        }
+        Term::List(elements) => {
+            todo.push(Todo::Text("]"));
+            todo.push(match keywords(elements) {
+                Some(pairs) => Todo::Named(pairs.into_iter()),
+                None => Todo::Elements(elements.iter()),
+            });
+            f.write_char('[')
+        }
+        Term::ImproperList(elements, tail) => {
+            todo.extend([Todo::Text("]"), Todo::Term(tail), Todo::Text(" | ")]);
+            todo.push(Todo::Elements(elements.iter()));
+            f.write_char('[')
         }
     }
 }
@@ -86,9 +140,7 @@ fn keywords(elements: &[Term]) -> Option<Vec<(&str, &Term)>> {
         [key, value] => Some((key_name(key)?, value)),
         _ => None,
     });
-    pairs
-        .collect::<Option<Vec<_>>>()
-        .filter(|pairs| !pairs.is_empty())
+    pairs.collect()
 }
 
 /// The name, if the key may stand before a colon.
@@ -96,23 +148,27 @@ fn key_name(key: &Term) -> Option<&str> {
     key.as_atom().filter(|name| module(name).is_none())
 }
 
-fn keyword(f: &mut Formatter<'_>, (name, value): (&str, &Term)) -> fmt::Result {
+fn label(f: &mut Formatter<'_>, name: &str) -> fmt::Result {
     match is_identifier(name) {
         true => f.write_str(name)?,
         false => quoted(f, name)?,
     }
-    write!(f, ": {value}")
+    f.write_str(": ")
 }
 
-fn map(f: &mut Formatter<'_>, pairs: &BTreeMap<Term, Term>) -> fmt::Result {
+fn map<'a>(
+    f: &mut Formatter<'_>,
+    pairs: &'a BTreeMap<Term, Term>,
+    todo: &mut Vec<Todo<'a>>,
+) -> fmt::Result {
+    todo.push(Todo::Text("}"));
     let names: Option<Vec<_>> = pairs
         .iter()
         .map(|(key, value)| Some((key_name(key)?, value)))
         .collect();
     let Some(mut names) = names else {
-        f.write_str("%{")?;
-        separated(f, pairs, |f, (key, value)| write!(f, "{key} => {value}"))?;
-        return f.write_char('}');
+        todo.push(Todo::Arrows(pairs.iter()));
+        return f.write_str("%{");
     };
     f.write_char('%')?;
     let of_struct = names.iter().position(|&(name, value)| {
@@ -120,11 +176,10 @@ fn map(f: &mut Formatter<'_>, pairs: &BTreeMap<Term, Term>) -> fmt::Result {
     });
     if let Some(at) = of_struct {
         let (_, name) = names.remove(at);
-        name.fmt(f)?;
+        Display::fmt(name, f)?;
     }
-    f.write_char('{')?;
-    separated(f, names, keyword)?;
-    f.write_char('}')
+    todo.push(Todo::Named(names.into_iter()));
+    f.write_char('{')
 }
 
 fn atom(f: &mut Formatter<'_>, name: &str) -> fmt::Result {

@@ -80,7 +80,7 @@ fn an_integer_out_of_range_is_named() {
         lowest,
         "expected i128, found integer `-0x80000000000000000000000000000001`",
     );
-    refuses::<u8>("\"1\"", "expected u8, found string \"1\"");
+    refuses::<u8>("\"1\"", "expected u8, found a binary of 1 bytes");
 }
 
 #[test]
@@ -153,7 +153,7 @@ fn strings_are_binaries_and_charlists_are_understood() {
     refuses::<String>("[55296]", "expected a string, found a list");
     refuses::<char>(
         "\"ab\"",
-        "invalid value: string \"ab\", expected a character",
+        "invalid value: a string of 2 bytes, expected a character",
     );
 }
 
@@ -279,7 +279,7 @@ fn variants_are_atoms_and_tagged_tuples() {
     refuses::<Call>(":sleep", "expected a tuple, found a bare atom");
     refuses::<Call>("{:add, 1}", "expected a tuple of 3, found a tuple of 2");
     refuses::<Call>("{1, 2}", "expected an atom, found integer `1`");
-    refuses::<Call>("\"ping\"", "expected enum Call, found string \"ping\"");
+    refuses::<Call>("\"ping\"", "expected enum Call, found a binary of 4 bytes");
     assert!(
         from_elixir::<Call>(":pong")
             .unwrap_err()

@@ -30,6 +30,7 @@ pub(crate) fn run(data: &[u8]) {
     let Ok(checked) = etf::check(payload, &limits(depth)) else {
         return;
     };
+    named(payload, &checked);
     let bytes = checked.as_element().as_bytes();
     assert!(bytes.len() <= payload.len().max(inflated));
     // A charlist is one level, and is written as a list of integers.
@@ -39,11 +40,31 @@ pub(crate) fn run(data: &[u8]) {
         assert!(height(term) <= depth + 1, "{term}");
         any(term, &checked, &limits, safe);
     } else {
+        let why = taken.unwrap_err();
+        let too_large = matches!(why, DecodeError::TermMemory { .. });
         // Equal keys in different bytes, which no node writes.
-        let why = taken.unwrap_err().to_string();
-        assert_eq!(why, DecodeError::DuplicateKey.to_string());
+        let twice = why.to_string() == DecodeError::DuplicateKey.to_string();
+        assert!(too_large || twice, "{why}");
     }
     types(&checked, &limits);
+}
+
+/// The elements of a pair are those that are found without decoding it.
+fn named(payload: &[u8], checked: &Checked<'_>) {
+    const MAX: usize = 1 << 20;
+
+    let first = etf::first_of_pair(payload, MAX);
+    let second = etf::second_of_pair(payload, MAX, &Limits::default());
+    let Some(pair) = checked.pair() else {
+        assert!(first.is_none() && second.is_none());
+        return;
+    };
+    for (found, element) in [(first, pair.0), (second, pair.1)] {
+        // What cannot be sent back is not found.
+        if let Some(found) = found {
+            assert_eq!(&found[1..], element.as_bytes());
+        }
+    }
 }
 
 /// What can be said of a term of any kind.
