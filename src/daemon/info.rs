@@ -40,7 +40,7 @@ pub struct DaemonInfo {
     /// peers send and do not read. What servers keep themselves, values that have been decoded, and what
     /// TLS holds (some 100 KiB for each connection) come on top.
     ///
-    /// With the defaults it is some 130 MiB for each connection, most of it for packets of 16 MiB: see
+    /// With the defaults it is some 160 MiB for each connection, most of it for packets of 16 MiB: see
     /// [`max_payload`](crate::ServerOptions::max_payload), [`max_outgoing`](crate::ServerOptions::max_outgoing)
     /// and [`max_unsent`](crate::ServerOptions::max_unsent).
     pub worst_case_memory: u64,

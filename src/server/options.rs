@@ -88,11 +88,35 @@ impl ServerOptions {
         self
     }
 
-    /// How deep a term of the peer may nest. Default: 256. A deeper one is refused; the
-    /// connection lives on.
+    /// How deep a term of the peer may nest. Default: 512 levels. A deeper one is refused; the
+    /// connection lives on. See [`etf::Limits::depth`].
     #[must_use]
     pub fn term_depth(mut self, levels: usize) -> Self {
         self.limits = self.limits.depth(levels);
+        self
+    }
+
+    /// How many terms a term of the peer may consist of. Default: 2 097 152 (2 Mi). A larger one is refused; the
+    /// connection lives on. See [`etf::Limits::elements`].
+    #[must_use]
+    pub fn term_elements(mut self, count: usize) -> Self {
+        self.limits = self.limits.elements(count);
+        self
+    }
+
+    /// How many bytes of memory the [`Term`](crate::Term)s that are decoded from one packet may take. Default:
+    /// 32 MiB. A packet of more is refused; the connection lives on. See [`etf::Limits::term_memory`].
+    #[must_use]
+    pub fn term_memory(mut self, bytes: usize) -> Self {
+        self.limits = self.limits.term_memory(bytes);
+        self
+    }
+
+    /// How many times its size a compressed payload may inflate to, beyond 1 MiB. Default: 256. One that announces
+    /// more is refused before it is inflated; the connection lives on. See [`etf::Limits::ratio`].
+    #[must_use]
+    pub fn max_ratio(mut self, ratio: usize) -> Self {
+        self.limits = self.limits.ratio(ratio);
         self
     }
 
@@ -187,15 +211,16 @@ impl ServerOptions {
         }
     }
 
-    /// The most memory that the buffers of one connection may take, in bytes: a packet that arrives
-    /// and what it inflates to, what waits to be sent, what is being written, and for each call in
-    /// flight its reference and a short refusal.
+    /// The most memory that one connection may take beside the state of its server, in bytes: a packet that
+    /// arrives, what it inflates to and what is decoded from it; what waits to be sent, what is being written, and
+    /// for each call in flight its reference and a short refusal.
     pub(crate) fn worst_case(&self) -> u64 {
         let bytes = |it: usize| it as u64;
         let packet = bytes(self.max_payload).saturating_add(bytes(HEADER_LEN));
         let incoming = packet
             .saturating_mul(2)
-            .saturating_add(bytes(READ_CHUNK) + LAST_GULP);
+            .saturating_add(bytes(READ_CHUNK) + LAST_GULP)
+            .saturating_add(bytes(self.limits.max_term_memory()));
         // A packet that comes just below the limit crosses it.
         let crossed = packet.saturating_add(bytes(self.max_outgoing));
         // More calls than are in flight cannot be answered.

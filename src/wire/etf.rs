@@ -60,6 +60,7 @@ mod error;
 mod limits;
 mod memory;
 mod pair;
+pub(crate) mod room;
 mod scan;
 mod ser;
 pub(crate) mod tag;
@@ -108,45 +109,26 @@ pub fn to_vec<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, EncodeError> 
 /// - [`EncodeError::Arity`]: a `Serialize` announces one tuple and writes another.
 /// - [`EncodeError::Custom`]: a `Serialize` fails for a reason of its own.
 pub fn encode_into<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) -> Result<(), EncodeError> {
-    let before = out.len();
-    let result = value.serialize(ser::Encoder::new(out));
-    if result.is_err() {
-        out.truncate(before);
-    }
-    result
+    encode_within(out, value, usize::MAX).map(|_| ())
 }
 
-/// As [`encode_into`], until `out` would hold more than `limit` bytes. Returns whether the value fit; if it did
-/// not, `out` is as it was.
+/// As [`encode_into`], but stops when `out` would have more than `end` bytes. Returns whether the value was encoded;
+/// if not, `out` is as it was.
 pub(crate) fn encode_within<T: Serialize + ?Sized>(
     out: &mut Vec<u8>,
     value: &T,
-    limit: usize,
+    end: usize,
 ) -> Result<bool, EncodeError> {
     let before = out.len();
-    encode_into(out, value)?;
-    if out.len() > limit {
+    let limit = room::Limit::set(end);
+    let encoded = value.serialize(ser::Encoder::new(out));
+    let is_exceeded = limit.is_exceeded() || out.len() > end;
+    if is_exceeded || encoded.is_err() {
         out.truncate(before);
-        return Ok(false);
     }
-    Ok(true)
-}
-
-pub(crate) fn first_of_pair(_payload: &[u8], _max: usize) -> Option<Vec<u8>> {
-    None
-}
-
-pub(crate) fn second_of_pair(_payload: &[u8], _max: usize) -> Option<Vec<u8>> {
-    None
-}
-
-/// How many bytes decoding a payload would touch: its size, or the size that a compressed one announces.
-pub(crate) fn cost(payload: &[u8]) -> usize {
-    match payload {
-        [tag::VERSION, tag::COMPRESSED, a, b, c, d, ..] => {
-            u32::from_be_bytes([*a, *b, *c, *d]) as usize
-        }
-        _ => payload.len(),
+    match is_exceeded {
+        true => Ok(false),
+        false => encoded.map(|()| true),
     }
 }
 

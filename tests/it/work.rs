@@ -16,6 +16,7 @@ use erps::{
     Linked, Protocol, PushError, ReplyTo, Server, ServerOptions,
     wire::{etf, packet::Kind},
 };
+use futures::future::{join, join5};
 use serde::{Deserialize, Serialize, Serializer};
 use serde_bytes::ByteBuf;
 
@@ -247,7 +248,7 @@ fn a_large_call_is_decoded_while_the_servers_executor_goes_on() {
         let gate = gate();
         let call = client.call(Ask::Take(Parcel::decode_at(gate)));
         let open = smol::unblock(move || open_from(&house.own, gate));
-        let (outcome, ()) = futures::join!(call, open);
+        let (outcome, ()) = join(call, open).await;
         assert_eq!(outcome.unwrap(), Answer::Done);
     });
 }
@@ -261,7 +262,7 @@ fn a_large_reply_is_encoded_while_the_servers_executor_goes_on() {
         let (encode, decode) = (gate, 0);
         let call = client.call(Ask::Give { encode, decode });
         let open = smol::unblock(move || open_from(&house.own, gate));
-        let (outcome, ()) = futures::join!(call, open);
+        let (outcome, ()) = join(call, open).await;
         assert!(matches!(outcome, Ok(Answer::Parcel(_))), "{outcome:?}");
     });
 }
@@ -276,7 +277,7 @@ fn a_large_push_is_encoded_while_the_servers_executor_goes_on() {
         let (encode, decode) = (gate, 0);
         client.cast(Ask::Push { encode, decode }).await.unwrap();
         let open = smol::unblock(move || open_from(&house.own, gate));
-        let (push, ()) = futures::join!(pushes.next(), open);
+        let (push, ()) = join(pushes.next(), open).await;
         assert_eq!(push, Some(Parcel::large()));
     });
 }
@@ -298,7 +299,7 @@ fn a_large_call_and_a_large_cast_are_encoded_while_the_clients_executor_goes_on(
             };
             let own = Arc::clone(&own);
             let open = smol::unblock(move || open_from(&own, gate));
-            futures::join!(send, open);
+            join(send, open).await;
         }
     });
 }
@@ -322,7 +323,7 @@ fn a_large_reply_and_a_large_push_are_decoded_while_the_clients_executor_goes_on
             };
             let own = Arc::clone(&own);
             let open = smol::unblock(move || open_from(&own, decode));
-            futures::join!(receive, open);
+            join(receive, open).await;
         }
     });
 }
@@ -336,14 +337,18 @@ fn calls_and_casts_keep_their_order_behind_a_large_one() {
         let client = house.client().connect().await.unwrap();
         let large = || Ask::Take(Parcel::large());
         let seen = client.call(Ask::Seen);
-        let (a, b, c, d, seen) = futures::join!(
+        let (a, b, c, d, seen) = join5(
             client.call(large()),
             client.call(Ask::Small),
             client.cast(large()),
             client.call(Ask::Small),
-            seen
-        );
-        (a.unwrap(), b.unwrap(), c.unwrap(), d.unwrap());
+            seen,
+        )
+        .await;
+        for answer in [a, b, d] {
+            assert_eq!(answer.unwrap(), Answer::Done);
+        }
+        c.unwrap();
         let order = vec![true, false, true, false];
         assert_eq!(seen.unwrap(), Answer::Seen(order));
     });
@@ -455,7 +460,7 @@ fn a_panic_while_a_large_call_is_decoded_ends_its_server_only() {
         let good = client().connect().await.unwrap();
         let bad = client().connect().await.unwrap();
         let call = bad.call(Some(Bomb(vec![7; LARGE]))).await;
-        assert!(matches!(call, Err(CallError::Lost)), "{call:?}");
+        assert!(matches!(call, Err(CallError::Unanswered)), "{call:?}");
         let reason = ended.recv().await.unwrap();
         assert!(reason.to_string().contains("as the test asks"), "{reason}");
         good.call(None).await.unwrap();
@@ -562,13 +567,13 @@ async fn turns_beside(casts: usize, payload: &[u8]) -> usize {
 }
 
 #[test]
-fn packets_that_inflate_to_a_turn_each_are_handled_in_turns_of_their_own() {
+fn at_most_two_packets_that_inflate_to_nearly_a_turn_share_one() {
     run(async {
         let plain = etf::to_vec(&ByteBuf::from(vec![0; 65_000])).unwrap();
         let packed = etf::compress(plain, 9).unwrap();
         assert!(packed.len() < 500, "{}", packed.len());
         let turns = turns_beside(60, &packed).await;
-        assert!(turns >= 50, "{turns} turns for 60 packets");
+        assert!(turns >= 25, "{turns} turns for 60 packets");
     });
 }
 

@@ -44,7 +44,8 @@ pub(super) fn receive<P: Protocol>(
         Err(error) if error.is_executable() => return Err(error.to_string()),
         Err(error) => {
             if packet.header.kind != Kind::Push
-                && let Some(reference) = etf::second_of_pair(packet.payload, MAX_REFERENCE)
+                && let Some(reference) =
+                    etf::second_of_pair(packet.payload, MAX_REFERENCE, &shared.codec.limits)
                 && let Ok(reference) = etf::from_slice(&reference)
             {
                 let error = CallError::Undecodable(error.to_string());

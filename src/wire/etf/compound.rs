@@ -3,7 +3,7 @@
 use serde::ser::{self, Serialize};
 
 use super::ser::Encoder;
-use super::{EncodeError, tag, write};
+use super::{EncodeError, room, tag, write};
 
 /// A list or map whose length is filled in at its end: serde may not know it before.
 struct Counted<'a> {
@@ -27,6 +27,7 @@ impl<'a> Counted<'a> {
 
     #[inline]
     fn term<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), EncodeError> {
+        room::check(self.out, 1)?;
         value.serialize(Encoder::new(self.out))
     }
 
@@ -95,6 +96,7 @@ impl ser::SerializeTuple for Tuple<'_> {
 
     #[inline]
     fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), EncodeError> {
+        room::check(self.out, 1)?;
         self.missing = self.missing.checked_sub(1).ok_or(EncodeError::Arity)?;
         value.serialize(Encoder::new(self.out))
     }

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use serde::ser::{self, Serialize};
 
 use super::compound::{List, Map, Tuple};
-use super::{ATOM_TOKEN, EncodeError, TERM_TOKEN, VERBATIM_TOKEN, tag, write};
+use super::{ATOM_TOKEN, EncodeError, TERM_TOKEN, VERBATIM_TOKEN, room, tag, write};
 
 /// The tag and the length before a binary's bytes.
 const BINARY_HEAD: usize = 5;
@@ -123,6 +123,7 @@ impl<'a> ser::Serializer for Encoder<'a> {
     #[inline]
     fn serialize_bytes(self, value: &[u8]) -> Result<(), EncodeError> {
         if self.door.get() == Door::Open {
+            room::check(self.out, value.len())?;
             self.out.extend_from_slice(value);
             return Ok(());
         }

@@ -1,7 +1,7 @@
 //! How a term begins, written. The typed encoder and the dynamic `Term` share it.
 
 use super::token::MAX_ATOM_CHARS;
-use super::{EncodeError, tag};
+use super::{EncodeError, room, tag};
 
 #[inline]
 pub(crate) fn integer(out: &mut Vec<u8>, value: i128) {
@@ -59,6 +59,7 @@ pub(crate) fn atom(out: &mut Vec<u8>, name: &str) -> Result<(), EncodeError> {
 
 #[inline]
 pub(crate) fn binary(out: &mut Vec<u8>, bytes: &[u8]) -> Result<(), EncodeError> {
+    room::check(out, bytes.len())?;
     out.reserve(5 + bytes.len());
     head(out, tag::BINARY, bytes.len())?;
     out.extend_from_slice(bytes);

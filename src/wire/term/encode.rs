@@ -4,13 +4,14 @@ use std::fmt;
 
 use super::Term;
 use super::walk::Children;
-use crate::wire::etf::{EncodeError, tag, write};
+use crate::wire::etf::{EncodeError, room, tag, write};
 
 /// Appends the term, without 131.
 pub(super) fn append<'a>(out: &mut Vec<u8>, term: &'a Term) -> Result<(), Unencodable<'a>> {
     let mut open: Vec<(Children<'_>, bool)> = Vec::new();
     let mut term = term;
     loop {
+        room::check(out, 1).map_err(Unencodable::Other)?;
         head(out, term).map_err(|error| match (error, term) {
             (EncodeError::AtomTooLong(_), Term::Atom(name)) => Unencodable::Atom(name),
             (error, _) => Unencodable::Other(error),
