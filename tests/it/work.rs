@@ -56,6 +56,11 @@ fn pass(gate: u64) {
 }
 
 /// Opens the gate, by a task of the executor, once it has been reached.
+fn open(own: &Arc<OwnThread>, gate: u64) -> impl Future<Output = ()> + use<> {
+    let own = Arc::clone(own);
+    smol::unblock(move || open_from(&own, gate))
+}
+
 fn open_from(own: &OwnThread, gate: u64) {
     let gates = GATES.lock().unwrap();
     let limit = Duration::from_secs(20);
@@ -208,13 +213,13 @@ impl Server for Office {
 
 /// A daemon on a thread of its own.
 struct House {
-    own: OwnThread,
+    own: Arc<OwnThread>,
     daemon: Linked<Daemon<Office>>,
     ended: async_channel::Receiver<ExitReason>,
 }
 
 async fn house(options: ServerOptions) -> House {
-    let own = OwnThread::new();
+    let own = Arc::new(OwnThread::new());
     let (end, ended) = async_channel::unbounded();
     let daemon = Daemon::<Office>::builder(end)
         .server_options(options)
@@ -232,8 +237,8 @@ impl House {
 }
 
 /// The client's own thread, and the client.
-async fn client(house: &House) -> (OwnThread, Client<Post>) {
-    let own = OwnThread::new();
+async fn client(house: &House) -> (Arc<OwnThread>, Client<Post>) {
+    let own = Arc::new(OwnThread::new());
     let client = house.client().executor(Arc::clone(&own.executor));
     (own, client.connect().await.unwrap())
 }
@@ -247,7 +252,7 @@ fn a_large_call_is_decoded_while_the_servers_executor_goes_on() {
         let client = house.client().connect().await.unwrap();
         let gate = gate();
         let call = client.call(Ask::Take(Parcel::decode_at(gate)));
-        let open = smol::unblock(move || open_from(&house.own, gate));
+        let open = open(&house.own, gate);
         let (outcome, ()) = join(call, open).await;
         assert_eq!(outcome.unwrap(), Answer::Done);
     });
@@ -261,7 +266,7 @@ fn a_large_reply_is_encoded_while_the_servers_executor_goes_on() {
         let gate = gate();
         let (encode, decode) = (gate, 0);
         let call = client.call(Ask::Give { encode, decode });
-        let open = smol::unblock(move || open_from(&house.own, gate));
+        let open = open(&house.own, gate);
         let (outcome, ()) = join(call, open).await;
         assert!(matches!(outcome, Ok(Answer::Parcel(_))), "{outcome:?}");
     });
@@ -276,7 +281,7 @@ fn a_large_push_is_encoded_while_the_servers_executor_goes_on() {
         let gate = gate();
         let (encode, decode) = (gate, 0);
         client.cast(Ask::Push { encode, decode }).await.unwrap();
-        let open = smol::unblock(move || open_from(&house.own, gate));
+        let open = open(&house.own, gate);
         let (push, ()) = join(pushes.next(), open).await;
         assert_eq!(push, Some(Parcel::large()));
     });
@@ -287,7 +292,6 @@ fn a_large_call_and_a_large_cast_are_encoded_while_the_clients_executor_goes_on(
     run(async {
         let house = house(ServerOptions::new()).await;
         let (own, client) = client(&house).await;
-        let own = Arc::new(own);
         for is_cast in [false, true] {
             let gate = gate();
             let parcel = Ask::Take(Parcel::encode_at(gate));
@@ -297,8 +301,7 @@ fn a_large_call_and_a_large_cast_are_encoded_while_the_clients_executor_goes_on(
                     false => drop(client.call(parcel).await.unwrap()),
                 }
             };
-            let own = Arc::clone(&own);
-            let open = smol::unblock(move || open_from(&own, gate));
+            let open = open(&own, gate);
             join(send, open).await;
         }
     });
@@ -309,7 +312,6 @@ fn a_large_reply_and_a_large_push_are_decoded_while_the_clients_executor_goes_on
     run(async {
         let house = house(ServerOptions::new()).await;
         let (own, client) = client(&house).await;
-        let own = Arc::new(own);
         let mut pushes = client.pushes();
         for is_push in [false, true] {
             let (encode, decode) = (0, gate());
@@ -321,8 +323,7 @@ fn a_large_reply_and_a_large_push_are_decoded_while_the_clients_executor_goes_on
                     client.call(Ask::Give { encode, decode }).await.unwrap();
                 }
             };
-            let own = Arc::clone(&own);
-            let open = smol::unblock(move || open_from(&own, decode));
+            let open = open(&own, decode);
             join(receive, open).await;
         }
     });
