@@ -28,7 +28,7 @@ use crate::{
     backoff::Backoff,
     link::Link,
     task,
-    transport::{self, DialError, HandshakeError, TcpOptions, Transport},
+    transport::{self, DialError, HandshakeError, Sockets, Transport},
 };
 
 /// What a client does when its connection is lost, or cannot be made.
@@ -47,7 +47,7 @@ pub(super) struct Healer<P: Protocol> {
     pub(super) shared: Arc<Shared<P>>,
     pub(super) address: Address,
     pub(super) transport: Arc<dyn Transport>,
-    pub(super) tcp: TcpOptions,
+    pub(super) tcp: Sockets,
     pub(super) connect_timeout: Duration,
     pub(super) handshake_timeout: Duration,
     pub(super) backoff: Backoff,

@@ -16,7 +16,7 @@ use crate::{
     mailbox::{Receiver, mailbox},
     protocol::Checked,
     task::Spawner,
-    transport::{Target, Tcp, TcpOptions, Transport},
+    transport::{Sockets, Target, Tcp, TcpOptions, Transport},
     wire::{
         codec::Codec,
         decoder, etf,
@@ -363,7 +363,7 @@ impl<P: Protocol> ClientBuilder<P> {
             shared: Arc::clone(&shared),
             address: self.address.clone(),
             transport: Arc::clone(&self.transport),
-            tcp: self.tcp.clone(),
+            tcp: Sockets::new(self.tcp.clone()),
             connect_timeout: self.connect_timeout,
             handshake_timeout: self.handshake_timeout,
             backoff: self.backoff,

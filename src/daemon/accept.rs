@@ -14,7 +14,7 @@ use crate::{
     Endpoint, ExitReason, Server, TaskRef,
     supervisor::Intensity,
     task::{self, Spawner},
-    transport::{Listener, Place, TcpOptions},
+    transport::{Listener, Place, Sockets},
 };
 
 /// The first pause after an error of the whole process, doubled for each that follows.
@@ -35,7 +35,7 @@ pub(super) struct Listening {
     listener: Listener,
     place: Place,
     address: Endpoint,
-    options: TcpOptions,
+    options: Sockets,
 }
 
 impl Listening {
@@ -43,7 +43,7 @@ impl Listening {
         &self.address
     }
 
-    fn bind(place: &Place, options: &TcpOptions) -> io::Result<Self> {
+    fn bind(place: &Place, options: &Sockets) -> io::Result<Self> {
         let listener = Listener::bind(place, options)?;
         let address = listener.local_addr()?;
         Ok(Self {
@@ -55,7 +55,7 @@ impl Listening {
     }
 
     /// Listens at one place, with as many listeners as may share it, up to `loops`.
-    pub(super) fn at(place: &Place, options: &TcpOptions, loops: usize) -> io::Result<Vec<Self>> {
+    pub(super) fn at(place: &Place, options: &Sockets, loops: usize) -> io::Result<Vec<Self>> {
         if loops <= 1 || !place.can_be_shared() {
             return Ok(vec![Self::bind(place, options)?]);
         }

@@ -22,16 +22,13 @@ use super::shared::Shared;
 use crate::{
     Endpoint, ExitReason, PeerInfo, Server, Shutdown, TaskRef,
     server::ConnectionRef,
-    task::{now, sleep},
+    task::{FOR_EVER, now, sleep},
 };
 
 /// The longest that peers are listened to, the longest way that a call may have to come.
 const LISTENING: Duration = Duration::from_secs(1);
 /// The longest that the killing may need.
 const KILLING: Duration = Duration::from_secs(1);
-
-/// As good as for ever, and can be added to any time: a century.
-const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 /// When what is to happen.
 #[derive(Clone, Copy, Debug)]

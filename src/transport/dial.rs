@@ -12,7 +12,7 @@ use std::{
 
 use async_net::TcpStream;
 
-use super::{BoxedStream, Socketed, TcpOptions};
+use super::{BoxedStream, Socketed, Sockets};
 use crate::{Endpoint, network::Network, task};
 
 /// What to connect to.
@@ -40,7 +40,7 @@ impl Target {
 /// Cancel safe: a connection that is not returned is dropped.
 pub(crate) async fn dial(
     target: &Target,
-    options: &TcpOptions,
+    options: &Sockets,
     limit: Duration,
 ) -> Result<Socketed, DialError> {
     match target {
@@ -76,7 +76,7 @@ async fn connect_unix(path: &Path) -> io::Result<Socketed> {
 async fn dial_tcp(
     host: &str,
     port: u16,
-    options: &TcpOptions,
+    options: &Sockets,
     limit: Duration,
 ) -> Result<(BoxedStream, Endpoint), DialError> {
     let network = Network::current();
@@ -106,7 +106,7 @@ async fn dial_tcp(
     Err(last.unwrap_or_else(|| DialError::NoAddress(host.to_owned())))
 }
 
-async fn connect(address: SocketAddr, options: &TcpOptions) -> io::Result<BoxedStream> {
+async fn connect(address: SocketAddr, options: &Sockets) -> io::Result<BoxedStream> {
     let stream = TcpStream::connect(address).await?;
     if is_its_own_peer(&stream) {
         return Err(io::ErrorKind::ConnectionRefused.into());
