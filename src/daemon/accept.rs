@@ -100,6 +100,7 @@ pub(super) async fn run<S: Server>(
         .shutdown_requested()
         .or(drained)
         .or(first(&mut loops))
+        .or(shared.warnings.summarize())
         .await;
     drop(loops);
     others.close().await;
@@ -173,7 +174,9 @@ async fn keep<S: Server>(
         let error = match listener {
             Ok(listener) => accept(&listener, &address, &shared, &spawner).await,
             Err(error) if Remedy::of(&error) == Remedy::Pause => {
-                tracing::warn!(target: "erps", %address, %error, "the listener cannot be made anew now");
+                if shared.warnings.admit("cannot bind again") {
+                    tracing::warn!(target: "erps", %address, %error, "the listener cannot be bound again now");
+                }
                 task::sleep(LAST_RESTART).await;
                 listener = Listener::bind(&place, &options);
                 continue;
@@ -258,8 +261,9 @@ async fn accept<S: Server>(
                     future::yield_now().await;
                 }
                 Remedy::Next | Remedy::Pause => {
-                    // Once for each doubling, and then once a second.
-                    tracing::warn!(target: "erps", %error, ?pause, "cannot accept connections");
+                    if shared.warnings.admit("cannot accept") {
+                        tracing::warn!(target: "erps", %error, ?pause, "cannot accept connections");
+                    }
                     if short.is_none() {
                         short = Some(task::now());
                         shared.journal.accept_paused(address, error);

@@ -164,6 +164,12 @@ impl Serving {
         self.cut.get_or_insert(calls);
     }
 
+    /// Nothing has gone either way.
+    pub(super) fn is_unused(&self) -> bool {
+        let meter = self.connection.meter();
+        meter.read() == 0 && meter.written() == 0
+    }
+
     /// What became of it, now that it has ended.
     pub(super) fn drained(&self, reason: &ExitReason, took: Duration) -> Drained {
         let outcome = match (self.cut, reason) {

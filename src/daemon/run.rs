@@ -64,6 +64,7 @@ pub(super) async fn start<S: Server>(
                 let reason = accept::run(listeners, &shared, &spawner, &task).await;
                 drain::run(&shared, &task).await;
                 shared.close().await;
+                shared.warnings.flush();
                 drop(closing);
                 if let Some(supervisor) = own_supervisor {
                     supervisor.shutdown().await;

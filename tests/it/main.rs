@@ -21,6 +21,7 @@ mod network;
 mod packet;
 mod pains;
 mod peer;
+mod probes;
 mod push;
 mod slow_retry;
 mod sockets;
