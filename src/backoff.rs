@@ -13,6 +13,8 @@ pub struct Backoff {
     cap: Duration,
 }
 
+const SHORTEST: Duration = Duration::from_millis(1);
+
 impl Default for Backoff {
     fn default() -> Self {
         Self::new(Duration::from_millis(100), Duration::from_secs(30))
@@ -20,7 +22,8 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// Delays of up to `base` after the first failure, doubling up to `cap`.
+    /// Delays of up to `base` after the first failure, doubling up to `cap`. Both count as a millisecond if
+    /// they are shorter: without any delay, attempts would keep the executor busy with nothing else.
     #[must_use]
     pub const fn new(base: Duration, cap: Duration) -> Self {
         Self { base, cap }
@@ -29,7 +32,8 @@ impl Backoff {
     /// The longest delay after this many failures before the last one.
     pub(crate) fn bound(self, failures: u32) -> Duration {
         let factor = 1_u32.checked_shl(failures).unwrap_or(u32::MAX);
-        self.base.saturating_mul(factor).min(self.cap)
+        let (base, cap) = (self.base.max(SHORTEST), self.cap.max(SHORTEST));
+        base.saturating_mul(factor).min(cap)
     }
 }
 
@@ -43,5 +47,20 @@ mod tests {
         let bounds: Vec<_> = (0..6).map(|n| backoff.bound(n).as_millis()).collect();
         assert_eq!(bounds, [100, 200, 400, 800, 1000, 1000]);
         assert_eq!(backoff.bound(u32::MAX), Duration::from_secs(1));
+    }
+
+    #[test]
+    fn the_bound_is_never_zero_and_grows_from_a_base_of_zero() {
+        let backoff = Backoff::new(Duration::ZERO, Duration::from_secs(1));
+        assert_eq!(backoff.bound(0), SHORTEST);
+        assert_eq!(backoff.bound(20), Duration::from_secs(1));
+        assert_eq!(
+            Backoff::new(Duration::MAX, Duration::ZERO).bound(9),
+            SHORTEST
+        );
+        assert_eq!(
+            Backoff::new(Duration::MAX, Duration::MAX).bound(9),
+            Duration::MAX
+        );
     }
 }

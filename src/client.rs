@@ -10,39 +10,37 @@
 //! writes; callers only append to its queue and wait for their own answer, so that they may sit
 //! in any runtime, or in none.
 
+mod address;
 mod connection;
 mod encode;
+mod error;
 mod handler;
 mod options;
 mod pending;
+mod pushes;
 mod queue;
+mod retry;
 mod session;
 mod shared;
 
 use std::{
     fmt,
     panic::Location,
-    pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures_channel::oneshot;
-use futures_lite::Stream;
 
-use crate::{
-    ExitReason, PeerInfo, Protocol, TaskRef,
-    mailbox::{Receiver, mailbox},
-    universe,
-    wire::codec::PacketError,
-};
-use handler::ClientEvent;
+use crate::{ExitReason, PeerInfo, Protocol, TaskRef, mailbox::mailbox, universe};
 use shared::{Listener, Shared};
 
-pub use connection::{ConnectError, Disconnect, Reconnect};
+pub use address::Address;
+pub use connection::Reconnect;
+pub use error::{CallError, CastError, ConnectError, Disconnect};
 pub use handler::{ClientContext, ClientHandler, HandlerRef};
-pub use options::{Address, AddressError, ClientBuilder};
+pub use options::ClientBuilder;
+pub use pushes::Pushes;
 
 /// A proxy for a server at another place.
 ///
@@ -89,10 +87,18 @@ pub enum Status {
     Connected(PeerInfo),
     /// It lost its connection, or could not make one, and waits before it tries again.
     Waiting,
+    /// It could not make a connection, or lost it at once, for a reason that is
+    /// [likely permanent](ConnectError::is_likely_permanent), and waits
+    /// [longer](ClientBuilder::slow_backoff) before it tries again. [`Client::connect`] does not wait.
+    RetryingSlowly {
+        /// Why.
+        error: ConnectError,
+        /// When it tries again, by the clock of [`time::now`](crate::time::now()). `None`: in a century or
+        /// later, as the back-off says.
+        next_attempt: Option<Instant>,
+    },
     /// It was told to disconnect.
     Disconnected,
-    /// The server refuses it; only [`Client::connect`] makes another attempt.
-    Refused(ConnectError),
     /// It has ended.
     Ended(ExitReason),
 }
@@ -263,16 +269,16 @@ impl<P: Protocol> Client<P> {
 
     /// Connects, at once, whatever the back-off says, and waits for the outcome of that attempt.
     ///
-    /// Needed after [`disconnect`](Self::disconnect) and after the server refused this client.
-    /// Ready immediately if there is a connection.
+    /// Needed after [`disconnect`](Self::disconnect), and otherwise the way not to wait: the
+    /// [slow back-off](ClientBuilder::slow_backoff) begins anew. Ready immediately if there is a connection.
     ///
     /// A server that does not let this client in, see [`Disconnect::Refused`], says so over a connection: that
     /// one counts as made for the moment until its word has arrived.
     ///
     /// # Errors
     ///
-    /// The [`ConnectError`] of the attempt. The client goes on trying unless the error
-    /// [is permanent](ConnectError::is_permanent).
+    /// The [`ConnectError`] of the attempt. The client goes on trying, slowly if the error
+    /// [is likely permanent](ConnectError::is_likely_permanent).
     ///
     /// # Cancel safety
     ///
@@ -316,7 +322,7 @@ impl<P: Protocol> Client<P> {
             state.hurry = false;
             state.answer_waiters(&Err(ConnectError::Disconnected));
             match state.status {
-                Status::Disconnected | Status::Refused(_) | Status::Ended(_) => {}
+                Status::Disconnected | Status::Ended(_) => {}
                 _ => state.leavers.push(leaver),
             }
             closed
@@ -394,110 +400,4 @@ impl<P: Protocol> Drop for Waiting<'_, P> {
             self.shared.state().pending.abandon(reference);
         }
     }
-}
-
-/// What a server sends unasked, in order. Made by [`Client::pushes`].
-///
-/// Ends when the client does. While it is full and nobody takes anything from it, nothing is read
-/// from the connection.
-pub struct Pushes<P: Protocol> {
-    events: Receiver<ClientEvent<P>>,
-    _client: Client<P>,
-}
-
-impl<P: Protocol> Pushes<P> {
-    /// The next push; `None` when the client has ended, or another stream took over.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropped before it is ready, nothing is lost.
-    pub async fn next(&mut self) -> Option<P::Push> {
-        std::future::poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
-    }
-}
-
-impl<P: Protocol> Stream for Pushes<P> {
-    type Item = P::Push;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<P::Push>> {
-        loop {
-            match std::task::ready!(self.events.poll_recv(cx)) {
-                Some(ClientEvent::Push(push)) => return Poll::Ready(Some(push)),
-                Some(_) => {}
-                None => return Poll::Ready(None),
-            }
-        }
-    }
-}
-
-impl<P: Protocol> fmt::Debug for Pushes<P> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pushes")
-            .field("waiting", &self.events.len())
-            .finish_non_exhaustive()
-    }
-}
-
-/// Why a call has no reply.
-///
-/// Ordered by what the server may have done: nothing, or perhaps something.
-/// [`may_have_run`](Self::may_have_run) is the question to ask before trying again.
-#[derive(Clone, Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum CallError {
-    /// There is no connection, or it was lost before the call left, or the server did not let this client
-    /// in. Nobody has seen it.
-    #[error("not connected")]
-    Disconnected,
-    /// Too much waits to be sent already. It was never sent.
-    #[error("too many calls are waiting to be sent; see `max_queued`")]
-    QueueFull,
-    /// The value cannot be a packet. It was never sent.
-    #[error("the call cannot be sent: {0}")]
-    Unsendable(#[source] Box<PacketError>),
-    /// No answer came in time.
-    #[error("no answer in time{}", if *.sent { "" } else { ": the call did not even leave" })]
-    TimedOut {
-        /// Whether it left. If not, it will not.
-        sent: bool,
-    },
-    /// It was sent, and then the connection was lost.
-    #[error("the connection was lost before the answer came")]
-    Lost,
-    /// The server dropped the call without an answer.
-    #[error("the server dropped the call unanswered")]
-    Unanswered,
-    /// The server refused the call, or failed at it, with this message.
-    #[error("the server says: {0}")]
-    Remote(String),
-    /// The server answered with something that is not the protocol's reply.
-    #[error("the answer was not understood: {0}")]
-    Undecodable(String),
-}
-
-impl CallError {
-    /// Tells whether the server may have handled the call, or part of it. If not, it is safe to
-    /// call again.
-    #[must_use]
-    pub fn may_have_run(&self) -> bool {
-        !matches!(
-            self,
-            Self::Disconnected
-                | Self::QueueFull
-                | Self::Unsendable(_)
-                | Self::TimedOut { sent: false }
-        )
-    }
-}
-
-/// Why a cast was not sent.
-#[derive(Clone, Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum CastError {
-    /// There is no connection.
-    #[error("not connected")]
-    Disconnected,
-    /// The value cannot be a packet.
-    #[error("the cast cannot be sent: {0}")]
-    Unsendable(#[source] Box<PacketError>),
 }

@@ -14,6 +14,7 @@ mod connection;
 mod drain;
 mod events;
 mod info;
+mod journal;
 mod limits;
 mod options;
 mod proxy;
@@ -22,6 +23,7 @@ mod shared;
 mod supervisor;
 mod ticket;
 mod visit;
+mod warnings;
 
 use std::{
     fmt, io, marker::PhantomData, net::SocketAddr, panic::Location, sync::Arc, time::Duration,

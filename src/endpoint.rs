@@ -1,12 +1,16 @@
 //! Where the end of a connection is. Pure: there are no sockets here.
 
+pub(crate) mod host;
+
 use std::{
     fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::Path,
+    str::FromStr,
     sync::Arc,
 };
 
+pub use host::AddressError;
 use serde::{Serialize, Serializer};
 
 /// One end of a connection, or where a daemon listens: an IP address and a port, or a Unix socket.
@@ -14,7 +18,8 @@ use serde::{Serialize, Serializer};
 /// What a client is to connect to is an [`Address`](crate::Address), which may also be a name.
 ///
 /// An IPv4 address that is written as IPv6 (`::ffff:10.0.0.1`) becomes plain IPv4 when one is made
-/// [from](From) it, so that a peer has one address whichever socket it came to.
+/// [from](From) it, so that a peer has one address whichever socket it came to. An IPv6 address keeps its
+/// scope (`[fe80::1%2]:4747`), without which a link-local one leads nowhere.
 ///
 /// # Example
 ///
@@ -136,6 +141,21 @@ impl fmt::Display for Endpoint {
     }
 }
 
+/// Reads what [`Display`](fmt::Display) writes. The scope of an IPv6 address is the number of an interface.
+impl FromStr for Endpoint {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        if let Some(path) = text.strip_prefix("unix:") {
+            let path = (!path.is_empty()).then(|| Path::new(path).into());
+            return Ok(Self::Unix(path));
+        }
+        host::split(text)?;
+        let address: SocketAddr = text.parse().map_err(|_| AddressError::NotIp)?;
+        Ok(address.into())
+    }
+}
+
 /// As text.
 impl Serialize for Endpoint {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -167,6 +187,28 @@ mod tests {
         assert!(named.is_local() && named.is_unix());
         assert_eq!((named.ip(), named.port()), (None, None));
         assert!(!named.is_within([0, 0, 0, 0], 0));
+    }
+
+    #[test]
+    fn an_endpoint_is_read_as_it_is_written() {
+        for text in [
+            "127.0.0.1:0",
+            "[::1]:4747",
+            "[fe80::1%2]:4747",
+            "unix:/run/erps",
+            "unix:",
+        ] {
+            assert_eq!(
+                text.parse().map(|it: Endpoint| it.to_string()),
+                Ok(text.to_owned())
+            );
+        }
+        let parse = |text: &str| text.parse::<Endpoint>();
+        assert_eq!(parse("localhost:1"), Err(AddressError::NotIp));
+        assert_eq!(parse("[fe80::1%eth0]:1"), Err(AddressError::NotIp));
+        assert_eq!(parse("::1:4747"), Err(AddressError::Brackets));
+        assert_eq!(parse("http://10.0.0.1:1"), Err(AddressError::Scheme));
+        assert_ne!(parse("[fe80::1%2]:1"), parse("[fe80::1%3]:1"));
     }
 
     #[test]

@@ -81,14 +81,15 @@ mod server;
 mod supervisor;
 mod task;
 mod text;
+mod throttle;
 mod transport;
 pub mod universe;
 pub mod wire;
 
 pub use backoff::Backoff;
 pub use client::{
-    Address, AddressError, CallError, CastError, Client, ClientBuilder, ClientContext,
-    ClientHandler, ConnectError, Disconnect, HandlerRef, Pushes, Reconnect, Status,
+    Address, CallError, CastError, Client, ClientBuilder, ClientContext, ClientHandler,
+    ConnectError, Disconnect, HandlerRef, Pushes, Reconnect, Status,
 };
 pub use daemon::{
     AtLimit, ConnectionEnd, ConnectionInfo, ConnectionStage, Daemon, DaemonBuilder, DaemonEvent,
@@ -96,7 +97,7 @@ pub use daemon::{
     HandshakeFailure, NotAdmitted, NotAdmittedCounts, ServerRecipe, ServerSupervisor,
     StartDaemonError, StartServer,
 };
-pub use endpoint::Endpoint;
+pub use endpoint::{AddressError, Endpoint};
 pub use exit::{BoxError, ExitReason, SendError};
 pub use link::{Peer, PeerInfo};
 pub use network::{Host, Network};

@@ -33,7 +33,7 @@ pub(crate) use contained::Foreign;
 pub(crate) use handle::Facts;
 pub use handle::{Linked, Shutdown, TaskRef};
 pub(crate) use offload::offload;
-pub(crate) use time::{Alarm, Clock, random_below, sleep, timeout, wall_clock};
+pub(crate) use time::{Alarm, Clock, FOR_EVER, deadline, random_below, sleep, timeout, wall_clock};
 pub use time::{Elapsed, now, random};
 
 use crate::{

@@ -35,6 +35,7 @@ pub use error::{Alert, HandshakeError, Untrusted};
 pub use identity::{PeerIdentity, UnreadableCertificate};
 pub use listen::HandedIn;
 pub(crate) use listen::{Listener, Place};
+pub(crate) use tcp::Sockets;
 pub use tcp::{Tcp, TcpOptions};
 #[cfg(feature = "test-ca")]
 pub use test_ca::{TestCa, TestCertificate, TestRequest};

@@ -1,22 +1,22 @@
 //! How a client is made.
 
-use std::{fmt, net::SocketAddr, path::Path, str::FromStr, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use futures_channel::oneshot;
 
 use super::{
-    Client, ClientHandler, ConnectError, Reconnect,
+    Address, Client, ClientHandler, ConnectError, Reconnect,
     connection::{Healer, LastRites},
     handler::{self, ClientEvent},
     session::Habits,
     shared::{Limits, Listener, Shared, Waiters},
 };
 use crate::{
-    Backoff, Endpoint, Linked, Peer, Protocol,
+    Backoff, Linked, Peer, Protocol,
     mailbox::{Receiver, mailbox},
     protocol::Checked,
     task::Spawner,
-    transport::{Target, Tcp, TcpOptions, Transport},
+    transport::{Sockets, Tcp, TcpOptions, Transport},
     wire::{
         codec::Codec,
         decoder, etf,
@@ -24,104 +24,8 @@ use crate::{
     },
 };
 
-/// Where a server is: a name or an IP address, and a port; or the path of a Unix socket.
-///
-/// The name is resolved anew for every connection. A certificate is checked against the name; one of a
-/// server at a Unix socket against `localhost`, unless [`Tls::server_name`](crate::Tls::server_name) says
-/// otherwise.
-///
-/// In a text, `unix:` and a path is a Unix socket; `unix:` and digits is a port of a host of that name, as the
-/// file of that name is `unix:./4747`.
-///
-/// # Example
-///
-/// ```
-/// use erps::Address;
-///
-/// let pair = Address::from(("localhost", 4747));
-/// let text: Address = "localhost:4747".parse().unwrap();
-/// assert_eq!(pair, text);
-///
-/// let socket: Address = "unix:/run/shop.sock".parse().unwrap();
-/// assert_eq!(socket, Address::unix("/run/shop.sock"));
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Address(pub(super) Target);
-
-impl Address {
-    /// The Unix socket of this path.
-    ///
-    /// On Linux a connection to one whose backlog is full is not made later, as over TCP: it fails at once
-    /// (`EAGAIN`), and the client tries again after its [back-off](ClientBuilder::backoff).
-    pub fn unix(path: impl AsRef<Path>) -> Self {
-        Self(Target::Unix(path.as_ref().into()))
-    }
-}
-
-impl<H: Into<String>> From<(H, u16)> for Address {
-    fn from((host, port): (H, u16)) -> Self {
-        Self(Target::Inet(host.into(), port))
-    }
-}
-
-/// For a Unix socket without a name this is an address that nobody can connect to.
-impl From<Endpoint> for Address {
-    fn from(endpoint: Endpoint) -> Self {
-        match endpoint {
-            Endpoint::Inet(address) => address.into(),
-            Endpoint::Unix(path) => Self::unix(path.as_deref().unwrap_or(Path::new(""))),
-        }
-    }
-}
-
-impl From<SocketAddr> for Address {
-    fn from(address: SocketAddr) -> Self {
-        Self::from((address.ip().to_string(), address.port()))
-    }
-}
-
-impl FromStr for Address {
-    type Err = AddressError;
-
-    fn from_str(text: &str) -> Result<Self, AddressError> {
-        let path = text.strip_prefix("unix:");
-        if let Some(path) = path.filter(|path| !may_be_port(path)) {
-            return Ok(Self::unix(path));
-        }
-        let (host, port) = text.rsplit_once(':').ok_or(AddressError)?;
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        if host.is_empty() {
-            return Err(AddressError);
-        }
-        Ok(Self::from((host, port.parse().map_err(|_| AddressError)?)))
-    }
-}
-
-/// Whether what follows `unix:` is, of a host of this name.
-fn may_be_port(text: &str) -> bool {
-    text.bytes().all(|byte| byte.is_ascii_digit())
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            Target::Inet(host, port) if host.contains(':') => write!(f, "[{host}]:{port}"),
-            Target::Inet(host, port) => write!(f, "{host}:{port}"),
-            Target::Unix(path) => {
-                let text = path.to_string_lossy();
-                let here = if may_be_port(&text) { "./" } else { "" };
-                write!(f, "unix:{here}{text}")
-            }
-        }
-    }
-}
-
-/// A text is no address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "an address is a host and a port, as in localhost:4747 or [::1]:4747, or the path of a Unix socket, as in unix:/run/shop.sock"
-)]
-pub struct AddressError;
+/// More often is of no use, and would keep the executor busy with nothing else.
+const SHORTEST_KEEPALIVE: Duration = Duration::from_millis(10);
 
 type StartHandler<P> =
     dyn Fn(Client<P>, Receiver<ClientEvent<P>>, usize, &Spawner) -> handler::Owned + Send + Sync;
@@ -144,6 +48,7 @@ pub struct ClientBuilder<P: Protocol> {
     connect_timeout: Duration,
     handshake_timeout: Duration,
     backoff: Backoff,
+    slow_backoff: Backoff,
     stable_after: Duration,
     reconnect: Reconnect,
     habits: Habits,
@@ -174,6 +79,7 @@ impl<P: Protocol> ClientBuilder<P> {
             connect_timeout: Duration::from_secs(10),
             handshake_timeout: Duration::from_secs(10),
             backoff: Backoff::default(),
+            slow_backoff: Backoff::new(Duration::from_secs(1), Duration::from_secs(60)),
             stable_after: Duration::from_secs(10),
             reconnect: Reconnect::default(),
             habits: Habits {
@@ -261,10 +167,11 @@ impl<P: Protocol> ClientBuilder<P> {
         self
     }
 
-    /// How often the server is told that the client lives. Default: 60 seconds; `None` or zero:
-    /// never.
+    /// How often the client sends a keepalive packet. Default: 60 seconds; `None` or zero: never. At least
+    /// 10 milliseconds.
     pub fn keepalive(mut self, every: impl Into<Option<Duration>>) -> Self {
-        self.habits.keepalive = every.into().filter(|every| !every.is_zero());
+        let every = every.into().filter(|every| !every.is_zero());
+        self.habits.keepalive = every.map(|every| every.max(SHORTEST_KEEPALIVE));
         self
     }
 
@@ -291,6 +198,19 @@ impl<P: Protocol> ClientBuilder<P> {
     /// The delays between attempts to connect. Default: [`Backoff::default`].
     pub fn backoff(mut self, backoff: Backoff) -> Self {
         self.backoff = backoff;
+        self
+    }
+
+    /// The delays after an error that [is likely permanent](ConnectError::is_likely_permanent), as when the
+    /// server refuses this client's certificate. Default: up to a second after the first, doubling up to 60
+    /// seconds.
+    ///
+    /// Each is drawn from the upper half of its bound, and not shorter than one of the usual
+    /// [`backoff`](Self::backoff). Meanwhile calls fail at once, and the status is
+    /// [`Status::RetryingSlowly`](crate::Status::RetryingSlowly). [`Client::connect`] does not wait, and
+    /// begins anew.
+    pub fn slow_backoff(mut self, backoff: Backoff) -> Self {
+        self.slow_backoff = backoff;
         self
     }
 
@@ -363,10 +283,11 @@ impl<P: Protocol> ClientBuilder<P> {
             shared: Arc::clone(&shared),
             address: self.address.clone(),
             transport: Arc::clone(&self.transport),
-            tcp: self.tcp.clone(),
+            tcp: Sockets::new(self.tcp.clone()),
             connect_timeout: self.connect_timeout,
             handshake_timeout: self.handshake_timeout,
             backoff: self.backoff,
+            slow_backoff: self.slow_backoff,
             stable_after: self.stable_after,
             reconnect: self.reconnect,
             habits: self.habits,

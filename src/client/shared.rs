@@ -23,7 +23,7 @@ use crate::{
     Protocol,
     mailbox::Sender,
     outbox::{put_back, scratch},
-    task::{Clock, TURN},
+    task::{self, Clock, TURN},
     wire::{codec::Codec, packet::Kind},
 };
 
@@ -138,7 +138,7 @@ impl<P: Protocol> Shared<P> {
             if !self.has_room(&state) {
                 return Err(CallError::QueueFull);
             }
-            let deadline = state.clock.now().checked_add(limit);
+            let deadline = task::deadline(state.clock.now(), limit);
             state.pending.insert(reference, answer, deadline);
             if encoded {
                 state.queue.push(&mut packet, Some(reference));

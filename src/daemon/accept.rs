@@ -14,7 +14,7 @@ use crate::{
     Endpoint, ExitReason, Server, TaskRef,
     supervisor::Intensity,
     task::{self, Spawner},
-    transport::{Listener, Place, TcpOptions},
+    transport::{Listener, Place, Sockets},
 };
 
 /// The first pause after an error of the whole process, doubled for each that follows.
@@ -35,7 +35,7 @@ pub(super) struct Listening {
     listener: Listener,
     place: Place,
     address: Endpoint,
-    options: TcpOptions,
+    options: Sockets,
 }
 
 impl Listening {
@@ -43,7 +43,7 @@ impl Listening {
         &self.address
     }
 
-    fn bind(place: &Place, options: &TcpOptions) -> io::Result<Self> {
+    fn bind(place: &Place, options: &Sockets) -> io::Result<Self> {
         let listener = Listener::bind(place, options)?;
         let address = listener.local_addr()?;
         Ok(Self {
@@ -55,7 +55,7 @@ impl Listening {
     }
 
     /// Listens at one place, with as many listeners as may share it, up to `loops`.
-    pub(super) fn at(place: &Place, options: &TcpOptions, loops: usize) -> io::Result<Vec<Self>> {
+    pub(super) fn at(place: &Place, options: &Sockets, loops: usize) -> io::Result<Vec<Self>> {
         if loops <= 1 || !place.can_be_shared() {
             return Ok(vec![Self::bind(place, options)?]);
         }
@@ -100,6 +100,7 @@ pub(super) async fn run<S: Server>(
         .shutdown_requested()
         .or(drained)
         .or(first(&mut loops))
+        .or(shared.warnings.summarize())
         .await;
     drop(loops);
     others.close().await;
@@ -173,7 +174,9 @@ async fn keep<S: Server>(
         let error = match listener {
             Ok(listener) => accept(&listener, &address, &shared, &spawner).await,
             Err(error) if Remedy::of(&error) == Remedy::Pause => {
-                tracing::warn!(target: "erps", %address, %error, "the listener cannot be made anew now");
+                if shared.warnings.admit("cannot bind again") {
+                    tracing::warn!(target: "erps", %address, %error, "the listener cannot be bound again now");
+                }
                 task::sleep(LAST_RESTART).await;
                 listener = Listener::bind(&place, &options);
                 continue;
@@ -258,8 +261,9 @@ async fn accept<S: Server>(
                     future::yield_now().await;
                 }
                 Remedy::Next | Remedy::Pause => {
-                    // Once for each doubling, and then once a second.
-                    tracing::warn!(target: "erps", %error, ?pause, "cannot accept connections");
+                    if shared.warnings.admit("cannot accept") {
+                        tracing::warn!(target: "erps", %error, ?pause, "cannot accept connections");
+                    }
                     if short.is_none() {
                         short = Some(task::now());
                         shared.journal.accept_paused(address, error);

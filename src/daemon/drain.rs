@@ -22,16 +22,13 @@ use super::shared::Shared;
 use crate::{
     Endpoint, ExitReason, PeerInfo, Server, Shutdown, TaskRef,
     server::ConnectionRef,
-    task::{now, sleep},
+    task::{FOR_EVER, now, sleep},
 };
 
 /// The longest that peers are listened to, the longest way that a call may have to come.
 const LISTENING: Duration = Duration::from_secs(1);
 /// The longest that the killing may need.
 const KILLING: Duration = Duration::from_secs(1);
-
-/// As good as for ever, and can be added to any time: a century.
-const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 /// When what is to happen.
 #[derive(Clone, Copy, Debug)]
@@ -165,6 +162,12 @@ impl Serving {
     pub(super) fn cut(&mut self) {
         let calls = self.connection.in_flight();
         self.cut.get_or_insert(calls);
+    }
+
+    /// Nothing has gone either way.
+    pub(super) fn is_unused(&self) -> bool {
+        let meter = self.connection.meter();
+        meter.read() == 0 && meter.written() == 0
     }
 
     /// What became of it, now that it has ended.

@@ -24,6 +24,10 @@ pub struct DaemonInfo {
     pub handshakes_failed: HandshakeCounts,
     /// How many got through their handshake and got no server.
     pub not_started: u64,
+    /// How many connections the peer closed before their handshake was complete, or, without a handshake,
+    /// before it had sent a byte: health checks and port scans. They are logged at the level DEBUG. Those at
+    /// their handshake count as [`HandshakeCounts::closed`], too.
+    pub probes: u64,
     /// How often accepting had to pause, because the process or the system was short of something.
     pub accept_pauses: u64,
     /// How many connections there are, in whatever stage. Those who are being refused are not counted.

@@ -4,11 +4,11 @@ use std::{
     fmt,
     net::IpAddr,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use crate::{BoxError, Endpoint, ExitReason, endpoint};
+use crate::{BoxError, Endpoint, ExitReason, endpoint, task, throttle::Throttle};
 
 /// How many connections a daemon takes. Changed on a running one by
 /// [`Daemon::set_limits`](crate::Daemon::set_limits).
@@ -119,7 +119,10 @@ pub enum NotAdmitted {
 }
 
 /// A user's closure that says who is let in.
-pub(super) struct Hook<T>(Arc<Admit<T>>);
+pub(super) struct Hook<T> {
+    admit: Arc<Admit<T>>,
+    panics: Arc<Mutex<Throttle<()>>>,
+}
 
 type Admit<T> = dyn Fn(&T) -> Result<(), BoxError> + Send + Sync;
 
@@ -127,17 +130,20 @@ impl<T> Hook<T> {
     pub(super) fn new<E: Into<BoxError>>(
         hook: impl Fn(&T) -> Result<(), E> + Send + Sync + 'static,
     ) -> Self {
-        Self(Arc::new(move |peer| hook(peer).map_err(Into::into)))
+        Self {
+            admit: Arc::new(move |peer| hook(peer).map_err(Into::into)),
+            panics: Arc::new(Mutex::new(Throttle::new(Duration::from_secs(10)))),
+        }
     }
 
     /// Who makes it panic is not let in.
     pub(super) fn refuses(&self, peer: &T) -> Option<NotAdmitted> {
-        match catch_unwind(AssertUnwindSafe(|| (self.0)(peer))) {
+        match catch_unwind(AssertUnwindSafe(|| (self.admit)(peer))) {
             Ok(Ok(())) => None,
             Ok(Err(why)) => Some(NotAdmitted::Hook(why.to_string())),
             Err(panic) => {
                 let panic = ExitReason::panic(&*panic);
-                tracing::error!(target: "erps", reason = %panic, "a hook panicked");
+                self.log(&panic);
                 // What it said is no business of the peer's.
                 Some(NotAdmitted::Hook("not admitted".to_owned()))
             }
@@ -145,9 +151,25 @@ impl<T> Hook<T> {
     }
 }
 
+impl<T> Hook<T> {
+    fn log(&self, panic: &ExitReason) {
+        let now = task::now();
+        let mut panics = self.panics.lock().unwrap_or_else(PoisonError::into_inner);
+        if panics.admits((), now) {
+            tracing::error!(target: "erps", reason = %panic, "a hook panicked");
+        }
+        for ((), suppressed) in panics.summaries(now) {
+            tracing::error!(target: "erps", reason = %panic, suppressed, "a hook has panicked again");
+        }
+    }
+}
+
 impl<T> Clone for Hook<T> {
     fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
+        Self {
+            admit: Arc::clone(&self.admit),
+            panics: Arc::clone(&self.panics),
+        }
     }
 }
 

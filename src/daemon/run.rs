@@ -12,8 +12,11 @@ use super::{
     shared::Shared,
 };
 use crate::{
-    DynamicSupervisor, ExitReason, Linked, Server, Universe, protocol::Checked, transport::Place,
-    universe, wire::packet::Acceptance,
+    DynamicSupervisor, ExitReason, Linked, Server, Universe,
+    protocol::Checked,
+    transport::{Place, Sockets},
+    universe,
+    wire::packet::Acceptance,
 };
 
 /// Starts a daemon in a task of its own and waits until it listens.
@@ -61,6 +64,7 @@ pub(super) async fn start<S: Server>(
                 let reason = accept::run(listeners, &shared, &spawner, &task).await;
                 drain::run(&shared, &task).await;
                 shared.close().await;
+                shared.warnings.flush();
                 drop(closing);
                 if let Some(supervisor) = own_supervisor {
                     supervisor.shutdown().await;
@@ -106,8 +110,9 @@ fn prepare<S: Server>(
             )
         }
     };
+    let sockets = Sockets::new(settings.tcp.clone());
     let listen = |place: &Place| {
-        let listening = Listening::at(place, &settings.tcp, settings.accept_loops);
+        let listening = Listening::at(place, &sockets, settings.accept_loops);
         listening.map_err(|source| StartDaemonError::Bind {
             address: place.endpoint(),
             source: Arc::new(source),

@@ -1,5 +1,7 @@
 //! What a daemon's tasks and handles share: counts, limits, and the servers that live.
 
+mod end;
+
 use std::{
     collections::BTreeMap,
     net::{Ipv4Addr, SocketAddr},
@@ -7,21 +9,21 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
-    time::Duration,
 };
 
 use event_listener::Event;
 
 use super::{
-    AtLimit, ConnectionEnd, ConnectionInfo, DaemonEvent, DaemonInfo, DaemonLimits, DrainReport,
-    Drained, HandshakeFailure, ServerSupervisor,
+    AtLimit, ConnectionEnd, ConnectionInfo, DaemonEvent, DaemonInfo, DaemonLimits, Drained,
+    HandshakeFailure, ServerSupervisor,
     drain::{Plan, Serving},
-    events::Journal,
+    journal::Journal,
     options::Settings,
     visit::{Permit, Tallies, Visit},
+    warnings::Warnings,
 };
 use crate::{
-    Endpoint, PeerInfo, Server, TaskRef,
+    Endpoint, ExitReason, PeerInfo, Server, TaskRef,
     server::ConnectionRef,
     task::{Clock, Spawner},
     wire::packet::Acceptance,
@@ -40,6 +42,7 @@ pub(super) struct Shared<S: Server> {
     /// The daemon's own, for those who ask from elsewhere.
     pub(super) clock: Clock,
     pub(super) journal: Journal,
+    pub(super) warnings: Warnings,
     seed: Mutex<S::Seed>,
     limits: Mutex<DaemonLimits>,
     tallies: Mutex<Tallies>,
@@ -108,6 +111,7 @@ impl<S: Server> Shared<S> {
             spawner,
             clock: Clock::current(),
             journal: Journal::default(),
+            warnings: Warnings::new(),
             seed: Mutex::new(seed),
             tallies: Mutex::default(),
             visits: AtomicUsize::new(0),
@@ -197,21 +201,6 @@ impl<S: Server> Shared<S> {
         self.changed.notify(usize::MAX);
     }
 
-    /// Ends the streams of events, if all has happened.
-    fn close_journal(&self) {
-        if !self.tasks().closing || self.live() > 0 {
-            return;
-        }
-        let drained = self.plan().filter(|plan| plan.is_drain).map(|_| {
-            let report = self.report();
-            DaemonEvent::DrainEnded {
-                took: report.took,
-                cut: report.cut().count(),
-            }
-        });
-        self.journal.close(drained);
-    }
-
     /// Notes that a connection's task is at its handshake. `None` if the daemon is closing.
     ///
     /// At the limit the oldest makes way: silent peers must not keep others out. First of all one of those
@@ -287,6 +276,7 @@ impl<S: Server> Shared<S> {
                 let meter = serving.connection.meter();
                 shared.journal.count_bytes(meter.read(), meter.written());
             }
+            let is_unused = serving.as_ref().is_some_and(|it| it.is_unused());
             if let (Some(serving), Some(plan)) = (&serving, tasks.plan) {
                 let took = now.saturating_duration_since(plan.began);
                 tasks.drained.push(serving.drained(reason, took));
@@ -297,121 +287,17 @@ impl<S: Server> Shared<S> {
             {
                 permit.visit().served(serving.peer);
             }
-            permit.visit().end(ConnectionEnd::Server(reason.clone()));
+            let end = ConnectionEnd::Server(reason.clone());
+            if is_unused && matches!(reason, ExitReason::Disconnected) {
+                permit.visit().end_unused(end);
+            } else {
+                permit.visit().end(end);
+            }
             drop(permit);
         });
         if closing {
             server.begin_shutdown(self.settings.shutdown);
         }
-    }
-
-    /// Has the daemon drained by then, and by whichever time is nearest if it is told more than once.
-    pub(super) fn drain(&self, limit: Duration) {
-        self.adopt(Plan::new(self.clock.now(), limit, self.settings.shutdown));
-    }
-
-    /// As a drain, for a daemon that is told to end: nobody is listened to any longer.
-    pub(super) fn shut_down(&self) {
-        let settings = &self.settings;
-        let limit = settings.drain_timeout;
-        self.adopt(Plan::shutdown(self.clock.now(), limit, settings.shutdown));
-    }
-
-    fn adopt(&self, plan: Plan) {
-        {
-            let mut tasks = self.tasks();
-            if plan.is_drain && !tasks.plan.is_some_and(|before| before.is_drain) {
-                let connections = self.live();
-                self.journal
-                    .publish(&DaemonEvent::DrainBegan { connections });
-            }
-            tasks.plan = Some(tasks.plan.map_or(plan, |before| before.sooner(plan)));
-        }
-        self.changed.notify(usize::MAX);
-    }
-
-    pub(super) async fn drain_requested(&self) {
-        self.until(|| self.plan().is_some()).await;
-    }
-
-    pub(super) fn plan(&self) -> Option<Plan> {
-        self.tasks().plan
-    }
-
-    /// Has all connections take leave, and drops those that have not got through their handshake.
-    pub(super) fn begin_leave(&self) {
-        let handshakes = {
-            let mut tasks = self.tasks();
-            if let Some(plan) = tasks.plan {
-                for server in tasks.servers.values() {
-                    server.connection.leave(plan.listen_until());
-                }
-            }
-            let handshakes = std::mem::take(&mut tasks.handshakes);
-            tasks.without_server += handshakes.len();
-            handshakes
-        };
-        for pending in handshakes.into_values() {
-            pending.task.kill();
-        }
-    }
-
-    pub(super) fn report(&self) -> DrainReport {
-        let now = self.clock.now();
-        let stuck = self.live();
-        let tasks = self.tasks();
-        let all = now.saturating_duration_since(tasks.plan.map_or(now, |plan| plan.began));
-        let last = tasks.drained.iter().map(|it| it.took).max();
-        DrainReport {
-            took: if stuck > 0 {
-                all
-            } else {
-                last.unwrap_or_default()
-            },
-            connections: tasks.drained.clone(),
-            without_server: tasks.without_server,
-            stuck,
-        }
-    }
-
-    /// Ends all servers and everything that would become one, and waits until they are gone.
-    pub(super) async fn close(&self) {
-        self.shut_down_all();
-        self.until(|| self.live() == 0).await;
-    }
-
-    /// Ends all servers, by their policy, and everything that would become one.
-    pub(super) fn shut_down_all(&self) {
-        for server in self.take_all() {
-            server.begin_shutdown(self.settings.shutdown);
-        }
-    }
-
-    /// Without waiting and without mercy: for a daemon that is killed, or whose time is up.
-    pub(super) fn kill_all(&self) {
-        for server in self.take_all() {
-            server.kill();
-        }
-    }
-
-    fn take_all(&self) -> Vec<TaskRef> {
-        let (handshakes, starting, servers) = {
-            let mut tasks = self.tasks();
-            tasks.closing = true;
-            let handshakes = std::mem::take(&mut tasks.handshakes);
-            let starting = std::mem::take(&mut tasks.starting);
-            tasks.without_server += handshakes.len() + starting.len();
-            tasks.servers.values_mut().for_each(Serving::cut);
-            let servers = tasks.servers.values().map(|it| it.task.clone());
-            let servers: Vec<_> = servers.collect();
-            (handshakes, starting, servers)
-        };
-        let handshakes = handshakes.into_values().map(|pending| pending.task);
-        for task in handshakes.chain(starting.into_values()) {
-            task.kill();
-        }
-        self.close_journal();
-        servers
     }
 
     pub(super) fn info(&self) -> DaemonInfo {
@@ -429,6 +315,7 @@ impl<S: Server> Shared<S> {
             not_admitted: counts.not_admitted,
             handshakes_failed: counts.handshakes,
             not_started: counts.not_started,
+            probes: counts.probes,
             accept_pauses: counts.accept_pauses,
             connections,
             handshakes: tasks.handshakes.len(),

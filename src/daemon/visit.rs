@@ -29,6 +29,8 @@ struct State {
     stage: ConnectionStage,
     identity: Option<PeerIdentity>,
     end: Option<ConnectionEnd>,
+    /// The peer has sent nothing, and closed the connection.
+    is_probe: bool,
 }
 
 impl<S: Server> Visit<S> {
@@ -44,6 +46,7 @@ impl<S: Server> Visit<S> {
                 stage: ConnectionStage::Handshake,
                 identity: None,
                 end: None,
+                is_probe: false,
             }),
         }
     }
@@ -55,6 +58,19 @@ impl<S: Server> Visit<S> {
             self.shared.journal.count_end(state.stage, &end);
             state.end = Some(end);
         }
+    }
+
+    /// As [`end`](Self::end), of a connection whose peer has closed it and has neither sent nor been sent
+    /// anything. A peer that has shown a certificate is none of those that only look whether the port is open.
+    pub(super) fn end_unused(&self, end: ConnectionEnd) {
+        {
+            let mut state = self.state();
+            if state.end.is_none() && state.identity.is_none() {
+                state.is_probe = true;
+                self.shared.journal.count_probe();
+            }
+        }
+        self.end(end);
     }
 
     pub(super) fn refuse(&self, why: NotAdmitted) {
@@ -93,19 +109,24 @@ impl<S: Server> Visit<S> {
 
 impl<S: Server> Drop for Visit<S> {
     fn drop(&mut self) {
-        let (peer, stage, identity, end) = {
+        let (peer, stage, identity, end, is_probe) = {
             let mut state = self.state();
             let end = state.end.take().unwrap_or(ConnectionEnd::DaemonEnded);
             let address = state.address.clone();
-            (address, state.stage, state.identity.take(), end)
+            (
+                address,
+                state.stage,
+                state.identity.take(),
+                end,
+                state.is_probe,
+            )
         };
-        match (&end, stage) {
-            (ConnectionEnd::Handshake(_), _) | (_, ConnectionStage::Start) => {
-                tracing::warn!(target: "erps", %peer, ?stage, reason = %end, "no server for a connection");
-            }
-            _ => {
-                tracing::debug!(target: "erps", %peer, ?stage, reason = %end, "a connection is over")
-            }
+        let is_failure = matches!(end, ConnectionEnd::Handshake(_))
+            || (stage == ConnectionStage::Start && !is_probe);
+        if is_failure && !end.is_probe() && self.shared.warnings.admit(end.kind()) {
+            tracing::warn!(target: "erps", %peer, ?stage, reason = %end, "no server for a connection");
+        } else {
+            tracing::debug!(target: "erps", %peer, ?stage, reason = %end, "a connection is closed");
         }
         let age = self
             .shared

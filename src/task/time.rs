@@ -33,6 +33,22 @@ pub(crate) fn wall_clock() -> SystemTime {
     moved.unwrap_or(real)
 }
 
+/// A century. What is to happen later than that never happens: an instant so far away may have no
+/// representation, and a timer set to it may be refused by the system.
+pub(crate) const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
+/// The instant that comes `limit` after `start`. `None` is never, for a limit of a [century](FOR_EVER) or
+/// more.
+///
+/// Every deadline that is computed from a user's duration comes from here, or is added up with
+/// `checked_add`: `+` panics.
+pub(crate) fn deadline(start: Instant, limit: Duration) -> Option<Instant> {
+    match limit < FOR_EVER {
+        true => start.checked_add(limit),
+        false => None,
+    }
+}
+
 /// As [`time::sleep`](crate::time::sleep), for the library's own tasks.
 pub(crate) async fn sleep(duration: Duration) {
     let mut timer = Timer::after(duration);
@@ -70,7 +86,9 @@ pub fn random() -> u64 {
 
 /// A duration drawn evenly from zero up to `limit`, the limit excluded.
 pub(crate) fn random_below(limit: Duration) -> Duration {
-    limit.mul_f64(draw(fastrand::Rng::f64))
+    let seconds = limit.as_secs_f64() * draw(fastrand::Rng::f64);
+    // Rounded up it may be more than there is.
+    Duration::try_from_secs_f64(seconds).unwrap_or(limit)
 }
 
 fn draw<R>(draw: fn(&mut fastrand::Rng) -> R) -> R {
@@ -107,13 +125,13 @@ impl Clock {
 enum Timer {
     Real(smol::Timer),
     Simulated(universe::Timer),
-    /// Later than can be said.
+    /// In a [century](FOR_EVER) or later.
     Never,
 }
 
 impl Timer {
     fn after(duration: Duration) -> Self {
-        now().checked_add(duration).map_or(Self::Never, Self::at)
+        deadline(now(), duration).map_or(Self::Never, Self::at)
     }
 
     fn at(time: Instant) -> Self {

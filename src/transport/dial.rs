@@ -12,24 +12,30 @@ use std::{
 
 use async_net::TcpStream;
 
-use super::{BoxedStream, Socketed, TcpOptions};
-use crate::{Endpoint, network::Network, task};
+use super::{BoxedStream, Socketed, Sockets};
+use crate::{AddressError, Endpoint, network::Network, task};
 
 /// What to connect to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Target {
-    /// A name or an address, and a port; an IPv6 address may stand in brackets.
+    /// A name or an address without brackets, an IPv6 address perhaps with its scope; and a port.
     Inet(String, u16),
     /// The path of a Unix socket.
     Unix(Arc<Path>),
+    /// What was given cannot be an address.
+    Invalid(AddressError),
 }
 
 impl Target {
     /// The host that a certificate has to name, unless the user says otherwise.
     pub(crate) fn host(&self) -> &str {
         match self {
-            Self::Inet(host, _) => host,
-            Self::Unix(_) => "localhost",
+            // A certificate knows neither a scope nor the dot of a complete name.
+            Self::Inet(host, _) => match host.split_once('%') {
+                Some((address, _)) => address,
+                None => host.strip_suffix('.').unwrap_or(host),
+            },
+            Self::Unix(_) | Self::Invalid(_) => "localhost",
         }
     }
 }
@@ -40,10 +46,11 @@ impl Target {
 /// Cancel safe: a connection that is not returned is dropped.
 pub(crate) async fn dial(
     target: &Target,
-    options: &TcpOptions,
+    options: &Sockets,
     limit: Duration,
 ) -> Result<Socketed, DialError> {
     match target {
+        Target::Invalid(error) => Err(DialError::Address(*error)),
         Target::Inet(host, port) => {
             let (stream, peer) = dial_tcp(host, *port, options, limit).await?;
             Ok(Socketed::new(stream, peer))
@@ -76,7 +83,7 @@ async fn connect_unix(path: &Path) -> io::Result<Socketed> {
 async fn dial_tcp(
     host: &str,
     port: u16,
-    options: &TcpOptions,
+    options: &Sockets,
     limit: Duration,
 ) -> Result<(BoxedStream, Endpoint), DialError> {
     let network = Network::current();
@@ -106,7 +113,7 @@ async fn dial_tcp(
     Err(last.unwrap_or_else(|| DialError::NoAddress(host.to_owned())))
 }
 
-async fn connect(address: SocketAddr, options: &TcpOptions) -> io::Result<BoxedStream> {
+async fn connect(address: SocketAddr, options: &Sockets) -> io::Result<BoxedStream> {
     let stream = TcpStream::connect(address).await?;
     if is_its_own_peer(&stream) {
         return Err(io::ErrorKind::ConnectionRefused.into());
@@ -131,18 +138,20 @@ async fn resolve(
     port: u16,
     network: Option<&Network>,
 ) -> Result<Vec<SocketAddr>, DialError> {
-    let bare = host
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'))
-        .unwrap_or(host);
-    if let Ok(address) = bare.parse::<IpAddr>() {
+    if let Ok(address) = host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(address, port)]);
+    }
+    // With the number of an interface; its name is for the system to resolve.
+    if host.contains(':')
+        && let Ok(address) = format!("[{host}]:{port}").parse()
+    {
+        return Ok(vec![address]);
     }
     let resolved = match network {
         Some(network) => network
-            .resolve(bare)
+            .resolve(host)
             .map(|ip| vec![SocketAddr::new(ip, port)]),
-        None => async_net::resolve((bare, port)).await,
+        None => async_net::resolve((host, port)).await,
     };
     resolved.map_err(|source| DialError::Unresolved {
         host: host.to_owned(),
@@ -153,6 +162,8 @@ async fn resolve(
 /// Why there is no TCP connection. Nothing was sent.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DialError {
+    #[error("{0}")]
+    Address(AddressError),
     #[error("cannot resolve {host:?}: {source}")]
     Unresolved { host: String, source: io::Error },
     #[error("{0:?} has no address")]

@@ -7,7 +7,7 @@ use crate::BoxError;
 /// Why a [`Transport`](crate::Transport) did not secure a connection.
 ///
 /// Ordered by who is at fault: this end in the peer's eyes, the peer in ours, or the line between
-/// them. [`is_permanent`](Self::is_permanent) is the question to ask before trying again.
+/// them. [`is_likely_permanent`](Self::is_likely_permanent) is the question to ask before trying again.
 ///
 /// A TLS stream may also fail with it later: then it is found inside the [`io::Error`].
 #[derive(Clone, Debug, thiserror::Error)]
@@ -47,16 +47,32 @@ impl HandshakeError {
         Self::Other(Arc::from(error.into()))
     }
 
-    /// Tells whether trying again is pointless until somebody changes this end's settings.
+    /// Returns true if another attempt most likely fails in the same way, until the settings of one end are
+    /// changed.
     ///
     /// It is where the peer refuses this end's certificate or versions, and where the server's
-    /// name makes no sense. A peer that this end does not trust may be repaired at its own end.
+    /// name makes no sense. But a refusal is not authenticated: seven bytes of a stranger on the way look
+    /// like one. So a client tries again all the same, [slowly](crate::ClientBuilder::slow_backoff).
     #[must_use]
-    pub fn is_permanent(&self) -> bool {
+    pub fn is_likely_permanent(&self) -> bool {
         match self {
             Self::Refused(alert) => alert.is_lasting(),
             Self::ServerName(_) => true,
             _ => false,
+        }
+    }
+
+    /// What it is logged as the same as. There are only so many.
+    pub(crate) fn kind(&self) -> (&'static str, Option<io::ErrorKind>) {
+        match self {
+            Self::Refused(alert) => (alert.name(), None),
+            Self::Untrusted(_) => ("untrusted", None),
+            Self::ServerName(_) => ("server name", None),
+            Self::NotTls => ("not TLS", None),
+            Self::Protocol(_) => ("TLS protocol", None),
+            Self::Closed => ("closed", None),
+            Self::Io(error) => ("failed", Some(error.kind())),
+            Self::Other(_) => ("other", None),
         }
     }
 }
@@ -86,7 +102,7 @@ impl From<HandshakeError> for io::Error {
     }
 }
 
-/// Tells whether a stream failed because the peer refuses this end for good.
+/// Returns the refusal if a stream failed because the peer refuses this end, most likely for good.
 ///
 /// Under TLS 1.3 a client may be told after its handshake that its certificate was refused.
 pub(crate) fn refusal(error: &io::Error) -> Option<HandshakeError> {

@@ -15,7 +15,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 #[cfg(unix)]
 use super::unix;
-use super::{Socketed, TcpOptions};
+use super::{Socketed, Sockets};
 use crate::{
     Endpoint,
     network::{self, Network},
@@ -111,7 +111,7 @@ impl Place {
 #[derive(Debug)]
 pub(crate) struct Listener {
     listener: Kind,
-    options: TcpOptions,
+    options: Sockets,
 }
 
 #[derive(Debug)]
@@ -123,7 +123,7 @@ enum Kind {
 }
 
 impl Listener {
-    pub(crate) fn bind(place: &Place, options: &TcpOptions) -> io::Result<Self> {
+    pub(crate) fn bind(place: &Place, options: &Sockets) -> io::Result<Self> {
         let network = Network::current();
         let listener = match (place, network) {
             (Place::Inet(address), Some(network)) => {
@@ -134,11 +134,12 @@ impl Listener {
             (Place::HandedIn(listener), None) => {
                 let listener = listener.try_clone()?;
                 check_it_listens(&SockRef::from(&listener))?;
+                options.try_for_connections(Domain::for_address(listener.local_addr()?));
                 Kind::Tcp(listener.try_into()?)
             }
             #[cfg(unix)]
             (Place::Unix(path, mode), None) => {
-                Kind::Unix(unix::Listener::bind(path, *mode, options.most_waiting())?)
+                Kind::Unix(unix::Listener::bind(path, *mode, options.backlog())?)
             }
             #[cfg(unix)]
             (Place::HandedInUnix(listener), None) => {
@@ -185,12 +186,13 @@ impl Listener {
     }
 }
 
-fn bind_tcp(address: SocketAddr, options: &TcpOptions) -> io::Result<TcpListener> {
+fn bind_tcp(address: SocketAddr, options: &Sockets) -> io::Result<TcpListener> {
     let domain = Domain::for_address(address);
     let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
     options.apply_to_listener(&socket, domain)?;
     socket.bind(&address.into())?;
-    socket.listen(options.most_waiting())?;
+    socket.listen(options.backlog())?;
+    options.try_for_connections(domain);
     TcpListener::try_from(std::net::TcpListener::from(socket))
 }
 

@@ -1,12 +1,13 @@
 //! TCP without anything on top, and the options of its sockets.
 
-use std::{io, time::Duration};
+mod apply;
 
-use async_net::TcpStream;
-use socket2::{Domain, SockRef, Socket, TcpKeepalive};
+use std::time::Duration;
 
 use super::{BoxedStream, Handshake, Secured, Transport};
-use crate::{Endpoint, network};
+use crate::Endpoint;
+
+pub(crate) use apply::Sockets;
 
 /// The transport without a handshake: plaintext, and peers that nobody vouches for.
 ///
@@ -30,8 +31,15 @@ impl Transport for Tcp {
 
 /// The options of a TCP socket, a listening or a connected one.
 ///
-/// An option that the system refuses for a listening socket is an error of binding; one that it
-/// refuses for a single connection is left as it is.
+/// Each is set by itself: one that the system refuses stays at the system's default and cancels no other.
+/// A daemon tries them when it begins to listen, a client when it connects; what is refused, or larger than
+/// the system takes, is a warning (an event of the target `erps`), once for each option and each daemon or
+/// client. Only [`reuse_port(true)`](Self::reuse_port) and [`dual_stack`](Self::dual_stack) decide who
+/// may connect: a system that refuses them fails the start with
+/// [`StartDaemonError::Bind`](crate::StartDaemonError::Bind), which names the option.
+///
+/// Durations that the system counts in seconds or milliseconds are rounded up, never down to a zero that
+/// would turn the option off.
 ///
 /// # Example
 ///
@@ -86,9 +94,10 @@ impl TcpOptions {
     /// How long nothing has been heard of the peer before the system asks whether it is there
     /// (`SO_KEEPALIVE`). Default: 60 seconds.
     ///
-    /// Whole seconds, at least one. It asks again every ten seconds, and gives the connection up when
-    /// three questions, or the [`user_timeout`](Self::user_timeout), have gone by without an answer. So
-    /// a peer that has vanished without a word is found out even by an end that has nothing to send.
+    /// Rounded up to whole seconds: from 1 to 32 767, the limit of Linux. The system probes again every ten
+    /// seconds, and closes the connection when three probes, or the [`user_timeout`](Self::user_timeout),
+    /// have gone by without an answer. So a peer that has vanished without a word is detected even by an
+    /// end that has nothing to send. `None` turns it off.
     pub fn keepalive(mut self, idle: impl Into<Option<Duration>>) -> Self {
         self.keepalive = idle.into();
         self
@@ -98,8 +107,8 @@ impl TcpOptions {
     /// (`TCP_USER_TIMEOUT`). Default: 60 seconds; `None` is the system's own limit, a quarter of an hour
     /// on Linux.
     ///
-    /// Reading and writing fail then with `TimedOut`. Linux, Android and Fuchsia have it; elsewhere it
-    /// has no effect.
+    /// Rounded up to whole milliseconds: from 1 to 2 147 483 647, the limit of Linux (24 days). Reading and
+    /// writing fail then with `TimedOut`. Linux, Android and Fuchsia have it; elsewhere it has no effect.
     pub fn user_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.user_timeout = limit.into();
         self
@@ -127,7 +136,7 @@ impl TcpOptions {
     /// Whether others may listen at the same address and port (`SO_REUSEPORT`), of this process or of
     /// another of the same user. Default: false.
     ///
-    /// All of them have to say so. On Linux the system spreads the connections over them. One that
+    /// All of them have to ask for it. On Linux the system spreads the connections over them. One that
     /// stops listening takes those with it that wait in its backlog. Where the system does not have it,
     /// and in a simulated universe, it has no effect: the second is refused.
     pub fn reuse_port(mut self, reuse: bool) -> Self {
@@ -149,8 +158,8 @@ impl TcpOptions {
     /// How long the system tries to deliver what is unsent when a connection is dropped
     /// (`SO_LINGER`). Default: as the system does, in the background.
     ///
-    /// Zero discards it and resets the connection. Anything else makes the drop wait, and with it
-    /// the thread.
+    /// Zero discards it and resets the connection. Anything else is rounded up to whole seconds, up to
+    /// 32 767, and makes the drop wait, and with it the thread.
     pub fn linger(mut self, linger: impl Into<Option<Duration>>) -> Self {
         self.linger = linger.into();
         self
@@ -169,109 +178,6 @@ impl TcpOptions {
         self.receive_buffer = bytes.into();
         self
     }
-
-    /// What has to be set before the socket listens: accepted sockets inherit the buffers.
-    pub(super) fn apply_to_listener(&self, socket: &Socket, domain: Domain) -> io::Result<()> {
-        if cfg!(not(windows)) {
-            socket.set_reuse_address(self.reuse_address)?;
-        }
-        #[cfg(all(
-            unix,
-            not(any(target_os = "solaris", target_os = "illumos", target_os = "cygwin"))
-        ))]
-        socket.set_reuse_port(self.reuse_port)?;
-        if domain == Domain::IPV6 && cfg!(not(target_os = "openbsd")) {
-            socket.set_only_v6(!self.dual_stack)?;
-        }
-        self.apply_buffers(socket)
-    }
-
-    /// How many may wait to be accepted, as the system wants to be told.
-    pub(super) fn most_waiting(&self) -> i32 {
-        i32::try_from(self.backlog).unwrap_or(i32::MAX)
-    }
-
-    pub(super) fn simulated_backlog(&self) -> u32 {
-        self.backlog
-    }
-
-    /// These, for one of several listeners of one daemon.
-    pub(crate) fn sharing_port(&self) -> Self {
-        self.clone().reuse_port(true)
-    }
-
-    fn apply_to_connection(&self, socket: &Socket) -> io::Result<()> {
-        socket.set_tcp_nodelay(self.nodelay)?;
-        if let Some(idle) = self.keepalive {
-            socket.set_tcp_keepalive(&keepalive(idle))?;
-        }
-        #[cfg(any(target_os = "linux", target_os = "android", target_os = "fuchsia"))]
-        socket.set_tcp_user_timeout(self.user_timeout)?;
-        if self.linger.is_some() {
-            socket.set_linger(self.linger)?;
-        }
-        self.apply_buffers(socket)
-    }
-
-    fn apply_buffers(&self, socket: &Socket) -> io::Result<()> {
-        if let Some(bytes) = self.send_buffer {
-            socket.set_send_buffer_size(bytes as usize)?;
-        }
-        if let Some(bytes) = self.receive_buffer {
-            socket.set_recv_buffer_size(bytes as usize)?;
-        }
-        Ok(())
-    }
-
-    /// Sets up a connection and hides that it is TCP.
-    ///
-    /// A socket that is dead already refuses its options; its reader will find out.
-    pub(super) fn finish(&self, stream: TcpStream) -> BoxedStream {
-        if let Err(error) = self.apply_to_connection(&SockRef::from(&stream)) {
-            tracing::debug!(%error, "a socket option was refused");
-        }
-        Box::new(stream)
-    }
-
-    /// How long the system asks a peer that has been silent for `idle` whether it is there.
-    fn probing(&self, idle: Duration) -> Duration {
-        let probing = PROBE_INTERVAL * PROBES;
-        match self.user_timeout {
-            Some(limit) => limit.saturating_sub(idle).clamp(PROBE_INTERVAL, probing),
-            None => probing,
-        }
-    }
-
-    pub(super) fn finish_simulated(&self, mut stream: network::Stream) -> BoxedStream {
-        if self.linger == Some(Duration::ZERO) {
-            stream.abort_on_drop();
-        }
-        stream.set_patience(network::Patience {
-            unanswered: self.user_timeout,
-            unheard: self
-                .keepalive
-                .map(|idle| idle.saturating_add(self.probing(idle))),
-        });
-        Box::new(stream)
-    }
-}
-
-/// How often a peer is asked whether it is there, and how often in vain.
-const PROBE_INTERVAL: Duration = Duration::from_secs(10);
-const PROBES: u32 = 3;
-
-fn keepalive(idle: Duration) -> TcpKeepalive {
-    let keepalive = TcpKeepalive::new().with_time(idle.max(Duration::from_secs(1)));
-    #[cfg(not(any(target_os = "openbsd", target_os = "redox", target_os = "solaris")))]
-    let keepalive = keepalive.with_interval(PROBE_INTERVAL);
-    #[cfg(not(any(
-        windows,
-        target_os = "openbsd",
-        target_os = "redox",
-        target_os = "solaris"
-    )))]
-    let keepalive = keepalive.with_retries(PROBES);
-    keepalive
 }
 
 impl Default for TcpOptions {

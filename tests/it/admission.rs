@@ -1,6 +1,7 @@
 //! Who is let in, who is not, and that those who are not harm nobody.
 
 mod answers;
+mod early_call;
 mod events;
 mod limits;
 mod port;
@@ -12,7 +13,7 @@ use std::{
     io,
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
     sync::{Arc, Mutex},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use async_channel::{Receiver, Sender};
@@ -36,7 +37,7 @@ use smol::{
 
 use crate::support::{
     lab::{self, Call, Lab, LabServer, Life, Reply, Watch, is_served, run},
-    time::{HOUR, at_once, ms, settled, timed},
+    time::{HOUR, STEP, at_once, ms, secs, settled, timed},
 };
 
 /// Where the daemons of these tests are, as their certificates say.
@@ -138,42 +139,53 @@ fn handshake(error: ConnectError) -> HandshakeError {
     }
 }
 
-/// A client with these papers is told that it is refused, with this alert, and does not come back
-/// by itself.
-async fn is_refused_for_good(house: &House, papers: Tls, alert: &str) {
+/// Waits until the client has been refused, and returns why and when it tries again.
+async fn retries_slowly(client: &Client<Lab>) -> (ConnectError, Instant) {
+    let is_slow = |it: &Status| matches!(it, Status::RetryingSlowly { .. });
+    match client.until(is_slow).await {
+        Status::RetryingSlowly {
+            error,
+            next_attempt: Some(next),
+        } => (error, next),
+        status => panic!("{status:?}"),
+    }
+}
+
+/// A client with this certificate learns that it is refused, with this alert, and retries slowly.
+async fn is_refused(house: &House, papers: Tls, alert: &str) {
     let name = |error: ConnectError| {
-        assert!(error.is_permanent(), "{error}");
+        assert!(error.is_likely_permanent(), "{error}");
         match handshake(error) {
             HandshakeError::Refused(alert) => alert.name(),
             error => panic!("{error}"),
         }
     };
     let client = house.visitor(papers).start();
-    let status = client.until(|it| matches!(it, Status::Refused(_))).await;
-    let Status::Refused(error) = status else {
-        panic!("{status:?}");
-    };
+    let (error, next) = retries_slowly(&client).await;
     assert_eq!(name(error), alert);
     assert_eq!(house.accepted(), 1);
-    let call = client.call(Call::Ping).await.unwrap_err();
+    let call = at_once(client.call(Call::Ping)).await.unwrap_err();
     assert!(!call.may_have_run(), "{call}");
     // Far longer than its back-off.
-    time::sleep(HOUR).await;
-    assert_eq!(house.accepted(), 1);
+    assert!(next - time::now() >= secs(1) / 2 - STEP);
     house.turned_away(1).await;
     assert_eq!(house.accepted(), 2, "the refused client came back");
-    // Asked to, it tries once more.
+    // Asked to, it tries at once.
     assert_eq!(name(client.connect().await.unwrap_err()), alert);
     house.turned_away(2).await;
     assert_eq!(house.accepted(), 4);
-    assert!(matches!(client.status(), Status::Refused(_)));
+    retries_slowly(&client).await;
+    // One attempt in each of the last half of a minute to a minute.
+    time::sleep(HOUR).await;
+    let attempts = house.accepted() - 4;
+    assert!((60..=127).contains(&attempts), "{attempts}");
 }
 
 /// A client with these papers does not let the server pass, and says so.
 async fn is_mistrusted(house: &House, papers: Tls) -> Untrusted {
     let visitor = house.visitor(papers).reconnect(Reconnect::Never);
     let error = visitor.connect().await.unwrap_err();
-    assert!(!error.is_permanent(), "the server may be repaired");
+    assert!(!error.is_likely_permanent(), "the server may be repaired");
     house.turned_away(1).await;
     match handshake(error) {
         HandshakeError::Untrusted(why) => why,
@@ -206,24 +218,24 @@ async fn a_client_without_a_certificate_is_turned_away() {
 }
 
 #[erps::test(simulated)]
-async fn a_client_of_another_ca_is_refused_for_good() {
+async fn a_client_of_another_ca_is_refused() {
     let house = House::new().await;
     let own = TestCa::new().issue(&["stranger"]);
     let papers = Tls::from_pem(house.ca.pem(), own.certificate, own.key).unwrap();
-    is_refused_for_good(&house, papers, "unknown_ca").await;
+    is_refused(&house, papers, "unknown_ca").await;
 }
 
 #[erps::test(simulated)]
-async fn a_client_that_has_expired_is_refused_for_good() {
+async fn a_client_that_has_expired_is_refused() {
     let house = House::new().await;
     let papers = house
         .ca
         .tls_with(&house.ca.request(&["old friend"]).expired().issue());
-    is_refused_for_good(&house, papers, "certificate_expired").await;
+    is_refused(&house, papers, "certificate_expired").await;
 }
 
 #[erps::test(simulated)]
-async fn a_client_that_the_servers_check_dislikes_is_refused_for_good() {
+async fn a_client_that_the_servers_check_dislikes_is_refused() {
     let only_guests = |ca: &TestCa| {
         ca.tls(&HOST).check_peer(|peer| match peer.common_name() {
             Some("guest") => Ok(()),
@@ -232,7 +244,7 @@ async fn a_client_that_the_servers_check_dislikes_is_refused_for_good() {
     };
     let house = House::with(|ca, builder| builder.transport(only_guests(ca))).await;
     let papers = house.ca.tls(&["burglar"]);
-    is_refused_for_good(&house, papers, "certificate_unknown").await;
+    is_refused(&house, papers, "certificate_unknown").await;
 }
 
 #[erps::test(simulated)]
@@ -242,9 +254,24 @@ async fn a_client_that_was_refused_is_let_in_with_new_papers_when_it_connects_ag
         .ca
         .tls_with(&house.ca.request(&["old friend"]).expired().issue());
     let client = house.visitor(papers.clone()).start();
-    client.until(|it| matches!(it, Status::Refused(_))).await;
+    retries_slowly(&client).await;
     papers.rotate(&house.ca.tls(&["old friend"]));
-    client.connect().await.unwrap();
+    at_once(client.connect()).await.unwrap();
+    is_served(&client).await;
+}
+
+#[erps::test(simulated)]
+async fn a_client_that_was_refused_heals_by_itself_once_its_certificate_is_good() {
+    let house = House::new().await;
+    let papers = house
+        .ca
+        .tls_with(&house.ca.request(&["old friend"]).expired().issue());
+    let client = house.visitor(papers.clone()).start();
+    retries_slowly(&client).await;
+    time::sleep(HOUR).await;
+    papers.rotate(&house.ca.tls(&["old friend"]));
+    let (_, took) = timed(client.until(Status::is_connected)).await;
+    assert!(took <= secs(60), "{took:?}");
     is_served(&client).await;
 }
 
@@ -283,7 +310,7 @@ fn hesitant(ca: &TestCa, listener: &TcpListener, look: &std::sync::mpsc::Receive
 }
 
 #[test]
-fn a_client_that_is_refused_when_it_thought_itself_connected_does_not_come_back_either() {
+fn a_client_that_is_refused_after_its_handshake_retries_slowly_too() {
     run(async {
         let ca = TestCa::new();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -292,6 +319,7 @@ fn a_client_that_is_refused_when_it_thought_itself_connected_does_not_come_back_
         let client = Client::<Lab>::builder(listener.local_addr().unwrap())
             .transport(papers)
             .backoff(at_once)
+            .slow_backoff(Backoff::new(HOUR, HOUR))
             .start();
         let (tell, told) = std::sync::mpsc::channel();
         let server = smol::unblock(move || {
@@ -300,12 +328,9 @@ fn a_client_that_is_refused_when_it_thought_itself_connected_does_not_come_back_
         });
         client.until(Status::is_connected).await;
         tell.send(()).unwrap();
-        let over = |it: &Status| matches!(it, Status::Refused(_) | Status::Waiting);
-        let status = client.until(over).await;
-        let Status::Refused(error) = status else {
-            panic!("{status:?}");
-        };
-        assert!(error.is_permanent(), "{error}");
+        let (error, next) = retries_slowly(&client).await;
+        assert!(error.is_likely_permanent(), "{error}");
+        assert!(next > time::now() + HOUR / 4);
         let listener = server.await;
         listener.set_nonblocking(true).unwrap();
         assert!(listener.accept().is_err(), "it came back");
@@ -458,14 +483,14 @@ async fn connecting_makes_one_attempt_and_fails_with_its_error() {
     let (one_by_one, client) = (50, house.visitor(papers));
     for attempt in 1..=one_by_one {
         let error = client.connect().await.unwrap_err();
-        assert!(error.is_permanent(), "{error}");
+        assert!(error.is_likely_permanent(), "{error}");
         assert_eq!(house.accepted(), attempt);
     }
     // Nor does it matter that the client gives up at once.
     let client = client.reconnect(Reconnect::Never);
     for attempt in 1..=one_by_one {
         let error = client.connect().await.unwrap_err();
-        assert!(error.is_permanent(), "{error}");
+        assert!(error.is_likely_permanent(), "{error}");
         assert_eq!(house.accepted(), one_by_one + attempt);
     }
 }
@@ -483,7 +508,7 @@ async fn a_server_that_does_not_shake_hands_is_given_up() {
         matches!(error, ConnectError::HandshakeTimeout(SHORT)),
         "{error}"
     );
-    assert!(!error.is_permanent());
+    assert!(!error.is_likely_permanent());
     assert_eq!(took, SHORT);
 }
 

@@ -54,7 +54,7 @@ async fn connect_fails_with_the_first_attempt_and_leaves_no_client() {
         matches!(error, ConnectError::Unreachable { .. }),
         "{error:?}"
     );
-    assert!(!error.is_permanent());
+    assert!(!error.is_likely_permanent());
     let error = Client::<Lab>::builder(("no-such-host.invalid", 1))
         .connect()
         .await;

@@ -1,10 +1,12 @@
 //! The specification, as tests.
 
+mod address;
 mod admission;
 mod attribute;
 mod calls;
 mod chaos;
 mod drain;
+mod durations;
 mod erlang;
 mod etf;
 mod examples;
@@ -19,7 +21,9 @@ mod network;
 mod packet;
 mod pains;
 mod peer;
+mod probes;
 mod push;
+mod slow_retry;
 mod sockets;
 mod stubborn;
 mod supervisor;

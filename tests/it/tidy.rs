@@ -14,6 +14,7 @@ const DOORS: &str = "
     universe:
     exit:
     backoff:
+    throttle:
     endpoint:
     mailbox:
     text:
@@ -26,8 +27,8 @@ const DOORS: &str = "
     reply:      wire endpoint universe task outbox
     supervisor: endpoint universe exit backoff task
     server:     wire endpoint universe exit protocol task transport link mailbox outbox reply
-    client:     wire endpoint universe exit protocol task transport link mailbox outbox reply backoff text
-    daemon:     wire endpoint universe exit protocol task transport link server supervisor
+    client:     wire endpoint universe exit protocol task transport link mailbox outbox reply backoff text throttle
+    daemon:     wire endpoint universe exit protocol task transport link server supervisor throttle
     recipes:    universe task protocol supervisor server client
 ";
 

@@ -86,7 +86,7 @@ fn refused_server((server, client): (Outcome, Outcome), alert: &str) -> Untruste
 
 fn refusal(outcome: Outcome) -> Untrusted {
     match outcome.unwrap_err() {
-        error @ HandshakeError::Untrusted(_) if error.is_permanent() => panic!("{error}"),
+        error @ HandshakeError::Untrusted(_) if error.is_likely_permanent() => panic!("{error}"),
         HandshakeError::Untrusted(why) => why,
         error => panic!("{error}"),
     }
@@ -94,7 +94,7 @@ fn refusal(outcome: Outcome) -> Untrusted {
 
 fn told(outcome: Outcome, expected: &str) {
     let error = outcome.unwrap_err();
-    assert!(error.is_permanent(), "{error}");
+    assert!(error.is_likely_permanent(), "{error}");
     match error {
         HandshakeError::Refused(alert) => assert_eq!(alert.name(), expected),
         error => panic!("{error}"),
@@ -171,7 +171,7 @@ fn a_host_that_no_certificate_can_name_is_an_error_at_once() {
         let error = client.connect(Box::new(stream), "no such host").await;
         let error = error.unwrap_err();
         assert!(matches!(error, HandshakeError::ServerName(_)), "{error}");
-        assert!(error.is_permanent());
+        assert!(error.is_likely_permanent());
     });
 }
 
@@ -344,7 +344,7 @@ fn a_server_without_tls_is_recognised() {
         let error = client.connect(Box::new(stream), "localhost").await;
         let error = error.unwrap_err();
         assert!(matches!(error, HandshakeError::NotTls), "{error}");
-        assert!(!error.is_permanent());
+        assert!(!error.is_likely_permanent());
     });
 }
 

@@ -91,7 +91,7 @@ impl TlsStream {
         }
         let mut stream = Self::new(inner.into());
         if may_be_refused {
-            let limit = settle_time + task::now().duration_since(start);
+            let limit = settle_time.saturating_add(task::now().duration_since(start));
             if let Ok(verdict) = task::timeout(limit, stream.accepted()).await {
                 verdict?;
             }

@@ -2,11 +2,11 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, OnceLock},
 };
 
 use tracing::{
-    Event, Level, Metadata, Subscriber,
+    Dispatch, Event, Level, Metadata, Subscriber,
     field::{Field, Visit},
     span,
 };
@@ -18,6 +18,10 @@ pub(crate) struct Warnings(Arc<Mutex<Vec<String>>>);
 impl Warnings {
     /// Hears those that come while `test` runs.
     pub(crate) fn during<T>(test: impl FnOnce(&Self) -> T) -> T {
+        // With just one subscriber, `tracing` asks that of the thread which comes to an event first whether
+        // it is of interest, and remembers the answer for all threads: another test's thread has none.
+        static SECOND: OnceLock<Dispatch> = OnceLock::new();
+        SECOND.get_or_init(|| Dispatch::new(Self::default()));
         let warnings = Self::default();
         tracing::subscriber::with_default(warnings.clone(), || test(&warnings))
     }

@@ -12,7 +12,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 /// What either end holds against the other, and that the other was told so but may come back.
 fn no_telling(refuses: Outcome, is_told: Outcome) -> Untrusted {
     let error = is_told.unwrap_err();
-    assert!(!error.is_permanent(), "{error}");
+    assert!(!error.is_likely_permanent(), "{error}");
     let HandshakeError::Refused(alert) = error else {
         panic!("{error}");
     };

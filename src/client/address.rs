@@ -1,0 +1,118 @@
+//! Where a server is.
+
+use std::{fmt, net::SocketAddr, path::Path, str::FromStr};
+
+use crate::{AddressError, Endpoint, endpoint::host, transport::Target};
+
+/// Where a server is: a name or an IP address, and a port; or the path of a Unix socket.
+///
+/// The name is resolved anew for every connection. A certificate is checked against the name; one of a
+/// server at a Unix socket against `localhost`, unless [`Tls::server_name`](crate::Tls::server_name) says
+/// otherwise. A link-local IPv6 address has a scope, the name or number of an interface: `fe80::1%eth0`.
+///
+/// In a text, `unix:` and a path is a Unix socket; `unix:` and digits is a port of a host of that name, as the
+/// file of that name is `unix:./4747`. A text that cannot be an address is an [`AddressError`], which says
+/// what to write. A pair of a host and a port is an address in any case: if it cannot be one, to connect
+/// fails with [`ConnectError::Address`](crate::ConnectError::Address).
+///
+/// # Example
+///
+/// ```
+/// use erps::{Address, AddressError};
+///
+/// let pair = Address::from(("localhost", 4747));
+/// let text: Address = "localhost:4747".parse().unwrap();
+/// assert_eq!(pair, text);
+///
+/// let link_local: Address = "[fe80::1%eth0]:4747".parse().unwrap();
+/// assert_eq!(link_local, Address::from(("fe80::1%eth0", 4747)));
+///
+/// let socket: Address = "unix:/run/shop.sock".parse().unwrap();
+/// assert_eq!(socket, Address::unix("/run/shop.sock"));
+///
+/// let url = "http://localhost:4747".parse::<Address>();
+/// assert_eq!(url, Err(AddressError::Scheme));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Address(pub(super) Target);
+
+impl Address {
+    /// The Unix socket of this path.
+    ///
+    /// On Linux a connection to one whose backlog is full is not made later, as over TCP: it fails at once
+    /// (`EAGAIN`), and the client tries again after its [back-off](crate::ClientBuilder::backoff).
+    pub fn unix(path: impl AsRef<Path>) -> Self {
+        Self(Target::Unix(path.as_ref().into()))
+    }
+
+    fn inet(host: &str, port: u16) -> Result<Self, AddressError> {
+        let host = host::check(host)?;
+        match port {
+            0 => Err(AddressError::Port),
+            port => Ok(Self(Target::Inet(host.to_owned(), port))),
+        }
+    }
+}
+
+impl<H: Into<String>> From<(H, u16)> for Address {
+    fn from((host, port): (H, u16)) -> Self {
+        // What cannot be a host is not kept: it may be a password.
+        Self::inet(&host.into(), port).unwrap_or_else(|error| Self(Target::Invalid(error)))
+    }
+}
+
+/// For a Unix socket without a name this is an address that nobody can connect to.
+impl From<Endpoint> for Address {
+    fn from(endpoint: Endpoint) -> Self {
+        match endpoint {
+            Endpoint::Inet(address) => address.into(),
+            Endpoint::Unix(path) => Self::unix(path.as_deref().unwrap_or(Path::new(""))),
+        }
+    }
+}
+
+impl From<SocketAddr> for Address {
+    fn from(address: SocketAddr) -> Self {
+        let host = match address {
+            SocketAddr::V6(v6) if v6.scope_id() != 0 => format!("{}%{}", v6.ip(), v6.scope_id()),
+            _ => address.ip().to_string(),
+        };
+        Self::from((host, address.port()))
+    }
+}
+
+impl FromStr for Address {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        let path = text.strip_prefix("unix:");
+        if let Some(path) = path.filter(|path| !may_be_port(path)) {
+            return match path.find('\0') {
+                Some(_) => Err(AddressError::Blank('\0')),
+                None => Ok(Self::unix(path)),
+            };
+        }
+        let (host, port) = host::split(text)?;
+        Self::inet(host, port)
+    }
+}
+
+/// Whether what follows `unix:` is, of a host of this name.
+fn may_be_port(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Target::Inet(host, port) if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Target::Inet(host, port) => write!(f, "{host}:{port}"),
+            Target::Unix(path) => {
+                let text = path.to_string_lossy();
+                let here = if may_be_port(&text) { "./" } else { "" };
+                write!(f, "unix:{here}{text}")
+            }
+            Target::Invalid(_) => f.write_str("(no address)"),
+        }
+    }
+}

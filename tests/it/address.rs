@@ -1,0 +1,118 @@
+//! Addresses of servers: what is kept of them, and what is refused.
+
+use std::net::{SocketAddr, SocketAddrV6};
+
+use erps::{Address, AddressError, Client, ConnectError, Endpoint, Status};
+
+use crate::support::{
+    events::Warnings,
+    lab::{self, Call, Lab, is_served, run},
+    time::at_once,
+};
+
+#[test]
+fn an_ipv6_address_keeps_its_scope() {
+    let socket: SocketAddr = "[fe80::1%2]:4747".parse().unwrap();
+    let text = "[fe80::1%2]:4747";
+    for address in [
+        Address::from(socket),
+        Address::from(Endpoint::from(socket)),
+        Address::from(("fe80::1%2", 4747)),
+        Address::from(("[fe80::1%2]", 4747)),
+        text.parse().unwrap(),
+    ] {
+        assert_eq!(address.to_string(), text);
+        assert_eq!(address.to_string().parse(), Ok(address));
+    }
+    let named: Address = "[fe80::1%eth0]:4747".parse().unwrap();
+    assert_eq!(named.to_string(), "[fe80::1%eth0]:4747");
+    assert_eq!(named.to_string().parse(), Ok(named));
+}
+
+/// What the client dialled is in its error.
+#[test]
+fn the_scope_reaches_the_system() {
+    run(async {
+        let nowhere = SocketAddrV6::new("fe80::1".parse().unwrap(), 4747, 0, 4_000_000_000);
+        let client = Client::<Lab>::builder(SocketAddr::from(nowhere));
+        let ConnectError::Unreachable { address, .. } = client.connect().await.unwrap_err() else {
+            panic!("there is no such interface");
+        };
+        assert_eq!(address, SocketAddr::from(nowhere));
+        assert!(address.to_string().contains("%4000000000"), "{address}");
+        let client = Client::<Lab>::builder(("fe80::1%no-such-if", 4747));
+        let error = client.connect().await.unwrap_err();
+        assert!(matches!(error, ConnectError::Unresolved { .. }), "{error}");
+        assert!(error.to_string().contains("%no-such-if"), "{error}");
+    });
+}
+
+#[test]
+fn what_cannot_be_an_address_is_refused_when_it_is_parsed() {
+    for (text, expected) in [
+        ("http://localhost:4747", AddressError::Scheme),
+        ("localhost:0", AddressError::Port),
+        ("localhost", AddressError::NoPort),
+        ("local host:4747", AddressError::Blank(' ')),
+        ("::1:4747", AddressError::Brackets),
+        ("unix:/run/a\0b", AddressError::Blank('\0')),
+    ] {
+        assert_eq!(text.parse::<Address>(), Err(expected), "{text:?}");
+    }
+    let said = AddressError::Brackets.to_string();
+    assert!(said.contains("[::1]:4747"), "{said}");
+}
+
+#[test]
+fn a_pair_that_cannot_be_an_address_fails_to_connect_and_is_not_repeated() {
+    Warnings::during(|warnings| {
+        erps::Universe::simulated(1).run(async {
+            for (host, port, expected) in [
+                ("http://localhost", 80, AddressError::Scheme),
+                ("me:hunter2@localhost", 80, AddressError::Credentials),
+                ("localhost", 0, AddressError::Port),
+                ("", 80, AddressError::NoHost),
+            ] {
+                let client = Client::<Lab>::builder((host, port));
+                let error = at_once(client.connect()).await.unwrap_err();
+                let ConnectError::Address(why) = &error else {
+                    panic!("{error}");
+                };
+                assert_eq!(*why, expected);
+                assert!(error.is_likely_permanent());
+                let client = client.start();
+                let slow = |it: &Status| matches!(it, Status::RetryingSlowly { .. });
+                at_once(client.until(slow)).await;
+                client.call(Call::Ping).await.unwrap_err();
+                let address = Address::from((host, port));
+                let all = format!("{error} {error:?} {client:?} {address} {address:?}");
+                assert!(!all.contains("hunter2"), "{all}");
+            }
+        });
+        let warnings = warnings.take().concat();
+        assert!(!warnings.contains("hunter2"), "{warnings}");
+    });
+}
+
+#[test]
+fn a_name_may_end_with_a_dot_and_have_underscores() {
+    for host in ["localhost.", "my_service", "db-1.example"] {
+        let address = Address::from((host, 1));
+        assert_eq!(address.to_string(), format!("{host}:1"));
+        assert_eq!(address.to_string().parse(), Ok(address));
+    }
+}
+
+#[erps::test(simulated)]
+async fn a_certificate_is_checked_without_the_dot_of_a_complete_name() {
+    let ca = erps::TestCa::new();
+    let (builder, _watch) = lab::daemon();
+    let builder = builder.transport(ca.tls(&["here.example"]));
+    let network = erps::Network::current().unwrap();
+    let host = network.host("here.example.");
+    let daemon = host.scope(builder.bind([0, 0, 0, 0]).start_link()).await;
+    let daemon = daemon.unwrap();
+    let client = Client::<Lab>::builder(("here.example.", daemon.port()));
+    let client = client.transport(ca.tls(&["client"])).connect().await;
+    is_served(&client.unwrap()).await;
+}

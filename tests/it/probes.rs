@@ -1,0 +1,129 @@
+//! Health checks and port scans, which are no news, and strangers who are too many to be warned of.
+
+use std::time::Duration;
+
+use erps::{
+    Daemon, DaemonEvent, DaemonInfo, Linked, Network, TestCa, Universe, network::Stream, time,
+};
+use smol::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use crate::support::{
+    events::Warnings,
+    lab::{self, LabServer, is_served},
+    time::{STEP, secs, settled},
+};
+
+async fn daemon(tls: bool) -> (Linked<Daemon<LabServer>>, lab::Watch) {
+    let (builder, watch) = lab::daemon();
+    let builder = match tls {
+        true => builder.transport(TestCa::new().tls(&["localhost"])),
+        false => builder,
+    };
+    (builder.start_link().await.unwrap(), watch)
+}
+
+async fn dial(daemon: &Daemon<LabServer>) -> Stream {
+    let network = Network::current().unwrap();
+    network.connect(daemon.local_addr()).await.unwrap()
+}
+
+/// Sends this, and goes: by closing, or by a reset.
+async fn probe(daemon: &Daemon<LabServer>, hello: &[u8], reset: bool) {
+    let mut stream = dial(daemon).await;
+    stream.write_all(hello).await.unwrap();
+    settled().await;
+    match reset {
+        true => stream.abort(),
+        false => drop(stream),
+    }
+    settled().await;
+}
+
+/// The beginning of a TLS record, and of a hello in it.
+const HALF_HELLO: [u8; 11] = [22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3];
+
+#[test]
+fn probes_are_counted_and_not_warned_of() {
+    Warnings::during(|warnings| {
+        Universe::simulated(1).run(async {
+            for (tls, hello) in [(false, &[][..]), (true, &[]), (true, &HALF_HELLO)] {
+                let (daemon, _watch) = daemon(tls).await;
+                for reset in [false, true] {
+                    for _ in 0..3 {
+                        probe(&daemon, hello, reset).await;
+                        // At once, too, before it was accepted.
+                        drop(dial(&daemon).await);
+                        dial(&daemon).await.abort();
+                        settled().await;
+                    }
+                }
+                let DaemonInfo {
+                    accepted, probes, ..
+                } = daemon.info();
+                assert_eq!(probes, accepted, "{tls} {hello:?}");
+                assert!(probes >= 6, "{probes}");
+            }
+        });
+        assert_eq!(warnings.take(), [""; 0]);
+    });
+}
+
+#[erps::test(simulated)]
+async fn a_connection_that_was_used_is_no_probe() {
+    let (daemon, _watch) = daemon(false).await;
+    let client = lab::client(&daemon).connect().await.unwrap();
+    is_served(&client).await;
+    drop(client);
+    time::sleep(secs(1)).await;
+    assert_eq!((daemon.info().accepted, daemon.info().probes), (1, 0));
+}
+
+#[test]
+fn strangers_are_one_warning_and_then_a_summary_every_ten_seconds() {
+    Warnings::during(|warnings| {
+        Universe::simulated(1).run(async {
+            let (daemon, _watch) = daemon(true).await;
+            let mut events = daemon.events();
+            let speaks_http = async || {
+                let mut stream = dial(&daemon).await;
+                stream.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+                let _ = stream.read(&mut [0; 64]).await;
+            };
+            for _ in 0..100 {
+                speaks_http().await;
+            }
+            settled().await;
+            let first = warnings.take();
+            assert_eq!(first.len(), 1, "{first:?}");
+            assert!(first[0].contains("does not speak TLS"), "{first:?}");
+            // The summary comes without another of them.
+            time::sleep(secs(10)).await;
+            let summary = warnings.take();
+            assert_eq!(summary.len(), 1, "{summary:?}");
+            assert!(summary[0].contains("suppressed=99"), "{summary:?}");
+            assert!(summary[0].contains("not TLS"), "{summary:?}");
+            // Another kind is another first.
+            let peer = dial(&daemon).await;
+            time::sleep(secs(10) + STEP).await;
+            drop(peer);
+            assert_eq!(warnings.take().len(), 1);
+            // One after a quiet while is a first again; what is left at the end is summed up.
+            time::sleep(Duration::from_secs(60)).await;
+            assert_eq!(warnings.take(), [""; 0]);
+            speaks_http().await;
+            speaks_http().await;
+            settled().await;
+            assert_eq!(warnings.take().len(), 1);
+            daemon.shutdown().await;
+            let last = warnings.take();
+            assert_eq!(last.len(), 1, "{last:?}");
+            assert!(last[0].contains("suppressed=1"), "{last:?}");
+            // The events are complete.
+            let mut ended = 0;
+            while let Some(event) = events.next().await {
+                ended += u64::from(matches!(event, DaemonEvent::Ended { .. }));
+            }
+            assert_eq!(ended, 103);
+        });
+    });
+}
