@@ -11,6 +11,7 @@
 //! in any runtime, or in none.
 
 mod address;
+mod complaints;
 mod connection;
 mod encode;
 mod error;

@@ -52,6 +52,8 @@ pub(crate) struct Outbox {
     queue: Mutex<Queue>,
     /// True once the connection is to take leave: asked at every turn, without the lock.
     leaving: AtomicBool,
+    /// Whether it was logged that there is no room for replies.
+    warned: AtomicBool,
     /// Notified when the queue falls below its limit, and when it closes.
     room: Event,
 }
@@ -67,6 +69,7 @@ impl Outbox {
             limits,
             queue: Mutex::default(),
             leaving: AtomicBool::new(false),
+            warned: AtomicBool::new(false),
             room: Event::new(),
         }
     }
@@ -137,6 +140,15 @@ impl Outbox {
     pub(crate) fn has_room_for_reply(&self, bytes: usize) -> bool {
         let taken = self.queue().may_take(Sort::Reply, bytes, &self.limits);
         !matches!(taken, Err(Untaken::Full))
+    }
+
+    /// Logs that there is no room for a reply: once as a warning, for a peer can have it happen at will.
+    pub(crate) fn log_full(&self) {
+        if self.warned.swap(true, Ordering::Relaxed) {
+            tracing::debug!(target: "erps", "again there is no room for a reply");
+        } else {
+            tracing::warn!(target: "erps", "a peer does not read: there is no room for a reply");
+        }
     }
 
     /// Waits until there is room for another packet that is nobody's reply, and tells whether it had to.

@@ -249,7 +249,7 @@ impl RemoteCaller {
     }
 
     fn fail_without_room(&mut self) {
-        tracing::warn!(target: "erps", "a peer does not read: there is no room for a reply");
+        self.outbox.log_full();
         self.fail(Sort::Error, &NO_ROOM);
     }
 

@@ -164,6 +164,7 @@ impl<P: Protocol> Healer<P> {
         notify_handler(&self.shared, ClientEvent::Connected(peer));
         let mut session = Session::new(link, &self.shared, task, self.habits);
         let end = session.run().await;
+        self.shared.complaints.end();
         tracing::debug!(target: "erps", address = %self.address, why = %end, "disconnected");
         {
             let mut state = self.shared.state();

@@ -43,6 +43,7 @@ pub struct ClientBuilder<P: Protocol> {
     version: Version,
     compression: Option<u8>,
     max_payload: usize,
+    term_limits: etf::Limits,
     limits: Limits,
     reply_timeout: Duration,
     connect_timeout: Duration,
@@ -69,6 +70,7 @@ impl<P: Protocol> ClientBuilder<P> {
             version: Checked::<P>::VERSION,
             compression: None,
             max_payload: decoder::MAX_PAYLOAD,
+            term_limits: etf::Limits::default(),
             limits: Limits {
                 in_flight: 1024,
                 queued: 16 * 1024,
@@ -137,6 +139,16 @@ impl<P: Protocol> ClientBuilder<P> {
     /// A call above it is not sent; a server that sends more is disconnected.
     pub fn max_payload(mut self, bytes: usize) -> Self {
         self.max_payload = bytes;
+        self
+    }
+
+    /// The limits of the terms that the server sends. Default: [`etf::Limits::default`].
+    ///
+    /// What is over one of them is dropped; if it is a reply, its call ends with
+    /// [`CallError::Undecodable`](crate::CallError::Undecodable). What a term may inflate to is
+    /// [`max_payload`](Self::max_payload), whatever is said here.
+    pub fn term_limits(mut self, limits: etf::Limits) -> Self {
+        self.term_limits = limits;
         self
     }
 
@@ -270,7 +282,7 @@ impl<P: Protocol> ClientBuilder<P> {
             identifier: self.identifier,
             version: self.version,
             max_payload: self.max_payload,
-            limits: etf::Limits::default().inflated(self.max_payload),
+            limits: self.term_limits.clone().inflated(self.max_payload),
             compression: self.compression,
         };
         let mut limits = self.limits;
@@ -354,6 +366,7 @@ impl<P: Protocol> Clone for ClientBuilder<P> {
             spawner: self.spawner.clone(),
             handler: self.handler.clone(),
             on_start: self.on_start.clone(),
+            term_limits: self.term_limits.clone(),
             ..*self
         }
     }

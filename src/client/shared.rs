@@ -14,6 +14,7 @@ use futures_channel::oneshot;
 
 use super::{
     CallError, CastError, ConnectError, Disconnect, Status,
+    complaints::Complaints,
     encode::{encode_call, encode_cast},
     handler::ClientEvent,
     pending::Pending,
@@ -36,6 +37,7 @@ pub(super) type Waiters = Vec<oneshot::Sender<Result<(), ConnectError>>>;
 pub(super) struct Shared<P: Protocol> {
     pub(super) codec: Codec,
     pub(super) limits: Limits,
+    pub(super) complaints: Complaints,
     next_reference: AtomicU64,
     state: Mutex<State<P>>,
     /// Notified when the status changes, and when there is room in the queue again.
@@ -93,6 +95,7 @@ impl<P: Protocol> Shared<P> {
         Self {
             codec,
             limits,
+            complaints: Complaints::new(),
             next_reference: AtomicU64::new(1),
             state: Mutex::new(State {
                 status: Status::Connecting,

@@ -4,7 +4,7 @@ use crate::{
     CallError, Protocol, Term,
     client::shared::Shared,
     reply::UNANSWERED,
-    text::{MAX_LOGGED, capped},
+    text::capped,
     wire::{
         etf::{self, Checked},
         packet::{Kind, Packet},
@@ -51,7 +51,9 @@ pub(super) fn receive<P: Protocol>(
                 let error = CallError::Undecodable(error.to_string());
                 shared.finish(reference, Err(error));
             } else {
-                tracing::warn!(target: "erps", %error, "a packet of the server is no term");
+                shared
+                    .complaints
+                    .add("a packet of the server is no term", &error);
             }
             return Ok(Received::Sorted);
         }
@@ -61,7 +63,7 @@ pub(super) fn receive<P: Protocol>(
         Kind::Error => return Ok(fail(shared, &checked).map_or(Received::Sorted, Received::Error)),
         _ => match checked.decode() {
             Ok(push) => return Ok(Received::Push(push)),
-            Err(error) => tracing::warn!(target: "erps", %error, "a push was not understood"),
+            Err(error) => shared.complaints.add("a push was not understood", &error),
         },
     }
     Ok(Received::Sorted)
@@ -70,11 +72,15 @@ pub(super) fn receive<P: Protocol>(
 /// A reply goes to its caller; one that comes too late goes to nobody.
 fn answer<P: Protocol>(shared: &Shared<P>, checked: &Checked<'_>) {
     let Some((reply, reference)) = checked.pair() else {
-        tracing::warn!(target: "erps", "a reply is not a pair {{reply, reference}}");
+        shared
+            .complaints
+            .add("a reply is no pair {reply, reference}", &"");
         return;
     };
     let Ok(reference) = reference.decode() else {
-        tracing::warn!(target: "erps", "a reply has a reference that was never sent");
+        shared
+            .complaints
+            .add("a reply has a reference that was never sent", &"");
         return;
     };
     let reply = reply
@@ -107,10 +113,9 @@ fn fail<P: Protocol>(shared: &Shared<P>, checked: &Checked<'_>) -> Option<String
     };
     match only {
         Some(reference) => shared.finish(reference, Err(CallError::Remote(reason.clone()))),
-        None => {
-            let reason = capped(&reason, MAX_LOGGED);
-            tracing::warn!(target: "erps", reason, "the server reports an error");
-        }
+        None => shared
+            .complaints
+            .add("the server reports an error", &reason),
     }
     Some(reason)
 }
