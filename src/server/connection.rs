@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     ExitReason, Protocol,
-    link::{Arrived, Link},
+    link::{Arrived, Link, WRITE_CHUNK},
     outbox::{Outbox, Taken},
     reply::Ends,
     task::{self, Alarm, Budget},
@@ -45,6 +45,7 @@ pub(super) struct Connection {
     first_packet_timeout: Option<Duration>,
     packet_timeout: Duration,
     write_timeout: Duration,
+    max_outgoing: usize,
     /// For a peer that cannot take two packets at once: the time between them.
     pause: Option<Duration>,
     next_send: Option<Instant>,
@@ -109,6 +110,7 @@ impl Connection {
             first_packet_timeout: options.first_packet_timeout,
             packet_timeout: options.packet_timeout,
             write_timeout: options.write_timeout,
+            max_outgoing: options.max_outgoing.max(WRITE_CHUNK),
             pause: options.peer.pause(),
             next_send: None,
             silent: None,
@@ -179,10 +181,10 @@ impl Connection {
                     return Poll::Pending;
                 }
             }
-            if self.outbox.poll_may_read(cx).is_pending() {
+            if !self.may_read(cx) {
                 self.stop_reading();
                 self.poll_send(cx);
-                if self.ended.is_some() || self.outbox.poll_may_read(cx).is_ready() {
+                if self.ended.is_some() || self.may_read(cx) {
                     continue;
                 }
                 return Poll::Pending;
@@ -250,6 +252,13 @@ impl Connection {
                 }
             }
         }
+    }
+
+    /// Whether further packets may be handled: not while too much waits to be sent, or is being encoded.
+    fn may_read(&mut self, cx: &mut Context<'_>) -> bool {
+        self.outbox.poll_may_read(cx).is_ready()
+            && self.link.unwritten() < self.max_outgoing
+            && !self.link.is_encoding()
     }
 
     /// What came of a packet, if the server has to handle it.

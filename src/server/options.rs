@@ -38,7 +38,7 @@ pub struct ServerOptions {
     limits: etf::Limits,
     compression: Option<u8>,
     max_in_flight: usize,
-    max_outgoing: usize,
+    pub(super) max_outgoing: usize,
     max_unsent: usize,
     pub(super) first_packet_timeout: Option<Duration>,
     pub(super) packet_timeout: Duration,

@@ -178,3 +178,34 @@ fn a_connection_that_ends_while_one_writes_is_an_error_and_not_a_hang() {
         client.stream.close().await.unwrap();
     });
 }
+
+#[test]
+fn a_read_decrypts_only_as_many_records_as_a_turn_allows() {
+    const RECORDS: usize = 4000;
+    /// 64 KiB of work, at 512 bytes for a record beside what is in it.
+    const TURN: usize = 128;
+    run(async {
+        let (mut server, mut client) = secured().await;
+        let write = async {
+            for _ in 0..RECORDS {
+                client.stream.write_all(&[7]).await.unwrap();
+            }
+            client.stream.flush().await.unwrap();
+        };
+        let read = async {
+            let mut buf = vec![0; 64 * 1024];
+            let (mut total, mut most) = (0, 0);
+            while total < RECORDS {
+                let count = server.stream.read(&mut buf).await.unwrap();
+                assert!(count > 0, "the end after {total} bytes");
+                total += count;
+                most = most.max(count);
+            }
+            most
+        };
+        let (_, most) = future::zip(write, read).await;
+        assert!(most <= TURN, "{most} records in one read");
+        // That many had arrived, so that the limit was met.
+        assert!(most > TURN / 2, "{most} records in one read");
+    });
+}
