@@ -23,17 +23,13 @@ mod queue;
 mod retry;
 mod session;
 mod shared;
+mod status;
 
-use std::{
-    fmt,
-    panic::Location,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{fmt, panic::Location, sync::Arc, time::Duration};
 
 use futures_channel::oneshot;
 
-use crate::{ExitReason, PeerInfo, Protocol, TaskRef, mailbox::mailbox, universe};
+use crate::{ExitReason, Protocol, TaskRef, mailbox::mailbox, universe};
 use shared::{Listener, Shared};
 
 pub use address::Address;
@@ -42,6 +38,7 @@ pub use error::{CallError, CastError, ConnectError, Disconnect};
 pub use handler::{ClientContext, ClientHandler, HandlerRef};
 pub use options::ClientBuilder;
 pub use pushes::Pushes;
+pub use status::Status;
 
 /// A proxy for a server at another place.
 ///
@@ -75,40 +72,6 @@ struct EndsWithLastHandle(TaskRef);
 impl Drop for EndsWithLastHandle {
     fn drop(&mut self) {
         self.0.request_shutdown();
-    }
-}
-
-/// Where a client stands.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub enum Status {
-    /// It is making a connection.
-    Connecting,
-    /// It has one, to this server.
-    Connected(PeerInfo),
-    /// It lost its connection, or could not make one, and waits before it tries again.
-    Waiting,
-    /// It could not make a connection, or lost it at once, for a reason that is
-    /// [likely permanent](ConnectError::is_likely_permanent), and waits
-    /// [longer](ClientBuilder::slow_backoff) before it tries again. [`Client::connect`] does not wait.
-    RetryingSlowly {
-        /// Why.
-        error: ConnectError,
-        /// When it tries again, by the clock of [`time::now`](crate::time::now()). `None`: in a century or
-        /// later, as the back-off says.
-        next_attempt: Option<Instant>,
-    },
-    /// It was told to disconnect.
-    Disconnected,
-    /// It has ended.
-    Ended(ExitReason),
-}
-
-impl Status {
-    /// Tells whether there is a connection.
-    #[must_use]
-    pub fn is_connected(&self) -> bool {
-        matches!(self, Self::Connected(_))
     }
 }
 
