@@ -22,6 +22,7 @@ mod number;
 mod parse;
 mod print;
 mod read;
+mod text;
 mod walk;
 
 pub use number::{BigInteger, Float, NotFinite};

@@ -186,6 +186,11 @@ fn lists_tuples_and_maps_read_and_print() {
         prints_as_it_reads(text);
     }
     assert_eq!(parse("[1 | [2 | [3]]]"), parse("[1, 2, 3]"));
+    assert_eq!(parse("[1 | [a: 2 | []]]"), parse("[1, {:a, 2}]"));
+    assert_eq!(
+        parse("[1 | [2 | {[3 | 4]}]]").to_string(),
+        "[1, 2 | {[3 | 4]}]"
+    );
     assert_eq!(parse("[1, a: 2]"), parse("[1, {:a, 2}]"));
     assert_eq!(parse("{1, a: 2}"), parse("{1, [{:a, 2}]}"));
     assert_eq!(parse("%{1 => 2, a: 3}"), parse("%{:a => 3, 1 => 2}"));
@@ -210,6 +215,11 @@ fn what_is_no_literal_is_refused_with_its_place() {
         ("#PID<0.1.0>", 0, "a term"),
         ("1.0e999", 7, "a float that is not too large"),
         ("[| 1]", 1, "a term"),
+        ("[1 | [| 2]]", 6, "a term"),
+        ("[1 | [2] 3]", 9, "]"),
+        ("[1 | 2, 3]", 6, "]"),
+        ("[a: 1, 2]", 7, "a name and a colon"),
+        ("[1, ]", 4, "a term"),
         ("0x", 2, "a digit"),
         ("\"\\u{d800}\"", 9, "the number of a character"),
         ("Foo.", 4, "the name of a module"),
@@ -224,11 +234,17 @@ fn what_is_no_literal_is_refused_with_its_place() {
 }
 
 #[test]
-fn the_parser_takes_256_levels_and_no_more() {
+fn the_parser_takes_512_levels_and_no_more() {
     let nested = |levels| format!("{}1{}", "[".repeat(levels), "]".repeat(levels));
-    assert!(nested(255).parse::<Term>().is_ok());
-    let error = nested(256).parse::<Term>().unwrap_err();
-    assert_eq!(error.expected(), "at most 256 levels");
+    assert!(nested(512).parse::<Term>().is_ok());
+    let error = nested(513).parse::<Term>().unwrap_err();
+    assert_eq!(error.expected(), "at most 512 levels");
+    let tails = |levels| format!("{}1{}", "[1 | ".repeat(levels), "]".repeat(levels));
+    assert!(tails(512).parse::<Term>().is_ok());
+    assert!(tails(513).parse::<Term>().is_err());
+    // What is closed no longer counts.
+    let wide = format!("[{}]", "[1 | [2 | [3, {}, %{}]]],".repeat(1000) + "1");
+    assert_eq!(parse(&wide).as_list().unwrap().len(), 1001);
     assert!("[".repeat(1_000_000).parse::<Term>().is_err());
     assert!("%{{[".repeat(1_000_000).parse::<Term>().is_err());
 }
