@@ -15,18 +15,39 @@
 //! | `bool` | `true`, `false` |
 //! | `()`, unit struct, `Option::None` | `nil` |
 //! | integers up to 128 bits | integer |
-//! | `f32`, `f64` | float; an integer is accepted |
+//! | `f32`, `f64` | float; an integer of any size is accepted and rounded to the nearest; out of range is an error |
 //! | `String`, `&str`, `char` | binary; a `String` accepts a charlist |
-//! | `serde_bytes` | binary |
-//! | `Vec<T>` | list |
-//! | tuple, tuple struct | tuple |
+//! | `serde_bytes` | binary; a list of bytes is accepted |
+//! | `Vec<T>` | list; a `Vec<u8>` accepts a binary |
+//! | tuple, tuple struct, array | tuple; an array of bytes accepts a binary |
 //! | newtype struct | what it wraps |
 //! | struct | map with atom keys; `__struct__` is ignored, binary keys are accepted |
 //! | map | map; string keys are binaries |
 //! | unit variant | atom |
 //! | newtype or tuple variant | `{:variant, a}`, `{:variant, a, b}` |
 //! | struct variant | `{:variant, %{…}}` |
+//! | `Result` | `{:ok, value}`, `{:error, error}`; a bare `:ok` is accepted for `Ok(())` |
+//! | `#[serde(flatten)]` of a struct or enum | its fields, with atoms as keys, beside the others |
+//! | `#[serde(flatten)]` of a map | its pairs; keys are strings, numbers, booleans or unit variants |
+//! | `#[serde(tag = "t")]` | map with the atom `t` as a key and the variant's name as a binary |
+//! | `#[serde(tag = "t", content = "c")]` | map with the atoms `t` and `c` as keys |
+//! | `#[serde(untagged)]` | as its content |
 //! | [`Term`](crate::Term) | any term |
+//!
+//! # Flattened, tagged and untagged parts
+//!
+//! serde reads these from a buffer of its own, in which some things are lost. What is encoded can be decoded, but for:
+//!
+//! - *128-bit integers*, however small: use a [`Term`](crate::Term), a string, or 64 bits. In an internally tagged enum, in a
+//!   flattened map and directly in an untagged enum they are refused when they are encoded
+//!   ([`EncodeError::Wide`]). In a flattened struct, and in what an untagged enum contains, they cannot be
+//!   told from others, and are refused when they are decoded.
+//! - *Tuples that begin with a unit variant*, beside variants with content or a `Result` in the same value.
+//!   Such a tuple and `{:variant, a}` are the same term; all in a value are taken for one or the other.
+//! - *Variants called* `nil`, `true` or `false`.
+//! - *Types with a compact form*, such as `IpAddr`: they expect text there. Write them as text with `#[serde(with)]`.
+//! - *Atoms and tuples in a* [`Term`](crate::Term), which turn into strings, lists or maps.
+//! - *A binary for a* `Vec<u8>` and a list for `serde_bytes`, from a peer that writes the other one.
 //!
 //! # Example
 //!
@@ -51,20 +72,30 @@ use std::borrow::Cow;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use guess::Guess;
 use memory::Budget;
+use part::Part;
+use reader::Decoder;
 
 mod access;
 mod compound;
 mod de;
 mod error;
+mod guess;
 mod limits;
 mod memory;
+mod number;
+mod octets;
 mod pair;
+mod part;
+mod reader;
+mod result;
 pub(crate) mod room;
 mod scan;
 mod ser;
 pub(crate) mod tag;
 mod token;
+mod variant;
 pub(crate) mod write;
 mod zip;
 
@@ -81,7 +112,7 @@ pub(crate) const ATOM_TOKEN: &str = "$erps::Atom";
 /// Under this newtype variant our encoder writes bytes as the encoded term they are.
 pub(crate) const VERBATIM_TOKEN: &str = "$erps::Verbatim";
 /// For this newtype struct our decoder hands over the bytes of a whole encoded term, and our encoder takes
-/// them from a serializer that answers [`knock`].
+/// them from what answers its own [`knock`].
 pub(crate) const TERM_TOKEN: &str = "$erps::Term";
 
 /// Encodes a value, with the leading 131 of a payload.
@@ -106,6 +137,7 @@ pub fn to_vec<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, EncodeError> 
 /// - [`EncodeError::AtomTooLong`]: a variant or field name has more than 255 characters.
 /// - [`EncodeError::NotFinite`]: Erlang has no such float.
 /// - [`EncodeError::TooLarge`]: a length does not fit the format.
+/// - [`EncodeError::Wide`], [`EncodeError::Key`]: serde could not decode it again.
 /// - [`EncodeError::Arity`]: a `Serialize` announces one tuple and writes another.
 /// - [`EncodeError::Custom`]: a `Serialize` fails for a reason of its own.
 pub fn encode_into<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) -> Result<(), EncodeError> {
@@ -121,7 +153,7 @@ pub(crate) fn encode_within<T: Serialize + ?Sized>(
 ) -> Result<bool, EncodeError> {
     let before = out.len();
     let limit = room::Limit::set(end);
-    let encoded = value.serialize(ser::Encoder::new(out));
+    let encoded = value.serialize(ser::Encoder::of(out, value, Part::Plain));
     let is_exceeded = limit.is_exceeded() || out.len() > end;
     if is_exceeded || encoded.is_err() {
         out.truncate(before);
@@ -169,7 +201,7 @@ pub fn check<'a>(payload: &'a [u8], limits: &Limits) -> Result<Checked<'a>, Deco
         }
         _ => Cow::Borrowed(&body[..scan::scan(body, limits)?]),
     };
-    let budget = Budget::new(limits);
+    let budget = Budget::new(limits, term.len());
     Ok(Checked { term, budget })
 }
 
@@ -238,6 +270,22 @@ impl<'a> Element<'a> {
     /// - [`DecodeError::Mismatch`]: the term is none of the type's.
     /// - [`DecodeError::TermMemory`]: the `Term`s in the value are over that limit.
     pub fn decode<T: Deserialize<'a>>(&self) -> Result<T, DecodeError> {
-        T::deserialize(&mut de::Decoder::new(self.term, self.budget))
+        let mut decoder = Decoder::new(self.term, self.budget, Guess::Variants);
+        match T::deserialize(&mut decoder) {
+            Err(error) if decoder.has_guessed => self.guess_again(error),
+            decoded => decoded,
+        }
+    }
+
+    /// Decodes the term again, since a tuple may have been taken for what it is not.
+    #[cold]
+    fn guess_again<T: Deserialize<'a>>(&self, first: DecodeError) -> Result<T, DecodeError> {
+        [Guess::Results, Guess::Tuples]
+            .into_iter()
+            .find_map(|guess| {
+                let mut decoder = Decoder::new(self.term, self.budget, guess);
+                T::deserialize(&mut decoder).ok()
+            })
+            .ok_or(first)
     }
 }

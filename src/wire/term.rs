@@ -22,6 +22,7 @@ mod number;
 mod parse;
 mod print;
 mod read;
+mod text;
 mod walk;
 
 pub use number::{BigInteger, Float, NotFinite};
@@ -33,8 +34,8 @@ pub use parse::ParseTermError;
 /// numbers of different kinds by kind and tuples by their elements.
 ///
 /// Within [`etf`](crate::wire::etf) nothing is lost. In a format that is not Erlang's, atoms turn into
-/// strings and tuples into sequences; so they do in an untagged or flattened part of a serde type,
-/// since serde buffers those on its own terms. A decoded `Term` takes up to a hundred times the
+/// strings and tuples into sequences; so they do in a
+/// [flattened, tagged or untagged part](crate::wire::etf#flattened-tagged-and-untagged-parts) of a serde type. A decoded `Term` takes up to a hundred times the
 /// bytes it came in, and never more than
 /// [`Limits::term_memory`](crate::wire::etf::Limits::term_memory).
 ///

@@ -9,10 +9,14 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 
 mod bounds;
+mod buffered;
 mod hostile;
+mod interop;
 mod limits;
 mod mapping;
+mod memory;
 mod pairs;
+mod undecodable;
 
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]

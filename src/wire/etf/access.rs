@@ -1,8 +1,8 @@
 //! The inside of lists, tuples, maps and enums, one element at a time.
 
-use serde::de::{self, DeserializeSeed, Error as _, Visitor};
+use serde::de::{self, DeserializeSeed, Error as _};
 
-use super::de::Decoder;
+use super::reader::Decoder;
 use super::token::{Cursor, Token};
 use super::{DecodeError, tag};
 
@@ -119,7 +119,17 @@ impl<'de> de::SeqAccess<'de> for List<'_, 'de> {
 pub(super) struct Pairs<'a, 'de> {
     pub(super) decoder: &'a mut Decoder<'de>,
     pub(super) left: u32,
-    pub(super) skip_struct_name: bool,
+    pub(super) keys: Keys,
+}
+
+/// Whose keys they are.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Keys {
+    /// A map's, or those of a struct that keeps `__struct__`.
+    Map,
+    Struct,
+    /// Those of a struct, and of a map or struct flattened into it.
+    Flattened,
 }
 
 impl<'de> de::MapAccess<'de> for Pairs<'_, 'de> {
@@ -132,7 +142,7 @@ impl<'de> de::MapAccess<'de> for Pairs<'_, 'de> {
     ) -> Result<Option<K::Value>, DecodeError> {
         while self.left > 0 {
             self.left -= 1;
-            if self.skip_struct_name {
+            if self.keys != Keys::Map {
                 let before = self.decoder.cursor;
                 if let Token::Atom(STRUCT_NAME) = self.decoder.token()? {
                     self.decoder.cursor.skip()?;
@@ -140,7 +150,10 @@ impl<'de> de::MapAccess<'de> for Pairs<'_, 'de> {
                 }
                 self.decoder.cursor = before;
             }
-            return seed.deserialize(&mut *self.decoder).map(Some);
+            self.decoder.any_key = self.keys == Keys::Flattened;
+            let key = seed.deserialize(&mut *self.decoder);
+            self.decoder.any_key = false;
+            return key.map(Some);
         }
         Ok(None)
     }
@@ -155,82 +168,5 @@ impl<'de> de::MapAccess<'de> for Pairs<'_, 'de> {
 
     fn size_hint(&self) -> Option<usize> {
         Some(self.left as usize)
-    }
-}
-
-/// An enum: an atom, or a tuple that begins with one. `arity` is 0 for the bare atom.
-pub(super) struct Variant<'a, 'de> {
-    pub(super) decoder: &'a mut Decoder<'de>,
-    pub(super) arity: u32,
-}
-
-impl Variant<'_, '_> {
-    #[inline]
-    fn is_tuple_with(&self, elements: usize) -> Result<(), DecodeError> {
-        match self.arity as usize {
-            arity if arity == elements + 1 => Ok(()),
-            0 => Err(DecodeError::custom("expected a tuple, found a bare atom")),
-            arity => Err(DecodeError::custom(format_args!(
-                "expected a tuple of {}, found a tuple of {arity}",
-                elements + 1
-            ))),
-        }
-    }
-}
-
-impl<'de> de::EnumAccess<'de> for Variant<'_, 'de> {
-    type Error = DecodeError;
-    type Variant = Self;
-
-    #[inline]
-    fn variant_seed<V: DeserializeSeed<'de>>(
-        self,
-        seed: V,
-    ) -> Result<(V::Value, Self), DecodeError> {
-        let variant = seed.deserialize(&mut *self.decoder)?;
-        Ok((variant, self))
-    }
-}
-
-impl<'de> de::VariantAccess<'de> for Variant<'_, 'de> {
-    type Error = DecodeError;
-
-    #[inline]
-    fn unit_variant(self) -> Result<(), DecodeError> {
-        match self.arity {
-            0 => Ok(()),
-            arity => Err(DecodeError::custom(format_args!(
-                "expected a bare atom, found a tuple of {arity}"
-            ))),
-        }
-    }
-
-    #[inline]
-    fn newtype_variant_seed<T: DeserializeSeed<'de>>(
-        self,
-        seed: T,
-    ) -> Result<T::Value, DecodeError> {
-        self.is_tuple_with(1)?;
-        seed.deserialize(self.decoder)
-    }
-
-    #[inline]
-    fn tuple_variant<V: Visitor<'de>>(
-        self,
-        elements: usize,
-        visitor: V,
-    ) -> Result<V::Value, DecodeError> {
-        self.is_tuple_with(elements)?;
-        self.decoder.elements(self.arity - 1, visitor)
-    }
-
-    #[inline]
-    fn struct_variant<V: Visitor<'de>>(
-        self,
-        fields: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, DecodeError> {
-        self.is_tuple_with(1)?;
-        de::Deserializer::deserialize_struct(self.decoder, "", fields, visitor)
     }
 }

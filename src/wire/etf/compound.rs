@@ -2,6 +2,7 @@
 
 use serde::ser::{self, Serialize};
 
+use super::part::Part;
 use super::ser::Encoder;
 use super::{EncodeError, room, tag, write};
 
@@ -11,24 +12,26 @@ struct Counted<'a> {
     /// Where its four bytes of length are.
     at: usize,
     written: usize,
+    part: Part,
 }
 
 impl<'a> Counted<'a> {
     #[inline]
-    fn new(out: &'a mut Vec<u8>, tag: u8) -> Self {
+    fn new(out: &'a mut Vec<u8>, tag: u8, part: Part) -> Self {
         out.extend([tag, 0, 0, 0, 0]);
         let at = out.len() - 4;
         Self {
             out,
             at,
             written: 0,
+            part,
         }
     }
 
     #[inline]
     fn term<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), EncodeError> {
         room::check(self.out, 1)?;
-        value.serialize(Encoder::new(self.out))
+        value.serialize(Encoder::of(self.out, value, self.part))
     }
 
     #[inline]
@@ -46,9 +49,9 @@ pub(super) struct List<'a> {
 
 impl<'a> List<'a> {
     #[inline]
-    pub(super) fn new(out: &'a mut Vec<u8>) -> Self {
+    pub(super) fn new(out: &'a mut Vec<u8>, part: Part) -> Self {
         Self {
-            elements: Counted::new(out, tag::LIST),
+            elements: Counted::new(out, tag::LIST, part),
         }
     }
 }
@@ -65,15 +68,13 @@ impl ser::SerializeSeq for List<'_> {
 
     #[inline]
     fn end(self) -> Result<(), EncodeError> {
-        let Counted { out, at, written } = self.elements;
-        if written == 0 {
-            out.truncate(at - 1);
-            out.push(tag::NIL);
+        if self.elements.written == 0 {
+            self.elements.out.truncate(self.elements.at - 1);
+            self.elements.out.push(tag::NIL);
             return Ok(());
         }
-        let elements = Counted { out, at, written };
-        elements.out.push(tag::NIL);
-        elements.end()
+        self.elements.out.push(tag::NIL);
+        self.elements.end()
     }
 }
 
@@ -81,12 +82,22 @@ impl ser::SerializeSeq for List<'_> {
 pub(super) struct Tuple<'a> {
     out: &'a mut Vec<u8>,
     missing: usize,
+    part: Part,
 }
 
 impl<'a> Tuple<'a> {
     #[inline]
-    pub(super) fn new(out: &'a mut Vec<u8>, missing: usize) -> Self {
-        Self { out, missing }
+    pub(super) fn new(out: &'a mut Vec<u8>, missing: usize, part: Part) -> Self {
+        Self { out, missing, part }
+    }
+
+    /// For chunks of bytes, written as they are.
+    pub(super) fn verbatim(out: &'a mut Vec<u8>) -> Self {
+        Self {
+            out,
+            missing: 0,
+            part: Part::Verbatim,
+        }
     }
 }
 
@@ -97,8 +108,10 @@ impl ser::SerializeTuple for Tuple<'_> {
     #[inline]
     fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), EncodeError> {
         room::check(self.out, 1)?;
-        self.missing = self.missing.checked_sub(1).ok_or(EncodeError::Arity)?;
-        value.serialize(Encoder::new(self.out))
+        if self.part != Part::Verbatim {
+            self.missing = self.missing.checked_sub(1).ok_or(EncodeError::Arity)?;
+        }
+        value.serialize(Encoder::of(self.out, value, self.part))
     }
 
     #[inline]
@@ -143,14 +156,57 @@ impl ser::SerializeTupleVariant for Tuple<'_> {
 /// A map under way.
 pub(super) struct Map<'a> {
     pairs: Counted<'a>,
+    names: Names,
+    /// The part that the values belong to, but for those of a flattened map.
+    part: Part,
+}
+
+/// What the keys are that serde gives as names.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Names {
+    /// Fields of a struct.
+    Atoms,
+    /// Keys of a map that are strings.
+    Binaries,
+    /// Either. A struct with a flattened field is written as a map of unknown length, but only serde itself
+    /// writes keys that are names and not in a variable of their own.
+    Unknown,
 }
 
 impl<'a> Map<'a> {
     #[inline]
-    pub(super) fn new(out: &'a mut Vec<u8>) -> Self {
+    pub(super) fn new(out: &'a mut Vec<u8>, part: Part, names: Names) -> Self {
         Self {
-            pairs: Counted::new(out, tag::MAP),
+            pairs: Counted::new(out, tag::MAP, part),
+            names,
+            part,
         }
+    }
+
+    /// Writes a key of what may be a struct with a flattened field.
+    fn key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), EncodeError> {
+        if is_unsized(key) {
+            self.names = Names::Atoms;
+            self.pairs.part = self.part;
+            return Encoder::new(self.pairs.out).name(key);
+        }
+        let start = self.pairs.out.len();
+        self.pairs.term(key)?;
+        if self.names == Names::Atoms {
+            // It is the key of a flattened map.
+            self.pairs.part = Part::Buffered;
+            let tag = self.pairs.out.get(start);
+            if tag.is_some_and(|tag| tag::COMPOUND.contains(tag)) {
+                return Err(EncodeError::Key);
+            }
+        }
+        Ok(())
+    }
+
+    /// What was written is the tag of an internally tagged enum; what follows is its content.
+    fn tagged(&mut self) {
+        self.part = Part::Buffered;
+        self.pairs.part = Part::Buffered;
     }
 }
 
@@ -161,7 +217,10 @@ impl ser::SerializeMap for Map<'_> {
     #[inline]
     fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), EncodeError> {
         self.pairs.written += 1;
-        self.pairs.term(key)
+        match self.names {
+            Names::Binaries => self.pairs.term(key),
+            Names::Atoms | Names::Unknown => self.key(key),
+        }
     }
 
     #[inline]
@@ -170,9 +229,31 @@ impl ser::SerializeMap for Map<'_> {
     }
 
     #[inline]
+    fn serialize_entry<K: Serialize + ?Sized, V: Serialize + ?Sized>(
+        &mut self,
+        key: &K,
+        value: &V,
+    ) -> Result<(), EncodeError> {
+        self.serialize_key(key)?;
+        self.serialize_value(value)?;
+        if is_unsized(key) && is_unsized(value) {
+            self.tagged();
+        }
+        Ok(())
+    }
+
+    #[inline]
     fn end(self) -> Result<(), EncodeError> {
         self.pairs.end()
     }
+}
+
+/// Returns whether this is the text itself, not a variable that holds one.
+///
+/// So serde writes the names that it derives; a `String` and a `&str` come as a reference to them.
+#[inline]
+fn is_unsized<T: ?Sized>(_: &T) -> bool {
+    size_of::<&T>() > size_of::<&()>()
 }
 
 impl ser::SerializeStruct for Map<'_> {
@@ -187,7 +268,11 @@ impl ser::SerializeStruct for Map<'_> {
     ) -> Result<(), EncodeError> {
         self.pairs.written += 1;
         write::atom(self.pairs.out, name)?;
-        self.pairs.term(value)
+        self.pairs.term(value)?;
+        if is_unsized(value) {
+            self.tagged();
+        }
+        Ok(())
     }
 
     #[inline]

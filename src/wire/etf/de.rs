@@ -3,207 +3,19 @@
 //! The bytes have passed `check`: they are whole and not too deep, so recursion is bounded and the
 //! numbers of elements they announce are true.
 
-use serde::de::{self, Error as _, Expected, Visitor};
+use std::mem;
 
-use super::access::{Elements, List, Pairs, STRUCT_NAME, Variant};
-use super::memory::Budget;
-use super::token::{Cursor, Token, latin1};
-use super::{DecodeError, TERM_TOKEN, error::short};
+use serde::de::{self, Visitor};
 
-/// Reads one term after the other.
-pub(super) struct Decoder<'de> {
-    pub(super) cursor: Cursor<'de>,
-    /// What `Term`s, and what serde buffers, may still take.
-    budget: Budget,
-}
-
-impl<'de> Decoder<'de> {
-    #[inline]
-    pub(super) fn new(term: &'de [u8], budget: Budget) -> Self {
-        Self {
-            cursor: Cursor::new(term),
-            budget,
-        }
-    }
-
-    #[inline]
-    pub(super) fn token(&mut self) -> Result<Token<'de>, DecodeError> {
-        self.cursor.token()
-    }
-
-    /// Reads an atom that may be `nil`; anything else stays unread.
-    #[inline]
-    fn nil(&mut self) -> Result<bool, DecodeError> {
-        let before = self.cursor;
-        if let Token::Atom("nil") = self.token()? {
-            return Ok(true);
-        }
-        self.cursor = before;
-        Ok(false)
-    }
-
-    #[inline]
-    fn integer<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, DecodeError> {
-        match self.token()? {
-            Token::Integer(value) => visit_integer(value, visitor),
-            Token::Big {
-                negative,
-                magnitude,
-            } => visit_big(negative, magnitude, visitor),
-            other => Err(mismatch(&other, &visitor)),
-        }
-    }
-
-    #[inline]
-    fn float<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, DecodeError> {
-        match self.token()? {
-            Token::Float(value) => visitor.visit_f64(value),
-            Token::Integer(value) => visitor.visit_f64(value as f64),
-            token @ Token::Big {
-                negative,
-                magnitude,
-            } => match wide(magnitude) {
-                Some(wide) if negative => visitor.visit_f64(-(wide as f64)),
-                Some(wide) => visitor.visit_f64(wide as f64),
-                None => Err(mismatch(&token, &visitor)),
-            },
-            other => Err(mismatch(&other, &visitor)),
-        }
-    }
-
-    #[inline]
-    fn string<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, DecodeError> {
-        match self.token()? {
-            token @ Token::Binary(bytes) => match std::str::from_utf8(bytes) {
-                Ok(text) => visitor.visit_borrowed_str(text),
-                Err(_) => Err(mismatch(&token, &visitor)),
-            },
-            Token::Nil => visitor.visit_borrowed_str(""),
-            Token::Charlist(bytes) => visitor.visit_string(latin1(bytes)),
-            token @ Token::List(length) => match self.charlist(length)? {
-                Some(text) => visitor.visit_string(text),
-                None => Err(mismatch(&token, &visitor)),
-            },
-            other => Err(mismatch(&other, &visitor)),
-        }
-    }
-
-    /// The text of a list of code points, if it is one.
-    fn charlist(&mut self, length: u32) -> Result<Option<String>, DecodeError> {
-        let mut text = String::new();
-        for _ in 0..length {
-            let Token::Integer(point) = self.token()? else {
-                return Ok(None);
-            };
-            let Some(point) = u32::try_from(point).ok().and_then(char::from_u32) else {
-                return Ok(None);
-            };
-            text.push(point);
-        }
-        Ok(matches!(self.token()?, Token::Nil).then_some(text))
-    }
-
-    #[inline]
-    pub(super) fn elements<V: Visitor<'de>>(
-        &mut self,
-        arity: u32,
-        visitor: V,
-    ) -> Result<V::Value, DecodeError> {
-        let mut elements = Elements {
-            decoder: self,
-            left: arity,
-        };
-        let value = visitor.visit_seq(&mut elements)?;
-        complete(elements.left)?;
-        Ok(value)
-    }
-
-    fn list<V: Visitor<'de>>(
-        &mut self,
-        token: Token<'de>,
-        visitor: V,
-    ) -> Result<V::Value, DecodeError> {
-        let mut list = List {
-            decoder: self,
-            part: token,
-        };
-        let value = visitor.visit_seq(&mut list)?;
-        match list.more()? {
-            None => Ok(value),
-            Some(_) => Err(DecodeError::custom("more elements than the type takes")),
-        }
-    }
-
-    #[inline]
-    fn pairs<V: Visitor<'de>>(
-        &mut self,
-        length: u32,
-        skip_struct_name: bool,
-        visitor: V,
-    ) -> Result<V::Value, DecodeError> {
-        let mut pairs = Pairs {
-            decoder: self,
-            left: length,
-            skip_struct_name,
-        };
-        let value = visitor.visit_map(&mut pairs)?;
-        complete(pairs.left)?;
-        Ok(value)
-    }
-}
-
-/// Some visitors stop early; what follows must not be read in their elements' place.
-#[inline]
-fn complete(left: u32) -> Result<(), DecodeError> {
-    match left {
-        0 => Ok(()),
-        _ => Err(DecodeError::custom("more elements than the type takes")),
-    }
-}
-
-#[cold]
-fn mismatch(found: &Token<'_>, wanted: &dyn Expected) -> DecodeError {
-    DecodeError::Mismatch(short(format_args!("expected {wanted}, found {found}")))
-}
-
-#[inline]
-fn visit_integer<'de, V: Visitor<'de>>(value: i64, visitor: V) -> Result<V::Value, DecodeError> {
-    match u64::try_from(value) {
-        Ok(value) => visitor.visit_u64(value),
-        Err(_) => visitor.visit_i64(value),
-    }
-}
-
-fn visit_big<'de, V: Visitor<'de>>(
-    negative: bool,
-    magnitude: &[u8],
-    visitor: V,
-) -> Result<V::Value, DecodeError> {
-    let token = Token::Big {
-        negative,
-        magnitude,
-    };
-    let Some(wide) = wide(magnitude) else {
-        return Err(mismatch(&token, &visitor));
-    };
-    if negative {
-        return match 0_i128.checked_sub_unsigned(wide) {
-            Some(value) => visitor.visit_i128(value),
-            None => Err(mismatch(&token, &visitor)),
-        };
-    }
-    match (u64::try_from(wide), i128::try_from(wide)) {
-        (Ok(value), _) => visitor.visit_u64(value),
-        (_, Ok(value)) => visitor.visit_i128(value),
-        _ => visitor.visit_u128(wide),
-    }
-}
-
-fn wide(magnitude: &[u8]) -> Option<u128> {
-    let mut bytes = [0; 16];
-    bytes.get_mut(..magnitude.len())?.copy_from_slice(magnitude);
-    Some(u128::from_le_bytes(bytes))
-}
+use super::access::{Keys, STRUCT_NAME};
+use super::guess::{VariantMap, Wordless, is_buffer, is_of_struct};
+use super::number::{nearest_f32, nearest_f64, visit_big, visit_integer};
+use super::octets::Octets;
+use super::reader::{Decoder, mismatch};
+use super::result;
+use super::token::{Token, latin1};
+use super::variant::Variant;
+use super::{DecodeError, TERM_TOKEN};
 
 /// The types that are read alike; serde has a method for each.
 macro_rules! read {
@@ -219,10 +31,19 @@ impl<'de> de::Deserializer<'de> for &mut Decoder<'de> {
     type Error = DecodeError;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+        let before = self.cursor;
         let token = self.token()?;
         self.budget.charge(&token)?;
         match token {
             Token::Integer(value) => visit_integer(value, visitor),
+            // What serde's buffer has no word for passes it in its encoded form, for a `Term` to read.
+            Token::Big { .. } | Token::Bits(..) | Token::Opaque { .. } | Token::OldFun(_)
+                if is_buffer(&visitor) =>
+            {
+                self.cursor = before;
+                let term = self.cursor.skip()?;
+                visitor.visit_newtype_struct(Wordless(term))
+            }
             Token::Big {
                 negative,
                 magnitude,
@@ -238,8 +59,11 @@ impl<'de> de::Deserializer<'de> for &mut Decoder<'de> {
                 Err(_) => visitor.visit_borrowed_bytes(bytes),
             },
             token @ (Token::Nil | Token::Charlist(_) | Token::List(_)) => self.list(token, visitor),
-            Token::Tuple(arity) => self.elements(arity, visitor),
-            Token::Map(length) => self.pairs(length, false, visitor),
+            Token::Tuple(arity) => match self.guess_variant(arity, &visitor)? {
+                true => visitor.visit_map(VariantMap::new(self, arity)),
+                false => self.elements(arity, visitor),
+            },
+            Token::Map(length) => self.pairs(length, Keys::Map, visitor),
             token @ (Token::Bits(..) | Token::Opaque { .. } | Token::OldFun(_)) => {
                 Err(mismatch(&token, &visitor))
             }
@@ -258,13 +82,53 @@ impl<'de> de::Deserializer<'de> for &mut Decoder<'de> {
         integer: deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64 deserialize_i128
                  deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64 deserialize_u128
     }
-    read! { float: deserialize_f32 deserialize_f64 }
     read! { string: deserialize_char deserialize_str deserialize_string }
+
+    #[inline]
+    fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+        let token = self.token()?;
+        let value = match token {
+            Token::Float(value) => value,
+            Token::Integer(value) => value as f64,
+            Token::Big {
+                negative,
+                magnitude,
+            } => nearest_f64(negative, magnitude),
+            other => return Err(mismatch(&other, &visitor)),
+        };
+        match value.is_finite() {
+            true => visitor.visit_f64(value),
+            false => Err(mismatch(&token, &visitor)),
+        }
+    }
+
+    fn deserialize_f32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+        let token = self.token()?;
+        let value = match token {
+            Token::Float(value) => value as f32,
+            Token::Integer(value) => value as f32,
+            Token::Big {
+                negative,
+                magnitude,
+            } => nearest_f32(negative, magnitude),
+            other => return Err(mismatch(&other, &visitor)),
+        };
+        match value.is_finite() {
+            true => visitor.visit_f32(value),
+            false => Err(mismatch(&token, &visitor)),
+        }
+    }
 
     #[inline]
     fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         match self.token()? {
             Token::Binary(bytes) => visitor.visit_borrowed_bytes(bytes),
+            Token::Nil => visitor.visit_borrowed_bytes(&[]),
+            Token::Charlist(bytes) => visitor.visit_borrowed_bytes(bytes),
+            token @ Token::List(_) => match self.integers(token, |byte| u8::try_from(byte).ok())? {
+                Some(bytes) => visitor.visit_byte_buf(bytes),
+                None => Err(mismatch(&token, &visitor)),
+            },
             other => Err(mismatch(&other, &visitor)),
         }
     }
@@ -314,6 +178,7 @@ impl<'de> de::Deserializer<'de> for &mut Decoder<'de> {
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         match self.token()? {
             token @ (Token::Nil | Token::Charlist(_) | Token::List(_)) => self.list(token, visitor),
+            Token::Binary(bytes) => visitor.visit_seq(Octets::new(bytes)),
             other => Err(mismatch(&other, &visitor)),
         }
     }
@@ -326,6 +191,9 @@ impl<'de> de::Deserializer<'de> for &mut Decoder<'de> {
     ) -> Result<V::Value, DecodeError> {
         match self.token()? {
             Token::Tuple(found) if found as usize == arity => self.elements(found, visitor),
+            Token::Binary(bytes) if bytes.len() == arity && arity > 0 => {
+                visitor.visit_seq(Octets::new(bytes))
+            }
             other => Err(mismatch(&other, &visitor)),
         }
     }
@@ -343,7 +211,10 @@ impl<'de> de::Deserializer<'de> for &mut Decoder<'de> {
     #[inline]
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         match self.token()? {
-            Token::Map(length) => self.pairs(length, false, visitor),
+            Token::Map(length) if is_of_struct(&visitor) => {
+                self.pairs(length, Keys::Flattened, visitor)
+            }
+            Token::Map(length) => self.pairs(length, Keys::Map, visitor),
             other => Err(mismatch(&other, &visitor)),
         }
     }
@@ -357,8 +228,11 @@ impl<'de> de::Deserializer<'de> for &mut Decoder<'de> {
     ) -> Result<V::Value, DecodeError> {
         match self.token()? {
             Token::Map(length) => {
-                let skip_struct_name = !fields.contains(&STRUCT_NAME);
-                self.pairs(length, skip_struct_name, visitor)
+                let keys = match fields.contains(&STRUCT_NAME) {
+                    true => Keys::Map,
+                    false => Keys::Struct,
+                };
+                self.pairs(length, keys, visitor)
             }
             other => Err(mismatch(&other, &visitor)),
         }
@@ -367,8 +241,8 @@ impl<'de> de::Deserializer<'de> for &mut Decoder<'de> {
     #[inline]
     fn deserialize_enum<V: Visitor<'de>>(
         self,
-        _name: &'static str,
-        _variants: &'static [&'static str],
+        name: &'static str,
+        variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
         let before = self.cursor;
@@ -390,12 +264,19 @@ impl<'de> de::Deserializer<'de> for &mut Decoder<'de> {
         visitor.visit_enum(Variant {
             decoder: self,
             arity: elements,
+            is_result: result::is(name, variants),
         })
     }
 
     #[inline]
     fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+        let any_key = mem::take(&mut self.any_key);
         match self.token()? {
+            // A key that a flattened map may have.
+            Token::Integer(value) if any_key => visit_integer(value, visitor),
+            Token::Float(value) if any_key => visitor.visit_f64(value),
+            Token::Atom("true") if any_key => visitor.visit_bool(true),
+            Token::Atom("false") if any_key => visitor.visit_bool(false),
             Token::Atom(text) => visitor.visit_borrowed_str(text),
             Token::Latin1Atom(text) => visitor.visit_string(latin1(text)),
             token @ Token::Binary(bytes) => match std::str::from_utf8(bytes) {

@@ -21,6 +21,19 @@ pub enum EncodeError {
     /// A `Serialize` wrote more or fewer elements than it had announced.
     #[error("a tuple with more or fewer elements than announced")]
     Arity,
+    /// A 128-bit integer is where serde could not decode it again: in an enum that is internally tagged or
+    /// untagged, or in a flattened map.
+    #[error(
+        "a 128-bit integer in a tagged, untagged or flattened part, which serde cannot decode again: use a \
+         `Term`, a string or a 64-bit integer there"
+    )]
+    Wide,
+    /// A key of a flattened map is a tuple, list or map, which serde could not decode again.
+    #[error(
+        "a key of a flattened map that is a tuple, list or map, which serde cannot decode again: use a string, a \
+         number or a unit variant, or do not flatten the map"
+    )]
+    Key,
     /// A compression level is 0 to 9.
     #[error("compression level {0} is above 9")]
     Level(u8),

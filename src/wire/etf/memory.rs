@@ -12,29 +12,48 @@ const PAIRS: u64 = 11;
 const LEAF: u64 = PAIRS * 2 * TERM + 16;
 const INNER: u64 = LEAF + (PAIRS + 1) * 8;
 
+/// More than any term takes per encoded byte. Most is taken by maps of one pair within each other: a node
+/// for every six bytes.
+const MOST_PER_BYTE: usize = 160;
+
 /// What is left of [`Limits::term_memory`].
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Budget {
     left: u64,
     limit: usize,
+    /// Whether the term is so short that it is within the limit whatever it is.
+    is_enough: bool,
 }
 
 impl Budget {
-    pub(super) fn new(limits: &Limits) -> Self {
+    /// For a term of so many bytes.
+    pub(super) fn new(limits: &Limits, length: usize) -> Self {
         Self {
             left: limits.term_memory as u64,
             limit: limits.term_memory,
+            is_enough: length <= limits.term_memory / MOST_PER_BYTE,
         }
     }
 
     /// Counts one term that serde reads without a type, without what is in it.
     #[inline]
     pub(super) fn charge(&mut self, token: &Token<'_>) -> Result<(), DecodeError> {
-        self.take(TERM + heap(token))
+        match self.is_enough {
+            true => Ok(()),
+            false => self.take(TERM + heap(token)),
+        }
     }
 
     /// Passes over one whole term, and counts what it would take as a `Term`.
+    #[inline]
     pub(super) fn skip<'a>(&mut self, cursor: &mut Cursor<'a>) -> Result<&'a [u8], DecodeError> {
+        match self.is_enough {
+            true => cursor.skip(),
+            false => self.count(cursor),
+        }
+    }
+
+    fn count<'a>(&mut self, cursor: &mut Cursor<'a>) -> Result<&'a [u8], DecodeError> {
         let start = *cursor;
         let mut open = Vec::<Open>::new();
         self.take(TERM)?;

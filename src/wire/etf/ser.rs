@@ -4,8 +4,9 @@ use std::cell::Cell;
 
 use serde::ser::{self, Serialize};
 
-use super::compound::{List, Map, Tuple};
-use super::{ATOM_TOKEN, EncodeError, TERM_TOKEN, VERBATIM_TOKEN, room, tag, write};
+use super::compound::{List, Map, Names, Tuple};
+use super::part::Part;
+use super::{ATOM_TOKEN, EncodeError, TERM_TOKEN, VERBATIM_TOKEN, result, room, tag, write};
 
 /// The tag and the length before a binary's bytes.
 const BINARY_HEAD: usize = 5;
@@ -14,10 +15,11 @@ const BINARY_HEAD: usize = 5;
 pub(super) struct Encoder<'a> {
     out: &'a mut Vec<u8>,
     door: Cell<Door>,
+    part: Part,
 }
 
-/// How far a `Term` has come in handing over its encoded bytes as a whole, which it does only to a
-/// serializer that answers its [`knock`].
+/// How far a `Term` has come in handing over its encoded bytes, which it does only to a serializer that
+/// answers its [`knock`].
 #[derive(Clone, Copy, PartialEq)]
 enum Door {
     /// Any other value is being written.
@@ -25,7 +27,7 @@ enum Door {
     /// The value under [`TERM_TOKEN`] is being written.
     Waiting,
     Knocked,
-    /// Bytes are an encoded term.
+    /// The next tuple is an encoded term, in chunks of bytes.
     Open,
 }
 
@@ -43,6 +45,51 @@ impl<'a> Encoder<'a> {
         Self {
             out,
             door: Cell::new(Door::Closed),
+            part: Part::Plain,
+        }
+    }
+
+    /// For a value in a part.
+    #[inline]
+    pub(super) fn of<T: ?Sized>(out: &'a mut Vec<u8>, value: &T, part: Part) -> Self {
+        Self {
+            out,
+            door: Cell::new(Door::Closed),
+            part: part.of(value),
+        }
+    }
+
+    /// For what a value consists of.
+    #[inline]
+    fn inner(self) -> (&'a mut Vec<u8>, Part) {
+        (self.out, self.part.inner())
+    }
+
+    #[inline]
+    fn may_be_wide(&self) -> Result<(), EncodeError> {
+        match self.part {
+            Part::Plain | Part::Verbatim => Ok(()),
+            Part::Hidden | Part::Buffered => Err(EncodeError::Wide),
+        }
+    }
+
+    /// Writes a string as an atom.
+    pub(super) fn name<T: Serialize + ?Sized>(mut self, value: &T) -> Result<(), EncodeError> {
+        // The string is written as the binary it would be, and its head made an atom's.
+        let start = self.out.len();
+        let length = self.binary_of(value)?;
+        match u8::try_from(length) {
+            Ok(short) => {
+                self.out[start] = tag::SMALL_ATOM_UTF8;
+                self.out[start + 1] = short;
+                self.out.drain(start + 2..start + BINARY_HEAD);
+                Ok(())
+            }
+            Err(_) => {
+                let name = self.out.split_off(start + BINARY_HEAD);
+                self.out.truncate(start);
+                write::atom(self.out, &String::from_utf8_lossy(&name))
+            }
         }
     }
 
@@ -85,11 +132,18 @@ impl<'a> ser::Serializer for Encoder<'a> {
     }
 
     integers! {
-        serialize_i8(i8) serialize_i16(i16) serialize_i32(i32) serialize_i64(i64) serialize_i128(i128)
+        serialize_i8(i8) serialize_i16(i16) serialize_i32(i32) serialize_i64(i64)
         serialize_u8(u8) serialize_u16(u16) serialize_u32(u32) serialize_u64(u64)
     }
 
+    fn serialize_i128(self, value: i128) -> Result<(), EncodeError> {
+        self.may_be_wide()?;
+        write::integer(self.out, value);
+        Ok(())
+    }
+
     fn serialize_u128(self, value: u128) -> Result<(), EncodeError> {
+        self.may_be_wide()?;
         match i128::try_from(value) {
             Ok(value) => write::integer(self.out, value),
             Err(_) => write::big(self.out, false, value),
@@ -122,7 +176,7 @@ impl<'a> ser::Serializer for Encoder<'a> {
 
     #[inline]
     fn serialize_bytes(self, value: &[u8]) -> Result<(), EncodeError> {
-        if self.door.get() == Door::Open {
+        if self.part == Part::Verbatim {
             room::check(self.out, value.len())?;
             self.out.extend_from_slice(value);
             return Ok(());
@@ -137,7 +191,8 @@ impl<'a> ser::Serializer for Encoder<'a> {
 
     #[inline]
     fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), EncodeError> {
-        value.serialize(self)
+        let (out, part) = self.inner();
+        value.serialize(Encoder::of(out, value, part))
     }
 
     #[inline]
@@ -161,7 +216,7 @@ impl<'a> ser::Serializer for Encoder<'a> {
 
     #[inline]
     fn serialize_newtype_struct<T: Serialize + ?Sized>(
-        mut self,
+        self,
         name: &'static str,
         value: &T,
     ) -> Result<(), EncodeError> {
@@ -171,24 +226,12 @@ impl<'a> ser::Serializer for Encoder<'a> {
                 self.door.set(Door::Waiting);
                 return value.serialize(self);
             }
-            _ => return value.serialize(self),
-        }
-        // The string is written as the binary it would be, and its head made an atom's.
-        let start = self.out.len();
-        let length = self.binary_of(value)?;
-        match u8::try_from(length) {
-            Ok(short) => {
-                self.out[start] = tag::SMALL_ATOM_UTF8;
-                self.out[start + 1] = short;
-                self.out.drain(start + 2..start + BINARY_HEAD);
-                Ok(())
-            }
-            Err(_) => {
-                let name = self.out.split_off(start + BINARY_HEAD);
-                self.out.truncate(start);
-                write::atom(self.out, &String::from_utf8_lossy(&name))
+            _ => {
+                let (out, part) = self.inner();
+                return value.serialize(Encoder::of(out, value, part));
             }
         }
+        self.name(value)
     }
 
     #[inline]
@@ -205,20 +248,26 @@ impl<'a> ser::Serializer for Encoder<'a> {
             self.out.drain(start..start + BINARY_HEAD);
             return Ok(());
         }
-        write::tuple(self.out, 2)?;
-        write::atom(self.out, variant)?;
-        value.serialize(Encoder::new(self.out))
+        let (out, part) = self.inner();
+        write::tuple(out, 2)?;
+        write::atom(out, result::encoded(name, variant))?;
+        value.serialize(Encoder::of(out, value, part))
     }
 
     #[inline]
     fn serialize_seq(self, _length: Option<usize>) -> Result<List<'a>, EncodeError> {
-        Ok(List::new(self.out))
+        let (out, part) = self.inner();
+        Ok(List::new(out, part))
     }
 
     #[inline]
     fn serialize_tuple(self, arity: usize) -> Result<Tuple<'a>, EncodeError> {
-        write::tuple(self.out, arity)?;
-        Ok(Tuple::new(self.out, arity))
+        if self.door.get() == Door::Open {
+            return Ok(Tuple::verbatim(self.out));
+        }
+        let (out, part) = self.inner();
+        write::tuple(out, arity)?;
+        Ok(Tuple::new(out, arity, part))
     }
 
     #[inline]
@@ -227,8 +276,9 @@ impl<'a> ser::Serializer for Encoder<'a> {
         _name: &'static str,
         arity: usize,
     ) -> Result<Tuple<'a>, EncodeError> {
-        write::tuple(self.out, arity)?;
-        Ok(Tuple::new(self.out, arity))
+        let (out, part) = self.inner();
+        write::tuple(out, arity)?;
+        Ok(Tuple::new(out, arity, part))
     }
 
     #[inline]
@@ -239,19 +289,26 @@ impl<'a> ser::Serializer for Encoder<'a> {
         variant: &'static str,
         elements: usize,
     ) -> Result<Tuple<'a>, EncodeError> {
-        write::tuple(self.out, elements + 1)?;
-        write::atom(self.out, variant)?;
-        Ok(Tuple::new(self.out, elements))
+        let (out, part) = self.inner();
+        write::tuple(out, elements + 1)?;
+        write::atom(out, variant)?;
+        Ok(Tuple::new(out, elements, part))
     }
 
     #[inline]
-    fn serialize_map(self, _length: Option<usize>) -> Result<Map<'a>, EncodeError> {
-        Ok(Map::new(self.out))
+    fn serialize_map(self, length: Option<usize>) -> Result<Map<'a>, EncodeError> {
+        let (out, part) = self.inner();
+        let names = match length {
+            Some(_) => Names::Binaries,
+            None => Names::Unknown,
+        };
+        Ok(Map::new(out, part, names))
     }
 
     #[inline]
     fn serialize_struct(self, _name: &'static str, _length: usize) -> Result<Map<'a>, EncodeError> {
-        Ok(Map::new(self.out))
+        let (out, part) = self.inner();
+        Ok(Map::new(out, part, Names::Atoms))
     }
 
     #[inline]
@@ -262,9 +319,10 @@ impl<'a> ser::Serializer for Encoder<'a> {
         variant: &'static str,
         _length: usize,
     ) -> Result<Map<'a>, EncodeError> {
-        write::tuple(self.out, 2)?;
-        write::atom(self.out, variant)?;
-        Ok(Map::new(self.out))
+        let (out, part) = self.inner();
+        write::tuple(out, 2)?;
+        write::atom(out, variant)?;
+        Ok(Map::new(out, part, Names::Atoms))
     }
 
     fn is_human_readable(&self) -> bool {

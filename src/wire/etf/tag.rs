@@ -32,3 +32,6 @@ pub(crate) const V4_PORT: u8 = 120;
 pub(crate) const EXPORT: u8 = 113;
 pub(crate) const NEW_FUN: u8 = 112;
 pub(crate) const FUN: u8 = 117;
+
+/// What has terms in it.
+pub(crate) const COMPOUND: [u8; 4] = [SMALL_TUPLE, LARGE_TUPLE, LIST, MAP];

@@ -25,14 +25,16 @@ struct Parts<'a>(&'a Term);
 impl Serialize for Parts<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         if etf::knock(&serializer) {
-            let mut term = Vec::new();
-            return match encode::append(&mut term, self.0) {
-                Ok(()) => serializer.serialize_bytes(&term),
-                // Its own error is a typed one.
-                Err(Unencodable::Atom(name)) => {
-                    serializer.serialize_newtype_struct(etf::ATOM_TOKEN, name)
-                }
+            let mut parts = serializer.serialize_tuple(0)?;
+            return match encode::chunks(self.0, |part| parts.serialize_element(&Bytes(part))) {
+                Ok(()) => parts.end(),
+                Err(Unencodable::Put(error)) => Err(error),
                 Err(Unencodable::Other(error)) => Err(S::Error::custom(error)),
+                // As an element it has an error of its own.
+                Err(Unencodable::Atom(name)) => {
+                    parts.serialize_element(&Name(name))?;
+                    parts.end()
+                }
             };
         }
         match self.0 {
@@ -59,23 +61,28 @@ impl Serialize for Parts<'_> {
             },
             Term::BigInteger(_) | Term::BitBinary(_) | Term::ImproperList(..) | Term::Opaque(_) => {
                 let mut term = Vec::new();
-                encode::append(&mut term, self.0).map_err(S::Error::custom)?;
-                verbatim(serializer, &term)
+                etf::encode_into(&mut term, self.0).map_err(S::Error::custom)?;
+                let name = etf::VERBATIM_TOKEN;
+                serializer.serialize_newtype_variant(name, 0, "external_term", &Bytes(&term))
             }
         }
     }
 }
 
-fn verbatim<S: Serializer>(serializer: S, term: &[u8]) -> Result<S::Ok, S::Error> {
-    struct Bytes<'a>(&'a [u8]);
+struct Bytes<'a>(&'a [u8]);
 
-    impl Serialize for Bytes<'_> {
-        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-            serializer.serialize_bytes(self.0)
-        }
+impl Serialize for Bytes<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(self.0)
     }
+}
 
-    serializer.serialize_newtype_variant(etf::VERBATIM_TOKEN, 0, "external_term", &Bytes(term))
+struct Name<'a>(&'a str);
+
+impl Serialize for Name<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_newtype_struct(etf::ATOM_TOKEN, self.0)
+    }
 }
 
 impl<'de> Deserialize<'de> for Term {
@@ -99,18 +106,22 @@ impl<'de> Visitor<'de> for Whole {
     }
 
     fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<Term, D::Error> {
-        deserializer.deserialize_any(Foreign)
+        deserializer.deserialize_any(Foreign::default())
     }
 }
 
 /// Makes a term of what serde's own data model has.
-struct Foreign;
+#[derive(Default)]
+struct Foreign {
+    /// Whether bytes are an encoded term, which is how serde's buffers keep what they have no word for.
+    is_encoded: bool,
+}
 
 impl<'de> Visitor<'de> for Foreign {
     type Value = Term;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("any value")
+        f.write_str("any term")
     }
 
     fn visit_bool<E>(self, value: bool) -> Result<Term, E> {
@@ -144,8 +155,11 @@ impl<'de> Visitor<'de> for Foreign {
         Ok(text.into())
     }
 
-    fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Term, E> {
-        Ok(Term::binary(bytes))
+    fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Term, E> {
+        match self.is_encoded {
+            true => read::read(bytes).map_err(E::custom),
+            false => Ok(Term::binary(bytes)),
+        }
     }
 
     fn visit_unit<E>(self) -> Result<Term, E> {
@@ -161,7 +175,7 @@ impl<'de> Visitor<'de> for Foreign {
     }
 
     fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<Term, D::Error> {
-        Term::deserialize(deserializer)
+        deserializer.deserialize_any(Self { is_encoded: true })
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Term, A::Error> {

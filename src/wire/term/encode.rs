@@ -1,27 +1,44 @@
 //! A `Term` into bytes, without recursion.
 
-use std::fmt;
-
 use super::Term;
 use super::walk::Children;
-use crate::wire::etf::{EncodeError, room, tag, write};
+use crate::wire::etf::{EncodeError, tag, write};
 
-/// Appends the term, without 131.
-pub(super) fn append<'a>(out: &mut Vec<u8>, term: &'a Term) -> Result<(), Unencodable<'a>> {
+/// What is collected before it is handed on.
+const CHUNK: usize = 4096;
+
+/// Hands on the encoded term, without 131, in chunks.
+pub(super) fn chunks<'a, E>(
+    term: &'a Term,
+    mut put: impl FnMut(&[u8]) -> Result<(), E>,
+) -> Result<(), Unencodable<'a, E>> {
+    let mut out = Vec::with_capacity(128);
     let mut open: Vec<(Children<'_>, bool)> = Vec::new();
     let mut term = term;
     loop {
-        room::check(out, 1).map_err(Unencodable::Other)?;
-        head(out, term).map_err(|error| match (error, term) {
-            (EncodeError::AtomTooLong(_), Term::Atom(name)) => Unencodable::Atom(name),
-            (error, _) => Unencodable::Other(error),
-        })?;
+        match term {
+            // Not copied twice.
+            Term::Binary(bytes) if bytes.len() > CHUNK => {
+                write::head(&mut out, tag::BINARY, bytes.len()).map_err(Unencodable::Other)?;
+                put(&out).map_err(Unencodable::Put)?;
+                put(bytes).map_err(Unencodable::Put)?;
+                out.clear();
+            }
+            _ => head(&mut out, term).map_err(|error| match (error, term) {
+                (EncodeError::AtomTooLong(_), Term::Atom(name)) => Unencodable::Atom(name),
+                (error, _) => Unencodable::Other(error),
+            })?,
+        }
+        if out.len() > CHUNK {
+            put(&out).map_err(Unencodable::Put)?;
+            out.clear();
+        }
         if let Some(children) = Children::of(term) {
             open.push((children, matches!(term, Term::List(_))));
         }
         term = loop {
             let Some((children, is_list)) = open.last_mut() else {
-                return Ok(());
+                return put(&out).map_err(Unencodable::Put);
             };
             if let Some(next) = children.next() {
                 break next;
@@ -34,20 +51,13 @@ pub(super) fn append<'a>(out: &mut Vec<u8>, term: &'a Term) -> Result<(), Unenco
     }
 }
 
-/// Why a term cannot be encoded.
-pub(super) enum Unencodable<'a> {
+/// Why a term is not encoded.
+pub(super) enum Unencodable<'a, E> {
     /// This atom is too long.
     Atom(&'a str),
     Other(EncodeError),
-}
-
-impl fmt::Display for Unencodable<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Atom(name) => EncodeError::AtomTooLong((*name).to_owned()).fmt(f),
-            Self::Other(error) => error.fmt(f),
-        }
-    }
+    /// A chunk was not taken.
+    Put(E),
 }
 
 fn head(out: &mut Vec<u8>, term: &Term) -> Result<(), EncodeError> {

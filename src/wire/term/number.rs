@@ -44,28 +44,28 @@ pub(super) fn integer(negative: bool, magnitude: &[u8]) -> Term {
 }
 
 /// How many decimal digits an integer may be read from. Reading them takes time that grows with the square
-/// of their number.
-pub(super) const MAX_DECIMAL_DIGITS: usize = 10_000;
+/// of their number: for so many, some hundredths of a second.
+pub(super) const MAX_DECIMAL_DIGITS: usize = 200_000;
 
 /// Reads decimal digits, [`MAX_DECIMAL_DIGITS`] at most.
 pub(super) fn of_decimal(negative: bool, digits: &str) -> Term {
-    let mut limbs: Vec<u32> = Vec::new();
-    // Nine digits fit a limb.
-    for group in digits.as_bytes().chunks(9) {
-        let scale = 10_u64.pow(group.len() as u32);
+    let mut limbs: Vec<u64> = Vec::new();
+    // Nineteen digits fit a limb.
+    for group in digits.as_bytes().chunks(19) {
+        let scale = u128::from(10_u64.pow(group.len() as u32));
         let mut carry = group
             .iter()
             .fold(0, |value, digit| value * 10 + u64::from(digit - b'0'));
         for limb in &mut limbs {
-            let value = u64::from(*limb) * scale + carry;
-            *limb = value as u32;
-            carry = value >> 32;
+            let value = u128::from(*limb) * scale + u128::from(carry);
+            *limb = value as u64;
+            carry = (value >> 64) as u64;
         }
         if carry > 0 {
-            limbs.push(carry as u32);
+            limbs.push(carry);
         }
     }
-    let magnitude: Vec<u8> = limbs.into_iter().flat_map(u32::to_le_bytes).collect();
+    let magnitude: Vec<u8> = limbs.into_iter().flat_map(u64::to_le_bytes).collect();
     integer(negative, &magnitude)
 }
 

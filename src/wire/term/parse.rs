@@ -1,450 +1,217 @@
 //! Terms from the syntax Elixir prints them in: literals only, nothing is evaluated.
 
 use std::collections::BTreeMap;
+use std::mem;
 use std::str::FromStr;
 
-use super::{Term, number, print};
+use super::Term;
+use super::text::{Parsed, Text};
 
-/// How deeply brackets may nest: the parser recurses.
-const MAX_DEPTH: usize = 256;
+/// How deeply brackets may nest: as deeply as a peer's term may by default.
+const MAX_DEPTH: usize = 512;
 
 /// Parses one term in Elixir's syntax.
 ///
-/// Pids, references and functions have none.
+/// Pids, references and functions have none. Brackets may nest 512 levels deep.
 impl FromStr for Term {
     type Err = ParseTermError;
 
     fn from_str(text: &str) -> Result<Self, ParseTermError> {
-        let mut parser = Parser {
-            text,
-            at: 0,
-            depth: 0,
-        };
-        let term = parser.term()?;
-        parser.space();
-        match parser.rest() {
-            "" => Ok(term),
-            _ => parser.expected("the end"),
+        let mut text = Text::new(text);
+        let mut parser = Parser::default();
+        loop {
+            text.space();
+            let Some(mut term) = parser.begin(&mut text)? else {
+                continue;
+            };
+            // What ends here may be the last in its container, and that in its own.
+            loop {
+                let Some(mut open) = parser.open.pop() else {
+                    text.space();
+                    return match text.rest() {
+                        "" => Ok(term),
+                        _ => text.expected("the end"),
+                    };
+                };
+                match open.add(term, &mut text)? {
+                    Some(whole) => {
+                        parser.depth -= open.levels;
+                        term = whole;
+                    }
+                    None => {
+                        parser.open.push(open);
+                        break;
+                    }
+                }
+            }
         }
     }
 }
 
-struct Parser<'a> {
-    text: &'a str,
-    /// The byte that comes next, always at a character.
-    at: usize,
+/// The brackets that are open. No term is read by recursion.
+#[derive(Default)]
+struct Parser {
+    open: Vec<Open>,
     depth: usize,
 }
 
-type Parsed<T> = Result<T, ParseTermError>;
-
-/// Lists and maps hold terms, and `name: value` pairs after them.
-enum Item {
-    Term(Term),
-    Pair(Term, Term),
-}
-
-impl<'a> Parser<'a> {
-    fn rest(&self) -> &'a str {
-        &self.text[self.at..]
-    }
-
-    fn peek(&self) -> Option<char> {
-        self.rest().chars().next()
-    }
-
-    fn expected<T>(&self, expected: &'static str) -> Parsed<T> {
-        Err(ParseTermError {
-            position: self.at,
-            expected,
-        })
-    }
-
-    fn space(&mut self) {
-        self.at = self.text.len() - self.rest().trim_start().len();
-    }
-
-    fn accept(&mut self, token: &str) -> bool {
-        let found = self.rest().starts_with(token);
-        if found {
-            self.at += token.len();
-        }
-        found
-    }
-
-    fn expect(&mut self, token: &'static str) -> Parsed<()> {
-        self.space();
-        match self.accept(token) {
-            true => Ok(()),
-            false => self.expected(token),
-        }
-    }
-
-    fn take_while(&mut self, wanted: impl Fn(char) -> bool) -> &'a str {
-        let rest = self.rest();
-        let end = rest.find(|c| !wanted(c)).unwrap_or(rest.len());
-        self.at += end;
-        &rest[..end]
-    }
-
-    fn term(&mut self) -> Parsed<Term> {
+impl Parser {
+    /// Reads a term without terms in it, or an empty container; or opens a container, up to its first term.
+    fn begin(&mut self, text: &mut Text<'_>) -> Parsed<Option<Term>> {
+        let (bracket, shape) = match text.peek() {
+            Some('[') => ("[", Shape::List),
+            Some('{') => ("{", Shape::Tuple),
+            Some('%') => ("%", Shape::Map),
+            _ => return text.leaf().map(Some),
+        };
         if self.depth == MAX_DEPTH {
-            return self.expected("at most 256 levels");
+            return text.expected("at most 512 levels");
+        }
+        text.expect(bracket)?;
+        let mut pairs = BTreeMap::new();
+        if shape == Shape::Map {
+            if text.peek().is_some_and(|c| c.is_ascii_uppercase()) {
+                pairs.insert(Term::atom("__struct__"), text.module()?);
+            }
+            text.expect("{")?;
         }
         self.depth += 1;
-        self.space();
-        let term = self.any();
-        self.depth -= 1;
-        term
-    }
-
-    fn any(&mut self) -> Parsed<Term> {
-        match self.peek() {
-            Some(':') => self.atom(),
-            Some('"') => Ok(Term::Binary(self.quoted('"')?)),
-            Some('\'') => Ok(charlist(&self.quoted_text('\'')?)),
-            Some('~') => {
-                self.expect("~c\"")?;
-                self.at -= 1;
-                Ok(charlist(&self.quoted_text('"')?))
+        let mut open = match self.open.pop() {
+            // A list as the tail of a list goes on with it.
+            Some(mut list) if list.at_tail && shape == Shape::List => {
+                list.levels += 1;
+                list.own = list.elements.len();
+                list.at_tail = false;
+                list.names_only = false;
+                list
             }
-            Some('[') => self.list(),
-            Some('{') => self.tuple(),
-            Some('%') => self.map(),
-            Some('<') => self.bits(),
-            Some('-' | '0'..='9') => self.number(),
-            Some('A'..='Z') => self.module(),
-            Some('a'..='z') => self.word(),
-            _ => self.expected("a term"),
-        }
-    }
-
-    fn word(&mut self) -> Parsed<Term> {
-        let start = self.at;
-        match self.name() {
-            word @ ("nil" | "true" | "false") => Ok(Term::atom(word)),
-            _ => {
-                self.at = start;
-                self.expected("nil, true or false")
+            outer => {
+                self.open.extend(outer);
+                Open::new(shape, pairs)
             }
-        }
-    }
-
-    /// Reads a bare name; empty if there is none.
-    fn name(&mut self) -> &'a str {
-        let start = self.at;
-        if self.peek().is_some_and(starts_name) {
-            self.take_while(continues_name);
-            if !self.accept("?") {
-                self.accept("!");
-            }
-        }
-        &self.text[start..self.at]
-    }
-
-    fn atom(&mut self) -> Parsed<Term> {
-        self.expect(":")?;
-        if self.peek() == Some('"') {
-            return Ok(Term::atom(&self.quoted_text('"')?));
-        }
-        match self.name() {
-            "" => {}
-            name => return Ok(Term::atom(name)),
-        }
-        match print::OPERATORS
-            .iter()
-            .find(|operator| self.accept(operator))
-        {
-            Some(operator) => Ok(Term::atom(operator)),
-            None => self.expected("the name of an atom"),
-        }
-    }
-
-    fn module(&mut self) -> Parsed<Term> {
-        let name = self.take_while(|c| c.is_ascii_alphanumeric() || c == '_' || c == '.');
-        let parts = || name.split('.');
-        if !parts().all(|part| part.starts_with(|c: char| c.is_ascii_uppercase())) {
-            return self.expected("the name of a module");
-        }
-        match parts().next() {
-            Some("Elixir") => Ok(Term::atom(name)),
-            _ => Ok(Term::atom(&format!("Elixir.{name}"))),
-        }
-    }
-
-    fn number(&mut self) -> Parsed<Term> {
-        let negative = self.accept("-");
-        for (prefix, bits) in [("0x", 4), ("0o", 3), ("0b", 1)] {
-            if self.accept(prefix) {
-                return Ok(number::of_bits(negative, bits, &self.digits(1 << bits)?));
-            }
-        }
-        let start = self.at;
-        let whole = self.digits(10)?;
-        let fraction = self.rest().strip_prefix('.');
-        if !fraction.is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit())) {
-            if whole.len() > number::MAX_DECIMAL_DIGITS {
-                self.at = start;
-                return self.expected("at most 10000 decimal digits, or hexadecimal ones");
-            }
-            return Ok(number::of_decimal(negative, &whole));
-        }
-        self.at += 1;
-        let mut float = format!("{whole}.{}", self.digits(10)?);
-        if self.accept("e") || self.accept("E") {
-            float.push('e');
-            if self.accept("-") {
-                float.push('-');
-            } else {
-                self.accept("+");
-            }
-            float += &self.digits(10)?;
-        }
-        let value: f64 = float.parse().or_else(|_| self.expected("a float"))?;
-        Term::try_from(if negative { -value } else { value })
-            .or_else(|_| self.expected("a float that is not too large"))
-    }
-
-    /// Reads digits, without the underscores between them.
-    fn digits(&mut self, base: u32) -> Parsed<String> {
-        let digits = self.take_while(|c| c.is_digit(base) || c == '_');
-        match digits.starts_with('_') || digits.ends_with('_') || digits.is_empty() {
-            true => self.expected("a digit"),
-            false => Ok(digits.replace('_', "")),
-        }
-    }
-
-    /// Reads a quoted text that must be UTF-8.
-    fn quoted_text(&mut self, quote: char) -> Parsed<String> {
-        String::from_utf8(self.quoted(quote)?).or_else(|_| self.expected("UTF-8 before"))
-    }
-
-    /// Reads a quoted text, in which `\xFF` is a byte.
-    fn quoted(&mut self, quote: char) -> Parsed<Vec<u8>> {
-        let mut text = Vec::new();
-        self.at += 1;
-        loop {
-            let Some(c) = self.peek() else {
-                return self.expected("a closing quote");
-            };
-            if self.rest().starts_with("#{") {
-                return self.expected("no interpolation");
-            }
-            self.at += c.len_utf8();
-            match c {
-                '\\' => self.escaped(&mut text)?,
-                c if c == quote => return Ok(text),
-                c => push(&mut text, c),
-            }
-        }
-    }
-
-    /// Reads what follows a backslash.
-    fn escaped(&mut self, text: &mut Vec<u8>) -> Parsed<()> {
-        let Some(c) = self.peek() else {
-            return self.expected("an escaped character");
         };
-        self.at += c.len_utf8();
-        let c = match c {
-            'n' => '\n',
-            'r' => '\r',
-            't' => '\t',
-            'a' => '\x07',
-            'b' => '\x08',
-            'v' => '\x0b',
-            'f' => '\x0c',
-            'e' => '\x1b',
-            'd' => '\x7f',
-            's' => ' ',
-            '0' => '\0',
-            'u' => self.code_point(4)?,
-            'x' if self.peek() == Some('{') => self.code_point(2)?,
-            'x' => {
-                text.push(self.code_point(2)? as u8);
-                return Ok(());
-            }
-            // The line goes on.
-            '\n' => return Ok(()),
-            other => other,
-        };
-        push(text, c);
+        text.space();
+        if text.rest().starts_with(shape.close()) {
+            self.depth -= open.levels;
+            return open.close(text).map(Some);
+        }
+        open.before_item(text)?;
+        self.open.push(open);
+        Ok(None)
+    }
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Shape {
+    List,
+    Tuple,
+    Map,
+}
+
+impl Shape {
+    fn close(self) -> &'static str {
+        match self {
+            Self::List => "]",
+            Self::Tuple | Self::Map => "}",
+        }
+    }
+}
+
+/// A container whose terms are being read.
+struct Open {
+    shape: Shape,
+    elements: Vec<Term>,
+    /// The `name: value` pairs at the end of a tuple, which are one keyword list, its last element.
+    named: Vec<Term>,
+    pairs: BTreeMap<Term, Term>,
+    /// The key whose value comes next.
+    key: Option<Term>,
+    /// Whether there has been a `name: value`, which nothing else may follow.
+    names_only: bool,
+    at_tail: bool,
+    /// How many elements were there when the last bracket was opened.
+    own: usize,
+    /// How many brackets there are to close.
+    levels: usize,
+}
+
+impl Open {
+    fn new(shape: Shape, pairs: BTreeMap<Term, Term>) -> Self {
+        Self {
+            shape,
+            elements: Vec::new(),
+            named: Vec::new(),
+            pairs,
+            key: None,
+            names_only: false,
+            at_tail: false,
+            own: 0,
+            levels: 1,
+        }
+    }
+
+    /// Reads the name of an item that has one.
+    fn before_item(&mut self, text: &mut Text<'_>) -> Parsed<()> {
+        self.key = text.key()?;
+        if self.names_only && self.key.is_none() {
+            return text.expected("a name and a colon");
+        }
+        self.names_only = self.key.is_some();
         Ok(())
     }
 
-    /// Reads so many hexadecimal digits, or up to six in braces.
-    fn code_point(&mut self, length: usize) -> Parsed<char> {
-        let digits = if self.accept("{") {
-            let digits = self.take_while(|c| c.is_ascii_hexdigit());
-            self.expect("}")?;
-            digits
-        } else {
-            let rest = self.rest();
-            let Some(digits) = rest.get(..length) else {
-                return self.expected("hexadecimal digits");
-            };
-            self.at += length;
-            digits
-        };
-        u32::from_str_radix(digits, 16)
-            .ok()
-            .filter(|_| digits.len() <= 6)
-            .and_then(char::from_u32)
-            .map_or_else(|| self.expected("the number of a character"), Ok)
-    }
-
-    /// Reads `name:` or `"name":`, if one of them is next.
-    fn key(&mut self) -> Parsed<Option<Term>> {
-        self.space();
-        let start = self.at;
-        let name = match self.peek() {
-            Some('"') => self.quoted('"')?,
-            _ => self.name().into(),
-        };
-        let is_key = self.at > start && self.accept(":") && !self.rest().starts_with(':');
-        if let (true, Ok(name)) = (is_key, str::from_utf8(&name)) {
-            return Ok(Some(Term::atom(name)));
+    /// Takes a term, and returns the container if that was its last.
+    fn add(&mut self, term: Term, text: &mut Text<'_>) -> Parsed<Option<Term>> {
+        if self.at_tail {
+            return self.close_with(term, text).map(Some);
         }
-        self.at = start;
-        Ok(None)
-    }
-
-    /// Reads `a, b, c: d` up to what cannot be part of it.
-    fn items(&mut self, close: &'static str, arrows: bool) -> Parsed<Vec<Item>> {
-        let mut items = Vec::new();
-        let mut keys_only = false;
-        self.space();
-        if self.rest().starts_with(close) {
-            return Ok(items);
-        }
-        loop {
-            if let Some(key) = self.key()? {
-                keys_only = true;
-                items.push(Item::Pair(key, self.term()?));
-            } else if keys_only {
-                return self.expected("a name and a colon");
-            } else {
-                items.push(self.item(arrows)?);
+        match (self.shape, self.key.take()) {
+            (Shape::Map, None) => {
+                text.expect("=>")?;
+                self.key = Some(term);
+                return Ok(None);
             }
-            self.space();
-            if !self.accept(",") {
-                return Ok(items);
+            (Shape::Map, Some(key)) => {
+                if self.pairs.insert(key, term).is_some() {
+                    return text.expected("every key once");
+                }
             }
+            (Shape::Tuple, Some(key)) => self.named.push(Term::tuple([key, term])),
+            (Shape::List, Some(key)) => self.elements.push(Term::tuple([key, term])),
+            (_, None) => self.elements.push(term),
         }
+        text.space();
+        if text.accept(",") {
+            self.before_item(text)?;
+            return Ok(None);
+        }
+        if self.shape == Shape::List && self.elements.len() > self.own && text.accept("|") {
+            self.at_tail = true;
+            return Ok(None);
+        }
+        self.close(text).map(Some)
     }
 
-    fn item(&mut self, arrows: bool) -> Parsed<Item> {
-        let term = self.term()?;
-        if !arrows {
-            return Ok(Item::Term(term));
-        }
-        self.expect("=>")?;
-        Ok(Item::Pair(term, self.term()?))
+    fn close(&mut self, text: &mut Text<'_>) -> Parsed<Term> {
+        self.close_with(Term::List(Vec::new()), text)
     }
 
-    fn list(&mut self) -> Parsed<Term> {
-        self.expect("[")?;
-        let items = self.items("]", false)?;
-        let elements: Vec<_> = items
-            .into_iter()
-            .map(|item| match item {
-                Item::Term(term) => term,
-                Item::Pair(key, value) => Term::tuple([key, value]),
-            })
-            .collect();
-        self.space();
-        let tail = match !elements.is_empty() && self.accept("|") {
-            true => self.term()?,
-            false => Term::List(Vec::new()),
-        };
-        self.expect("]")?;
-        Ok(Term::list_with_tail(elements, tail))
+    fn close_with(&mut self, tail: Term, text: &mut Text<'_>) -> Parsed<Term> {
+        for _ in 0..self.levels {
+            text.expect(self.shape.close())?;
+        }
+        let mut elements = mem::take(&mut self.elements);
+        Ok(match self.shape {
+            Shape::List => Term::list_with_tail(elements, tail),
+            Shape::Tuple => {
+                if !self.named.is_empty() {
+                    elements.push(Term::List(mem::take(&mut self.named)));
+                }
+                Term::Tuple(elements)
+            }
+            Shape::Map => Term::Map(mem::take(&mut self.pairs)),
+        })
     }
-
-    /// Reads a tuple; pairs at its end are one keyword list, its last element.
-    fn tuple(&mut self) -> Parsed<Term> {
-        self.expect("{")?;
-        let mut elements = Vec::new();
-        let mut pairs = Vec::new();
-        for item in self.items("}", false)? {
-            match item {
-                Item::Term(term) => elements.push(term),
-                Item::Pair(key, value) => pairs.push(Term::tuple([key, value])),
-            }
-        }
-        if !pairs.is_empty() {
-            elements.push(Term::List(pairs));
-        }
-        self.expect("}")?;
-        Ok(Term::Tuple(elements))
-    }
-
-    fn map(&mut self) -> Parsed<Term> {
-        self.expect("%")?;
-        let mut pairs = BTreeMap::new();
-        if self.peek().is_some_and(|c| c.is_ascii_uppercase()) {
-            pairs.insert(Term::atom("__struct__"), self.module()?);
-        }
-        self.expect("{")?;
-        for item in self.items("}", true)? {
-            let Item::Pair(key, value) = item else {
-                return self.expected("a key and a value");
-            };
-            if pairs.insert(key, value).is_some() {
-                return self.expected("every key once");
-            }
-        }
-        self.expect("}")?;
-        Ok(Term::Map(pairs))
-    }
-
-    fn bits(&mut self) -> Parsed<Term> {
-        self.expect("<<")?;
-        let mut bytes = Vec::new();
-        let mut used = 8;
-        self.space();
-        while !self.rest().starts_with(">>") {
-            let value = match self.peek() {
-                Some('0'..='9') => self.number()?.as_integer(),
-                _ => None,
-            };
-            if self.accept("::size(") {
-                let size = self.number()?.as_integer();
-                self.expect(")")?;
-                used = match size.map(u8::try_from) {
-                    Some(Ok(size @ 1..=8)) => size,
-                    _ => return self.expected("a size of 1 to 8"),
-                };
-            }
-            match value.map(u8::try_from) {
-                Some(Ok(value)) => bytes.push(value << (8 - used)),
-                _ => return self.expected("an integer of 0 to 255"),
-            }
-            self.space();
-            // Only the last may be less than a byte.
-            if used < 8 || !self.accept(",") {
-                break;
-            }
-            self.space();
-        }
-        self.expect(">>")?;
-        Ok(Term::bits(bytes, used))
-    }
-}
-
-pub(super) fn starts_name(c: char) -> bool {
-    c.is_alphabetic() || c == '_'
-}
-
-pub(super) fn continues_name(c: char) -> bool {
-    c.is_alphanumeric() || c == '_' || c == '@'
-}
-
-fn push(text: &mut Vec<u8>, c: char) {
-    text.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
-}
-
-fn charlist(text: &str) -> Term {
-    Term::list(text.chars().map(|c| Term::Integer(u32::from(c).into())))
 }
 
 /// Why a text is not a term.
@@ -456,6 +223,10 @@ pub struct ParseTermError {
 }
 
 impl ParseTermError {
+    pub(super) fn new(position: usize, expected: &'static str) -> Self {
+        Self { position, expected }
+    }
+
     /// The byte at which the text stops being a term.
     #[must_use]
     pub fn position(&self) -> usize {

@@ -214,7 +214,7 @@ fn module(name: &str) -> Option<&str> {
 /// Whether a name needs no quotes: letters, digits, `_` and `@`, and perhaps `?` or `!` at its end.
 fn is_identifier(name: &str) -> bool {
     let stem = name.strip_suffix(['?', '!']).unwrap_or(name);
-    stem.starts_with(super::parse::starts_name) && stem.chars().all(super::parse::continues_name)
+    stem.starts_with(super::text::starts_name) && stem.chars().all(super::text::continues_name)
 }
 
 /// Operators that are atoms without quotes, longer before shorter.

@@ -1,7 +1,7 @@
 //! Terms copied, compared and hashed, without recursion.
 
 use std::cmp::Ordering;
-use std::collections::btree_map;
+use std::collections::{BTreeMap, btree_map};
 use std::hash::{Hash, Hasher};
 use std::slice;
 
@@ -49,8 +49,9 @@ impl<'a> Iterator for Children<'a> {
 
 impl Clone for Term {
     fn clone(&self) -> Self {
-        let Some(children) = Children::of(self) else {
-            return leaf(self);
+        let children = match shallow(self) {
+            Ok(copy) => return copy,
+            Err(children) => children,
         };
         let mut builder = Builder::default();
         let mut open = vec![children];
@@ -63,12 +64,15 @@ impl Clone for Term {
                 open.pop();
                 continue;
             };
-            if let Some(children) = Children::of(term) {
-                begin(&mut builder, term);
-                open.push(children);
-                continue;
-            }
-            let Ok(whole) = builder.add(leaf(term)) else {
+            let copy = match shallow(term) {
+                Ok(copy) => copy,
+                Err(children) => {
+                    begin(&mut builder, term);
+                    open.push(children);
+                    continue;
+                }
+            };
+            let Ok(whole) = builder.add(copy) else {
                 unreachable!("a map has no key twice, and nor has its copy");
             };
             if let Some(whole) = whole {
@@ -89,9 +93,15 @@ fn begin(builder: &mut Builder, term: &Term) {
     builder.open(shape, terms as u64, terms);
 }
 
-/// A copy of what has no terms in it.
-fn leaf(term: &Term) -> Term {
-    match term {
+/// A copy of a term two levels deep at most; of any other, what is in it.
+fn shallow(term: &Term) -> Result<Term, Children<'_>> {
+    let is_leaf = |term: &Term| Children::of(term).is_none();
+    if let Some(children) = Children::of(term)
+        && !children.clone().all(is_leaf)
+    {
+        return Err(children);
+    }
+    Ok(match term {
         Term::Integer(value) => Term::Integer(*value),
         Term::BigInteger(value) => Term::BigInteger(value.clone()),
         Term::Float(value) => Term::Float(*value),
@@ -99,48 +109,50 @@ fn leaf(term: &Term) -> Term {
         Term::Opaque(opaque) => Term::Opaque(opaque.clone()),
         Term::Binary(bytes) => Term::Binary(bytes.clone()),
         Term::BitBinary(bits) => Term::BitBinary(bits.clone()),
-        Term::Tuple(_) => Term::Tuple(Vec::new()),
-        Term::Map(_) => Term::map([]),
-        Term::List(_) | Term::ImproperList(..) => Term::List(Vec::new()),
-    }
+        // These call for copies of leaves.
+        Term::Tuple(elements) => Term::Tuple(elements.clone()),
+        Term::Map(pairs) => Term::Map(pairs.clone()),
+        Term::List(elements) => Term::List(elements.clone()),
+        Term::ImproperList(elements, tail) => Term::ImproperList(elements.clone(), tail.clone()),
+    })
 }
 
 /// By kind, then by value; lists and tuples element by element, maps pair by pair.
 impl Ord for Term {
+    #[inline]
     fn cmp(&self, other: &Self) -> Ordering {
-        let mut open: Vec<Pair<'_>> = Vec::new();
-        let (mut a, mut b) = (self, other);
-        loop {
-            match heads(a, b) {
-                Ordering::Equal => {}
-                unequal => return unequal,
-            }
-            if let (Some(a), Some(b)) = (Pair::side(a), Pair::side(b)) {
-                open.push(Pair(a, b));
-            }
-            loop {
-                let Some(Pair(left, right)) = open.last_mut() else {
-                    return Ordering::Equal;
-                };
-                match (left.0.next(), right.0.next()) {
-                    (Some(x), Some(y)) => {
-                        (a, b) = (x, y);
-                        break;
-                    }
-                    (Some(_), None) => return Ordering::Greater,
-                    (None, Some(_)) => return Ordering::Less,
-                    (None, None) => {}
-                }
+        match heads(self, other) {
+            Ordering::Equal => inner(self, other),
+            unequal => unequal,
+        }
+    }
+}
+
+/// Compares what is in two terms of the same kind.
+fn inner(a: &Term, b: &Term) -> Ordering {
+    let mut open = Vec::new();
+    open.extend(Pair::of(a, b));
+    while let Some(Pair(left, right)) = open.last_mut() {
+        let (a, b) = match (left.0.next(), right.0.next()) {
+            (Some(a), Some(b)) => (a, b),
+            (Some(_), None) => return Ordering::Greater,
+            (None, Some(_)) => return Ordering::Less,
+            (None, None) => {
                 // The tails count after all elements.
                 let tails = (left.1, right.1);
                 open.pop();
-                if let (Some(x), Some(y)) = tails {
-                    (a, b) = (x, y);
-                    break;
+                match tails {
+                    (Some(a), Some(b)) => (a, b),
+                    _ => continue,
                 }
             }
+        };
+        match heads(a, b) {
+            Ordering::Equal => open.extend(Pair::of(a, b)),
+            unequal => return unequal,
         }
     }
+    Ordering::Equal
 }
 
 /// What is left of two terms of a kind that are compared: elements, and the tail.
@@ -149,21 +161,28 @@ struct Pair<'a>(Side<'a>, Side<'a>);
 type Side<'a> = (Children<'a>, Option<&'a Term>);
 
 impl<'a> Pair<'a> {
-    fn side(term: &'a Term) -> Option<Side<'a>> {
-        match term {
-            Term::ImproperList(elements, tail) => {
-                Some((Children::Elements(elements.iter()), Some(tail)))
+    /// `None` of terms that have nothing in them.
+    #[inline]
+    fn of(a: &'a Term, b: &'a Term) -> Option<Self> {
+        let elements = |terms: &'a [Term]| Children::Elements(terms.iter());
+        match (a, b) {
+            (Term::Tuple(a), Term::Tuple(b)) | (Term::List(a), Term::List(b)) => {
+                Some(Self((elements(a), None), (elements(b), None)))
             }
-            Term::Tuple(elements) | Term::List(elements) => {
-                Some((Children::Elements(elements.iter()), None))
+            (Term::Map(a), Term::Map(b)) => {
+                let pairs = |terms: &'a BTreeMap<_, _>| Children::Pairs(terms.iter(), None);
+                Some(Self((pairs(a), None), (pairs(b), None)))
             }
-            Term::Map(pairs) => Some((Children::Pairs(pairs.iter(), None), None)),
+            (Term::ImproperList(a, tail), Term::ImproperList(b, other)) => {
+                Some(Self((elements(a), Some(tail)), (elements(b), Some(other))))
+            }
             _ => None,
         }
     }
 }
 
 /// Compares kinds, and the values of what has no terms in it.
+#[inline]
 fn heads(a: &Term, b: &Term) -> Ordering {
     match (a, b) {
         (Term::Integer(a), Term::Integer(b)) => a.cmp(b),

@@ -106,13 +106,16 @@ fn types(checked: &Checked<'_>, limits: &Limits) {
     let _ = take::<String>(checked, limits);
     let _ = take::<ByteBuf>(checked, limits);
     let _ = take::<f64>(checked, limits);
+    let _ = take::<f32>(checked, limits);
+    let _ = take::<Result<u8, String>>(checked, limits);
+    let _ = take::<[u8; 3]>(checked, limits);
     let _ = take::<u128>(checked, limits);
     let _ = take::<()>(checked, limits);
     // These need not be written as they were read: what is between is serde's.
     let _ = checked.decode::<Shape>();
     let _ = checked.decode::<Loose>();
     let _ = checked.decode::<Tagged>();
-    let _ = checked.decode::<f32>();
+    let _ = checked.decode::<Flat>();
     if let Ok(borrowed) = checked.decode::<Borrowed<'_>>() {
         assert!(
             borrowed.name.len() + borrowed.bytes.len() <= checked.as_element().as_bytes().len()
@@ -195,6 +198,16 @@ struct Loose {
     name: Option<String>,
     #[serde(flatten)]
     others: BTreeMap<String, Term>,
+}
+
+#[derive(Debug, Deserialize)]
+#[expect(dead_code, reason = "it is only read")]
+struct Flat {
+    size: Option<u16>,
+    #[serde(flatten)]
+    order: Order,
+    #[serde(flatten)]
+    others: BTreeMap<i64, Request>,
 }
 
 #[derive(Debug, Deserialize)]
