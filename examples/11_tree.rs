@@ -205,5 +205,7 @@ async fn life_of_a_tree() -> Result<(), BoxError> {
 fn main() -> Result<(), BoxError> {
     // The one panic is part of the show: it is seen in what the client is told.
     std::panic::set_hook(Box::new(|_| ()));
-    Universe::simulated(1).run(life_of_a_tree())
+    let universe = Universe::simulated(1);
+    universe.expect_panics("there are no dragons");
+    universe.run(life_of_a_tree())
 }

@@ -5,6 +5,8 @@
 
 use std::{error::Error, fmt, sync::Arc};
 
+use crate::unwind::Shown;
+
 /// Any error, as handlers and callbacks return it: `?` turns every error into one.
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -41,16 +43,6 @@ impl ExitReason {
     pub fn is_abnormal(&self) -> bool {
         !matches!(self, Self::Normal | Self::Shutdown)
     }
-
-    /// Turns what a panic threw into a reason.
-    pub(crate) fn panic(payload: &(dyn std::any::Any + Send)) -> Self {
-        let text = payload
-            .downcast_ref::<&str>()
-            .copied()
-            .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
-            .unwrap_or("a value that is not text");
-        Self::Panic(text.into())
-    }
 }
 
 impl fmt::Display for ExitReason {
@@ -61,7 +53,7 @@ impl fmt::Display for ExitReason {
             Self::Disconnected => f.write_str("disconnected"),
             Self::Killed => f.write_str("killed"),
             Self::Panic(message) => write!(f, "panicked: {message}"),
-            Self::Error(error) => write!(f, "{error}"),
+            Self::Error(error) => fmt::Display::fmt(&Shown(error), f),
         }
     }
 }

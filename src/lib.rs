@@ -84,6 +84,7 @@ mod text;
 mod throttle;
 mod transport;
 pub mod universe;
+mod unwind;
 pub mod wire;
 
 pub use backoff::Backoff;
@@ -139,3 +140,7 @@ pub mod time {
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+#[cfg(test)]
+#[allow(unused_extern_crates, reason = "the test attribute names it")]
+extern crate self as erps;

@@ -28,8 +28,8 @@ use crate::{
     },
 };
 
+pub(crate) use encoding::Encode;
 use encoding::Encoding;
-pub(crate) use encoding::{Encode, Payload};
 pub(crate) use meter::Meter;
 
 /// How long a closing end listens for the peer to close too. Without it, bytes that nobody read
@@ -226,7 +226,7 @@ impl Link {
     /// Appends the packet that is being encoded, if it is ready. Returns whether there is more to write now.
     ///
     /// An error is what the user's `Serialize` panicked with.
-    pub(crate) fn poll_encode(&mut self, cx: &mut Context<'_>) -> Result<bool, Payload> {
+    pub(crate) fn poll_encode(&mut self, cx: &mut Context<'_>) -> Result<bool, task::Panic> {
         match self.encoding.poll(cx) {
             Poll::Ready(Ok(Some(packet))) => {
                 let out = self.out();

@@ -16,6 +16,8 @@ use std::{
 use event_listener::Event;
 use futures_lite::Stream as _;
 
+use crate::universe::contain;
+
 /// Makes a queue for up to `capacity` messages, which is at least one.
 pub(crate) fn mailbox<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
     let (sender, receiver) = async_channel::unbounded();
@@ -170,7 +172,9 @@ impl<T> Drop for Receiver<T> {
     fn drop(&mut self) {
         self.close();
         // Whoever can still send keeps the queue; what is in it must not wait for them.
-        while self.queue.try_recv().is_ok() {}
+        while let Ok(message) = self.queue.try_recv() {
+            contain("a destructor panicked", || drop(message));
+        }
     }
 }
 

@@ -25,6 +25,7 @@ mod inbox;
 mod info;
 mod intensity;
 mod ordered;
+mod ordered_builder;
 mod ordered_child;
 mod ordered_run;
 mod owned;
@@ -35,7 +36,6 @@ pub use delay::RestartDelay;
 pub use dynamic::{DynamicSupervisor, DynamicSupervisorBuilder, TerminateChildError};
 pub use info::{ChildInfo, ChildState, Counts, StartChildError, SupervisorGone};
 pub(crate) use intensity::Intensity;
-pub use ordered::{
-    AutoShutdown, ChildError, StartSupervisorError, Strategy, Supervisor, SupervisorBuilder,
-};
+pub use ordered::{AutoShutdown, ChildError, StartSupervisorError, Strategy, Supervisor};
+pub use ordered_builder::SupervisorBuilder;
 pub use tree::{Branch, Exit, Tree, UntilError};

@@ -10,13 +10,15 @@
 mod budget;
 mod contained;
 mod handle;
+mod life;
+mod linked;
 pub(crate) mod listed;
 mod offload;
 mod time;
 
 use std::{
     fmt,
-    panic::{AssertUnwindSafe, Location},
+    panic::Location,
     sync::{
         Arc, Weak,
         atomic::{AtomicU64, Ordering},
@@ -25,17 +27,17 @@ use std::{
 };
 
 use futures_channel::oneshot;
-use futures_lite::FutureExt as _;
 
 pub(crate) use budget::{Budget, TURN};
-use contained::Contained;
-pub(crate) use contained::Foreign;
+pub(crate) use contained::{Caught, Contained, Foreign, catch, panicked};
 pub(crate) use handle::Facts;
-pub use handle::{Linked, Shutdown, TaskRef};
+pub use handle::TaskRef;
+pub use linked::{Linked, Shutdown};
 pub(crate) use offload::offload;
 pub(crate) use time::{Alarm, Clock, FOR_EVER, deadline, random_below, sleep, timeout, wall_clock};
 pub use time::{Elapsed, now, random};
 
+pub(crate) use crate::unwind::Panic;
 use crate::{
     ExitReason, Universe,
     universe::{self, InUniverse, Resides as _},
@@ -126,18 +128,14 @@ impl Spawner {
         F: Future<Output = ExitReason> + Send + 'static,
     {
         let handle = TaskRef::new(self.clone());
-        let future = Contained::new(body(handle.clone()));
-        let future = AssertUnwindSafe(future).catch_unwind();
+        let future = Caught::new(body(handle.clone()));
         let guard = handle.guard();
         let body = async move {
             // A killed task is reported gone only when all that it owned has been dropped. Named in
             // this order, the future is dropped before the guard, whether it was ever polled or not.
             let future = future;
             let guard = guard;
-            let reason = match future.await {
-                Ok(reason) => reason,
-                Err(panic) => ExitReason::panic(&*panic),
-            };
+            let reason = future.await.unwrap_or_else(|panic| panic);
             guard.ended(reason);
         };
         let task =
@@ -185,7 +183,9 @@ impl fmt::Debug for Spawner {
 ///
 /// What is spawned so in a simulated universe takes its turns in the order that the seed decides.
 /// Dropping the returned task ends it; [`detach`](smol::Task::detach) lets it go. What is spawned by the
-/// destructors of a run that is over is dropped.
+/// destructors of a run that is over is dropped. A panic goes to whoever awaits the task, and fails the test
+/// in whose universe it is, unless it is [expected](Universe::expect_panics). Its payload is the original one
+/// if that is text.
 ///
 /// # Example
 ///

@@ -5,6 +5,7 @@
 //! in it are reported by the compiler, at their place; that needs no parser of all of Rust.
 
 use proc_macro::{Delimiter, Group, Ident, Literal, Span, TokenStream, TokenTree};
+use proc_macro_crate::{FoundCrate, crate_name};
 
 /// See `erps::test`.
 #[proc_macro_attribute]
@@ -23,7 +24,8 @@ fn rewrite(options: TokenStream, item: TokenStream) -> Result<TokenStream, Error
     let text = function.name.to_string();
     let text = Literal::string(text.strip_prefix("r#").unwrap_or(&text));
 
-    let mut check = quote("::erps::universe::Check::new");
+    let mut check = options.library.map_or_else(library, Ok)?;
+    check.extend(quote("::universe::Check::new"));
     let path = "::core::concat!(::core::module_path!(), \"::\", ".to_owned() + &text.to_string();
     check.extend(group(Delimiter::Parenthesis, quote(&(path + ")"))));
     check.extend(quote(".package(::core::option_env!(\"CARGO_PKG_NAME\"))"));
@@ -124,25 +126,29 @@ impl Function {
 /// What is in the parentheses of the attribute, as calls of methods.
 struct Options {
     calls: TokenStream,
+    /// The path of the library, if it is given.
+    library: Option<TokenStream>,
 }
 
 impl Options {
     fn parse(options: TokenStream) -> Result<Self, Error> {
         let mut calls = TokenStream::new();
         let mut given = Vec::new();
+        let mut library = None;
         let mut tokens = options.into_iter().peekable();
         while let Some(word) = tokens.next() {
             let (name, span) = (word.to_string(), word.span());
             let takes_value = match &*name {
-                "simulated" => false,
-                "seeds" | "timeout" => true,
+                "simulated" => Some(false),
+                "seeds" | "timeout" | "panics" | "crate" => Some(true),
+                "allow_panics" => None,
                 "seed" => {
                     let says = "one seed is a range of one: `seeds = 7..8`; `ERPS_SEED=7` does it for once";
                     return Err(Error::at(span, says));
                 }
                 _ => {
-                    let says =
-                        "unknown option: there are `simulated`, `seeds = 50` and `timeout = 60`";
+                    let says = "unknown option: there are `simulated`, `seeds = 50`, `timeout = 60`, `panics = \"text\"`, \
+                         `allow_panics` and `crate = \"erps\"`";
                     return Err(Error::at(span, says));
                 }
             };
@@ -152,7 +158,9 @@ impl Options {
                     tokens.next_if(|it| !is_punct(it, ','))
                 }));
             }
-            if takes_value == value.is_empty() {
+            if let Some(takes_value) = takes_value
+                && takes_value == value.is_empty()
+            {
                 let says = match takes_value {
                     true => format!("`{name}` has a value, as in `{name} = 50`"),
                     false => format!("`{name}` has no value"),
@@ -174,15 +182,20 @@ impl Options {
                 let says = "the end of this range is not in it: `seeds = 0..6`";
                 return Err(Error::at(equals, says));
             }
+            given.push((name.clone(), span));
+            if name == "crate" {
+                library = Some(path(&value)?);
+                continue;
+            }
             calls.extend(quote(&format!(".{name}")));
             let value = match &*name {
+                "allow_panics" if value.is_empty() => quote("\"\""),
                 "timeout" => with_value("::core::time::Duration::from_secs", value),
                 // A number of seeds means the first ones.
                 "seeds" if !is_range(&value) => with_value("0..", value),
                 _ => value.into_iter().collect(),
             };
             calls.extend(group(Delimiter::Parenthesis, value));
-            given.push((name, span));
         }
         let of = |name: &str| given.iter().find(|(given, _)| given == name);
         match (of("seeds"), of("simulated")) {
@@ -190,9 +203,45 @@ impl Options {
                 let says = "`seeds` is for `simulated` tests: the real world has none";
                 Err(Error::at(*span, says))
             }
-            _ => Ok(Self { calls }),
+            _ => Ok(Self { calls, library }),
         }
     }
+}
+
+/// The path of the library, as the user's `Cargo.toml` has it.
+fn library() -> Result<TokenStream, Error> {
+    let name = match crate_name("erps") {
+        Ok(FoundCrate::Name(name)) => name,
+        // Its own tests; and those that are not built by cargo, or have it from somebody else.
+        Ok(FoundCrate::Itself) | Err(_) => "erps".to_owned(),
+    };
+    Ok(quote(&format!("::{name}")))
+}
+
+/// The path that is written in a string.
+fn path(value: &[TokenTree]) -> Result<TokenStream, Error> {
+    let at = value[0].span();
+    let error = || Error::at(at, "a path is text, as in `crate = \"net\"`");
+    let [TokenTree::Literal(literal)] = value else {
+        return Err(error());
+    };
+    let text = literal.to_string();
+    let text = text.strip_prefix('"').and_then(|it| it.strip_suffix('"'));
+    let path: TokenStream = text.ok_or_else(error)?.parse().map_err(|_| error())?;
+    let is_path = |it: &TokenTree| matches!(it, TokenTree::Ident(_)) || is_punct(it, ':');
+    match path.is_empty() || !path.clone().into_iter().all(|it| is_path(&it)) {
+        true => Err(error()),
+        // So that the compiler says of a wrong one where it is.
+        false => Ok(spanned(path, at)),
+    }
+}
+
+fn spanned(tokens: TokenStream, at: Span) -> TokenStream {
+    let at = |mut token: TokenTree| {
+        token.set_span(at);
+        token
+    };
+    tokens.into_iter().map(at).collect()
 }
 
 /// `function(value)`.
@@ -248,11 +297,9 @@ impl Error {
 
     fn into_tokens(self) -> TokenStream {
         let text = Literal::string(&self.says).to_string();
-        let tokens = quote(&format!("::core::compile_error! {{ {text} }}"));
-        let at = |mut token: TokenTree| {
-            token.set_span(self.at);
-            token
-        };
-        tokens.into_iter().map(at).collect()
+        spanned(
+            quote(&format!("::core::compile_error! {{ {text} }}")),
+            self.at,
+        )
     }
 }

@@ -1,16 +1,14 @@
 //! Calls and casts that are too large to be encoded where they are made.
 
-use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use futures_channel::oneshot;
 
 use super::{CallError, CastError, shared::Shared};
 use crate::{
-    ExitReason, Protocol,
+    Protocol,
     link::Encode,
+    task,
     universe::Here,
     wire::{
         codec::{ANY, Codec, PacketError},
@@ -68,11 +66,11 @@ fn packet(
     encode: impl FnOnce(&Codec, &mut Vec<u8>) -> Result<bool, PacketError>,
 ) -> Result<Vec<u8>, PacketError> {
     let mut packet = Vec::new();
-    let encoded = catch_unwind(AssertUnwindSafe(|| encode(codec, &mut packet)));
+    let encoded = task::catch(|| encode(codec, &mut packet));
     match encoded {
         Ok(encoded) => encoded.map(|_| packet),
         Err(panic) => {
-            let reason = ExitReason::panic(&*panic).to_string();
+            let reason = panic.to_string();
             Err(EncodeError::Custom(reason).into())
         }
     }

@@ -1,6 +1,6 @@
 //! A client with callbacks: told of connections, pushes and what the process sends it.
 
-use std::{error::Error, fmt, panic::AssertUnwindSafe};
+use std::{error::Error, fmt};
 
 use futures_lite::FutureExt as _;
 
@@ -8,7 +8,7 @@ use super::{CallError, CastError, Client, Disconnect};
 use crate::{
     BoxError, ExitReason, PeerInfo, Protocol, SendError, TaskRef,
     mailbox::{Receiver, Sender, mailbox},
-    task::Spawner,
+    task::{Caught, Contained, Foreign, Spawner},
 };
 
 /// The callbacks of a client. They run one at a time, in a task of their own: a callback may call
@@ -210,16 +210,17 @@ enum Told<H: ClientHandler> {
 ///
 /// What is returned is ready when the handler's task is gone.
 pub(super) fn start<H: ClientHandler>(
-    mut handler: H,
+    handler: H,
     client: Client<H::Protocol>,
     mut events: Receiver<ClientEvent<H::Protocol>>,
     capacity: usize,
     spawner: &Spawner,
 ) -> Owned {
     let (infos, mut inbox) = mailbox(capacity);
+    let mut handler = Foreign::new(handler);
     let task = client.task().clone();
     let handler_task = spawner.start(format_args!("the handler of a client"), |_| async move {
-        let mut cx = ClientContext {
+        let mut cx = ClientContext::<H> {
             this: HandlerRef {
                 infos,
                 client: client.clone(),
@@ -227,15 +228,12 @@ pub(super) fn start<H: ClientHandler>(
             client,
             stop: None,
         };
-        let run =
-            AssertUnwindSafe(run(&mut handler, &mut cx, &mut events, &mut inbox)).catch_unwind();
-        let reason = match run.await {
-            Ok(reason) => reason,
-            Err(panic) => ExitReason::panic(&*panic),
-        };
+        let run = Caught::new(run::<H>(&mut handler, &mut cx, &mut events, &mut inbox));
+        let reason = run.await.unwrap_or_else(|panic| panic);
         events.close();
         inbox.close();
-        handler.terminate(&reason, &mut cx).await;
+        Contained::new(handler.terminate(&reason, &mut cx)).await;
+        drop(handler.into_inner());
         reason
     });
     task.take_along(&handler_task);

@@ -5,11 +5,9 @@ mod receive;
 use std::{
     future::poll_fn,
     io,
-    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
-    thread,
     time::{Duration, Instant},
 };
 
@@ -65,7 +63,7 @@ pub(super) struct Habits {
 }
 
 /// A packet that is being decoded elsewhere, or a push that the listener has no room for, of which nothing comes.
-type Busy<P> = dyn Future<Output = Option<thread::Result<Result<Received<P>, String>>>> + Send;
+type Busy<P> = dyn Future<Output = Option<Result<Result<Received<P>, String>, task::Panic>>> + Send;
 
 pub(super) struct Session<'a, P: Protocol> {
     link: Link,
@@ -122,8 +120,7 @@ impl<'a, P: Protocol> Session<'a, P> {
     pub(super) async fn run(&mut self) -> End {
         let end = poll_fn(|cx| {
             // A user's `Deserialize` may panic, which must not be taken for a kill.
-            catch_unwind(AssertUnwindSafe(|| self.poll(cx)))
-                .unwrap_or_else(|panic| Poll::Ready(End::Exit(ExitReason::panic(&*panic))))
+            task::catch(|| self.poll(cx)).unwrap_or_else(|panic| Poll::Ready(End::Exit(panic)))
         });
         match (end.await, self.last_word.take()) {
             (End::Closed | End::Failed(_), Some(word)) => self.closed_with(word),
@@ -241,7 +238,7 @@ impl<'a, P: Protocol> Session<'a, P> {
                             continue;
                         }
                         Ok(false) => {}
-                        Err(panic) => return Some(End::Exit(ExitReason::panic(&*panic))),
+                        Err(panic) => return Some(End::Exit(task::panicked(panic))),
                     }
                     // Either there is nothing more, or it is not its time yet. If the link was
                     // merely full, it no longer is.
@@ -387,11 +384,11 @@ impl<'a, P: Protocol> Session<'a, P> {
     /// A user's `Deserialize` may have panicked.
     fn received_elsewhere(
         &mut self,
-        received: thread::Result<Result<Received<P>, String>>,
+        received: Result<Result<Received<P>, String>, task::Panic>,
     ) -> Option<End> {
         match received {
             Ok(received) => self.received(received),
-            Err(panic) => Some(End::Exit(ExitReason::panic(&*panic))),
+            Err(panic) => Some(End::Exit(task::panicked(panic))),
         }
     }
 

@@ -11,9 +11,8 @@
 //!
 //! [`Visit`]: super::visit::Visit
 
-use std::{mem, panic::AssertUnwindSafe, sync::Arc};
+use std::{mem, sync::Arc};
 
-use futures_lite::FutureExt as _;
 use tracing::Instrument as _;
 
 use super::{
@@ -25,7 +24,7 @@ use super::{
 use crate::{
     BoxError, ChildSpec, ExitReason, PeerInfo, Server, StartError, Started, TaskRef,
     server::{self, Connected, ConnectionRef},
-    task::{self, Spawner},
+    task::{self, Caught, Spawner},
     transport::{BoxedStream, Socketed},
     universe::Here,
     wire::refusal::Refusal,
@@ -128,7 +127,7 @@ async fn arrive<S: Server>(
     }
     // A user's transport may panic.
     let handshake = async { settings.transport.accept(stream, address.clone()).await };
-    let handshake = AssertUnwindSafe(handshake).catch_unwind();
+    let handshake = Caught::new(handshake);
     let limit = limits.handshake_timeout.saturating_sub(task::now() - begun);
     let failure = match task::timeout(limit, handshake).await {
         Ok(Ok(Ok(secured))) => {
@@ -154,7 +153,7 @@ async fn arrive<S: Server>(
             return Err(ConnectionEnd::NotAdmitted(why));
         }
         Ok(Ok(Err(error))) => HandshakeFailure::Failed(error),
-        Ok(Err(panic)) => HandshakeFailure::Panicked(ExitReason::panic(&*panic)),
+        Ok(Err(panic)) => HandshakeFailure::Panicked(panic),
         Err(task::Elapsed) => HandshakeFailure::TimedOut,
     };
     Err(ConnectionEnd::Handshake(failure))
@@ -218,9 +217,9 @@ async fn ask<S: Server>(
             };
             // The closure itself may panic, and so may its future.
             let start = async { (start.0)(recipe).await };
-            match AssertUnwindSafe(start).catch_unwind().await {
+            match Caught::new(start).await {
                 Ok(started) => started,
-                Err(panic) => Err(ExitReason::panic(&*panic).to_string().into()),
+                Err(panic) => Err(panic.to_string().into()),
             }
         }
         ServerSupervisor::Unsupervised => spec.start().await,

@@ -3,12 +3,15 @@
 use std::{
     fmt,
     net::IpAddr,
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use crate::{BoxError, Endpoint, ExitReason, endpoint, task, throttle::Throttle};
+use crate::{
+    BoxError, Endpoint, ExitReason, endpoint,
+    task::{self, catch},
+    throttle::Throttle,
+};
 
 /// How many connections a daemon takes. Changed on a running one by
 /// [`Daemon::set_limits`](crate::Daemon::set_limits).
@@ -138,11 +141,10 @@ impl<T> Hook<T> {
 
     /// Who makes it panic is not let in.
     pub(super) fn refuses(&self, peer: &T) -> Option<NotAdmitted> {
-        match catch_unwind(AssertUnwindSafe(|| (self.admit)(peer))) {
+        match catch(|| (self.admit)(peer).map_err(|why| why.to_string())) {
             Ok(Ok(())) => None,
-            Ok(Err(why)) => Some(NotAdmitted::Hook(why.to_string())),
+            Ok(Err(why)) => Some(NotAdmitted::Hook(why)),
             Err(panic) => {
-                let panic = ExitReason::panic(&*panic);
                 self.log(&panic);
                 // What it said is no business of the peer's.
                 Some(NotAdmitted::Hook("not admitted".to_owned()))

@@ -1,10 +1,8 @@
 //! A packet that is too large to be encoded within a turn, and is encoded elsewhere.
 
 use std::{
-    any::Any,
     pin::Pin,
     task::{Context, Poll},
-    thread,
 };
 
 use crate::task;
@@ -12,10 +10,7 @@ use crate::task;
 /// Encodes a packet; returns `None` if there is nothing to send after all. It reports its own errors.
 pub(crate) type Encode = Box<dyn FnOnce() -> Option<Vec<u8>> + Send>;
 
-/// What a panic was thrown with.
-pub(crate) type Payload = Box<dyn Any + Send>;
-
-type Encoded = thread::Result<Option<Vec<u8>>>;
+type Encoded = Result<Option<Vec<u8>>, task::Panic>;
 
 /// The packet of a link that is being encoded, if any.
 #[derive(Default)]

@@ -4,7 +4,6 @@ use std::{
     ops::Deref,
     sync::Arc,
     task::{Context, Poll},
-    thread,
     time::{Duration, Instant},
 };
 
@@ -264,13 +263,13 @@ impl Connection {
     /// What came of a packet, if the server has to handle it.
     fn received<P: Protocol>(
         &mut self,
-        received: thread::Result<Result<Option<Incoming<P>>, ProtocolError>>,
+        received: Result<Result<Option<Incoming<P>>, ProtocolError>, ExitReason>,
     ) -> Option<Incoming<P>> {
         match received {
             Ok(Ok(incoming)) => return incoming,
             Ok(Err(error)) => self.break_off(error),
             // The server still runs its `terminate`.
-            Err(panic) => self.ended = Some(ExitReason::panic(&*panic)),
+            Err(panic) => self.ended = Some(panic),
         }
         None
     }
@@ -296,7 +295,7 @@ impl Connection {
                             continue;
                         }
                         Ok(false) => {}
-                        Err(panic) => return self.die(ExitReason::panic(&*panic)),
+                        Err(panic) => return self.die(task::panicked(panic)),
                     }
                     // Either there is nothing more, or it is not its time yet. If the link was
                     // merely full, it no longer is.

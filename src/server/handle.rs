@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    panic::{self, Location},
+    panic::Location,
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -198,7 +198,7 @@ impl<S: Server> ServerRef<S> {
             encoded.map(|_| packet)
         };
         let encoded = task::offload(encode).await;
-        let encoded = encoded.unwrap_or_else(|panic| panic::resume_unwind(panic));
+        let encoded = encoded.unwrap_or_else(|panic| panic.resume());
         let mut packet = encoded.map_err(unsendable)?;
         when_room(outbox, || {
             outbox.append(Sort::Push, &mut packet).map_err(untaken)

@@ -1,11 +1,9 @@
 //! What a server makes of a packet: a call, a cast, or a refusal.
 
 use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
-    thread,
     time::Duration,
 };
 
@@ -48,7 +46,7 @@ pub(super) struct Receiver {
 /// A packet that is being decoded off the executor's threads.
 pub(super) struct Decoding<P: Protocol>(Option<Pin<Box<Decoded<P>>>>);
 
-type Decoded<P> = dyn Future<Output = thread::Result<Received<P>>> + Send;
+type Decoded<P> = dyn Future<Output = Result<Received<P>, task::Panic>> + Send;
 
 impl<P: Protocol> Decoding<P> {
     pub(super) fn none() -> Self {
@@ -65,13 +63,13 @@ impl<P: Protocol> Decoding<P> {
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<thread::Result<Received<P>>>> {
+    ) -> Poll<Option<Result<Received<P>, ExitReason>>> {
         let Some(decoding) = &mut self.0 else {
             return Poll::Ready(None);
         };
         let received = std::task::ready!(decoding.as_mut().poll(cx));
         self.0 = None;
-        Poll::Ready(Some(received))
+        Poll::Ready(Some(received.map_err(task::panicked)))
     }
 }
 
@@ -80,8 +78,8 @@ impl Receiver {
     pub(super) fn try_receive<P: Protocol>(
         &self,
         packet: &Packet<'_>,
-    ) -> thread::Result<Received<P>> {
-        catch_unwind(AssertUnwindSafe(|| self.receive(packet)))
+    ) -> Result<Received<P>, ExitReason> {
+        task::catch(|| self.receive(packet))
     }
 
     fn receive<P: Protocol>(&self, packet: &Packet<'_>) -> Received<P> {

@@ -2,7 +2,6 @@
 
 use std::{
     future::poll_fn,
-    panic::{AssertUnwindSafe, catch_unwind},
     pin::{Pin, pin},
     task::{self, Poll, ready},
     time::Instant,
@@ -17,7 +16,7 @@ use crate::{
     BoxError, ExitReason, Protocol,
     mailbox::Receiver,
     reply::{Unanswered, withhold},
-    task::{Alarm, Budget, now},
+    task::{Alarm, Budget, Contained, Foreign, catch, now},
 };
 
 /// Whatever comes next in the life of a server.
@@ -30,11 +29,13 @@ enum Event<S: Server> {
 
 /// Runs a server from its `init` to its end.
 pub(super) async fn run<S: Server>(
-    mut server: S,
+    server: S,
     mut cx: Context<S>,
     mut inbox: Receiver<Message<S>>,
     mut connection: Option<Box<Connection>>,
 ) -> ExitReason {
+    // Killed, it is dropped apart from the callback that it is in.
+    let mut server = Foreign::new(server);
     let mut events = Events {
         peer_first: false,
         budget: Budget::default(),
@@ -52,15 +53,21 @@ pub(super) async fn run<S: Server>(
         let connection = &mut connection;
         let (outcome, unanswered) = match event {
             Event::Call(Message::Call(call, from)) | Event::Peer(Incoming::Call(call, from)) => {
-                drive(pin!(server.handle_call(call, from, &mut cx)), connection).await
+                let call = Contained::new(server.handle_call(call, from, &mut cx));
+                drive(pin!(call), connection).await
             }
             Event::Call(Message::Cast(cast)) | Event::Peer(Incoming::Cast(cast)) => {
-                drive(pin!(server.handle_cast(cast, &mut cx)), connection).await
+                let cast = Contained::new(server.handle_cast(cast, &mut cx));
+                drive(pin!(cast), connection).await
             }
             Event::Call(Message::Info(info)) => {
-                drive(pin!(server.handle_info(info, &mut cx)), connection).await
+                let info = Contained::new(server.handle_info(info, &mut cx));
+                drive(pin!(info), connection).await
             }
-            Event::Timeout => drive(pin!(server.handle_timeout(&mut cx)), connection).await,
+            Event::Timeout => {
+                let timeout = Contained::new(server.handle_timeout(&mut cx));
+                drive(pin!(timeout), connection).await
+            }
             Event::Peer(Incoming::Ended(reason)) | Event::Exit(reason) => break (reason, None),
         };
         if let Err(reason) = outcome.and_then(failed) {
@@ -76,11 +83,12 @@ pub(super) async fn run<S: Server>(
     drop(unanswered);
     // Whoever waits in it is told now, not after `terminate`.
     drop(inbox);
-    let terminated = drive(pin!(server.terminate(&reason, &mut cx)), &mut connection).await;
+    let terminate = Contained::new(server.terminate(&reason, &mut cx));
+    let terminated = drive(pin!(terminate), &mut connection).await;
     if let (Err(panic), _) = terminated {
         tracing::error!(target: "erps", reason = %panic, "terminate did not run to its end");
     }
-    drop(server);
+    drop(server.into_inner());
     if let Some(connection) = connection {
         connection.close().await;
     }
@@ -104,7 +112,7 @@ pub(super) async fn drive<T>(
         connection.stop_reading();
     }
     poll_fn(|cx| {
-        let poll = || catch_unwind(AssertUnwindSafe(|| callback.as_mut().poll(cx)));
+        let poll = || catch(|| callback.as_mut().poll(cx));
         let (polled, unanswered) = withhold(poll);
         match polled {
             Ok(Poll::Ready(output)) => Poll::Ready((Ok(output), unanswered)),
@@ -115,7 +123,7 @@ pub(super) async fn drive<T>(
                 }
                 Poll::Pending
             }
-            Err(panic) => Poll::Ready((Err(ExitReason::panic(&*panic)), unanswered)),
+            Err(panic) => Poll::Ready((Err(panic), unanswered)),
         }
     })
     .await

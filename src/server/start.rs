@@ -14,7 +14,7 @@ use crate::{
     Endpoint, ExitReason, Linked, PeerInfo, Registration, Registry, TaskRef,
     mailbox::{Sender, mailbox},
     reply::Ends,
-    task::{self, Spawner},
+    task::{self, Contained, Spawner},
     transport::BoxedStream,
     universe::AlreadyRegistered,
     wire::packet::Acceptance,
@@ -75,7 +75,8 @@ pub(crate) async fn start<S: Server>(
         let this = ServerRef::new(task, sender, outbox, spawner.clone());
         async move {
             let mut cx = Context::new(this.clone(), peer);
-            let (init, _) = drive(pin!(S::init(seed, &mut cx)), &mut connection).await;
+            let init = Contained::new(S::init(seed, &mut cx));
+            let (init, _) = drive(pin!(init), &mut connection).await;
             let failure = match init {
                 Ok(Ok(server)) => match name.map(|name| name(&this)).transpose() {
                     // Held until the task is gone, however it ends.

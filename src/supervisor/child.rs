@@ -79,7 +79,7 @@ pub struct ChildSpec {
     pub(super) significant: bool,
     pub(super) kind: ChildKind,
     made: &'static Location<'static>,
-    start: Arc<Foreign<Start>>,
+    start: Arc<Foreign<Box<Start>>>,
 }
 
 /// Given where to spawn, and what the child is called.
@@ -197,7 +197,7 @@ impl ChildSpec {
 
     /// Runs the recipe here and now, under nobody's supervision.
     pub(crate) fn start(&self) -> Boxed<Result<Started, BoxError>> {
-        (self.start.get())(&Spawner::new().made_at(self.made), &self.id)
+        (self.start)(&Spawner::new().made_at(self.made), &self.id)
     }
 
     /// Runs the recipe, after a pause, in a task of its own, the starter, which is returned. `report`
@@ -216,7 +216,7 @@ impl ChildSpec {
             if !pause.is_zero() {
                 task::sleep(pause).await;
             }
-            let outcome = match (start.get())(&inner, &id).await {
+            let outcome = match (start)(&inner, &id).await {
                 Ok(Started::Running(task)) => Outcome::Running(Owned::new(task, shutdown)),
                 Ok(Started::Ignore) => Outcome::Ignore,
                 Err(error) => Outcome::Failed(ExitReason::error(error)),

@@ -3,7 +3,7 @@
 //! All have the target `erps`, a name, and the fields `supervisor`, `child`, `task`, `universe` and
 //! `reason`, as far as there are such.
 
-use crate::{ExitReason, TaskRef};
+use crate::{ExitReason, TaskRef, universe::contain};
 
 /// Who an event is about: a child, and its task or the starter that was to make it.
 #[derive(Clone, Copy)]
@@ -16,7 +16,7 @@ pub(super) struct Event<'a> {
 macro_rules! event {
     ($level:ident, $event:expr, $name:literal, $reason:expr, $text:literal) => {{
         let reason: Option<&ExitReason> = $reason;
-        tracing::event!(
+        contain("an event could not be logged", || tracing::event!(
             name: $name,
             target: "erps",
             tracing::Level::$level,
@@ -26,7 +26,7 @@ macro_rules! event {
             universe = $event.task.universe_id(),
             reason = reason.map(tracing::field::display),
             $text
-        )
+        ));
     }};
 }
 
@@ -91,14 +91,16 @@ impl Event<'_> {
 
 /// The supervisor, which is this task, begins to end its children, and will end with this reason.
 pub(super) fn ends(supervisor: &str, task: &TaskRef, reason: &ExitReason) {
-    tracing::event!(
-        name: "supervisor_ends",
-        target: "erps",
-        tracing::Level::DEBUG,
-        supervisor,
-        task = task.id(),
-        universe = task.universe_id(),
-        %reason,
-        "supervisor ends its children"
-    );
+    contain("an event could not be logged", || {
+        tracing::event!(
+            name: "supervisor_ends",
+            target: "erps",
+            tracing::Level::DEBUG,
+            supervisor,
+            task = task.id(),
+            universe = task.universe_id(),
+            %reason,
+            "supervisor ends its children"
+        )
+    });
 }

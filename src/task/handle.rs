@@ -1,44 +1,23 @@
-//! Handles and owners of tasks.
+//! Handles of tasks.
 
 use std::{
     any::Any,
     collections::BTreeMap,
     fmt,
-    ops::Deref,
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
+        Arc, Mutex, OnceLock, Weak,
         atomic::{AtomicBool, Ordering},
     },
-    task::{Context, Poll, Waker},
-    time::Duration,
+    task::Waker,
 };
 
 use event_listener::Event;
 
-use super::{Spawner, next_id, timeout};
+use super::{Shutdown, Spawner, next_id, timeout};
 use crate::{
     Endpoint, ExitReason, Universe,
     universe::{Resident, Resides},
 };
-
-/// How a task is made to end. OTP's `shutdown` of a child specification.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Shutdown {
-    /// It is asked, and killed if it has not ended in this time.
-    Within(Duration),
-    /// It is asked, and waited for however long it takes.
-    Infinity,
-    /// It is killed without being asked: no `terminate` runs.
-    BrutalKill,
-}
-
-/// Five seconds, as a worker's in OTP.
-impl Default for Shutdown {
-    fn default() -> Self {
-        Self::Within(Duration::from_secs(5))
-    }
-}
 
 /// A handle to a running task of any kind: a server, a client, a daemon, a supervisor.
 ///
@@ -46,28 +25,28 @@ impl Default for Shutdown {
 /// dropping one has no effect on it.
 #[derive(Clone)]
 pub struct TaskRef {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
-struct Shared {
-    id: u64,
-    spawner: Spawner,
+pub(super) struct Shared {
+    pub(super) id: u64,
+    pub(super) spawner: Spawner,
     /// The number of the universe it was born in.
-    universe: Option<u64>,
-    facts: OnceLock<Box<dyn Facts>>,
-    resident: Resident,
+    pub(super) universe: Option<u64>,
+    pub(super) facts: OnceLock<Box<dyn Facts>>,
+    pub(super) resident: Resident,
     /// True once `life` holds a request to end: the task asks at every poll, without the lock.
-    asked: AtomicBool,
+    pub(super) asked: AtomicBool,
     /// True if it has children of its own, each with its own time to end.
-    parent: AtomicBool,
-    life: Mutex<Life>,
+    pub(super) parent: AtomicBool,
+    pub(super) life: Mutex<Life>,
     /// True once the watchers have run: only then does [`TaskRef::exited`] answer.
-    told: AtomicBool,
+    pub(super) told: AtomicBool,
     /// Notified of a request to end, and of the end.
-    changed: Event,
+    pub(super) changed: Event,
 }
 
-enum Life {
+pub(super) enum Life {
     Running {
         /// Dropping it kills the task. `None` until the executor has handed it over.
         task: Option<smol::Task<()>>,
@@ -102,7 +81,7 @@ impl dyn Facts {
     }
 }
 
-type Watcher = Box<dyn FnOnce(&ExitReason) + Send>;
+pub(super) type Watcher = Box<dyn FnOnce(&ExitReason) + Send>;
 
 impl TaskRef {
     pub(super) fn new(spawner: Spawner) -> Self {
@@ -211,7 +190,7 @@ impl TaskRef {
     }
 
     /// The task of this id, to which it was linked, has ended.
-    fn struck(&self, id: u64, reason: &ExitReason) {
+    pub(super) fn struck(&self, id: u64, reason: &ExitReason) {
         if let Life::Running { links, .. } = &mut *self.life() {
             links.remove(&id);
         }
@@ -317,150 +296,6 @@ impl TaskRef {
             }
         }
     }
-
-    /// Asks the task to end with `reason`. The first to ask is heard; a task that was killed hears
-    /// nobody, for it might still be running and take leave of others.
-    pub(crate) fn request_exit(&self, reason: ExitReason) {
-        let waiter = match &mut *self.life() {
-            Life::Running {
-                request: request @ None,
-                killed: false,
-                waiter,
-                ..
-            } => {
-                *request = Some(reason);
-                self.shared.asked.store(true, Ordering::Release);
-                waiter.take()
-            }
-            _ => None,
-        };
-        if let Some(waiter) = waiter {
-            waiter.wake();
-        }
-        self.shared.changed.notify(usize::MAX);
-    }
-
-    /// For the task itself: ready, at every poll, once it has been asked to end.
-    pub(crate) fn poll_exit_request(&self, cx: &mut Context<'_>) -> Poll<ExitReason> {
-        match &mut *self.life() {
-            Life::Running {
-                request: Some(reason),
-                ..
-            }
-            | Life::Ended(reason) => Poll::Ready(reason.clone()),
-            Life::Running { waiter, .. } => {
-                match waiter {
-                    Some(waker) => waker.clone_from(cx.waker()),
-                    None => *waiter = Some(cx.waker().clone()),
-                }
-                Poll::Pending
-            }
-        }
-    }
-
-    /// As [`poll_exit_request`](Self::poll_exit_request), without waiting and without a lock.
-    pub(crate) fn exit_requested(&self) -> bool {
-        self.shared.asked.load(Ordering::Acquire)
-    }
-
-    /// Calls `watcher` with the reason when the task has ended, or now if it has already.
-    ///
-    /// It runs in the task's last moments and must not block. When [`exited`](Self::exited)
-    /// answers, it has run.
-    pub(crate) fn on_exit(&self, watcher: impl FnOnce(&ExitReason) + Send + 'static) {
-        let reason = match &mut *self.life() {
-            Life::Running { watchers, .. } => {
-                watchers.push(Box::new(watcher));
-                return;
-            }
-            Life::Ended(reason) => reason.clone(),
-        };
-        watcher(&reason);
-    }
-
-    /// Tells whether the task was killed, or has ended: what it owns is being dropped, or is gone.
-    pub(crate) fn is_doomed(&self) -> bool {
-        match &*self.life() {
-            Life::Running { killed, .. } => *killed,
-            Life::Ended(_) => true,
-        }
-    }
-
-    /// The task has children of its own: whoever ends it waits until they have ended, however long they
-    /// are given.
-    pub(crate) fn becomes_parent(&self) {
-        self.shared.parent.store(true, Ordering::Relaxed);
-    }
-
-    /// How it is ended by those who do not say how.
-    fn usual_shutdown(&self) -> Shutdown {
-        match self.shared.parent.load(Ordering::Relaxed) {
-            true => Shutdown::Infinity,
-            false => Shutdown::default(),
-        }
-    }
-
-    /// Has the task tell this of itself. The first to say something is believed.
-    pub(crate) fn tell(&self, facts: impl Facts) {
-        let _ = self.shared.facts.set(Box::new(facts));
-    }
-
-    pub(crate) fn facts(&self) -> Option<&dyn Facts> {
-        self.shared.facts.get().map(|facts| &**facts)
-    }
-
-    pub(crate) fn universe_id(&self) -> Option<u64> {
-        self.shared.universe
-    }
-
-    /// From now on the other task is in whatever universe this one is allowed into.
-    pub(crate) fn take_along(&self, other: &Self) {
-        self.shared.resident.take_along(&other.shared.resident);
-    }
-
-    pub(super) fn guard(&self) -> Guard {
-        Guard(Some(self.clone()))
-    }
-
-    /// Takes the executor's handle, unless the task has already run to its end.
-    pub(super) fn keep(&self, handle: smol::Task<()>) {
-        match &mut *self.life() {
-            Life::Running { killed: true, .. } => drop(handle),
-            Life::Running { task, .. } => *task = Some(handle),
-            Life::Ended(_) => handle.detach(),
-        }
-    }
-
-    fn end(&self, reason: ExitReason) {
-        let ended = std::mem::replace(&mut *self.life(), Life::Ended(reason.clone()));
-        if let Life::Running {
-            task,
-            watchers,
-            links,
-            ..
-        } = ended
-        {
-            if let Some(task) = task {
-                task.detach();
-            }
-            for watcher in watchers {
-                watcher(&reason);
-            }
-            for other in links.into_values().filter_map(|it| it.upgrade()) {
-                Self { shared: other }.struck(self.id(), &reason);
-            }
-        }
-        self.shared.resident.end();
-        self.shared.told.store(true, Ordering::Release);
-        self.shared.changed.notify(usize::MAX);
-    }
-
-    fn life(&self) -> MutexGuard<'_, Life> {
-        self.shared
-            .life
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl fmt::Debug for TaskRef {
@@ -493,86 +328,3 @@ impl PartialEq for TaskRef {
 }
 
 impl Eq for TaskRef {}
-
-/// Held by a task for all of its life. Dropped unused, the task was killed.
-pub(super) struct Guard(Option<TaskRef>);
-
-impl Guard {
-    pub(super) fn ended(mut self, reason: ExitReason) {
-        if let Some(task) = self.0.take() {
-            task.end(reason);
-        }
-    }
-}
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        if let Some(task) = self.0.take() {
-            task.end(ExitReason::Killed);
-        }
-    }
-}
-
-/// The owner of a task: dropping it shuts the task down. What `start_link` returns.
-///
-/// OTP's link in Rust's terms: the life of the task is tied to a scope. The drop only asks, with
-/// [`request_shutdown`](TaskRef::request_shutdown); [`shutdown`](Self::shutdown) also waits.
-#[must_use = "dropping the owner shuts the task down: bind it, as in `let _daemon = ...`"]
-#[derive(Debug)]
-pub struct Linked<T: AsRef<TaskRef>> {
-    handle: T,
-    linked: bool,
-}
-
-impl<T: AsRef<TaskRef>> Linked<T> {
-    pub(crate) fn new(handle: T) -> Self {
-        Self {
-            handle,
-            linked: true,
-        }
-    }
-
-    /// Gives up the ownership: the task lives on until someone else ends it.
-    pub fn unlink(mut self) -> T
-    where
-        T: Clone,
-    {
-        self.linked = false;
-        self.handle.clone()
-    }
-
-    /// Asks the task to end, waits until it has, and kills it after five seconds.
-    ///
-    /// A supervisor and a daemon are not killed: they wait for their children, each of whom has a time
-    /// limit of its own.
-    ///
-    /// # Cancel safety
-    ///
-    /// Once polled, the task ends whether or not the future is dropped.
-    pub async fn shutdown(self) -> ExitReason {
-        let task = self.handle.as_ref();
-        task.shutdown(task.usual_shutdown()).await
-    }
-}
-
-impl<T: AsRef<TaskRef>> Deref for Linked<T> {
-    type Target = T;
-
-    fn deref(&self) -> &T {
-        &self.handle
-    }
-}
-
-impl<T: AsRef<TaskRef>> AsRef<TaskRef> for Linked<T> {
-    fn as_ref(&self) -> &TaskRef {
-        self.handle.as_ref()
-    }
-}
-
-impl<T: AsRef<TaskRef>> Drop for Linked<T> {
-    fn drop(&mut self) {
-        if self.linked {
-            self.handle.as_ref().request_shutdown();
-        }
-    }
-}

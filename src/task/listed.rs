@@ -4,10 +4,13 @@
 
 use std::{panic::Location, pin::pin, time::Duration};
 
+use futures_lite::future;
+
 use super::Elapsed;
 use crate::universe;
 
-/// Waits for this long, by the clock of the current universe, from the first poll on.
+/// Waits for this long, by the clock of the current universe, from the first poll on. For no time at all it
+/// lets others have a turn.
 ///
 /// Begun by the main future of a [run](crate::Universe::run), it is among what
 /// [lives](crate::Universe::living) until it is over or dropped.
@@ -20,6 +23,10 @@ pub fn sleep(duration: Duration) -> impl Future<Output = ()> + Send + use<> {
     let at = Location::caller();
     async move {
         let _listed = universe::enlist_timer(at);
+        if duration.is_zero() {
+            // A loop that sleeps for no time lets others have their turns.
+            return future::yield_now().await;
+        }
         super::sleep(duration).await;
     }
 }

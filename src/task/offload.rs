@@ -8,7 +8,6 @@
 //! for the tasks of everybody else.
 
 use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, LazyLock},
     thread,
 };
@@ -16,7 +15,10 @@ use std::{
 use smol::lock::Semaphore;
 
 use super::contained::Foreign;
-use crate::universe;
+use crate::{
+    universe,
+    unwind::{self, Panic},
+};
 
 /// How many threads of the process may do such work at a time: one less than it has processors, and at least
 /// one.
@@ -35,15 +37,15 @@ static PERMITS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| {
 /// Dropped before the closure has begun, it never runs. Dropped later, its result is dropped on the other thread.
 pub(crate) async fn offload<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
-) -> thread::Result<T> {
-    let work = move || catch_unwind(AssertUnwindSafe(work));
+) -> Result<T, Panic> {
+    let work = move || unwind::catch(work);
     if universe::is_simulated() {
         return work();
     }
     let work = universe::inherit_fn(work);
     let permit = PERMITS.acquire_arc().await;
     let work = move || {
-        let result = Foreign::new(Box::new(work()));
+        let result = Foreign::new(work());
         drop(permit);
         result
     };

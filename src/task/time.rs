@@ -13,7 +13,13 @@ use crate::universe::{self, Sim};
 /// The time by the clock that all of the library's deadlines are measured with.
 ///
 /// In a [simulated](crate::Universe::simulated) universe it is that universe's own.
+///
+/// # Panics
+///
+/// In a simulated universe, if it is asked for ten million times in one turn of a task: the clock stands still
+/// meanwhile, so that a loop that waits for it to move would never end.
 #[must_use]
+#[track_caller]
 pub fn now() -> Instant {
     universe::now().unwrap_or_else(Instant::now)
 }

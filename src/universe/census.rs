@@ -5,6 +5,7 @@ use std::{
     fmt,
     panic::Location,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread::{self, ThreadId},
 };
 
 use event_listener::{Event, EventListener};
@@ -72,6 +73,8 @@ impl fmt::Debug for Made {
 #[derive(Default)]
 pub(super) struct Census {
     book: Mutex<Book>,
+    /// What is being polled, on which thread; the main future has no name.
+    running: Mutex<Vec<(ThreadId, Option<Made>)>>,
     /// Notified when something ends.
     ended: Event,
 }
@@ -113,6 +116,22 @@ impl Census {
         self.ended.listen()
     }
 
+    pub(super) fn runs(&self, made: Option<Made>) -> Running<'_> {
+        let here = thread::current().id();
+        self.running_ones().push((here, made));
+        Running(self)
+    }
+
+    /// What is being polled: the first of those that are, and it is the outermost.
+    pub(super) fn running(&self) -> Option<String> {
+        let running = self.running_ones();
+        running.first().map(|(_, made)| title(made.as_ref()))
+    }
+
+    fn running_ones(&self) -> MutexGuard<'_, Vec<(ThreadId, Option<Made>)>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn leave(&self, id: u64) {
         self.book().living.remove(&id);
         self.ended.notify(usize::MAX);
@@ -123,9 +142,33 @@ impl Census {
     }
 }
 
+/// As long as something is polled.
+pub(super) struct Running<'a>(&'a Census);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        let here = thread::current().id();
+        let mut running = self.0.running_ones();
+        if let Some(last) = running.iter().rposition(|(thread, _)| *thread == here) {
+            running.remove(last);
+        }
+    }
+}
+
+/// What a task is called that has been spawned; the main future has not.
+pub(super) fn title(made: Option<&Made>) -> String {
+    made.map_or_else(|| "the main future".to_owned(), ToString::to_string)
+}
+
 /// What something holds for as long as it lives; it is in the census of its universe meanwhile.
 #[derive(Default)]
 pub(crate) struct Entry(Option<Box<(Arc<Census>, u64)>>);
+
+impl Entry {
+    pub(super) fn is_listed(&self) -> bool {
+        self.0.is_some()
+    }
+}
 
 impl Drop for Entry {
     fn drop(&mut self) {

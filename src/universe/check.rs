@@ -10,11 +10,9 @@
 //! left behind.
 
 use std::{
-    any::Any,
     convert::Infallible,
-    fmt, io,
     ops::Range,
-    panic::{self, AssertUnwindSafe, Location},
+    panic::{self, Location},
     sync::{Arc, Mutex, PoisonError, mpsc},
     thread,
     time::{Duration, Instant},
@@ -24,140 +22,16 @@ use async_channel::Receiver;
 use futures_lite::future;
 
 use super::{
-    RUNNING_TIMER, Universe,
+    Universe,
     census::Census,
     clock::Clock,
+    failure::{Failure, Outcome},
+    inherit::RUNNING_TIMER,
     order::{Order, REPLICATION, SEED, TIMEOUT},
+    panics::Panics,
     run::{Trouble, fail},
 };
-
-/// Makes a test of an `async fn`: a `#[test]` that runs in a new [`Universe`].
-///
-/// The test runs by [`Universe::run`]: what the library starts in it runs on the test's thread, and is
-/// gone when the test is over. It returns nothing, or a `Result` whose error is printed. All other
-/// attributes have their usual meaning.
-///
-/// ```no_run
-/// use std::time::Duration;
-/// use erps::{BoxError, Universe, time};
-///
-/// #[erps::test]
-/// async fn a_test_is_in_a_universe() {
-///     assert!(Universe::current().is_some());
-/// }
-///
-/// #[erps::test(simulated)]
-/// async fn a_year_takes_no_time() -> Result<(), BoxError> {
-///     time::sleep(Duration::from_secs(365 * 24 * 3600)).await;
-///     Ok(())
-/// }
-///
-/// #[erps::test(simulated, seeds = 50)]
-/// #[should_panic(expected = "unlucky")]
-/// async fn a_test_may_be_expected_to_panic() {
-///     assert_ne!(time::random() % 10, 0, "unlucky");
-/// }
-/// ```
-///
-/// # Options
-///
-/// - `simulated`: in a [simulated](Universe::simulated) universe, with seed 0. Its time is that of
-///   [`time`](crate::time), and of what this library does: `smol::Timer`, `tokio::time`, `SystemTime` and
-///   real sockets are as everywhere, and any time-out of the universe may be over before they are ready.
-/// - `seeds = 50`, `seeds = 100..200`: simulated, once with each of the seeds, one after another.
-///   The first 50 are those from 0 to 49.
-/// - `timeout = 60`: how many seconds of real time a run may take. Default: 60.
-///
-/// # Environment
-///
-/// It overrules the options. Numbers are decimal, seeds also hexadecimal with `0x` before them. What
-/// cannot be understood fails every test.
-///
-/// - `ERPS_SEED=17`: simulated tests run with this seed only, whatever else is said of seeds.
-/// - `ERPS_SEEDS=1000`, `ERPS_SEEDS=100..200`: simulated tests run once with each of these.
-/// - `ERPS_REPLICATION=20`: every test runs in so many copies at once, each on its own thread in its
-///   own universe. What they share, but should not, makes them fail.
-/// - `ERPS_TIMEOUT=10`: how many seconds a run may take.
-///
-/// Without them a simulated test has the same seed each time: it does not fail in one change for
-/// what came in by another. To look for seeds that fail is a run of its own.
-///
-/// # When it fails
-///
-/// The first failure ends the test. A panic shows as usual, and after it one line that runs the same
-/// again: `to reproduce: ERPS_SEED=17 cargo test -p shop orders::are_shipped_once -- --exact`; add the features
-/// that it needs.
-///
-/// What panics in the test fails it. What panics in a server, in a child of a supervisor, or in a task that was
-/// [spawned](crate::spawn) ends that one, as in production, and is told to those who wait for it: to the caller
-/// of the server, to the monitor, to whoever awaits the task. If nobody looks, the test passes. So an assertion
-/// in a handler is one about the answer, too: `client.call(..).await?`.
-///
-/// A run that takes too long has failed. If it waits, it is dropped; if it computes or blocks its
-/// thread, the thread is left behind. The copy of a test runs on a thread of its own, which is called
-/// like the test's.
-///
-/// # With tokio
-///
-/// A test has no runtime of tokio's around it. One that needs it makes and enters one; what is spawned there
-/// inherits the universe by one word:
-///
-/// ```no_run
-/// use erps::{BoxError, Universe, universe};
-///
-/// #[erps::test]
-/// async fn a_task_of_tokio_is_in_the_universe_of_the_test() -> Result<(), BoxError> {
-///     let runtime = tokio::runtime::Runtime::new()?;
-///     let _entered = runtime.enter();
-///     let task = tokio::spawn(universe::inherit(async { Universe::current() }));
-///     assert_eq!(task.await?, Universe::current());
-///     Ok(())
-/// }
-/// ```
-///
-/// A `#[tokio::test]` puts itself into a universe with [`Universe::scope`]; its end is not checked then.
-///
-/// # Errors
-///
-/// What is no test is not compiled:
-///
-/// ```compile_fail
-/// #[erps::test]
-/// fn is_not_async() {}
-/// ```
-///
-/// ```compile_fail
-/// #[erps::test]
-/// async fn has_an_argument(_: u32) {}
-/// ```
-///
-/// ```compile_fail
-/// #[erps::test]
-/// async fn has_a_parameter<T>() {}
-/// ```
-///
-/// ```compile_fail
-/// erps::universe::Check::new("returns_a_number").run(|| async { 1_u32 });
-/// ```
-///
-/// ```compile_fail
-/// #[erps::test(simulatde)]
-/// async fn has_an_unknown_option() {}
-/// ```
-///
-/// ```compile_fail
-/// #[erps::test(simulated, seeds = 0..=5)]
-/// async fn has_a_range_with_its_end() {}
-/// ```
-///
-/// ```compile_fail
-/// #[erps::test(seeds = 50)]
-/// async fn has_seeds_of_the_real_world() {}
-/// ```
-///
-/// The crate has to be there by the name of `erps`. [`Check`] is what the attribute
-/// uses, for those who cannot.
-pub use erps_macros::test;
+use crate::unwind;
 
 /// How long those may take to stop that are told to. They have nothing to do but to be dropped.
 const GRACE: Duration = Duration::from_secs(1);
@@ -189,6 +63,8 @@ pub struct Check {
     pub(super) simulated: bool,
     pub(super) seeds: Range<u64>,
     pub(super) timeout: Duration,
+    panics: Option<&'static str>,
+    allowed: Option<&'static str>,
     ignored: bool,
 }
 
@@ -205,6 +81,8 @@ impl Check {
             simulated: false,
             seeds: 0..1,
             timeout: Duration::from_secs(60),
+            panics: None,
+            allowed: None,
             ignored: false,
         }
     }
@@ -227,6 +105,18 @@ impl Check {
         self
     }
 
+    /// Expects panics with this text in its tasks, as [`Universe::expect_panics`] does. Default: none.
+    pub const fn panics(mut self, text: &'static str) -> Self {
+        self.panics = Some(text);
+        self
+    }
+
+    /// Allows panics with this text in its tasks, as [`Universe::allow_panics`] does. Default: none.
+    pub const fn allow_panics(mut self, text: &'static str) -> Self {
+        self.allowed = Some(text);
+        self
+    }
+
     /// Notes which package it is of, to be named when it is to be run again:
     /// `option_env!("CARGO_PKG_NAME")`. Default: none is named.
     pub const fn package(mut self, package: Option<&'static str>) -> Self {
@@ -244,7 +134,7 @@ impl Check {
     ///
     /// # Panics
     ///
-    /// If the test panics, with the same payload, once a line on standard error says how to run it
+    /// If the test panics, with the same payload if that is text, once a line on standard error says how to run it
     /// again. Also if it returns an error or takes too long, if the environment asks for something
     /// that cannot be understood, or if there is no seed to run it with.
     #[track_caller]
@@ -285,7 +175,7 @@ impl Check {
             let (check, lives) = (self.clone(), Arc::clone(&run.lives));
             let copy = move || {
                 let copy = || copy(&check, &lives, seed, &*test, &stop);
-                let ended = panic::catch_unwind(AssertUnwindSafe(copy));
+                let ended = unwind::catch(copy);
                 drop(test);
                 // Nobody hears those who come too late.
                 let _ = report.send(ended.unwrap_or_else(|panic| Err(Failure::Panicked(panic))));
@@ -379,8 +269,15 @@ where
         }
     };
     let universe = universe.named(check.name);
+    if let Some(text) = check.panics {
+        universe.expect_panics(text);
+    }
+    if let Some(text) = check.allowed {
+        universe.allow_panics(text);
+    }
     let life = Life {
         census: Arc::clone(&universe.world.census),
+        panics: Arc::clone(&universe.world.panics),
         clock: universe.clock(),
     };
     lives
@@ -391,7 +288,7 @@ where
     let outcome = universe.run_at(check.at, main);
     outcome.map_err(|trouble| match trouble {
         Trouble::Left(text) => Failure::Left(text),
-        Trouble::Panic(panic) => match panic.downcast() {
+        Trouble::Panic(panic) => match panic.downcast::<Failure>() {
             Ok(failure) => *failure,
             Err(panic) => Failure::Panicked(panic),
         },
@@ -412,6 +309,7 @@ struct Run {
 /// What is to be known of the universe of a copy.
 struct Life {
     census: Arc<Census>,
+    panics: Arc<Panics>,
     clock: Option<Clock>,
 }
 
@@ -443,11 +341,18 @@ impl Run {
         living.map(|made| format!("\n  {made}")).collect()
     }
 
+    /// What has panicked in them.
+    fn panicked(&self) -> String {
+        let lives = self.lives.lock().unwrap_or_else(PoisonError::into_inner);
+        lives.iter().map(|life| life.panics.to_string()).collect()
+    }
+
     /// Waits for all copies. The first failure stops the others.
     fn wait(self, limit: Duration) -> Result<(), Failure> {
         let mut running = self.copies;
         let mut outcome = Ok(());
-        let until = Instant::now() + limit;
+        // `None`: there is no such time.
+        let until = Instant::now().checked_add(limit);
         while running > 0 && outcome.is_ok() {
             match self.reports.recv_timeout(left_until(until)) {
                 Ok(report) => {
@@ -458,107 +363,29 @@ impl Run {
                     outcome = Err(Failure::Hangs {
                         limit,
                         stuck: 0,
+                        busy: None,
                         living: self.living(),
+                        panicked: self.panicked(),
                     });
                 }
             }
         }
         drop(self.stop);
-        let until = Instant::now() + GRACE;
+        let until = Instant::now().checked_add(GRACE);
         while running > 0 && self.reports.recv_timeout(left_until(until)).is_ok() {
             running -= 1;
         }
-        if let Err(Failure::Hangs { stuck, .. }) = &mut outcome {
+        if let Err(Failure::Hangs { stuck, busy, .. }) = &mut outcome {
             *stuck = running;
+            let lives = self.lives.lock().unwrap_or_else(PoisonError::into_inner);
+            *busy = lives.iter().find_map(|life| life.census.running());
         }
         outcome
     }
 }
 
-fn left_until(time: Instant) -> Duration {
-    time.saturating_duration_since(Instant::now())
-}
-
-/// Why a run of a test failed.
-enum Failure {
-    Panicked(Box<dyn Any + Send>),
-    /// It returned this error.
-    Returned(String),
-    /// It left this behind, or waited for nothing.
-    Left(String),
-    Hangs {
-        limit: Duration,
-        /// How many copies have not stopped either.
-        stuck: usize,
-        /// What lived in one of them, besides its main future.
-        living: String,
-    },
-    NoThread(io::Error),
-}
-
-impl Failure {
-    /// Fails the test. A panic has told of itself already; what else went wrong is told now.
-    #[track_caller]
-    #[expect(
-        clippy::print_stderr,
-        reason = "it belongs beside the message of the panic, which is there"
-    )]
-    fn raise(self, again: &str) -> ! {
-        let what = match self {
-            Self::Panicked(panic) => {
-                eprintln!("{again}");
-                panic::resume_unwind(panic)
-            }
-            Self::Returned(error) => format!("the test returned an error: {error}"),
-            Self::Left(text) => text,
-            Self::Hangs {
-                limit,
-                stuck,
-                living,
-            } => {
-                let stopped = match stuck {
-                    0 => {
-                        format!("it had not ended after {limit:?} of real time, and was dropped")
-                    }
-                    _ => format!(
-                        "after {limit:?} of real time it was still running, and {stuck} of its \
-                         threads could not be stopped, since they compute or block, as in a \
-                         `block_on` or at a lock that is held over an `.await`"
-                    ),
-                };
-                let living = match living.is_empty() {
-                    true => living,
-                    false => format!("; beside the test there were{living}"),
-                };
-                format!("the test hangs: {stopped}{living}")
-            }
-            Self::NoThread(error) => format!("there is no thread for the test: {error}"),
-        };
-        fail(&format!("{what}\n{again}"))
-    }
-}
-
-/// What a test may return: nothing, or a `Result` of nothing whose error can be printed.
-#[diagnostic::on_unimplemented(
-    message = "a test cannot return `{Self}`",
-    note = "it returns nothing, or a `Result<(), E>` whose `E` is `Debug`"
-)]
-pub trait Outcome {
-    /// What the test fails with, if it does.
-    fn failure(self) -> Option<String>;
-}
-
-impl Outcome for () {
-    fn failure(self) -> Option<String> {
-        None
-    }
-}
-
-impl<O: Outcome, E: fmt::Debug> Outcome for Result<O, E> {
-    fn failure(self) -> Option<String> {
-        match self {
-            Ok(outcome) => outcome.failure(),
-            Err(error) => Some(format!("{error:?}")),
-        }
-    }
+fn left_until(time: Option<Instant>) -> Duration {
+    time.map_or(Duration::MAX, |time| {
+        time.saturating_duration_since(Instant::now())
+    })
 }

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{place, sim::Sim};
+use super::{place, sim::Sim, spin::Standing};
 
 /// The clock of a [simulated](super::Universe::simulated) universe.
 ///
@@ -51,9 +51,8 @@ impl Clock {
     /// Those whose time has come meanwhile wake up in its order, and all of them find the clock at its
     /// new place: as after a machine was asleep. To let a duration pass as usual, sleep.
     ///
-    /// # Panics
-    ///
-    /// If the time cannot be represented, some hundred years from now.
+    /// It goes no further than ten thousand years from the start of the universe: what is later cannot be
+    /// represented everywhere.
     pub fn advance(&self, duration: Duration) {
         self.0.times.advance(duration);
     }
@@ -65,9 +64,13 @@ impl fmt::Debug for Clock {
     }
 }
 
+/// How far the clock is put forward. Everybody may add to the time, and some do without looking.
+const FURTHEST: Duration = Duration::from_secs(10_000 * 365 * 24 * 3600);
+
 /// The time, and who waits for a later one.
 pub(super) struct Times {
     start: Instant,
+    pub(super) standing: Standing,
     state: Mutex<State>,
 }
 
@@ -82,6 +85,7 @@ impl Times {
     pub(super) fn starting(start: Instant) -> Self {
         Self {
             start,
+            standing: Standing::default(),
             state: Mutex::new(State {
                 now: start,
                 waiting: BTreeMap::new(),
@@ -105,6 +109,7 @@ impl Times {
             return false;
         };
         state.now = state.now.max(nearest);
+        self.standing.moved();
         wake_due(state);
         true
     }
@@ -116,7 +121,12 @@ impl Times {
 
     fn advance(&self, duration: Duration) {
         let mut state = self.state();
-        state.now += duration;
+        let left = FURTHEST.saturating_sub(state.now.duration_since(self.start));
+        state.now = state
+            .now
+            .checked_add(duration.min(left))
+            .unwrap_or(state.now);
+        self.standing.moved();
         wake_due(state);
     }
 

@@ -6,7 +6,8 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use super::{Universe, allow::Resident, census::Entry, place::Place, sim::Watch};
+use super::{Universe, allow::Resident, census::Entry, panics, place::Place, sim::Watch};
+use crate::unwind;
 
 pin_project_lite::pin_project! {
     /// A future that runs in the universe it was made for, wherever it is polled.
@@ -122,14 +123,20 @@ impl<F: Future> Future for InUniverse<F> {
             }
         }
         let place = away.as_ref().unwrap_or(this.place);
-        let outcome = this.watch.poll(place.sim(), cx, |cx| {
+        let is_task = away.is_some() || this.entry.is_listed();
+        let outcome = this.watch.poll(place, cx, |cx| {
+            let _running = place.running();
             place.enter(|| {
-                let output = this
-                    .future
-                    .as_mut()
-                    .as_pin_mut()
-                    .expect("a future is not polled after it has completed")
-                    .poll(cx);
+                let future = this.future.as_mut().as_pin_mut();
+                let future = future.expect("a future is not polled after it has completed");
+                let output = match is_task {
+                    // Whoever runs it may keep its panic to itself.
+                    true => unwind::catch(|| future.poll(cx)).unwrap_or_else(|panic| {
+                        panics::note(&panic);
+                        panic.resume()
+                    }),
+                    false => future.poll(cx),
+                };
                 if output.is_ready() {
                     this.future.set(None);
                 }

@@ -5,9 +5,11 @@ use std::{fmt, panic::Location, sync::Arc};
 use super::{
     InUniverse, Universe,
     census::Entry,
+    panics,
     place::Place,
     sim::{Sim, Watch},
 };
+use crate::unwind;
 
 /// The current universe, to be gone back to from elsewhere, as often as one likes.
 ///
@@ -127,7 +129,13 @@ impl<F> Carried<F> {
             .f
             .take()
             .expect("it is taken once, by those who have it");
-        self.place.enter(f)
+        self.place.enter(|| {
+            // Whoever runs it may keep its panic to itself.
+            unwind::catch(f).unwrap_or_else(|panic| {
+                panics::note(&panic);
+                panic.resume()
+            })
+        })
     }
 }
 

@@ -12,7 +12,7 @@ use std::{
 use super::{
     Universe,
     allow::Resident,
-    census::{Entry, Made},
+    census::{Entry, Made, Running},
     sim::Sim,
 };
 
@@ -130,6 +130,14 @@ impl Place {
     pub(super) fn on_host(mut self, host: Arc<str>) -> Self {
         self.host = Some(host);
         self
+    }
+
+    /// Notes that what is here is being polled, until the returned is dropped.
+    #[inline]
+    pub(super) fn running(&self) -> Option<Running<'_>> {
+        let census = &self.universe.as_ref()?.world.census;
+        let hop = self.trail.as_deref().and_then(|path| path.hops.first());
+        Some(census.runs(hop.cloned()))
     }
 
     /// What is simulated here.

@@ -7,25 +7,24 @@
 //! ```
 
 use std::{
-    any::Any,
     cell::Cell,
     collections::BTreeMap,
     future::poll_fn,
-    panic::{self, AssertUnwindSafe, Location},
+    panic::Location,
     pin::Pin,
     sync::{
         Arc, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, Ordering::SeqCst},
     },
     task::{Context, Poll, Wake, Waker},
-    thread,
     time::{Duration, Instant},
 };
 
 use futures_lite::{FutureExt as _, future};
 use smol::Executor;
 
-use super::{InUniverse, Made, Universe, sim::Sim};
+use super::{InUniverse, Made, Universe, panics::contain, sim::Sim, verdict::Found};
+use crate::unwind::{self, Panic};
 
 /// How many tasks take a turn before it is seen to what waits beside them: real time-outs.
 const TURNS: u32 = 200;
@@ -68,14 +67,16 @@ impl Universe {
     ///
     /// # Panics
     ///
-    /// - If the future panics, or a task that nobody supervises: with that panic, and no other. What a
-    ///   [spawned](crate::spawn) task panics with goes to whoever awaits it; if it was detached, it is printed
-    ///   and lost.
+    /// - If the future panics: with that panic, and no other.
     /// - If it is being run already.
     /// - If something outlives the future, as said above. An error that the future returns is lost then;
     ///   [`erps::test`](super::test) shows the error instead.
     /// - If a simulated universe is stuck: all that lives in it waits, nobody for a time-out, and
     ///   nothing comes from outside for two seconds.
+    /// - If one spins: a task takes a million turns while the clock stands still, or 200 000 in a row for which
+    ///   it has woken itself.
+    /// - If a task panics, or something in it, as a callback or a destructor, and that was not
+    ///   [expected](Self::expect_panics). Also if one that was expected does not.
     ///
     /// In a simulated universe the seed is part of the message. With the panic of the future it is
     /// on a line of its own.
@@ -103,7 +104,7 @@ impl Universe {
             Err(Trouble::Left(text)) => fail(&text),
             Err(Trouble::Panic(panic)) => {
                 self.tell_seed();
-                panic::resume_unwind(panic)
+                panic.resume()
             }
         }
     }
@@ -116,35 +117,30 @@ impl Universe {
         main: F,
     ) -> Result<F::Output, Trouble> {
         let since = self.world.census.last();
+        unwind::keep_places();
         let ended = self.live_and_cancel(self.scope_at(at, main), since);
-        let (ended, mut left) = ended.map_err(Trouble::Panic)?;
-        let mut hint = "";
-        let what = match ended {
-            Ok(output) if left.is_empty() && self.world.census.is_empty_since(since) => {
-                return Ok(output);
+        let panics = self.world.panics.take();
+        let (ended, left) = ended.map_err(|panic| {
+            self.tell_panics(panics.as_deref());
+            Trouble::Panic(panic)
+        })?;
+        let leaks = !left.is_empty() || !self.world.census.is_empty_since(since);
+        match ended {
+            Ok(output) if !leaks && panics.is_none() => Ok(output),
+            ended => {
+                let stuck = ended.is_err();
+                drop(ended);
+                let still = self.world.census.living_since(since);
+                let found = Found {
+                    stuck,
+                    leaks,
+                    left,
+                    still,
+                    panics,
+                };
+                Err(Trouble::Left(self.verdict(found, at)))
             }
-            Ok(output) => {
-                drop(output);
-                "has ended, and these have not:"
-            }
-            Err(Stuck) => {
-                left.insert(0, Made::new(format_args!("the main future"), at));
-                hint = "\n(timers of the real world are not waited for: see `erps::time`)";
-                "is stuck: these wait, no time-out is due, and nothing comes from outside:"
-            }
-        };
-        let still = self.world.census.living_since(since);
-        left.extend(still.clone());
-        let lines = left.iter().map(|(id, made)| {
-            let on = if still.contains_key(id) {
-                ", which lives on"
-            } else {
-                ""
-            };
-            format!("\n  {made}{on}")
-        });
-        let list: String = lines.collect();
-        Err(Trouble::Left(format!("{}{list}{hint}", self.says(what))))
+        }
     }
 
     /// Runs `main`, and lets the rest wind up; drops what is left, and tells what that was.
@@ -152,24 +148,20 @@ impl Universe {
         &self,
         main: InUniverse<F>,
         since: u64,
-    ) -> thread::Result<(Result<F::Output, Stuck>, Left)> {
+    ) -> Result<(Result<F::Output, Stuck>, Left), Panic> {
         let executor = Arc::new(Executor::new());
         let running = Running::new(self, &executor);
         let mut main = Box::pin(main);
         // What a panic leaves behind is dropped when it has been caught: a destructor that panics
         // then is not the second at once, which would abort the process.
-        let ended = panic::catch_unwind(AssertUnwindSafe(|| {
-            smol::block_on(self.live(&executor, main.as_mut(), since))
-        }));
+        let live = || smol::block_on(self.live(&executor, main.as_mut(), since));
+        let ended = unwind::catch(live);
         let left = self.world.census.living_since(since);
-        let cancelled = panic::catch_unwind(AssertUnwindSafe(|| {
-            drop(main);
-            drop(executor);
-        }));
+        // A destructor that panics is noted as the panic of a task is.
+        self.enter(|| contain("a destructor panicked", || drop(main)));
+        self.enter(|| contain("a destructor panicked", || drop(executor)));
         drop(running);
-        let ended = ended?;
-        cancelled?;
-        Ok((ended, left))
+        Ok((ended?, left))
     }
 
     async fn live<F: Future>(
@@ -250,6 +242,9 @@ impl Universe {
                 if main.is_some_and(|main| main.has_come()) {
                     break;
                 }
+                if sim.times.standing.is_spun() {
+                    return;
+                }
                 if executor.try_tick() {
                     turns.set(turns.get() + 1);
                     continue;
@@ -277,21 +272,6 @@ impl Universe {
                 }
             }
             future::yield_now().await;
-        }
-    }
-
-    /// What is to be said of it, after its name.
-    fn says(&self, what: &str) -> String {
-        let seed = self.seed().map(|seed| format!(" (seed {seed})"));
-        format!("{}{} {what}", self.title(), seed.unwrap_or_default())
-    }
-
-    /// A panic that is passed on unchanged does not tell how to see it again.
-    #[expect(clippy::print_stderr, reason = "it stands beside a panic's message")]
-    fn tell_seed(&self) {
-        if let Some(sim) = &self.world.sim {
-            let (title, seed, lasted) = (self.title(), sim.seed, sim.elapsed());
-            eprintln!("{title} has the seed {seed}, and has lasted {lasted:?} by its clock");
         }
     }
 
@@ -357,7 +337,7 @@ impl Wake for Turn {
 }
 
 /// What has not ended, by its number.
-type Left = BTreeMap<u64, Made>;
+pub(super) type Left = BTreeMap<u64, Made>;
 
 /// All wait, for nothing.
 struct Stuck;
@@ -365,7 +345,7 @@ struct Stuck;
 /// Why a run has failed.
 pub(super) enum Trouble {
     /// With what its future has panicked, or a task.
-    Panic(Box<dyn Any + Send>),
+    Panic(Panic),
     /// Somebody has not ended: it is said who.
     Left(String),
 }

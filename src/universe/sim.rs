@@ -15,8 +15,10 @@ use event_listener::{Event, EventListener};
 use fastrand::Rng;
 
 use super::{
+    census::title,
     clock::{Timer, Times},
-    place,
+    place::{self, Place},
+    spin::Turns,
 };
 
 pub(crate) struct Sim {
@@ -163,6 +165,7 @@ struct Watched {
     /// Others spawn it, and wake those who wait for its end.
     abroad: bool,
     state: AtomicU8,
+    turns: Turns,
     /// Who polls the future.
     outer: Mutex<Option<Waker>>,
 }
@@ -198,6 +201,7 @@ impl Watch {
                 sim: Arc::clone(sim),
                 abroad,
                 state: AtomicU8::new(WOKEN),
+                turns: Turns::default(),
                 outer: Mutex::new(None),
             });
             let waker = Waker::from(Arc::clone(&watched));
@@ -205,16 +209,16 @@ impl Watch {
         }))
     }
 
-    /// Polls a future of a universe that has `sim`.
+    /// Polls a future that is in this place.
     ///
     /// One that is polled by another of its universe is awake when that one is.
     pub(super) fn poll<R>(
         &mut self,
-        sim: Option<&Arc<Sim>>,
+        place: &Place,
         cx: &mut Context<'_>,
         poll: impl FnOnce(&mut Context<'_>) -> Poll<R>,
     ) -> Poll<R> {
-        let Some(sim) = sim else {
+        let Some(sim) = place.sim() else {
             return poll(cx);
         };
         if place::with_sim(|current| current.is_some_and(|it| Arc::ptr_eq(it, sim))) {
@@ -232,6 +236,12 @@ impl Watch {
             cx.waker().wake_by_ref();
             watched.state.store(WOKEN, SeqCst);
             return Poll::Pending;
+        }
+        if sim.times.standing.takes(&watched.turns) && sim.is_driven() {
+            let path = place.trail.as_deref();
+            let who = || title(path.and_then(|path| path.hops.first()));
+            sim.times.standing.spins(who);
+            sim.asleep.notify(usize::MAX);
         }
         let outcome = poll(&mut Context::from_waker(waker));
         if outcome.is_pending() {
@@ -283,6 +293,7 @@ impl Watched {
             .state
             .compare_exchange(RUNNING, ASLEEP, SeqCst, SeqCst)
             .is_ok();
+        self.sim.times.standing.took(&self.turns, !slept);
         if slept {
             self.sim.sleeps();
         } else {

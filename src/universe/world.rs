@@ -9,7 +9,14 @@ use std::{
 
 use smol::Executor;
 
-use super::{Universe, census::Census, place::Place, sim::Sim, slot::Slot};
+use super::{
+    Universe,
+    census::Census,
+    panics::{Panics, contain},
+    place::Place,
+    sim::Sim,
+    slot::Slot,
+};
 
 /// How often the values are dropped that destructors of values made anew.
 const MAX_ENDINGS: u32 = 8;
@@ -22,6 +29,7 @@ pub(super) struct World {
     /// What its user calls it.
     name: Mutex<Option<Arc<str>>>,
     pub(super) census: Arc<Census>,
+    pub(super) panics: Arc<Panics>,
     /// What else is simulated; the universe need not know what it is.
     pub(super) extension: OnceLock<Arc<dyn Any + Send + Sync>>,
     /// Where its tasks are spawned; set while it is [run](Universe::run). The executor's tasks hold
@@ -51,6 +59,7 @@ impl World {
             life: Weak::new(),
             name: Mutex::default(),
             census: Arc::default(),
+            panics: Arc::default(),
             extension: OnceLock::new(),
             executor: Mutex::default(),
             slots: RwLock::default(),
@@ -95,7 +104,8 @@ impl World {
         for key in (0..count).rev() {
             let slot = self.slots()[key].take();
             any |= slot.is_some();
-            place.enter(|| drop(slot));
+            // Whoever holds the last handle is not to be ended by it: an executor, say.
+            place.enter(|| contain("a destructor panicked", || drop(slot)));
         }
         any
     }
@@ -125,6 +135,7 @@ impl Drop for World {
             life: Weak::new(),
             name: Mutex::new(self.name()),
             census: Arc::clone(&self.census),
+            panics: Arc::clone(&self.panics),
             extension: mem::take(&mut self.extension),
             executor: Mutex::default(),
             slots: RwLock::new(slots),

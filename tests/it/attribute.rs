@@ -3,6 +3,9 @@
 //! Some are fixtures: they fail, or ask the environment. They are ignored, and run by others in a
 //! process of their own.
 
+mod panics;
+mod spin;
+
 use std::{
     collections::BTreeSet,
     fs,
@@ -309,7 +312,7 @@ fn a_test_that_blocks_for_ever_fails_and_is_left_behind() {
     let text = fails("blocks_for_ever", &[]);
     let hangs = "after 1s of real time it was still running, and 1 of its threads could not be \
                  stopped, since they compute or block, as in a `block_on` or at a lock that is held \
-                 over an `.await`\n";
+                 over an `.await`; the main future is at work\n";
     assert!(text.contains(hangs), "{text}");
     assert_eq!(
         again(&text),

@@ -284,7 +284,7 @@ async fn casts_and_calls_arrive_in_the_order_of_sending() {
     assert_eq!(casts, Reply::Casts((0..5000).collect()));
 }
 
-#[erps::test(simulated)]
+#[erps::test(simulated, panics = "as the test asks")]
 async fn a_panic_ends_its_own_server_and_no_other() {
     let (daemon, client, watch) = pair().await;
     let other = lab::client(&daemon).connect().await.unwrap();

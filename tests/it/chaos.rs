@@ -243,6 +243,7 @@ async fn havoc(until: Duration, daemons: async_channel::Receiver<Daemon<Worker>>
 
 /// Runs it for this long, lets it heal, and tells what has happened.
 async fn scenario(lasts: Duration) -> String {
+    Universe::current().unwrap().allow_panics("too much");
     let network = Network::current().unwrap();
     let (handle, daemons) = async_channel::unbounded();
     let mut tree = Supervisor::builder().max_restarts(1000, SECOND);

@@ -113,7 +113,7 @@ async fn a_client_outlives_its_daemons_restarts() {
     }
 }
 
-#[erps::test(simulated)]
+#[erps::test(simulated, panics = "as the test asks")]
 async fn a_server_that_is_killed_is_replaced_by_another() {
     let (daemon, client, _watch) = pair().await;
     for _ in 0..20 {
@@ -199,7 +199,7 @@ async fn connect_does_not_wait_for_the_back_off() {
     assert_eq!(dials().len(), 3);
 }
 
-#[erps::test(simulated)]
+#[erps::test(simulated, panics = "as the test asks")]
 async fn a_client_that_may_not_reconnect_ends_when_it_is_disconnected() {
     let (daemon, _, _watch) = pair().await;
     let client = quick(daemon.local_addr()).reconnect(Reconnect::Never);
@@ -404,7 +404,7 @@ impl ClientHandler for Reporter {
     }
 }
 
-#[erps::test(simulated)]
+#[erps::test(simulated, panics = "as the test asks")]
 async fn a_handler_is_told_of_connections_pushes_and_the_end() {
     let (daemon, _, _watch) = pair().await;
     let (sender, reports) = async_channel::unbounded();
@@ -448,6 +448,7 @@ fn a_handler_that_fails_or_panics_ends_its_client() {
         }
     }
     Universe::simulated(1).run(async {
+        Universe::current().unwrap().expect_panics("enough");
         let (daemon, _, _watch) = pair().await;
         for panics in [false, true] {
             let client = quick(daemon.local_addr()).handler(move || Fails(panics));

@@ -52,7 +52,7 @@ async fn at_the_limit_of_its_mailbox_whoever_sends_to_a_server_waits() {
     assert_eq!(at_once(call).await.unwrap(), all);
 }
 
-#[erps::test(simulated)]
+#[erps::test(simulated, panics = "as the test asks")]
 async fn every_local_call_has_one_outcome() {
     let (server, watch) = server().await;
     let outcome = server.call(Call::Forget).await;

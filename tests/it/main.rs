@@ -16,6 +16,7 @@ mod handles;
 mod healing;
 mod hostile;
 mod identity;
+mod isolation;
 mod local;
 mod network;
 mod packet;

@@ -265,7 +265,7 @@ impl ClientHandler for Gatekeeper {
     }
 }
 
-#[erps::test(simulated)]
+#[erps::test(simulated, panics = "as the test asks")]
 async fn a_handler_that_is_busy_does_not_keep_its_client_from_healing() {
     let (daemon, _client, _watch) = pair().await;
     let (sender, reports) = async_channel::unbounded();
@@ -359,7 +359,7 @@ fn odd_seed() -> (OddSeed, async_channel::Receiver<ExitReason>) {
     (OddSeed { this, end }, ends)
 }
 
-#[erps::test(simulated)]
+#[erps::test(simulated, panics = "as the test asks")]
 async fn a_panic_while_a_call_is_read_ends_the_server_in_good_order() {
     let (seed, ends) = odd_seed();
     let daemon = Daemon::<OddServer>::builder(seed)

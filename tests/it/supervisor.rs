@@ -31,7 +31,10 @@ use smol::{
     future::{self, FutureExt as _},
 };
 
-use crate::support::time::{STEP, secs, settled};
+use crate::support::{
+    panics::{allowed, expected},
+    time::{STEP, secs, settled},
+};
 
 const LONG: Duration = Duration::from_secs(3600);
 
@@ -118,7 +121,7 @@ impl Puppet {
                 let told = async {
                     match end.recv().await {
                         Ok(End::Return(reason)) => reason,
-                        told => panic!("told to: {told:?}"),
+                        told => panic!("as the test asks: {told:?}"),
                     }
                 };
                 me.shutdown_requested().or(told).await
@@ -184,7 +187,7 @@ fn a_child_is_restarted_as_its_type_and_its_end_say() {
             (Restart::Transient, abnormal),
             (Restart::Temporary, false),
         ] {
-            run(async {
+            run(allowed(async {
                 let supervisor = supervisor();
                 let puppet = Puppet::new(restart);
                 let child = supervisor.start_child(puppet.spec.clone()).await.unwrap();
@@ -197,7 +200,7 @@ fn a_child_is_restarted_as_its_type_and_its_end_say() {
                     assert_eq!(counts(&supervisor).await, (0, 0), "{restart:?}, {end:?}");
                     assert!(puppet.starts.is_empty(), "{restart:?}, {end:?}");
                 }
-            });
+            }));
         }
     }
 }
@@ -267,7 +270,7 @@ fn a_new_child_starts_only_when_the_old_one_is_wholly_gone() {
 
 #[test]
 fn as_many_restarts_as_the_limit_are_borne() {
-    run(async {
+    run(allowed(async {
         let supervisor = DynamicSupervisor::builder()
             .max_restarts(3, LONG)
             .start_link();
@@ -279,7 +282,7 @@ fn as_many_restarts_as_the_limit_are_borne() {
         }
         puppet.starts.recv().await.unwrap();
         assert!(supervisor.as_ref().is_alive());
-    });
+    }));
 }
 
 #[test]
@@ -307,7 +310,7 @@ fn at_one_restart_too_many_the_supervisor_ends_its_children_and_then_itself() {
 }
 
 /// Restarts that lie as far back as the limit looks count, and those before do not.
-#[erps::test(simulated)]
+#[erps::test(simulated, panics = "as the test asks")]
 async fn restarts_are_counted_for_as_long_as_the_limit_says() {
     for (pause, is_borne) in [(secs(2) - STEP, false), (secs(2) + STEP, true)] {
         let builder = DynamicSupervisor::builder().max_restarts(3, secs(6));

@@ -10,16 +10,17 @@ use std::{
 
 /// The rooms, from the bottom up, and those that each may know. Nobody may know a room above.
 const DOORS: &str = "
+    unwind:
     wire:
-    universe:
-    exit:
+    universe:   unwind
+    exit:       unwind
     backoff:
     throttle:
     endpoint:
-    mailbox:
+    mailbox:    universe
     text:
     protocol:   wire
-    task:       universe exit endpoint
+    task:       unwind universe exit endpoint
     network:    universe
     transport:  endpoint task exit network
     link:       wire endpoint transport task
@@ -63,6 +64,11 @@ fn only_task_spawns_sleeps_reads_the_clock_and_draws_lots() {
     // A simulation begins now, and its seed has to be sown. A race is decided by lot.
     let words = ["Instant::now", "fastrand", ".race(", "::race(", "select!"];
     nobody_else_says(&words, &["src/task", sim, check]);
+}
+
+#[test]
+fn only_unwind_catches_panics_whose_payload_it_can_drop() {
+    nobody_else_says(&["catch_unwind"], &["src/unwind"]);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod allow;
 mod ancestry;
 mod config;
+mod durations;
 mod ending;
 mod inherit;
 mod many;

@@ -196,6 +196,9 @@ fn who_was_served_and_left_at_once_was_served() {
 fn every_connection_of_a_crowd_has_one_end_whoever_ends_the_daemon() {
     for seed in 0..30 {
         simulated(seed, |network| async move {
+            Universe::current()
+                .unwrap()
+                .allow_panics("as the test asks");
             let (builder, _watch) = lab::daemon();
             let daemon = builder.max_connections_per_address(10).start_link();
             let daemon = daemon.await.unwrap();

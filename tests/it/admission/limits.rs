@@ -447,6 +447,7 @@ fn who_makes_a_hook_panic_is_not_let_in_and_harms_nobody() {
         })
     };
     at(hooked, |network, daemon| async move {
+        Universe::current().unwrap().expect_panics("a secret");
         let mut peer = visitor(&network, &network.host("home"), &daemon).await;
         told(&mut peer, "refused: not admitted").await;
         served(&mut visitor(&network, &network.host("shop"), &daemon).await).await;

@@ -119,7 +119,7 @@ fn supervisor_of(moods: Moods) -> ServerSupervisor {
     })
 }
 
-#[erps::test(simulated)]
+#[erps::test(simulated, panics = "as the test asks")]
 async fn a_connection_that_its_custom_supervisor_does_not_start_is_closed() {
     for mood in MOODS {
         let (builder, _watch) = lab::daemon();
@@ -129,7 +129,7 @@ async fn a_connection_that_its_custom_supervisor_does_not_start_is_closed() {
     }
 }
 
-#[erps::test(simulated)]
+#[erps::test(simulated, panics = "as the test asks")]
 async fn a_custom_supervisor_that_panics_before_it_has_a_future_harms_nobody() {
     let moods = first(Mood::Panics);
     let passing = Arc::clone(&moods);
@@ -167,7 +167,7 @@ async fn a_connection_whose_recipe_is_kept_for_later_is_closed_when_the_supervis
     assert!(matches!(started, Ok(Started::Ignore)), "{started:?}");
 }
 
-#[erps::test(simulated)]
+#[erps::test(simulated, panics = "as the test asks")]
 async fn a_connection_whose_server_does_not_start_is_closed() {
     for mood in MOODS {
         for supervisor in [None, Some(ServerSupervisor::Unsupervised)] {

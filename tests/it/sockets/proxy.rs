@@ -95,7 +95,7 @@ async fn the_announced_address_is_the_peers_everywhere() {
     assert_eq!((address, stage), (announced(), ConnectionStage::Served));
 }
 
-#[erps::test(simulated)]
+#[erps::test(simulated, panics = "as the test asks")]
 async fn who_is_not_trusted_is_closed_unread() {
     for trusted in [false, true] {
         let (builder, _watch) = lab::daemon();

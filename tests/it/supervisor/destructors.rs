@@ -17,6 +17,7 @@ use smol::{Executor, future};
 use crate::support::{
     fixture,
     lab::{Call, Lab, Reply},
+    panics::expected,
 };
 
 /// How many have been dropped, each with a panic.
@@ -67,7 +68,7 @@ async fn settled() {
 #[test]
 #[ignore = "it aborts its process, unless the library prevents that"]
 fn a_killed_server() {
-    Universe::simulated(1).run(async {
+    Universe::simulated(1).run(expected(async {
         let held = Arc::new(());
         let daemon = Daemon::<Armed>::builder(Arc::clone(&held)).start_link();
         let daemon = daemon.await.unwrap();
@@ -98,13 +99,13 @@ fn a_killed_server() {
         drop((first, second));
         settled().await;
         assert_eq!(Arc::strong_count(&held), 1);
-    });
+    }));
 }
 
 #[test]
 #[ignore = "it aborts its process, unless the library prevents that"]
 fn a_killed_child() {
-    Universe::simulated(1).run(async {
+    Universe::simulated(1).run(expected(async {
         let armed = |id: &str| {
             ChildSpec::task(id, |_| async {
                 let _bomb = Bomb;
@@ -125,13 +126,13 @@ fn a_killed_child() {
         supervisor.as_ref().shutdown(Shutdown::Infinity).await;
         assert!(!task(1).is_alive());
         assert_eq!(BANGS.load(SeqCst), 3);
-    });
+    }));
 }
 
 #[test]
 #[ignore = "it ends its supervisor, unless the library prevents that"]
 fn a_recipe_that_is_forgotten() {
-    Universe::simulated(1).run(async {
+    Universe::simulated(1).run(expected(async {
         let bomb = Bomb;
         let spec = ChildSpec::task("a", move |me| {
             let _captured = &bomb;
@@ -145,7 +146,7 @@ fn a_recipe_that_is_forgotten() {
         settled().await;
         assert_eq!(BANGS.load(SeqCst), 1);
         assert!(supervisor.as_ref().is_alive());
-    });
+    }));
 }
 
 #[test]
@@ -176,7 +177,7 @@ fn an_executor_that_is_dropped() {
 #[test]
 #[ignore = "it aborts its process, unless the library prevents that"]
 fn a_future_that_was_spawned() {
-    Universe::simulated(1).run(async {
+    Universe::simulated(1).run(expected(async {
         let task = erps::spawn(async {
             let _bomb = Bomb;
             future::pending::<()>().await
@@ -185,7 +186,7 @@ fn a_future_that_was_spawned() {
         drop(task);
         settled().await;
         assert_eq!(BANGS.load(SeqCst), 1);
-    });
+    }));
 }
 
 #[test]

@@ -14,6 +14,8 @@ use tracing::{
     span,
 };
 
+use crate::support::panics::expected;
+
 const SECOND: Duration = Duration::from_secs(1);
 
 /// An event of a supervisor, with its fields as texts. Those that have no value are empty.
@@ -134,7 +136,7 @@ fn both_kinds_of_supervisors_say_the_same_of_a_crash_a_restart_and_that_they_giv
             supervisor.exited().await;
             (first, second, supervisor.id())
         };
-        let (first, second, supervisor) = listening(&ear, || universe.run(life));
+        let (first, second, supervisor) = listening(&ear, || universe.run(expected(life)));
         let panicked = "panicked: as the test asks";
         let expected = [
             ("DEBUG", "child_started", "vase", first, ""),

@@ -9,7 +9,10 @@ use erps::{
 };
 use smol::future;
 
-use crate::support::lab::{self, Call, Cast, Lab, LabServer, Reply};
+use crate::support::{
+    lab::{self, Call, Cast, Lab, LabServer, Reply},
+    panics::{allowed, expected},
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -240,7 +243,7 @@ fn who_does_not_heed_a_link_is_killed_in_five_seconds() {
 
 #[test]
 fn a_server_that_crashes_takes_its_linked_server_along_politely() {
-    run(async {
+    run(expected(async {
         let (seed, watch) = lab::seed();
         let (a, b) = (
             ServerRef::<LabServer>::builder(seed.clone())
@@ -254,7 +257,7 @@ fn a_server_that_crashes_takes_its_linked_server_along_politely() {
         let reason = b.task().exited().await;
         assert!(matches!(reason, ExitReason::Panic(_)), "{reason}");
         drop(watch.lives);
-    });
+    }));
 }
 
 static LABS: Registry<&str, ServerRef<LabServer>> = Registry::unique();
@@ -290,7 +293,7 @@ fn a_name_that_is_taken_is_refused_and_the_first_keeps_it() {
 #[test]
 fn a_name_is_free_the_moment_its_task_is_gone() {
     for how in 0..5 {
-        run(async {
+        run(allowed(async {
             let server = corner().await.unwrap();
             let gone = server.task().monitor();
             match how {
@@ -303,7 +306,7 @@ fn a_name_is_free_the_moment_its_task_is_gone() {
             gone.await;
             assert!(LABS.find("corner").is_none());
             drop(corner().await.unwrap());
-        });
+        }));
     }
 }
 
@@ -345,7 +348,7 @@ fn who_fails_in_init_never_has_the_name() {
 
 #[test]
 fn a_supervised_server_takes_its_name_again_when_it_is_restarted() {
-    run(async {
+    run(expected(async {
         let spec = ServerRef::builder(lab::seed().0)
             .name(&LABS, "corner")
             .child_spec("corner");
@@ -362,7 +365,7 @@ fn a_supervised_server_takes_its_name_again_when_it_is_restarted() {
             assert_ne!(again.task(), server.task());
             assert_eq!(again.call(Call::Ping).await.unwrap(), Reply::Pong);
         }
-    });
+    }));
 }
 
 #[erps::test(simulated)]

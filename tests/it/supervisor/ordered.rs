@@ -17,6 +17,8 @@ use smol::{
     future::{self, FutureExt as _},
 };
 
+use crate::support::panics::{allowed, expected};
+
 const SECOND: Duration = Duration::from_secs(1);
 
 fn run<T>(test: impl Future<Output = T>) -> T {
@@ -210,7 +212,7 @@ fn a_child_is_ended_only_when_the_one_after_it_is_gone() {
 fn the_restart_type_and_the_end_decide_who_is_started_again() {
     for how in ENDS {
         for restart in [Restart::Permanent, Restart::Transient, Restart::Temporary] {
-            run(async {
+            run(allowed(async {
                 let troupe = Troupe::default();
                 let supervisor =
                     started(Supervisor::builder().child(troupe.child("a").restart(restart))).await;
@@ -234,7 +236,7 @@ fn the_restart_type_and_the_end_decide_who_is_started_again() {
                     _ if again => assert!(matches!(state, Some(ChildState::Running(_)))),
                     _ => assert_eq!(state, Some(ChildState::Stopped)),
                 }
-            });
+            }));
         }
     }
 }
@@ -255,14 +257,14 @@ fn the_strategy_decides_who_goes_along() {
     ];
     for (strategy, who, expected) in rows {
         for how in ENDS {
-            run(async {
+            run(allowed(async {
                 let troupe = Troupe::default();
                 let supervisor = started(three(&troupe).strategy(strategy)).await;
                 assert_eq!(troupe.seen(), "+a +b +c");
                 troupe.end(who, how).await;
                 assert_eq!(troupe.seen(), expected, "{strategy:?} {who} {how:?}");
                 drop(supervisor);
-            });
+            }));
         }
     }
 }
@@ -421,7 +423,7 @@ fn escalation_reaches_the_supervisor_above_and_that_one_restarts_the_other() {
 
 #[test]
 fn escalation_goes_up_to_the_top() {
-    run(async {
+    run(expected(async {
         let troupe = Troupe::default();
         let mut builder = Supervisor::builder()
             .max_restarts(0, SECOND)
@@ -435,7 +437,7 @@ fn escalation_goes_up_to_the_top() {
         troupe.end("leaf", End::Panic).await;
         let reason = top.as_ref().exit_reason();
         assert!(matches!(reason, Some(ExitReason::Shutdown)), "{reason:?}");
-    });
+    }));
 }
 
 #[test]

@@ -35,7 +35,7 @@ fn a_recipe_that_panics_leaves_no_child_and_its_message_is_told() {
     fn at_once() -> future::Ready<Result<Started, erps::BoxError>> {
         panic!("as the test asks")
     }
-    run(async {
+    run(expected(async {
         let supervisor = supervisor();
         let later = || async { panic!("as the test asks") };
         for spec in [
@@ -50,7 +50,7 @@ fn a_recipe_that_panics_leaves_no_child_and_its_message_is_told() {
             }
         }
         assert_eq!(counts(&supervisor).await, (0, 0));
-    });
+    }));
 }
 
 #[test]

@@ -14,7 +14,10 @@ use erps::{Sharded, Universe, time, universe, universe::Here};
 use futures::StreamExt as _;
 use smol::future;
 
-use crate::support::lab::{here, run};
+use crate::support::{
+    lab::{here, run},
+    panics::expected,
+};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -186,7 +189,7 @@ fn a_simulated_clock_stands_still_until_an_inherited_closure_has_run() {
 #[test]
 fn a_simulated_clock_goes_on_after_a_closure_has_panicked() {
     let universe = Universe::simulated(1);
-    universe.run(async {
+    universe.run(expected(async {
         let there = Here::capture();
         let threads = [
             thread::spawn(universe::inherit_fn(|| panic!("as the test asks"))),
@@ -196,7 +199,7 @@ fn a_simulated_clock_goes_on_after_a_closure_has_panicked() {
             assert!(thread.join().is_err());
         }
         time::sleep(HOUR).await;
-    });
+    }));
 }
 
 #[test]

@@ -1,0 +1,243 @@
+//! Panics of tasks: they fail the test in whose universe they are, unless it expects them.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    thread,
+    time::Duration,
+};
+
+use erps::{ChildSpec, DynamicSupervisor, Restart, ServerRef, Universe, time, universe};
+use smol::future;
+
+use super::fails;
+use crate::support::lab::{self, Call, LabServer};
+
+async fn a_moment() {
+    time::sleep(Duration::from_millis(1)).await;
+}
+
+fn panics() {
+    panic!("as the test asks, here");
+}
+
+const HERE: u32 = line!() - 3;
+
+async fn spawned() {
+    erps::spawn(async { panics() }).detach();
+    a_moment().await;
+}
+
+async fn awaited() {
+    let task = erps::spawn(async { panics() });
+    while !task.is_finished() {
+        a_moment().await;
+    }
+}
+
+async fn child() {
+    let supervisor = DynamicSupervisor::builder().start_link();
+    let spec = ChildSpec::task("writer", |_| async {
+        panics();
+        future::pending().await
+    });
+    let spec = spec.restart(Restart::Temporary);
+    let child = supervisor.start_child(spec).await.unwrap();
+    child.exited().await;
+}
+
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panics();
+    }
+}
+
+async fn destructor() {
+    drop(erps::spawn(async {
+        let _bomb = Bomb;
+        future::pending::<()>().await
+    }));
+    let task = erps::spawn(async {
+        let _bomb = Bomb;
+        future::pending::<()>().await
+    });
+    a_moment().await;
+    drop(task);
+    a_moment().await;
+}
+
+async fn inherited() {
+    assert!(thread::spawn(universe::inherit_fn(panics)).join().is_err());
+    let executor = smol::Executor::new();
+    let task = executor.spawn(universe::inherit(async { panics() }));
+    while executor.try_tick() {}
+    assert!(task.is_finished());
+}
+
+async fn server() {
+    let server = ServerRef::<LabServer>::builder(lab::seed().0).start().await;
+    assert!(server.unwrap().call(Call::Crash).await.is_err());
+}
+
+#[erps::test]
+#[ignore = "it fails"]
+async fn a_spawned_task_panics() {
+    spawned().await;
+}
+
+#[erps::test(simulated)]
+#[ignore = "it fails"]
+async fn an_awaited_task_panics() {
+    awaited().await;
+}
+
+#[erps::test(simulated)]
+#[ignore = "it fails"]
+async fn a_child_panics() {
+    child().await;
+}
+
+#[erps::test(simulated)]
+#[ignore = "it fails"]
+async fn a_destructor_panics() {
+    destructor().await;
+}
+
+#[erps::test]
+#[ignore = "it fails"]
+async fn inheritors_panic() {
+    inherited().await;
+}
+
+#[erps::test]
+#[ignore = "it fails"]
+async fn a_server_panics() {
+    server().await;
+}
+
+#[test]
+fn a_panic_in_any_task_fails_the_test_by_task_text_and_line() {
+    let file = file!();
+    let rows = [
+        ("a_spawned_task_panics", "a future made at"),
+        ("an_awaited_task_panics", "a future made at"),
+        ("a_child_panics", "the child `writer` made at"),
+        ("a_destructor_panics", "a future made at"),
+        ("inheritors_panic", "a closure made at"),
+        ("inheritors_panic", "a future made at"),
+    ];
+    for (fixture, who) in rows {
+        let text = fails(&format!("panics::{fixture}"), &[]);
+        let whole = format!("panicked at {file}:{HERE}: as the test asks, here");
+        let said = |line: &str| line.contains(who) && line.contains(&whole);
+        assert!(text.lines().any(said), "{fixture}: {text}");
+        assert!(text.contains("has panics in its tasks"), "{text}");
+    }
+    let text = fails("panics::a_server_panics", &[]);
+    assert!(
+        text.contains("the server `it::support::lab::LabServer` made at"),
+        "{text}"
+    );
+}
+
+#[erps::test(panics = "as the test asks")]
+async fn a_test_whose_tasks_panic_as_it_expects_passes() {
+    spawned().await;
+    child().await;
+    destructor().await;
+    inherited().await;
+    server().await;
+}
+
+#[erps::test(simulated, seeds = 3, allow_panics)]
+async fn a_test_passes_whatever_the_panics_that_it_allows() {
+    spawned().await;
+}
+
+#[erps::test(allow_panics = "as the test asks")]
+async fn a_panic_that_is_allowed_need_not_come() {}
+
+#[erps::test(simulated)]
+async fn panics_are_expected_before_or_after_they_come() {
+    let here = Universe::current().unwrap();
+    here.expect_panics("the test asks");
+    spawned().await;
+    erps::spawn(async { panic!("another one") }).detach();
+    a_moment().await;
+    here.expect_panics("another");
+}
+
+#[erps::test(panics = "another text")]
+#[ignore = "it fails"]
+async fn another_panic_is_expected() {
+    spawned().await;
+}
+
+#[erps::test(panics = "another text")]
+#[ignore = "it fails"]
+async fn a_panic_is_expected_that_does_not_come() {}
+
+#[test]
+fn a_panic_that_is_expected_and_does_not_come_fails_the_test() {
+    for fixture in [
+        "another_panic_is_expected",
+        "a_panic_is_expected_that_does_not_come",
+    ] {
+        let text = fails(&format!("panics::{fixture}"), &[]);
+        assert!(
+            text.contains("no task has panicked with \"another text\""),
+            "{text}"
+        );
+        let other = text.contains("panicked at") && text.contains(": as the test asks, here");
+        assert_eq!(other, fixture == "another_panic_is_expected", "{text}");
+    }
+}
+
+#[erps::test(simulated)]
+#[ignore = "it fails"]
+async fn a_task_and_the_test_panic() {
+    spawned().await;
+    panic!("the test itself");
+}
+
+#[erps::test(timeout = 1)]
+#[ignore = "it never ends"]
+async fn a_task_panics_and_the_test_hangs() {
+    spawned().await;
+    future::pending().await
+}
+
+#[test]
+fn a_test_that_fails_by_itself_tells_of_panics_in_its_tasks_too() {
+    let text = fails("panics::a_task_and_the_test_panic", &[]);
+    assert!(text.contains("the test itself"), "{text}");
+    assert!(text.contains("a future made at"), "{text}");
+    let text = fails("panics::a_task_panics_and_the_test_hangs", &[]);
+    assert!(text.contains("the test hangs"), "{text}");
+    assert!(text.contains("; before that\n  a future made at"), "{text}");
+}
+
+#[erps::test(simulated, allow_panics)]
+#[should_panic(expected = "the test itself")]
+async fn a_panic_of_the_test_itself_is_not_allowed_by_that() {
+    panic!("the test itself");
+}
+
+#[test]
+fn the_list_of_panics_is_bounded() {
+    let universe = Universe::simulated(1);
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        universe.run(async {
+            for _ in 0..100 {
+                spawned().await;
+            }
+        });
+    }));
+    let text = outcome.unwrap_err();
+    let text: &String = text.downcast_ref().unwrap();
+    assert_eq!(text.matches("a future made at").count(), 20, "{text}");
+    assert!(text.contains("\n  and 80 more panics"), "{text}");
+    // What was told of is not told of again.
+    universe.run(async {});
+}
