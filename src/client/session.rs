@@ -1,6 +1,7 @@
 //! A connection that is up: one task reads, matches replies to calls, and writes.
 
 mod receive;
+mod send;
 
 use std::{
     future::poll_fn,
@@ -13,7 +14,6 @@ use std::{
 
 use super::{
     handler::ClientEvent,
-    queue::Popped,
     shared::{Listener, Shared},
 };
 use crate::{
@@ -216,123 +216,6 @@ impl<'a, P: Protocol> Session<'a, P> {
                 }
             }
         }
-    }
-
-    /// Moves what is queued to the link and writes what can be written now.
-    fn send(&mut self, cx: &mut Context<'_>) -> Option<End> {
-        for _ in 0..SENDS {
-            let may_take = self.may_take();
-            let took = match self.take(cx, may_take) {
-                Ok(took) => took,
-                Err(end) => return Some(end),
-            };
-            match self.link.poll_write(cx) {
-                Poll::Ready(Ok(())) => {
-                    self.stalled = None;
-                    if std::mem::take(&mut self.pause_due) {
-                        self.next_send = self.habits.pause.map(|pause| task::now() + pause);
-                    }
-                    match self.link.poll_encode(cx) {
-                        Ok(true) => {
-                            self.pause_due = self.encoding_pause;
-                            continue;
-                        }
-                        Ok(false) => {}
-                        Err(panic) => return Some(End::Exit(task::panicked(panic))),
-                    }
-                    // Either there is nothing more, or it is not its time yet. If the link was
-                    // merely full, it no longer is.
-                    let waits = self.next_send.is_some() || self.link.is_encoding();
-                    if !took && (may_take || waits) {
-                        return None;
-                    }
-                }
-                Poll::Ready(Err(error)) => return Some(self.why_unwritable(cx, error)),
-                Poll::Pending => {
-                    let taken = self.link.taken();
-                    if self.stalled.is_none_or(|(_, before)| before != taken) {
-                        self.stalled = Some((task::now(), taken));
-                    }
-                    return None;
-                }
-            }
-        }
-        // The server takes what it is sent as fast as it comes: others of the thread have their turn.
-        cx.waker().wake_by_ref();
-        None
-    }
-
-    /// Whether packets may be moved from the queue to the link.
-    fn may_take(&self) -> bool {
-        match self.habits.pause {
-            None => self.link.may_append(),
-            Some(_) => self.next_send.is_none() && self.link.is_flushed(),
-        }
-    }
-
-    /// Moves packets from the queue to the link, if it may, and tells whether it did. The task is
-    /// woken when there are more.
-    fn take(&mut self, cx: &mut Context<'_>, may_take: bool) -> Result<bool, End> {
-        let one_at_a_time = self.shared.limits.one_at_a_time;
-        let mut state = self.shared.state();
-        if !state.wanted && !self.leaving {
-            return Err(End::Asked);
-        }
-        if !self.leaving {
-            state.answer_waiters(&Ok(()));
-        }
-        state.clock.follow();
-        state.wait(cx);
-        let had_room = self.shared.has_room(&state);
-        let mut took = false;
-        while may_take
-            && self.link.may_append()
-            && let Some(reference) = state.queue.front()
-        {
-            if one_at_a_time && (took || state.pending.sent() > 0) {
-                break;
-            }
-            let wanted = match reference {
-                Some(_) if state.pending.sent() >= self.shared.limits.in_flight => break,
-                Some(reference) => state.pending.send(reference),
-                None => true,
-            };
-            match state.queue.pop() {
-                Some(packet) if wanted => {
-                    self.append(packet, reference.is_none());
-                    took = true;
-                }
-                // Dropped without the lock: it is the user's.
-                Some(Popped::Unencoded(unwanted)) => {
-                    drop(state);
-                    drop(unwanted);
-                    state = self.shared.state();
-                }
-                _ => {}
-            }
-        }
-        state.queue.tidy();
-        let has_room = self.shared.has_room(&state);
-        drop(state);
-        if !had_room && has_room {
-            self.shared.notify();
-        }
-        Ok(took)
-    }
-
-    fn append(&mut self, packet: Popped<'_>, pause: bool) {
-        let out = self.link.out();
-        match packet {
-            Popped::Small(bytes) => out.extend_from_slice(bytes),
-            Popped::Large(bytes) if out.is_empty() => *out = bytes,
-            Popped::Large(bytes) => out.extend_from_slice(&bytes),
-            Popped::Unencoded(encode) => {
-                self.link.encode(encode);
-                self.encoding_pause = pause;
-                return;
-            }
-        }
-        self.pause_due |= pause;
     }
 
     /// A peer that refuses a client says so and closes; the client may meet the closed door

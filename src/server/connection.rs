@@ -1,5 +1,9 @@
 //! The server's side of a connection: what it takes, what it refuses, what it sends.
 
+mod send;
+#[cfg(test)]
+mod tests;
+
 use std::{
     ops::Deref,
     sync::Arc,
@@ -15,7 +19,7 @@ use super::{
 use crate::{
     ExitReason, Protocol,
     link::{Arrived, Link, WRITE_CHUNK},
-    outbox::{Outbox, Taken},
+    outbox::Outbox,
     reply::Ends,
     task::{self, Alarm, Budget},
     transport::BoxedStream,
@@ -274,106 +278,6 @@ impl Connection {
         None
     }
 
-    /// Sends what can be sent now, and sees to it that the task is woken when more can be.
-    pub(super) fn poll_send(&mut self, cx: &mut Context<'_>) {
-        if self.dead {
-            return;
-        }
-        for _ in 0..SENDS {
-            let may_take = self.may_take();
-            let took = may_take && self.take(cx);
-            match self.link.poll_write(cx) {
-                Poll::Ready(Ok(())) => {
-                    self.stalled = None;
-                    self.unsent_since = task::now();
-                    if std::mem::take(&mut self.pause_due) {
-                        self.next_send = self.pause.map(|pause| self.unsent_since + pause);
-                    }
-                    match self.link.poll_encode(cx) {
-                        Ok(true) => {
-                            self.pause_due = true;
-                            continue;
-                        }
-                        Ok(false) => {}
-                        Err(panic) => return self.die(task::panicked(panic)),
-                    }
-                    // Either there is nothing more, or it is not its time yet. If the link was
-                    // merely full, it no longer is.
-                    let waits = self.next_send.is_some() || self.link.is_encoding();
-                    if !took && (may_take || waits) {
-                        return self.poll_leave(cx);
-                    }
-                }
-                Poll::Ready(Err(_)) => return self.die(ExitReason::Disconnected),
-                Poll::Pending => {
-                    let taken = self.link.taken();
-                    if self.stalled.is_none_or(|(_, before)| before != taken) {
-                        self.stalled = Some((task::now(), taken));
-                    }
-                    return self.poll_leave(cx);
-                }
-            }
-        }
-        // The peer takes what it is sent as fast as it comes: others of the thread have their turn.
-        cx.waker().wake_by_ref();
-        self.poll_leave(cx);
-    }
-
-    /// Moves packets from the outbox to the link. False if there are none.
-    fn take(&mut self, cx: &mut Context<'_>) -> bool {
-        match self.outbox.poll_take(cx, self.link.out()) {
-            Poll::Ready(Taken::Bytes) => {
-                self.pause_due = true;
-                true
-            }
-            Poll::Ready(Taken::Encode(packet)) => {
-                self.link.encode(packet);
-                true
-            }
-            Poll::Pending => false,
-        }
-    }
-
-    /// Notes whether the connection is to be drained, and what has passed its deadline.
-    fn poll_leave(&mut self, cx: &mut Context<'_>) {
-        self.leave.ask(self.outbox.leaves());
-        let _ = self.poll_deadlines(cx);
-    }
-
-    /// Sends what is left, with the connection's habits, and closes it.
-    pub(super) async fn close(mut self: Box<Self>) {
-        self.outbox.close();
-        let rest = std::future::poll_fn(|cx| {
-            self.poll_send(cx);
-            if self.dead || (self.outbox.is_empty() && self.link.is_flushed()) {
-                Poll::Ready(())
-            } else {
-                Poll::Pending
-            }
-        });
-        let sent = task::timeout(FAREWELL, rest).await;
-        if !self.dead {
-            if sent.is_ok() {
-                self.link.meter().part();
-            }
-            self.link.close().await;
-        }
-    }
-
-    /// Whether packets may be moved from the outbox to the link.
-    fn may_take(&mut self) -> bool {
-        match self.pause {
-            None => self.link.may_append(),
-            Some(_) if !self.link.is_flushed() => false,
-            Some(_) => {
-                if self.next_send.is_some_and(|at| at <= task::now()) {
-                    self.next_send = None;
-                }
-                self.next_send.is_none()
-            }
-        }
-    }
-
     /// Ready once a deadline has passed and was dealt with; there may be more.
     fn poll_deadlines(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let packet = self.midway;
@@ -436,6 +340,3 @@ impl Connection {
         self.ended = Some(ExitReason::error(error));
     }
 }
-
-#[cfg(test)]
-mod tests;
