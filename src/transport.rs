@@ -10,6 +10,7 @@
 //!
 //! The layers above see streams only: what is beneath one, they cannot tell.
 
+mod alert;
 mod credentials;
 mod dial;
 mod error;
@@ -18,9 +19,11 @@ mod listen;
 mod tcp;
 #[cfg(feature = "test-ca")]
 mod test_ca;
+mod text;
 mod tls;
 #[cfg(unix)]
 mod unix;
+mod untrusted;
 
 use std::{fmt, pin::Pin};
 
@@ -28,10 +31,11 @@ use futures_lite::{AsyncRead, AsyncWrite};
 
 use crate::Endpoint;
 
+pub use alert::Alert;
 pub use credentials::PeerCredentials;
 pub(crate) use dial::{DialError, Target, dial};
+pub use error::HandshakeError;
 pub(crate) use error::refusal;
-pub use error::{Alert, HandshakeError, Untrusted};
 pub use identity::{PeerIdentity, UnreadableCertificate};
 pub use listen::HandedIn;
 pub(crate) use listen::{Listener, Place};
@@ -40,6 +44,7 @@ pub use tcp::{Tcp, TcpOptions};
 #[cfg(feature = "test-ca")]
 pub use test_ca::{TestCa, TestCertificate, TestRequest};
 pub use tls::{Tls, TlsError};
+pub use untrusted::Untrusted;
 
 /// A stream of bytes in both directions: a socket, or whatever a [`Transport`] makes of one.
 ///

@@ -1,5 +1,7 @@
 //! Who is at the other end, from the certificate it proved to hold the key of.
 
+mod name;
+
 use std::{
     error::Error,
     fmt,
@@ -16,7 +18,12 @@ use x509_parser::{
     time::ASN1Time,
 };
 
-use super::tls::sha256;
+use super::{
+    text::{List, some},
+    tls::sha256,
+};
+
+pub(super) use name::distinguished;
 
 /// The peer of a connection, as its certificate names it.
 ///
@@ -27,7 +34,8 @@ pub struct PeerIdentity(Arc<Fields>);
 
 struct Fields {
     der: Vec<u8>,
-    common_name: Option<String>,
+    common_names: Vec<Option<String>>,
+    basic: Basic,
     dns_names: Vec<String>,
     ip_addresses: Vec<IpAddr>,
     uris: Vec<String>,
@@ -36,24 +44,39 @@ struct Fields {
     fingerprint: [u8; 32],
 }
 
+/// What a certificate says of its use.
+#[derive(Clone, Copy)]
+struct Basic {
+    is_ca: bool,
+    is_for_servers: bool,
+}
+
 impl PeerIdentity {
     /// Reads the identity in a certificate in DER form. It verifies nothing.
     ///
     /// # Errors
     ///
-    /// [`UnreadableCertificate`] if it is not an X.509 certificate.
+    /// [`UnreadableCertificate`] if it is not an X.509 certificate, or not only that.
     pub fn from_der(der: &[u8]) -> Result<Self, UnreadableCertificate> {
-        let (_, certificate) =
-            X509Certificate::from_der(der).map_err(|error| UnreadableCertificate::new(&error))?;
-        let fingerprint = sha256(der).ok_or(UnreadableCertificate(None))?;
+        let (rest, certificate) =
+            X509Certificate::from_der(der).map_err(|_| UnreadableCertificate::of(der))?;
+        if !rest.is_empty() {
+            return Err(UnreadableCertificate("something follows it"));
+        }
+        let fingerprint =
+            sha256(der).ok_or(UnreadableCertificate("the provider has no SHA-256"))?;
         let validity = certificate.validity();
         let mut fields = Fields {
             der: der.to_vec(),
-            common_name: certificate
+            common_names: certificate
                 .subject()
                 .iter_common_name()
-                .find_map(|name| name.as_str().ok())
-                .map(str::to_owned),
+                .map(|it| name::text(it.attr_value()))
+                .collect(),
+            basic: Basic {
+                is_ca: certificate.is_ca(),
+                is_for_servers: true,
+            },
             dns_names: Vec::new(),
             ip_addresses: Vec::new(),
             uris: Vec::new(),
@@ -62,20 +85,43 @@ impl PeerIdentity {
             fingerprint,
         };
         for extension in certificate.extensions() {
-            if let ParsedExtension::SubjectAlternativeName(names) = extension.parsed_extension() {
-                names.general_names.iter().for_each(|name| fields.add(name));
+            match extension.parsed_extension() {
+                ParsedExtension::SubjectAlternativeName(names) => {
+                    names.general_names.iter().for_each(|name| fields.add(name));
+                }
+                ParsedExtension::ExtendedKeyUsage(usage) => {
+                    fields.basic.is_for_servers = usage.server_auth || usage.any;
+                }
+                _ => {}
             }
         }
         Ok(Self(Arc::new(fields)))
     }
 
-    /// The subject's common name. If there are several, the first.
+    /// The subject's common name, in whichever kind of string of RFC 5280 it is encoded.
+    ///
+    /// It is `None` where the name would not be sure: if there are several
+    /// ([`common_names`](Self::common_names)), or if it is empty, malformed, or holds a control
+    /// character. A `TeletexString` is read as Latin-1.
     #[must_use]
     pub fn common_name(&self) -> Option<&str> {
-        self.0.common_name.as_deref()
+        match &*self.0.common_names {
+            [Some(name)] => Some(name),
+            _ => None,
+        }
     }
 
-    /// The DNS names among the subject's alternative names.
+    /// All the subject's common names, in the order of the certificate, from the most general to the
+    /// most specific. Those are left out for which [`common_name`](Self::common_name) would be `None`.
+    ///
+    /// Active Directory, for instance, issues certificates to `DC=com, DC=example, CN=Users, CN=some
+    /// user`.
+    pub fn common_names(&self) -> impl Iterator<Item = &str> {
+        self.0.common_names.iter().flatten().map(String::as_str)
+    }
+
+    /// The DNS names among the subject's alternative names. Those that are not plain ASCII are left
+    /// out.
     #[must_use]
     pub fn dns_names(&self) -> &[String] {
         &self.0.dns_names
@@ -87,7 +133,8 @@ impl PeerIdentity {
         &self.0.ip_addresses
     }
 
-    /// The URIs among the subject's alternative names, SPIFFE ids for instance.
+    /// The URIs among the subject's alternative names, SPIFFE ids for instance. Those that are not
+    /// plain ASCII are left out.
     #[must_use]
     pub fn uris(&self) -> &[String] {
         &self.0.uris
@@ -116,13 +163,24 @@ impl PeerIdentity {
     pub fn der(&self) -> &[u8] {
         &self.0.der
     }
+
+    /// Tells whether it is the certificate of a CA, which no peer accepts as another's own.
+    pub(super) fn is_ca(&self) -> bool {
+        self.0.basic.is_ca
+    }
+
+    /// Tells whether a server can present it to clients that verify the server's name.
+    pub(super) fn can_be_verified_by_name(&self) -> bool {
+        let named = !self.0.dns_names.is_empty() || !self.0.ip_addresses.is_empty();
+        named || !self.0.basic.is_for_servers
+    }
 }
 
 impl Fields {
     fn add(&mut self, name: &GeneralName<'_>) {
         match name {
-            GeneralName::DNSName(name) => self.dns_names.push((*name).to_owned()),
-            GeneralName::URI(uri) => self.uris.push((*uri).to_owned()),
+            GeneralName::DNSName(name) => self.dns_names.extend(name::ascii_name(name)),
+            GeneralName::URI(uri) => self.uris.extend(name::ascii_name(uri)),
             GeneralName::IPAddress(bytes) => {
                 if let Ok(bytes) = <[u8; 4]>::try_from(*bytes) {
                     self.ip_addresses.push(bytes.into());
@@ -161,33 +219,54 @@ impl Hash for PeerIdentity {
 }
 
 impl fmt::Debug for PeerIdentity {
+    /// Its names are cut: a peer chooses how many it has, and how long they are.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let cut = |names: &mut dyn Iterator<Item = String>| Names(some(names));
+        let it = &self.0;
         f.debug_struct("PeerIdentity")
-            .field("common_name", &self.0.common_name)
-            .field("dns_names", &self.0.dns_names)
-            .field("ip_addresses", &self.0.ip_addresses)
-            .field("uris", &self.0.uris)
+            .field(
+                "common_names",
+                &cut(&mut it.common_names.iter().flatten().cloned()),
+            )
+            .field("dns_names", &cut(&mut it.dns_names.iter().cloned()))
+            .field(
+                "ip_addresses",
+                &cut(&mut it.ip_addresses.iter().map(IpAddr::to_string)),
+            )
+            .field("uris", &cut(&mut it.uris.iter().cloned()))
             .finish_non_exhaustive()
+    }
+}
+
+struct Names((Vec<String>, usize));
+
+impl fmt::Debug for Names {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (names, more) = &self.0;
+        write!(f, "[{}]", List(names, *more))
     }
 }
 
 /// The bytes are not an X.509 certificate that can be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UnreadableCertificate(Option<String>);
+pub struct UnreadableCertificate(&'static str);
 
 impl UnreadableCertificate {
-    fn new(error: &dyn Error) -> Self {
-        Self(Some(error.to_string()))
+    /// Says what the bytes are, and shows none of them.
+    fn of(bytes: &[u8]) -> Self {
+        Self(if bytes.is_empty() {
+            "there are no bytes"
+        } else if bytes.windows(11).any(|it| it == b"-----BEGIN ") {
+            "it is PEM, which is to be decoded to DER first"
+        } else {
+            "it is damaged, or something else in DER form"
+        })
     }
 }
 
 impl fmt::Display for UnreadableCertificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("not a readable X.509 certificate")?;
-        match &self.0 {
-            Some(why) => write!(f, ": {why}"),
-            None => Ok(()),
-        }
+        write!(f, "not a readable X.509 certificate: {}", self.0)
     }
 }
 

@@ -19,11 +19,15 @@
 
 mod buffer;
 mod credentials;
+mod error;
 mod expiry;
 mod fault;
 mod files;
+mod pem;
+mod reason;
 mod revocation;
 mod settings;
+mod source;
 mod stream;
 mod verify;
 
@@ -34,16 +38,20 @@ use std::{
     time::Duration,
 };
 
-pub use credentials::TlsError;
 pub(super) use credentials::sha256;
+pub use error::TlsError;
 
 use self::{
-    credentials::{Credentials, Source, Sources},
+    credentials::Credentials,
     settings::{Options, Settings},
+    source::{Source, Sources},
     stream::TlsStream,
     verify::Check,
 };
-use super::{BoxedStream, Handshake, HandshakeError, PeerIdentity, Secured, Transport};
+use super::{
+    BoxedStream, Handshake, HandshakeError, PeerIdentity, Secured, Transport,
+    text::without_password,
+};
 use crate::{BoxError, Endpoint};
 
 /// The transport that lets in nobody without a certificate: two-way TLS, 1.2 and 1.3.
@@ -69,6 +77,10 @@ pub struct Tls(Arc<RwLock<Arc<Settings>>>);
 impl Tls {
     /// Reads PEM files: the CA certificates that vouch for peers, this end's own certificate
     /// followed by its intermediates, and its private key (PKCS #8, PKCS #1 or SEC 1).
+    ///
+    /// A certificate that peers are likely to reject is accepted, and an event of the target `erps`
+    /// warns of it: one that is [out of date](Self::expiry_warning), that is the certificate of a CA
+    /// (basic constraints CA:TRUE), or that a server presents without alternative names.
     ///
     /// It blocks on the files.
     ///
@@ -277,6 +289,7 @@ impl Tls {
 
     async fn shake_as_server(&self, stream: BoxedStream) -> Result<Secured, HandshakeError> {
         let settings = self.settings();
+        settings.warn_as_server();
         let config = Arc::clone(&settings.server);
         secured(
             TlsStream::accept(config, stream).await?,
@@ -328,7 +341,10 @@ impl fmt::Debug for Tls {
         let options = &settings.options;
         f.debug_struct("Tls")
             .field("generation", &settings.generation)
-            .field("server_name", &options.server_name)
+            .field(
+                "server_name",
+                &options.server_name.as_deref().map(without_password),
+            )
             .field("check_peer", &options.check.is_some())
             .field("revocation_lists", &!settings.credentials.lists.is_empty())
             .field("settle_time", &options.settle_time)

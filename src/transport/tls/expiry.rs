@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::{Tls, settings::Settings};
-use crate::task;
+use crate::{task, transport::text::utc};
 
 /// Two weeks: time to find out who renews it, and for them to be on leave for one.
 pub(super) const EXPIRY_WARNING: Duration = Duration::from_secs(14 * 24 * 60 * 60);
@@ -40,18 +40,49 @@ impl Settings {
             EXPIRY_WARNING.min(life / 3)
         });
         let generation = self.generation;
+        let clock = utc(now);
+        let (not_before, not_after) = (utc(begins), utc(ends));
         match ends.duration_since(now) {
             Ok(left) if left > before => {}
             Ok(left) => tracing::warn!(
-                target: "erps", generation, hours_left = left.as_secs() / 3600,
+                target: "erps", generation, hours_left = left.as_secs() / 3600, not_after, clock,
                 "this end's certificate ends soon"
             ),
-            Err(_) => {
-                tracing::warn!(target: "erps", generation, "this end's certificate has expired");
-            }
+            Err(_) => tracing::warn!(
+                target: "erps", generation, not_after, clock,
+                "this end's certificate has expired"
+            ),
         }
-        for (issuer, _) in self.credentials.lists.expired(now) {
-            tracing::warn!(target: "erps", generation, issuer, "a revocation list has expired");
+        if now < begins {
+            tracing::warn!(
+                target: "erps", generation, not_before, clock,
+                "this end's certificate is not valid yet"
+            );
+        }
+        if self.credentials.identity.is_ca() {
+            tracing::warn!(
+                target: "erps", generation,
+                "this end's certificate is that of a CA (CA:TRUE), which most peers reject: have the CA issue another, with CA:FALSE"
+            );
+        }
+        for (issuer, next_update) in self.credentials.lists.expired(now) {
+            let next_update = utc(next_update);
+            tracing::warn!(
+                target: "erps", generation, issuer, next_update, clock,
+                "a revocation list has expired"
+            );
+        }
+    }
+
+    /// Says once that clients will reject the certificate, when it is first presented to one.
+    pub(super) fn warn_as_server(&self) {
+        if !self.credentials.identity.can_be_verified_by_name() {
+            self.unnamed.call_once(|| {
+                tracing::warn!(
+                    target: "erps", generation = self.generation,
+                    "this end's certificate has no alternative names (a common name does not count): clients that verify the server's name reject it"
+                );
+            });
         }
     }
 }

@@ -1,10 +1,6 @@
 //! Which certificates were taken back, and until when the lists of them are good.
 
-use std::{
-    cell::Cell,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{sync::Arc, time::SystemTime};
 
 use rustls::{
     CertificateError, Error,
@@ -12,7 +8,14 @@ use rustls::{
 };
 use x509_parser::{prelude::FromDer as _, revocation_list::CertificateRevocationList};
 
-use crate::{Untrusted, transport::identity::system_time};
+use super::{fault::about_list, pem::Fault, reason};
+use crate::{
+    Untrusted,
+    transport::{
+        identity::{distinguished, system_time},
+        text::since_epoch,
+    },
+};
 
 /// The lists in use, the newest first: of two of one CA the first is asked.
 #[derive(Clone, Default)]
@@ -26,7 +29,7 @@ struct List {
 }
 
 impl Lists {
-    pub(super) fn new(ders: Vec<CertificateRevocationListDer<'static>>) -> Result<Self, String> {
+    pub(super) fn new(ders: Vec<CertificateRevocationListDer<'static>>) -> Result<Self, Fault> {
         let lists: Result<Vec<_>, _> = ders.into_iter().map(List::new).collect();
         let mut lists = lists?;
         lists.sort_by_key(|list| std::cmp::Reverse(list.this_update));
@@ -58,16 +61,17 @@ impl Lists {
             Error::InvalidCertificate(CertificateError::UnknownRevocationStatus) => {
                 Untrusted::RevocationUnknown("no revocation list covers it or its issuers".into())
             }
-            Error::InvalidCertRevocationList(why) => {
-                Untrusted::RevocationUnknown(format!("a revocation list cannot be used: {why:?}"))
-            }
+            Error::InvalidCertRevocationList(why) => Untrusted::RevocationUnknown(format!(
+                "a revocation list cannot be used: {}",
+                about_list(why)
+            )),
             _ => return error,
         };
         blame(why)
     }
 
     fn expired_at(&self, next_update: UnixTime) -> Untrusted {
-        let next_update = SystemTime::UNIX_EPOCH + Duration::from_secs(next_update.as_secs());
+        let next_update = since_epoch(next_update.as_secs());
         let mut lists = self.0.iter();
         let list = lists.find(|list| list.next_update == next_update);
         Untrusted::RevocationListExpired {
@@ -78,13 +82,13 @@ impl Lists {
 }
 
 impl List {
-    fn new(der: CertificateRevocationListDer<'static>) -> Result<Self, String> {
-        let (_, list) =
-            CertificateRevocationList::from_der(&der).map_err(|error| error.to_string())?;
+    fn new(der: CertificateRevocationListDer<'static>) -> Result<Self, Fault> {
+        let (_, list) = CertificateRevocationList::from_der(&der)
+            .map_err(|_| "it is damaged, or no revocation list")?;
         let next_update = list.next_update();
         let next_update = next_update.ok_or("it does not say until when it is good")?;
         Ok(Self {
-            issuer: list.issuer().to_string(),
+            issuer: distinguished(list.issuer()),
             this_update: system_time(list.last_update()),
             next_update: system_time(next_update),
             der,
@@ -92,23 +96,9 @@ impl List {
     }
 }
 
-thread_local! {
-    static WHY: Cell<Option<Untrusted>> = const { Cell::new(None) };
-}
-
 /// Makes an error that becomes `bad_certificate_status_response` at the peer: that there is no telling
 /// whether its certificate was revoked. rustls would say `unknown_ca`, upon which clients give up for
 /// good, though the fault is this end's, and will be repaired here.
-///
-/// The error has no room for the reason. It is left here for [`blamed`], which is asked before the
-/// poll that verified the certificate returns.
 fn blame(why: Untrusted) -> Error {
-    WHY.set(Some(why));
-    CertificateError::InvalidOcspResponse.into()
-}
-
-/// The reason of the last [`blame`] on this thread.
-pub(super) fn blamed() -> Untrusted {
-    let why = WHY.take();
-    why.unwrap_or_else(|| Untrusted::RevocationUnknown("its revocation status is unknown".into()))
+    reason::leave(CertificateError::InvalidOcspResponse, why)
 }

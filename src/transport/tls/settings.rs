@@ -1,7 +1,7 @@
 //! What a [`Tls`](super::Tls) holds at one time, and the configurations made of it.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, Once},
     time::{Duration, SystemTime},
 };
 
@@ -55,6 +55,8 @@ pub(super) struct Settings {
     pub(super) generation: u64,
     pub(super) client: Arc<ClientConfig>,
     pub(super) server: Arc<ServerConfig>,
+    /// Whether it has been said that the certificate has no names.
+    pub(super) unnamed: Arc<Once>,
 }
 
 impl Settings {
@@ -89,13 +91,14 @@ impl Settings {
             generation: 1,
             client: Arc::new(client),
             server: Arc::new(server),
+            unnamed: Arc::new(Once::new()),
         })
     }
 
     pub(super) fn name_of(&self, host: &str) -> Result<ServerName<'static>, HandshakeError> {
         let name = self.options.server_name.as_deref().unwrap_or(host);
         let bare = name.trim_start_matches('[').trim_end_matches(']');
-        ServerName::try_from(bare.to_owned()).map_err(|_| HandshakeError::ServerName(name.into()))
+        ServerName::try_from(bare.to_owned()).map_err(|_| HandshakeError::server_name(name))
     }
 }
 

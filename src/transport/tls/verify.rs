@@ -18,8 +18,16 @@ use rustls::{
     },
 };
 
-use super::{PeerIdentity, credentials::Credentials, revocation::Lists};
-use crate::{BoxError, Untrusted};
+use x509_parser::{certificate::X509Certificate, prelude::FromDer as _};
+
+use super::{PeerIdentity, credentials::Credentials, reason, revocation::Lists};
+use crate::{
+    BoxError, Untrusted,
+    transport::{
+        identity::distinguished,
+        text::{sentence, shown, some},
+    },
+};
 
 /// What [`check_peer`](crate::Tls::check_peer) was given.
 pub(super) type Check = Arc<dyn Fn(&PeerIdentity) -> Result<(), BoxError> + Send + Sync>;
@@ -77,10 +85,75 @@ impl Verifier {
             return Ok(());
         };
         check(&peer).map_err(|why| {
-            let why = Untrusted::Check(why.to_string());
+            let why = Untrusted::Check(sentence(&why.to_string()));
             CertificateError::Other(OtherError(Arc::new(why))).into()
         })
     }
+
+    /// Adds to an error what rustls does not say: which issuer is unknown.
+    fn explained(
+        &self,
+        error: Error,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+    ) -> Error {
+        let Error::InvalidCertificate(error @ CertificateError::UnknownIssuer) = error else {
+            return error;
+        };
+        let (subject, issuer) = unknown_issuer(end_entity, intermediates).unwrap_or_default();
+        let roots = self.roots.len();
+        let why = Untrusted::UnknownIssuer {
+            subject,
+            issuer,
+            roots,
+        };
+        reason::leave(error, why)
+    }
+}
+
+/// Returns for whom a certificate is, and the issuer that its chain ends with.
+fn unknown_issuer(
+    end_entity: &CertificateDer<'_>,
+    intermediates: &[CertificateDer<'_>],
+) -> Option<(String, String)> {
+    let read = |der| X509Certificate::from_der(der).ok().map(|(_, it)| it);
+    let own = read(end_entity)?;
+    let mut others: Vec<_> = intermediates.iter().filter_map(|it| read(it)).collect();
+    let mut last = own.clone();
+    while let Some(above) = others
+        .iter()
+        .position(|it| it.subject().as_raw() == last.issuer().as_raw())
+    {
+        last = others.swap_remove(above);
+    }
+    Some((distinguished(own.subject()), distinguished(last.issuer())))
+}
+
+/// Puts the names of the certificate into an error, if it is about them.
+fn wrong_name(
+    error: Error,
+    end_entity: &CertificateDer<'_>,
+    server_name: &ServerName<'_>,
+) -> Error {
+    let Error::InvalidCertificate(
+        error @ (CertificateError::NotValidForName
+        | CertificateError::NotValidForNameContext { .. }),
+    ) = error
+    else {
+        return error;
+    };
+    let names = PeerIdentity::from_der(end_entity).map(|peer| {
+        let addresses = peer.ip_addresses().iter().map(ToString::to_string);
+        let names = peer.dns_names().iter().cloned().chain(addresses);
+        some(names.chain(peer.uris().iter().cloned()))
+    });
+    let (presented, more) = names.unwrap_or_default();
+    let why = Untrusted::WrongName {
+        expected: shown(&server_name.to_str()),
+        presented,
+        more,
+    };
+    reason::leave(error, why)
 }
 
 impl ServerCertVerifier for Verifier {
@@ -99,10 +172,12 @@ impl ServerCertVerifier for Verifier {
             intermediates,
             now,
             self.algorithms.all,
-        )?;
+        )
+        .map_err(|error| self.explained(error, end_entity, intermediates))?;
         self.look_up(end_entity, intermediates, server_name, now)?;
         if self.check.is_none() {
-            verify_server_name(&certificate, server_name)?;
+            verify_server_name(&certificate, server_name)
+                .map_err(|error| wrong_name(error, end_entity, server_name))?;
         }
         self.ask(end_entity)?;
         Ok(ServerCertVerified::assertion())
@@ -145,7 +220,7 @@ impl ClientCertVerifier for Verifier {
         let verified = self
             .clients
             .verify_client_cert(end_entity, intermediates, now)
-            .map_err(|error| self.lists.sort(error))?;
+            .map_err(|error| self.explained(self.lists.sort(error), end_entity, intermediates))?;
         self.ask(end_entity)?;
         Ok(verified)
     }

@@ -13,28 +13,43 @@ use tracing::{
 
 /// Warnings of the library, and worse, on this thread.
 #[derive(Clone, Default)]
-pub(crate) struct Warnings(Arc<Mutex<Vec<String>>>);
+pub(crate) struct Warnings {
+    heard: Arc<Mutex<Vec<String>>>,
+    everything: bool,
+}
 
 impl Warnings {
     /// Hears those that come while `test` runs.
     pub(crate) fn during<T>(test: impl FnOnce(&Self) -> T) -> T {
+        Self::default().hear(test)
+    }
+
+    /// Hears all events of any level and target.
+    pub(crate) fn and_all_else_during<T>(test: impl FnOnce(&Self) -> T) -> T {
+        let everything = Self {
+            everything: true,
+            ..Self::default()
+        };
+        everything.hear(test)
+    }
+
+    fn hear<T>(self, test: impl FnOnce(&Self) -> T) -> T {
         // With just one subscriber, `tracing` asks that of the thread which comes to an event first whether
         // it is of interest, and remembers the answer for all threads: another test's thread has none.
         static SECOND: OnceLock<Dispatch> = OnceLock::new();
         SECOND.get_or_init(|| Dispatch::new(Self::default()));
-        let warnings = Self::default();
-        tracing::subscriber::with_default(warnings.clone(), || test(&warnings))
+        tracing::subscriber::with_default(self.clone(), || test(&self))
     }
 
     /// What has come since this was asked last.
     pub(crate) fn take(&self) -> Vec<String> {
-        std::mem::take(&mut self.0.lock().unwrap())
+        std::mem::take(&mut self.heard.lock().unwrap())
     }
 }
 
 impl Subscriber for Warnings {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target() == "erps" && *metadata.level() <= Level::WARN
+        self.everything || metadata.target() == "erps" && *metadata.level() <= Level::WARN
     }
 
     fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
@@ -48,7 +63,7 @@ impl Subscriber for Warnings {
     fn event(&self, event: &Event<'_>) {
         let mut text = Text::default();
         event.record(&mut text);
-        self.0.lock().unwrap().push(text.0);
+        self.heard.lock().unwrap().push(text.0);
     }
 
     fn enter(&self, _: &span::Id) {}

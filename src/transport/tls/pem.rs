@@ -1,0 +1,297 @@
+//! PEM texts: their sections, and what is wrong with a text that cannot be read.
+//!
+//! What the library that decodes them reports quotes its input, which may be a private key. So a
+//! text is cut into its sections here, and a fault is put in words of our own, which repeat no
+//! byte of it. Only the decoding of base64 is left to the library.
+//!
+//! It is stricter than the library in one thing: a section that is cut off, and runs into the next,
+//! is a fault. The library takes both for one, so that half a key would be part of a certificate,
+//! which everybody may see.
+
+mod diagnosis;
+
+use std::borrow::Cow;
+
+use rustls::pki_types::pem::{PemObject as _, SectionKind};
+
+pub(super) use diagnosis::{hidden, is_no_path, plain};
+
+/// What is wrong with a text.
+pub(super) type Fault = Cow<'static, str>;
+
+/// What a section holds, by its label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Certificate,
+    PrivateKey,
+    EncryptedKey,
+    RevocationList,
+    /// Something else, and what to say of it.
+    Other(&'static str),
+}
+
+const LABELS: [(&str, Kind); 23] = [
+    ("CERTIFICATE", Kind::Certificate),
+    ("PRIVATE KEY", Kind::PrivateKey),
+    ("RSA PRIVATE KEY", Kind::PrivateKey),
+    ("EC PRIVATE KEY", Kind::PrivateKey),
+    ("ENCRYPTED PRIVATE KEY", Kind::EncryptedKey),
+    ("X509 CRL", Kind::RevocationList),
+    ("TRUSTED CERTIFICATE", Kind::Other(OLD_CERTIFICATE)),
+    ("X509 CERTIFICATE", Kind::Other(OLD_CERTIFICATE)),
+    (
+        "ATTRIBUTE CERTIFICATE",
+        Kind::Other("an attribute certificate"),
+    ),
+    ("CERTIFICATE REQUEST", Kind::Other(REQUEST)),
+    ("NEW CERTIFICATE REQUEST", Kind::Other(REQUEST)),
+    ("PUBLIC KEY", Kind::Other("a public key")),
+    ("RSA PUBLIC KEY", Kind::Other("a public key")),
+    (
+        "SSH2 PUBLIC KEY",
+        Kind::Other("a public key in the form of SSH"),
+    ),
+    (
+        "DSA PRIVATE KEY",
+        Kind::Other("a DSA private key (which is not supported)"),
+    ),
+    ("OPENSSH PRIVATE KEY", Kind::Other(OPENSSH)),
+    ("EC PARAMETERS", Kind::Other("the parameters of a curve")),
+    ("DSA PARAMETERS", Kind::Other("parameters of DSA")),
+    ("DH PARAMETERS", Kind::Other("parameters of Diffie-Hellman")),
+    ("PKCS7", Kind::Other(PKCS7)),
+    ("CMS", Kind::Other(PKCS7)),
+    ("ECHCONFIG", Kind::Other("an encrypted hello configuration")),
+    (
+        "PGP PRIVATE KEY BLOCK",
+        Kind::Other("a private key in the form of PGP"),
+    ),
+];
+
+const OLD_CERTIFICATE: &str =
+    "a certificate in a form of OpenSSL's own (`openssl x509` turns it into a usual one)";
+const REQUEST: &str = "a certificate request (which a CA has yet to answer with a certificate)";
+const OPENSSH: &str =
+    "a private key in the form of OpenSSH (`ssh-keygen -p -m PKCS8` turns it into a usual one)";
+const PKCS7: &str = "a bundle of PKCS #7 (`openssl pkcs7 -print_certs` takes it apart)";
+
+impl Kind {
+    fn of(label: &[u8]) -> Self {
+        let known = LABELS.iter().find(|(known, _)| known.as_bytes() == label);
+        known.map_or(Self::Other("a section of an unknown kind"), |(_, kind)| {
+            *kind
+        })
+    }
+
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Certificate => "a certificate",
+            Self::PrivateKey => "a private key",
+            Self::EncryptedKey => "an encrypted private key",
+            Self::RevocationList => "a revocation list",
+            Self::Other(name) => name,
+        }
+    }
+}
+
+/// What stands between a line BEGIN and its line END.
+pub(super) struct Section<'a> {
+    pub(super) kind: Kind,
+    label: &'a [u8],
+    base64: Vec<u8>,
+    /// The number of the line BEGIN.
+    line: usize,
+    /// The number of the first line with a character that base64 does not have.
+    bad_line: Option<usize>,
+}
+
+/// The sections of a text up to its first fault.
+pub(super) struct Sections<'a> {
+    pub(super) all: Vec<Section<'a>>,
+    pub(super) fault: Option<Fault>,
+}
+
+const BEGIN: &[u8] = b"-----BEGIN ";
+const END: &[u8] = b"-----END ";
+const DASHES: &[u8] = b"-----";
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+impl<'a> Sections<'a> {
+    /// Cuts `text` into its sections. Ends of lines may be of any kind, and lines may be indented.
+    pub(super) fn of(text: &'a [u8]) -> Self {
+        let mut sections = Self {
+            all: Vec::new(),
+            fault: None,
+        };
+        let mut open = None;
+        for (line, number) in lines(text).zip(1..) {
+            if let Err(fault) = sections.take(line, number, &mut open) {
+                sections.fault = Some(fault);
+                return sections;
+            }
+        }
+        sections.fault = open.map(|section| cut_off(&section));
+        sections
+    }
+
+    fn take(
+        &mut self,
+        lines: &'a [u8],
+        number: usize,
+        open: &mut Option<Section<'a>>,
+    ) -> Result<(), Fault> {
+        for line in lines.split(|byte| *byte == b'\r') {
+            let mut line = bare(line);
+            // Where the last line of a file has no end, the next file begins on it.
+            while !line.is_empty() {
+                line = match open {
+                    None => {
+                        *open = begin(line, number)?;
+                        &[]
+                    }
+                    Some(section) if line.starts_with(END) => {
+                        let rest = section.end(line, number)?;
+                        self.all.extend(open.take());
+                        rest
+                    }
+                    Some(section) => {
+                        section.add(line, number)?;
+                        &[]
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn begin(line: &[u8], number: usize) -> Result<Option<Section<'_>>, Fault> {
+    let Some(label) = line.strip_prefix(BEGIN) else {
+        return Ok(None);
+    };
+    let label = match label.strip_suffix(DASHES) {
+        Some(label) if !contains(label, b"--") => label,
+        _ if contains(label, b"\\n") || contains(label, b"\\r") => return Err(literal()),
+        _ if contains(label, DASHES) => return Err(joined(number)),
+        _ => return Err(format!("line {number}, a line BEGIN, is damaged").into()),
+    };
+    Ok(Some(Section {
+        kind: Kind::of(label),
+        label,
+        base64: Vec::new(),
+        line: number,
+        bad_line: None,
+    }))
+}
+
+impl<'a> Section<'a> {
+    fn add(&mut self, line: &[u8], number: usize) -> Result<(), Fault> {
+        let is_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/= \t".contains(byte);
+        if line.starts_with(BEGIN) {
+            return Err(cut_off(self));
+        }
+        if contains(line, b"\\n") || contains(line, b"\\r") {
+            return Err(literal());
+        }
+        if contains(line, b"-----END") {
+            return Err(joined(number));
+        }
+        if self.base64.is_empty() && line.contains(&b':') {
+            // A header, as of the days of encrypted mail.
+            if line.starts_with(b"Proc-Type:") && contains(line, b"ENCRYPTED") {
+                self.kind = Kind::EncryptedKey;
+            }
+        } else {
+            if self.bad_line.is_none() && !line.iter().all(is_base64) {
+                self.bad_line = Some(number);
+            }
+            self.base64.extend(line);
+            self.base64.push(b'\n');
+        }
+        Ok(())
+    }
+
+    /// Returns what follows on the line END.
+    fn end<'b>(&self, line: &'b [u8], number: usize) -> Result<&'b [u8], Fault> {
+        let rest = line.strip_prefix(END).unwrap_or_default();
+        let Some(rest) = rest.strip_prefix(self.label) else {
+            return Err(format!(
+                "line {number}, a line END, does not fit the line BEGIN, line {}",
+                self.line
+            )
+            .into());
+        };
+        let Some(rest) = rest.strip_prefix(DASHES) else {
+            return Err(format!("line {number}, a line END, is damaged").into());
+        };
+        if rest.starts_with(b"\\") {
+            return Err(literal());
+        }
+        let rest = bare(rest);
+        if contains(rest, BEGIN) && !rest.starts_with(BEGIN) {
+            return Err(joined(number));
+        }
+        Ok(rest)
+    }
+
+    /// Decodes it, and sees that it is whole.
+    pub(super) fn der(&self) -> Result<Vec<u8>, Fault> {
+        let of = format!("{}, at line {},", self.kind.name(), self.line);
+        if let Some(line) = self.bad_line {
+            return Err(format!("line {line} has a character that base64 does not have").into());
+        }
+        if self.base64.is_empty() {
+            return Err(format!("{of} is empty").into());
+        }
+        let text = [BEGIN, self.label, DASHES, b"\n", &self.base64];
+        let text = [text.concat(), [END, self.label, DASHES].concat()].concat();
+        // The error quotes its input.
+        let Ok((_, der)) = <(SectionKind, Vec<u8>)>::from_pem_slice(&text) else {
+            return Err(format!("{of} is damaged: it is not valid base64").into());
+        };
+        let Some(length) = diagnosis::der_length(&der) else {
+            return Err(format!("{of} is damaged: it holds something else").into());
+        };
+        match length.cmp(&der.len()) {
+            std::cmp::Ordering::Equal => Ok(der),
+            std::cmp::Ordering::Greater => Err(format!("{of} lacks some of its lines").into()),
+            std::cmp::Ordering::Less => Err(format!("{of} has more lines than it should").into()),
+        }
+    }
+}
+
+/// Returns a line without white space and byte-order marks around it.
+fn bare(line: &[u8]) -> &[u8] {
+    let mut line = line.trim_ascii();
+    while let Some(rest) = line.strip_prefix(BYTE_ORDER_MARK) {
+        line = rest.trim_ascii();
+    }
+    line
+}
+
+fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    text.split(|byte| *byte == b'\n')
+}
+
+fn contains(text: &[u8], part: &[u8]) -> bool {
+    text.windows(part.len()).any(|window| window == part)
+}
+
+fn cut_off(section: &Section<'_>) -> Fault {
+    let name = section.kind.name();
+    let line = section.line;
+    format!("{name} is cut off: its line BEGIN, line {line}, has no line END").into()
+}
+
+fn literal() -> Fault {
+    Cow::Borrowed(
+        "it has the two characters `\\` and `n` where lines should end, as from an environment variable: replace them by line feeds",
+    )
+}
+
+fn joined(number: usize) -> Fault {
+    format!(
+        "its lines have been joined: nothing else may stand on line {number} beside BEGIN or END"
+    )
+    .into()
+}

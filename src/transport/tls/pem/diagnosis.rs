@@ -1,0 +1,147 @@
+//! What a text is that is no PEM.
+
+use super::{BEGIN, BYTE_ORDER_MARK, Fault, contains};
+
+/// Returns the text without a byte-order mark, or says in which form it is instead of PEM.
+pub(in crate::transport::tls) fn plain(bytes: &[u8]) -> Result<&[u8], Fault> {
+    let text = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
+    let fault = if text.trim_ascii().is_empty() {
+        "it is empty"
+    } else if contains(text, BEGIN) {
+        return Ok(text);
+    } else if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") || is_wide(bytes) {
+        "it is in UTF-16 or UTF-32: save it as UTF-8 or ASCII"
+    } else if is_pkcs12(text) {
+        "it is PKCS #12 (.p12, .pfx), which is not PEM: `openssl pkcs12 -nodes` turns it into PEM"
+    } else if text[0] == 0x30
+        && (text.get(1) >= Some(&0x80) || der_length(text) == Some(text.len()))
+    {
+        "it is DER, which is not PEM: `openssl x509 -inform DER` and `openssl pkey -inform DER` turn it into PEM"
+    } else if text.starts_with(b"\xfe\xed\xfe\xed") {
+        "it is a Java keystore, which is not PEM"
+    } else if text.contains(&0) {
+        "it is binary, not PEM"
+    } else {
+        other(text.trim_ascii())
+    };
+    Err(fault.into())
+}
+
+/// Says why a text with a line BEGIN has no section.
+pub(in crate::transport::tls) fn hidden(text: &[u8]) -> Fault {
+    if contains(text, b"\\n") {
+        return super::literal();
+    }
+    "something stands before `-----BEGIN` on its line, a quotation mark for instance: the line must begin with it".into()
+}
+
+fn other(text: &[u8]) -> &'static str {
+    if contains(text, b"BEGIN ") {
+        "its line BEGIN is damaged: it must start and end with five dashes"
+    } else if text.starts_with(b"LS0tLS1CRUdJTi") {
+        "it is the base64 of a PEM text: decode it first"
+    } else if [&b"ssh-"[..], b"ecdsa-sha2-"]
+        .iter()
+        .any(|it| text.starts_with(it))
+    {
+        "it is a public key in the form of SSH"
+    } else if text.starts_with(b"PuTTY-User-Key-File") {
+        "it is a key in the form of PuTTY: export it in that of OpenSSH, and turn that into PEM"
+    } else if text.starts_with(b"{") {
+        "it is JSON, not PEM"
+    } else if is_path(text) {
+        "it looks like the path of a file, and must be what the file holds: `from_files` takes paths"
+    } else if text
+        .iter()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"+/=\r\n\t ".contains(byte))
+        && text.len() >= 32
+    {
+        "it is base64 without the lines BEGIN and END around it"
+    } else {
+        "it has no line `-----BEGIN …-----`"
+    }
+}
+
+/// Tells whether a text of Latin letters has two bytes or four for each.
+fn is_wide(text: &[u8]) -> bool {
+    [&b"B\0E\0G\0I\0N"[..], b"B\0\0\0E\0\0\0G\0\0\0I\0\0\0N"]
+        .iter()
+        .any(|wide| contains(text, wide))
+}
+
+/// Returns the length that a DER value says it has: that of a sequence, as all are here.
+pub(super) fn der_length(der: &[u8]) -> Option<usize> {
+    let (tag, rest) = der.split_first()?;
+    let (&first, rest) = rest.split_first()?;
+    if *tag != 0x30 {
+        return None;
+    }
+    if first < 0x80 {
+        return Some(2 + usize::from(first));
+    }
+    let count = usize::from(first & 0x7f);
+    let bytes = rest.get(..count)?;
+    if !(1..=4).contains(&count) {
+        return None;
+    }
+    let length = bytes
+        .iter()
+        .fold(0_usize, |length, &byte| length << 8 | usize::from(byte));
+    length.checked_add(2 + count)
+}
+
+/// Tells whether a sequence begins with the number 3, PKCS #12's version.
+fn is_pkcs12(text: &[u8]) -> bool {
+    const VERSION: &[u8] = b"\x02\x01\x03";
+    let [0x30, first, ..] = *text else {
+        return false;
+    };
+    let skipped = 2 + if first > 0x80 {
+        usize::from(first & 0x7f)
+    } else {
+        0
+    };
+    text.get(skipped..)
+        .is_some_and(|it| it.starts_with(VERSION))
+}
+
+fn is_path(text: &[u8]) -> bool {
+    const ENDINGS: [&str; 10] = [
+        ".pem", ".crt", ".cer", ".cert", ".key", ".der", ".p12", ".pfx", ".crl", ".txt",
+    ];
+    let Ok(text) = std::str::from_utf8(text) else {
+        return false;
+    };
+    let text = text.to_ascii_lowercase();
+    let drive = matches!(text.as_bytes(), [b'a'..=b'z', b':', b'\\' | b'/', ..]);
+    let begins = ["/", "./", "../", "~/", "file:", "\\\\"];
+    !text.contains(char::is_control)
+        && (drive
+            || begins.iter().any(|it| text.starts_with(it))
+            || ENDINGS.iter().any(|it| text.ends_with(it)))
+}
+
+/// Tells whether what was given as a path is a text, which might be a key.
+///
+/// Base64 changes between capitals, small letters and digits more often than words do.
+pub(in crate::transport::tls) fn is_no_path(path: &[u8]) -> bool {
+    const RUN: usize = 24;
+    if path.len() > 4096 || path.iter().any(u8::is_ascii_control) || contains(path, b"-----") {
+        return true;
+    }
+    let class = |byte: &u8| match byte {
+        b'A'..=b'Z' => Some(0),
+        b'a'..=b'z' => Some(1),
+        b'0'..=b'9' => Some(2),
+        b'+' | b'=' => Some(3),
+        _ => None,
+    };
+    path.windows(RUN).any(|run| {
+        let Some(classes) = run.iter().map(class).collect::<Option<Vec<_>>>() else {
+            return false;
+        };
+        let changes = classes.windows(2).filter(|two| two[0] != two[1]).count();
+        let count = |class| classes.iter().filter(|it| **it == class).count();
+        changes * 5 >= RUN * 2 && count(0) * 6 >= RUN && count(1) * 6 >= RUN
+    })
+}
