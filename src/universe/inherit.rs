@@ -7,6 +7,8 @@ use super::{
     census::{Entry, Made},
     place::{self, Place},
 };
+#[cfg(doc)]
+use super::{Universe, inherit_fn};
 
 /// Carries the current universe into a future that someone else spawns.
 ///
