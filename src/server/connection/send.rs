@@ -7,7 +7,7 @@ use crate::{ExitReason, outbox::Taken, task};
 
 impl Connection {
     /// Sends what can be sent now, and sees to it that the task is woken when more can be.
-    pub(super) fn poll_send(&mut self, cx: &mut Context<'_>) {
+    pub(in crate::server) fn poll_send(&mut self, cx: &mut Context<'_>) {
         if self.dead {
             return;
         }
@@ -73,7 +73,7 @@ impl Connection {
     }
 
     /// Sends what is left, with the connection's habits, and closes it.
-    pub(super) async fn close(mut self: Box<Self>) {
+    pub(in crate::server) async fn close(mut self: Box<Self>) {
         self.outbox.close();
         let rest = std::future::poll_fn(|cx| {
             self.poll_send(cx);

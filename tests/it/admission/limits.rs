@@ -482,13 +482,16 @@ fn those_who_are_refused_and_stay_are_no_more_than_pending_handshakes() {
 #[test]
 fn the_worst_case_follows_from_the_limits() {
     let small = |builder: DaemonBuilder<_>| {
-        let options = ServerOptions::new().max_payload(1000).max_in_flight(2);
+        let options = ServerOptions::new()
+            .max_payload(1000)
+            .max_in_flight(2)
+            .term_memory(1000);
         let builder = builder.server_options(options.max_outgoing(5000));
         builder.max_connections(10)
     };
     at(small, |_, daemon| async move {
         let ten = daemon.info().worst_case_memory;
-        assert!(ten > 10 * (1000 * 2 + 1000 * 2 + 5000));
+        assert!(ten > 10 * (1000 * 2 + 1000 + 1000 * 2 + 5000));
         assert!(ten < 10 * 1024 * 1024, "{ten}");
         daemon.set_limits(|limits| limits.connections = 20);
         assert_eq!(daemon.info().worst_case_memory, 2 * ten);
