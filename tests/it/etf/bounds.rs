@@ -6,7 +6,8 @@ use std::{fmt, thread};
 
 use erps::Term;
 use erps::wire::etf::{self, DecodeError, Limits};
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 
 use super::term;
 
@@ -173,6 +174,19 @@ fn nested_tails_are_one_list() {
     );
 }
 
+/// Where each level copies the elements of the next, this takes minutes.
+#[test]
+fn nested_tails_are_read_in_time_that_grows_with_their_number() {
+    let mut bytes = vec![131];
+    for _ in 0..50_000 {
+        bytes.extend([108, 0, 0, 0, 1, 106]);
+    }
+    head(&mut bytes, 108, 400_000);
+    bytes.resize(bytes.len() + 400_001, 106);
+    let list = decode(&bytes, &Limits::default().depth(50_001)).unwrap();
+    assert_eq!(list.as_list().unwrap().len(), 450_000);
+}
+
 #[test]
 fn errors_are_short_whatever_the_payload_holds() {
     #[derive(Debug, Deserialize)]
@@ -184,6 +198,16 @@ fn errors_are_short_whatever_the_payload_holds() {
     #[derive(Debug, Deserialize)]
     enum One {
         A,
+    }
+    /// Its own error quotes what it was given.
+    #[derive(Debug)]
+    struct Quoting;
+
+    impl<'de> Deserialize<'de> for Quoting {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            let text = String::deserialize(deserializer)?;
+            Err(D::Error::custom(format_args!("not taken: {text}é{text}")))
+        }
     }
     fn quiet<T: fmt::Debug + serde::de::DeserializeOwned>(term: &Term) {
         let error = etf::from_slice::<T>(&etf::to_vec(term).unwrap()).unwrap_err();
@@ -208,6 +232,12 @@ fn errors_are_short_whatever_the_payload_holds() {
     }
     quiet::<Strict>(&Term::map([(long.clone(), Term::from(1))]));
     quiet::<Strict>(&Term::map([(name, Term::from(1))]));
+    quiet::<Quoting>(&long);
+    for length in 238..=245 {
+        quiet::<Quoting>(&Term::from(
+            "é".repeat(length / 2) + &"x".repeat(length % 2),
+        ));
+    }
     quiet::<u8>(&Term::integer(true, &[7; 100_000]));
     quiet::<Vec<u8>>(&Term::list_with_tail([Term::from(1)], long));
 }

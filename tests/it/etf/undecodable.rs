@@ -31,6 +31,13 @@ fn wide_integers_are_refused_where_they_cannot_be_decoded() {
         last: i128,
     }
     #[derive(Debug, PartialEq, Deserialize, Serialize)]
+    struct Narrow {
+        id: u128,
+        #[serde(flatten)]
+        rest: BTreeMap<String, u8>,
+        last: i128,
+    }
+    #[derive(Debug, PartialEq, Deserialize, Serialize)]
     #[serde(transparent)]
     struct Wei(u128);
     #[derive(Debug, PartialEq, Deserialize, Serialize)]
@@ -65,6 +72,11 @@ fn wide_integers_are_refused_where_they_cannot_be_decoded() {
     };
     returns(flat(BTreeMap::new()));
     refused(flat(BTreeMap::from([("a".to_owned(), 1)])));
+    returns(Narrow {
+        id: 1 << 100,
+        rest: BTreeMap::from([("a".to_owned(), 1)]),
+        last: -1,
+    });
     returns(Plain {
         id: u128::MAX,
         wei: Some(Wei(1 << 80)),
