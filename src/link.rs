@@ -5,6 +5,7 @@
 //! is nothing in it.
 
 mod encoding;
+mod large;
 mod meter;
 
 use std::{
@@ -22,7 +23,7 @@ use crate::{
     Endpoint, task,
     transport::{BoxedStream, PeerCredentials, PeerIdentity},
     wire::{
-        decoder::{Decoder, Detached, FrameError, READ_CHUNK},
+        decoder::{Decoder, FrameError, READ_CHUNK},
         etf,
         packet::Packet,
     },
@@ -30,6 +31,7 @@ use crate::{
 
 pub(crate) use encoding::Encode;
 use encoding::Encoding;
+pub(crate) use large::Large;
 pub(crate) use meter::Meter;
 
 /// How long a closing end listens for the peer to close too. Without it, bytes that nobody read
@@ -108,12 +110,14 @@ pub(crate) enum Arrived<'a> {
     /// It costs so many bytes of work, which is within a turn.
     Small(Packet<'a>, usize),
     /// It is to be decoded off the executor's threads.
-    Large(Detached),
+    Large(Large),
 }
 
 pub(crate) struct Link {
     stream: BoxedStream,
     decoder: Decoder,
+    /// A large packet that arrives, or has arrived and was not taken.
+    large: Option<Large>,
     out: Vec<u8>,
     /// How much of `out` the stream has taken.
     written: usize,
@@ -129,6 +133,7 @@ impl Link {
         Self {
             stream,
             decoder: Decoder::new(max_payload),
+            large: None,
             out: Vec::new(),
             written: 0,
             unflushed: false,
@@ -144,14 +149,24 @@ impl Link {
 
     /// The next packet of those that were read.
     pub(crate) fn next_packet(&mut self) -> Result<Option<Arrived<'_>>, FrameError> {
+        if let Some(large) = self.large.take_if(|it| it.is_complete()) {
+            self.meter.count_packet();
+            return Ok(Some(Arrived::Large(large)));
+        }
         let Some(packet) = self.decoder.next_packet()? else {
+            if self.large.is_none() {
+                let unfinished = self.decoder.take_unfinished(READ_CHUNK);
+                self.large = unfinished
+                    .map(|(header, arrived, missing)| Large::new(header, arrived, missing));
+            }
             return Ok(None);
         };
         self.meter.count_packet();
         let (header, payload) = (packet.header, packet.payload.len());
         let cost = etf::cost(packet.payload);
         Ok(Some(if cost > task::TURN {
-            Arrived::Large(self.decoder.detach(header, payload))
+            let payload = packet.payload.to_vec();
+            Arrived::Large(Large::new(header, payload, 0))
         } else {
             Arrived::Small(self.decoder.last_packet(header, payload), cost)
         }))
@@ -159,7 +174,10 @@ impl Link {
 
     /// Whether a packet has begun to arrive and is not complete.
     pub(crate) fn is_midway(&self) -> bool {
-        self.decoder.is_midway()
+        match &self.large {
+            Some(large) => !large.is_complete(),
+            None => self.decoder.is_midway(),
+        }
     }
 
     /// Reads once. Ready with the number of bytes, 0 at the end of the stream.
@@ -167,20 +185,29 @@ impl Link {
         thread_local! {
             static CHUNK: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_CHUNK]);
         }
-        CHUNK.with_borrow_mut(
-            |chunk| match Pin::new(&mut self.stream).poll_read(cx, chunk) {
-                Poll::Ready(Ok(n)) => {
-                    self.decoder.extend(&chunk[..n]);
-                    self.meter.count_read(n);
-                    Poll::Ready(Ok(n))
-                }
-                Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-                Poll::Pending => {
-                    self.decoder.release();
-                    Poll::Pending
-                }
-            },
-        )
+        let stream = Pin::new(&mut self.stream);
+        let read = match &mut self.large {
+            Some(large) if !large.is_complete() => {
+                let read = ready!(stream.poll_read(cx, large.spare()))?;
+                large.fill(read);
+                read
+            }
+            _ => ready!(
+                CHUNK.with_borrow_mut(|chunk| match stream.poll_read(cx, chunk) {
+                    Poll::Ready(Ok(n)) => {
+                        self.decoder.extend(&chunk[..n]);
+                        Poll::Ready(Ok(n))
+                    }
+                    Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+                    Poll::Pending => {
+                        self.decoder.release();
+                        Poll::Pending
+                    }
+                })
+            )?,
+        };
+        self.meter.count_read(read);
+        Poll::Ready(Ok(read))
     }
 
     /// Where packets to be sent are appended, once little is left of those before.

@@ -249,7 +249,8 @@ impl<'a, P: Protocol> Session<'a, P> {
                 }
                 Ok(Some(Arrived::Large(packet))) => {
                     let shared = Arc::clone(self.shared);
-                    let decoded = task::offload(move || receive(&packet.as_packet(), &shared));
+                    let decoded =
+                        task::offload(move || receive(&packet.join().as_packet(), &shared));
                     self.busy = Some(Box::pin(async { Some(decoded.await) }));
                     self.midway = None;
                     return None;

@@ -9,12 +9,13 @@ use std::{
 
 use crate::{
     ExitReason, Protocol, ReplyTo,
+    link::Large,
     outbox::{Outbox, Sort},
     reply::{Ends, RemoteCaller},
     task,
     wire::{
         codec::{ANY, Codec},
-        decoder::{Detached, FrameError},
+        decoder::FrameError,
         etf::{self, DecodeError},
         packet::{Acceptance, Kind, Packet, Refusal},
     },
@@ -53,9 +54,9 @@ impl<P: Protocol> Decoding<P> {
         Self(None)
     }
 
-    pub(super) fn start(&mut self, receiver: &Arc<Receiver>, packet: Detached) {
+    pub(super) fn start(&mut self, receiver: &Arc<Receiver>, packet: Large) {
         let receiver = Arc::clone(receiver);
-        let decode = move || receiver.receive(&packet.as_packet());
+        let decode = move || receiver.receive(&packet.join().as_packet());
         self.0 = Some(Box::pin(task::offload(decode)));
     }
 

@@ -154,20 +154,28 @@ impl Decoder {
         }
     }
 
-    /// Takes the packet that was [returned](Self::next_packet) last out of the buffer, so that it can be decoded
-    /// elsewhere. A large one is not copied: it takes the buffer along.
-    pub(crate) fn detach(&mut self, header: Header, payload: usize) -> Detached {
-        let at = self.start - payload;
-        if payload <= READ_CHUNK {
-            let buf = self.buf[at..self.start].to_vec();
-            return Detached { header, buf, at: 0 };
+    /// Takes a packet of more than `large` bytes that has begun to arrive out of the buffer: its header, what has
+    /// arrived of its payload, and how many bytes are missing. The next bytes to be read are not for the decoder, but
+    /// for whoever took it.
+    pub(crate) fn take_unfinished(&mut self, large: usize) -> Option<(Header, Vec<u8>, usize)> {
+        let received = &self.buf[self.start..self.end];
+        let (header, arrived) = received.split_first_chunk::<HEADER_LEN>()?;
+        if self.failed.is_some() || measure(received, self.max_payload) != Ok(None) {
+            return None;
         }
-        let rest = self.buf[self.start..self.end].to_vec();
-        let mut buf = std::mem::replace(&mut self.buf, rest);
-        buf.truncate(self.start);
-        self.start = 0;
-        self.end = self.buf.len();
-        Detached { header, buf, at }
+        let size = u32::from_be_bytes(*header[LENGTH_AT..].first_chunk()?) as usize;
+        if size <= large {
+            return None;
+        }
+        let kind = Kind::try_from(header[LENGTH_AT + 4]).ok()?;
+        let taken = (
+            Header::read(kind, header),
+            arrived.to_vec(),
+            size - arrived.len(),
+        );
+        self.start = self.end;
+        self.release();
+        Some(taken)
     }
 
     /// The packet that was [returned](Self::next_packet) last, once more.
@@ -202,24 +210,6 @@ impl Decoder {
             self.buf = Vec::new();
             self.start = 0;
             self.end = 0;
-        }
-    }
-}
-
-/// A packet that owns its bytes.
-#[derive(Debug)]
-pub(crate) struct Detached {
-    header: Header,
-    buf: Vec<u8>,
-    /// Where its payload begins, which reaches to the end.
-    at: usize,
-}
-
-impl Detached {
-    pub(crate) fn as_packet(&self) -> Packet<'_> {
-        Packet {
-            header: self.header,
-            payload: &self.buf[self.at..],
         }
     }
 }
