@@ -1,9 +1,14 @@
 //! A packet that is too large for the read buffer.
 
-use crate::wire::packet::{Header, Packet};
+use std::thread;
 
-/// How much is allocated at a time: memory grows with what arrives, and a chunk is never moved.
-const CHUNK: usize = 256 * 1024;
+use crate::wire::{
+    decoder::READ_CHUNK,
+    packet::{Header, Packet},
+};
+
+/// How much is allocated and read at a time: memory grows with what arrives, and a chunk is never moved.
+const CHUNK: usize = READ_CHUNK;
 
 /// A packet whose payload arrives chunk by chunk. It is put together where it is decoded.
 #[derive(Debug)]
@@ -56,9 +61,11 @@ impl Large {
             1 => self.chunks.remove(0),
             _ => {
                 let mut payload = Vec::with_capacity(self.chunks.iter().map(Vec::len).sum());
-                // Each chunk is freed as soon as it has been copied.
+                // Each chunk is freed as soon as it has been copied. Other threads come first: theirs is the
+                // work of all other connections.
                 for chunk in self.chunks {
                     payload.extend_from_slice(&chunk);
+                    thread::yield_now();
                 }
                 payload
             }
