@@ -42,6 +42,10 @@ pub enum Reconnect {
     Never,
 }
 
+/// The longest that a client waits because it was told to over a transport that is not secure. Anybody on the path may
+/// have said it.
+const PLAIN_RETRY: Duration = Duration::from_secs(60);
+
 /// How a client gets, and keeps, its connection.
 pub(super) struct Healer<P: Protocol> {
     pub(super) shared: Arc<Shared<P>>,
@@ -185,10 +189,14 @@ impl<P: Protocol> Healer<P> {
             End::Exit(reason) => Next::Exit(reason.clone()),
             End::Asked => Next::Idle,
             _ if self.reconnect == Reconnect::Never => Next::Exit(ExitReason::Disconnected),
-            End::Refused(refusal) => Next::Again(Retry {
-                at_least: refusal.retry_after.unwrap_or_default(),
-                failed: None,
-            }),
+            End::Refused(refusal) => {
+                let told = refusal.retry_after.unwrap_or_default();
+                let secure = self.transport.is_secure();
+                Next::Again(Retry {
+                    at_least: if secure { told } else { told.min(PLAIN_RETRY) },
+                    failed: None,
+                })
+            }
             End::Closed | End::Reported(_) | End::Failed(_) | End::Broken(_) => {
                 Next::Again(Retry {
                     failed: end.refusal().map(ConnectError::from),

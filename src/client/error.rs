@@ -180,7 +180,8 @@ pub enum Disconnect {
     #[error("the server closed the connection")]
     Closed,
     /// The server did not let this client in, and said why. A client that heals waits at least as long
-    /// as it was told, a day at most, unless [`connect`](crate::Client::connect) is called.
+    /// as it was told, unless [`connect`](crate::Client::connect) is called: a day at most, and a minute at most if the
+    /// transport is not secure, for then anybody on the path may have said it.
     #[error("the server does not let this client in: {why}")]
     Refused {
         /// What the server says.

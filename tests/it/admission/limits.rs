@@ -232,6 +232,27 @@ impl AsyncWrite for ShutStream {
 }
 
 #[test]
+fn a_client_without_tls_waits_a_minute_at_most_when_told_to_come_back_later() {
+    let full = |builder: DaemonBuilder<_>| {
+        let at_limit = AtLimit::Refuse {
+            retry_after: secs(3600),
+        };
+        builder.max_connections(1).at_limit(at_limit)
+    };
+    at(full, |network, daemon| async move {
+        let home = network.host("home");
+        let mut first = visitor(&network, &home, &daemon).await;
+        served(&mut first).await;
+        let client = lab::client(&daemon).backoff(Backoff::new(ms(1), ms(10)));
+        let _client = client.connect().await.unwrap();
+        time::sleep(secs(50)).await;
+        assert_eq!(daemon.info().not_admitted.connections, 1);
+        time::sleep(secs(15)).await;
+        assert_eq!(daemon.info().not_admitted.connections, 2);
+    });
+}
+
+#[test]
 fn a_client_that_meets_the_closed_door_first_still_reads_why_it_is_refused() {
     let retry_after = secs(50);
     let full = |builder: DaemonBuilder<_>| {
