@@ -46,6 +46,10 @@ crowd THREADS="64" COPIES="20":
         --test-threads "{{ THREADS }}" --skip erlang:: --skip certificates_rotate \
         --skip less_than_a_minute
 
+# Shows what hostile peers cost a good one: so many seconds for each attack, by so many attackers.
+hostile SECONDS="4" ATTACKERS="1":
+    cargo run --release --manifest-path benches/Cargo.toml --bin hostile {{ SECONDS }} {{ ATTACKERS }}
+
 # Runs the tests N times in a row and stops at the first failure.
 soak N="10":
     #!/usr/bin/env bash

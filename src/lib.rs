@@ -55,7 +55,8 @@
 //! - *Supervision.* A restarted task has lost its state. A connection's server is not restarted; the
 //!   client makes another of both. [`CallError::may_have_run`] tells what may be repeated.
 //! - *Threads.* All tasks run on smol's executor: one thread unless `SMOL_THREADS` says more, or one of
-//!   your own. A callback that blocks holds up all on its thread. Events go to `tracing`.
+//!   your own. A callback that blocks holds up all on its thread. A packet that costs more than 64 KiB to decode or
+//!   encode is handled on smol's blocking pool, a processor short of all of them. Events go to `tracing`.
 //! - *Testing.* [`erps::test`](test) runs a test in a [`universe`]: own statics, and own clock and network.
 #![warn(
     clippy::panic,

@@ -241,13 +241,13 @@ fn attack(port: u16, name: &str) {
     let bytes = attack.expect("an attack").1();
     let mut socket = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("a daemon");
     let mut answers = socket.try_clone().expect("a socket");
-    // Those who echo are not read: the server must not hoard.
+    // The replies of an echo are not read: the server must not collect them.
     if !name.starts_with("echo") {
         thread::spawn(move || std::io::copy(&mut answers, &mut std::io::sink()));
     }
     println!("ready");
     while socket.write_all(&bytes).is_ok() {}
-    // The daemon has closed the connection; whoever started this ends it.
+    // The daemon has closed the connection. The parent process kills this one.
     thread::park();
 }
 

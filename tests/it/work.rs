@@ -4,6 +4,7 @@
 
 use std::{
     collections::BTreeSet,
+    io::Write as _,
     sync::{
         Arc, Condvar, Mutex,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -13,9 +14,10 @@ use std::{
 
 use erps::{
     BoxError, CallError, CastError, Client, ClientBuilder, Context, Daemon, ExitReason, InitError,
-    Linked, Protocol, PushError, ReplyTo, Server, ServerOptions,
+    Linked, Network, Protocol, PushError, ReplyTo, Server, ServerOptions, Status, Term,
     wire::{etf, packet::Kind},
 };
+use flate2::{Compression, write::ZlibEncoder};
 use futures::future::{join, join5};
 use serde::{Deserialize, Serialize, Serializer};
 use serde_bytes::ByteBuf;
@@ -585,4 +587,130 @@ fn small_packets_share_a_turn() {
         let turns = turns_beside(1000, &small).await;
         assert!((2..=100).contains(&turns), "{turns} turns for 1000 packets");
     });
+}
+
+// ---- a call that can be named is answered ----
+
+struct Untyped;
+
+impl Protocol for Untyped {
+    const IDENTIFIER: &'static str = "lab";
+    const VERSION: &'static str = "1.2.3";
+    type Call = Term;
+    type Reply = Term;
+    type Cast = ();
+    type Push = ();
+}
+
+struct Mirror;
+
+impl Server for Mirror {
+    type Protocol = Untyped;
+    type Seed = ();
+    type Info = ();
+
+    async fn init((): (), _: &mut Context<Self>) -> Result<Self, InitError> {
+        Ok(Self)
+    }
+
+    async fn handle_call(
+        &mut self,
+        call: Term,
+        from: ReplyTo<Term>,
+        _: &mut Context<Self>,
+    ) -> Result<(), BoxError> {
+        from.reply(call);
+        Ok(())
+    }
+}
+
+/// A list in a list in a list …
+fn deep(levels: usize) -> Vec<u8> {
+    let mut term = [108, 0, 0, 0, 1].repeat(levels);
+    term.push(106);
+    term.extend(vec![106; levels]);
+    term
+}
+
+fn list(count: u32, element: &[u8]) -> Vec<u8> {
+    let mut term = vec![108];
+    term.extend(count.to_be_bytes());
+    term.extend(element.repeat(count as usize));
+    term.push(106);
+    term
+}
+
+/// Terms that are over a limit of their own each, and a word of the error.
+fn over_limits() -> [(&'static str, Vec<u8>); 4] {
+    let map = [116, 0, 0, 0, 1, 106, 106];
+    [
+        ("deeper", deep(600)),
+        ("elements", list(3_000_000, &[106])),
+        ("memory", list(100_000, &map)),
+        ("truncated", vec![109, 0, 0, 1, 0, 7]),
+    ]
+}
+
+#[erps::test(simulated)]
+async fn a_call_over_a_limit_of_its_term_is_answered_by_its_reference() {
+    let daemon = Daemon::<Mirror>::builder(()).start_link().await.unwrap();
+    let mut peer = Raw::dial(daemon.local_addr()).await;
+    for (word, term) in over_limits() {
+        let payload = [&[131, 104, 2, 97, 77], &term[..]].concat();
+        peer.send(&raw::raw_bytes("lab", "1.2.3", Kind::Call, &payload))
+            .await;
+        let (kind, text) = peer.text().await.expect("an answer");
+        assert_eq!(kind, Kind::Error);
+        assert!(text.ends_with(", 77}"), "{text}");
+        assert!(text.contains(word), "{word}: {text}");
+    }
+    peer.send(&raw::call(78, ":still_there")).await;
+    let answer = (Kind::Reply, "{:still_there, 78}".to_owned());
+    assert_eq!(peer.text().await, Some(answer));
+}
+
+#[erps::test(simulated)]
+async fn a_compressed_call_over_a_limit_is_answered_by_its_reference() {
+    let daemon = Daemon::<Mirror>::builder(()).start_link().await.unwrap();
+    let mut peer = Raw::dial(daemon.local_addr()).await;
+    let term = (77, ByteBuf::from(vec![0; 15 << 20]));
+    let plain = etf::to_vec(&term).unwrap();
+    // Our own encoder does not send what is over the ratio.
+    assert_eq!(etf::compress(plain.clone(), 9).unwrap(), plain);
+    let mut packed = vec![131, 80];
+    packed.extend((plain.len() as u32 - 1).to_be_bytes());
+    let mut encoder = ZlibEncoder::new(packed, Compression::best());
+    encoder.write_all(&plain[1..]).unwrap();
+    let payload = encoder.finish().unwrap();
+    peer.send(&raw::raw_bytes("lab", "1.2.3", Kind::Call, &payload))
+        .await;
+    let (kind, text) = peer.text().await.expect("an answer");
+    assert_eq!(kind, Kind::Error);
+    assert!(text.ends_with(", 77}") && text.contains("times"), "{text}");
+}
+
+#[erps::test(simulated)]
+async fn a_reply_over_a_limit_of_its_term_ends_its_call_as_undecodable() {
+    let network = Network::current().expect("a simulated universe");
+    let listener = network.listen(([127, 0, 0, 1], 0).into()).unwrap();
+    let client = Client::<Untyped>::builder(listener.local_addr()).start();
+    let mut server = Raw::accept(&listener).await;
+    client.until(Status::is_connected).await;
+    for (reference, (word, term)) in (1..).zip(over_limits()) {
+        if word == "truncated" {
+            // Where a reply ends cannot be told, and its reference comes last.
+            continue;
+        }
+        let answer = async {
+            server.next().await.expect("a call");
+            let payload = [&[131, 104, 2], &term[..], &[97, reference]].concat();
+            let reply = raw::raw_bytes("", "0.0.0", Kind::Reply, &payload);
+            server.send(&reply).await;
+        };
+        let (outcome, ()) = join(client.call(Term::atom("ping")), answer).await;
+        let Err(CallError::Undecodable(why)) = outcome else {
+            panic!("{word}: {outcome:?}");
+        };
+        assert!(why.contains(word), "{word}: {why}");
+    }
 }
