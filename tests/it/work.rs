@@ -290,19 +290,21 @@ fn a_large_push_is_encoded_while_the_servers_executor_goes_on() {
 }
 
 #[test]
-fn a_large_call_and_a_large_cast_are_encoded_while_the_clients_executor_goes_on() {
+fn a_large_call_and_a_large_cast_are_encoded_while_their_callers_executor_goes_on() {
     run(async {
         let house = house(ServerOptions::new()).await;
         let (own, client) = client(&house).await;
         for is_cast in [false, true] {
             let gate = gate();
             let parcel = Ask::Take(Parcel::encode_at(gate));
-            let send = async {
+            let client = client.clone();
+            // Sent by a task of the executor that must not be held up.
+            let send = own.executor.spawn(async move {
                 match is_cast {
                     true => client.cast(parcel).await.unwrap(),
                     false => drop(client.call(parcel).await.unwrap()),
                 }
-            };
+            });
             let open = open(&own, gate);
             join(send, open).await;
         }
