@@ -212,7 +212,7 @@ impl Options {
 fn library() -> Result<TokenStream, Error> {
     let name = match crate_name("erps") {
         Ok(FoundCrate::Name(name)) => name,
-        // Its own tests; and those that are not built by cargo, or have it from somebody else.
+        // The library's own tests, builds without cargo, and crates that get it through a re-export.
         Ok(FoundCrate::Itself) | Err(_) => "erps".to_owned(),
     };
     Ok(quote(&format!("::{name}")))

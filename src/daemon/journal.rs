@@ -1,4 +1,4 @@
-//! Counts what happens to a daemon's connections, and hands it to those who watch.
+//! The counters of a daemon, and the queues of its event streams.
 
 use std::{
     io,
@@ -65,7 +65,7 @@ impl Counts {
     }
 }
 
-/// Counts what happens, and tells those who watch.
+/// Counts events, and passes them to the daemon's event streams.
 #[derive(Default)]
 pub(super) struct Journal {
     state: Mutex<State>,

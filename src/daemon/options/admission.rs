@@ -46,8 +46,8 @@ impl<S: Server> DaemonBuilder<S> {
     /// Takes connections from proxies, which say whom they come from: PROXY protocol, version 1 or 2.
     /// Default: no.
     ///
-    /// `is_trusted` is asked of every connection's own address. Others may not connect at all: whoever
-    /// is believed may claim any address. The header is read before the handshake and within
+    /// `is_trusted` is asked of every connection's own address. Connections from other addresses are closed: a
+    /// trusted proxy may claim any address. The header is read before the handshake and within
     /// [its time](Self::handshake_timeout). From then on the announced address is the peer's, for hooks,
     /// limits and events, and [`PeerInfo::proxy`](crate::PeerInfo::proxy) is that of the proxy. Where a proxy does not say, or looks
     /// whether the daemon lives, the peer is the proxy. Without a header a connection is closed; one that
@@ -70,11 +70,11 @@ impl<S: Server> DaemonBuilder<S> {
         self
     }
 
-    /// Says by its address who is let in, before the handshake. Default: everybody.
+    /// Sets which addresses are accepted, before the handshake. Default: all.
     ///
     /// The reason that the closure gives is in the daemon's [events](crate::Daemon::events), and the peer is
     /// told, unless the transport is secure: nothing can be said there without a handshake. The closure
-    /// runs in the connection's own task and must not block. If it panics, the peer is not let in.
+    /// runs in the connection's own task and must not block. If it panics, the peer is rejected.
     pub fn admit_address<E: Into<BoxError>>(
         mut self,
         admit: impl Fn(&Endpoint) -> Result<(), E> + Send + Sync + 'static,
@@ -83,10 +83,10 @@ impl<S: Server> DaemonBuilder<S> {
         self
     }
 
-    /// Says who is let in once the handshake is done, by address and identity. Default: everybody.
+    /// Sets which peers are accepted after the handshake, by address and identity. Default: all.
     ///
     /// The peer is told the reason that the closure gives, by an error packet. Else as
-    /// [`admit_address`](Self::admit_address). To have strangers fail their handshake, see
+    /// [`admit_address`](Self::admit_address). To reject peers during the handshake, see
     /// [`Tls::check_peer`](crate::Tls::check_peer).
     pub fn admit<E: Into<BoxError>>(
         mut self,

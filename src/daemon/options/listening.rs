@@ -78,7 +78,7 @@ impl<S: Server> DaemonBuilder<S> {
     /// [`unix_mode`](Self::unix_mode) says otherwise. As with [`listen`](Self::listen), any number of them.
     ///
     /// Plaintext is not refused there: nobody reaches it but through the file. It has to be in a directory
-    /// that no stranger may write to. If there is a socket already and nobody listens at it, it makes way;
+    /// that no other user may write to. A socket file at which no process listens is replaced;
     /// any other file is an error. When the daemon ends it removes the file, if it is still its own. Peers
     /// have no IP address, and [`PeerInfo::credentials`](crate::PeerInfo::credentials) instead. The network of a simulated universe has no
     /// Unix sockets.
@@ -128,7 +128,7 @@ impl<S: Server> DaemonBuilder<S> {
         self
     }
 
-    /// The permissions of the files of Unix sockets: whoever may write to one may connect. Default: 0o600,
+    /// Sets the permissions of Unix socket files: write permission allows connecting. Default: 0o600,
     /// the daemon's own user.
     #[cfg(unix)]
     pub fn unix_mode(mut self, mode: u32) -> Self {
@@ -136,13 +136,13 @@ impl<S: Server> DaemonBuilder<S> {
         self
     }
 
-    /// Accepts from a listener that somebody else has made, too: one of systemd's socket activation, or of a
-    /// process that hands it on when it is replaced. As with [`listen`](Self::listen), any number of them.
+    /// Accepts also from an existing listener: one from systemd's socket activation, or one passed on by the
+    /// process that this one replaces. As with [`listen`](Self::listen), any number of them.
     ///
-    /// Whoever else has it, and whoever starts the daemon anew, may go on with it: it is shared, and closed
-    /// only when the last of them has dropped it, this builder and its [`child_spec`](Self::child_spec)
+    /// The listener is shared with its other owners and with later starts of the daemon. It is closed
+    /// only when the last owner has dropped it, this builder and its [`child_spec`](Self::child_spec)
     /// included. So a builder that is kept for restarts, as every `child_spec` keeps one, keeps the port open when
-    /// the daemon has ended or is drained, and whoever connects waits for the next daemon. It is made non-blocking. Options that are set before a socket listens are left as they are.
+    /// the daemon has ended or is drained, and new connections wait for the next daemon. It is made non-blocking. Options that are set before a socket listens are left as they are.
     /// Plaintext beyond loopback is refused as with [`bind`](Self::bind). If it fails, the daemon tries
     /// again with the same, as there is no other. There is one accept loop for each. The file of a Unix socket is left to whoever has made it.
     ///
