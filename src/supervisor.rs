@@ -19,6 +19,7 @@
 mod child;
 mod delay;
 mod dynamic;
+mod dynamic_builder;
 mod dynamic_run;
 mod event;
 mod inbox;
@@ -27,13 +28,15 @@ mod intensity;
 mod ordered;
 mod ordered_builder;
 mod ordered_child;
+mod ordered_message;
 mod ordered_run;
 mod owned;
 mod tree;
 
 pub use child::{ChildKind, ChildSpec, Restart, Started};
 pub use delay::RestartDelay;
-pub use dynamic::{DynamicSupervisor, DynamicSupervisorBuilder, TerminateChildError};
+pub use dynamic::{DynamicSupervisor, TerminateChildError};
+pub use dynamic_builder::DynamicSupervisorBuilder;
 pub use info::{ChildInfo, ChildState, Counts, StartChildError, SupervisorGone};
 pub(crate) use intensity::Intensity;
 pub use ordered::{AutoShutdown, ChildError, StartSupervisorError, Strategy, Supervisor};

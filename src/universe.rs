@@ -124,6 +124,7 @@ mod census;
 mod check;
 mod clock;
 mod config;
+mod current;
 mod failure;
 mod future;
 mod here;
@@ -149,7 +150,6 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Instant,
 };
 
 use place::Place;
@@ -164,6 +164,9 @@ pub use check::Check;
 pub use clock::Clock;
 pub(crate) use clock::Timer;
 pub use config::{Config, ConfigError};
+pub(crate) use current::{
+    enter, enter_host, extension, host, is_sim, is_simulated, now, sim, timer, within_host,
+};
 pub use failure::Outcome;
 pub use future::InUniverse;
 pub use here::{Here, inherit_fn};
@@ -328,75 +331,6 @@ impl fmt::Debug for Universe {
         }
         tuple.finish()
     }
-}
-
-/// What is simulated in the current universe, if it is.
-pub(crate) fn sim() -> Option<Arc<Sim>> {
-    place::with_sim(|sim| sim.cloned())
-}
-
-/// Whether the current universe has a clock of its own.
-pub(crate) fn is_simulated() -> bool {
-    place::with_sim(|sim| sim.is_some())
-}
-
-/// What the current universe simulates besides time and chance, made now if it was not yet; `None` if it
-/// simulates nothing. It lasts as long as the universe, and may not hold it. There is one such thing.
-pub(crate) fn extension<T: Send + Sync + 'static>(make: fn(Arc<Sim>) -> T) -> Option<Arc<T>> {
-    place::with_universe(|universe| {
-        let world = &universe?.world;
-        let sim = world.sim.as_ref()?;
-        let extension = world
-            .extension
-            .get_or_init(|| Arc::new(make(Arc::clone(sim))));
-        Some(Arc::clone(extension))
-    })
-    .map(|extension| extension.downcast().expect("there is only one such thing"))
-}
-
-/// Whether this is what is simulated in the current universe, or nothing is.
-pub(crate) fn is_sim(sim: Option<&Arc<Sim>>) -> bool {
-    place::with_sim(|current| match (current, sim) {
-        (Some(current), Some(sim)) => Arc::ptr_eq(current, sim),
-        (None, None) => true,
-        _ => false,
-    })
-}
-
-/// The time by the current universe's own clock, if it has one.
-#[track_caller]
-pub(crate) fn now() -> Option<Instant> {
-    place::with_sim(|sim| {
-        let sim = sim?;
-        spin::read(sim);
-        Some(sim.now())
-    })
-}
-
-/// A timer by the current universe's own clock, if it has one.
-pub(crate) fn timer(at: Instant) -> Option<Timer> {
-    Some(sim()?.timer(at))
-}
-
-/// Runs `f` in `universe`, which may be none at all.
-pub(crate) fn enter<R>(universe: &Option<Universe>, f: impl FnOnce() -> R) -> R {
-    Place::part_in(universe.clone()).enter(f)
-}
-
-/// Makes a future that is on the given host of the current universe, with all that it spawns. What a
-/// host is, the network knows.
-pub(crate) fn within_host<F: Future>(host: Arc<str>, future: F) -> InUniverse<F> {
-    InUniverse::new(Place::here().on_host(host), future)
-}
-
-/// Runs `f` on the given host of the current universe.
-pub(crate) fn enter_host<R>(host: Arc<str>, f: impl FnOnce() -> R) -> R {
-    Place::here().on_host(host).enter(f)
-}
-
-/// The host that the running code is on, if it is on a particular one.
-pub(crate) fn host() -> Option<Arc<str>> {
-    place::host()
 }
 
 impl Universe {

@@ -8,6 +8,8 @@
 //! for its parts, and whoever reads waits for that time. A partition takes the times away, and healing
 //! gives new ones.
 
+mod operations;
+
 use std::{
     collections::VecDeque,
     io, mem,
@@ -17,10 +19,9 @@ use std::{
 };
 
 use super::{
-    event::What,
     line::{Arrival, Due, Lines, Way},
     parcel::Parcel,
-    state::{State, Wakes},
+    state::Wakes,
 };
 use crate::universe::Sim;
 
@@ -263,195 +264,4 @@ impl End {
         let parcel = self.incoming.front().and_then(|it| it.arrival.next(now));
         [parcel, self.reset.time()].into_iter().flatten().min()
     }
-}
-
-fn was_reset<T>() -> Step<T> {
-    Step::Done(Err(io::ErrorKind::ConnectionReset.into()))
-}
-
-fn has_given_up<T>() -> Step<T> {
-    Step::Done(Err(io::ErrorKind::TimedOut.into()))
-}
-
-fn sooner(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
-    [a, b].into_iter().flatten().min()
-}
-
-/// What the ends do. A connection is there as long as one of them is.
-impl State {
-    pub(super) fn read(
-        &mut self,
-        (id, side): (u64, usize),
-        room: &mut [u8],
-        waker: &Waker,
-    ) -> Step<usize> {
-        let now = self.sim.now();
-        let Self {
-            connections,
-            lines,
-            sim,
-            wakes,
-            ..
-        } = self;
-        let connection = open(connections.get_mut(&id));
-        let way = connection.way(1 - side);
-        let (to, from) = connection.seen_from(side);
-        let (gives_up, has_given_up_by_now) = (
-            connection.gives_up(side),
-            connection.has_given_up(side, now),
-        );
-        let end = &mut connection.ends[side];
-        if end.reset.is_by(now) {
-            return was_reset();
-        }
-        if room.is_empty() {
-            return Step::Done(Ok(0));
-        }
-        match end.incoming.front() {
-            Some(parcel) if parcel.is_here(now) && parcel.is_end() => {
-                return Step::Done(Ok(0));
-            }
-            Some(parcel) if parcel.is_here(now) => {}
-            _ if has_given_up_by_now => return has_given_up(),
-            _ => {
-                wakes.wait(&mut end.reader, waker);
-                return Step::Wait(sooner(end.next(now), gives_up));
-            }
-        }
-        let most = lines.piece(way, room.len(), sim);
-        let taken = end.take(&mut room[..most], now);
-        wakes.wake(&mut connection.ends[1 - side].writer);
-        self.log(What::Received(to, from, taken));
-        Step::Done(Ok(taken))
-    }
-
-    pub(super) fn write(
-        &mut self,
-        (id, side): (u64, usize),
-        bytes: &[u8],
-        waker: &Waker,
-    ) -> Step<usize> {
-        let Self {
-            connections,
-            lines,
-            sim,
-            wakes,
-            ..
-        } = self;
-        let connection = open(connections.get_mut(&id));
-        let way = connection.way(side);
-        let (from, to) = connection.seen_from(side);
-        let in_use = connection.ends[1 - side].unread;
-        let gives_up = connection.gives_up(side);
-        if connection.has_given_up(side, sim.now()) {
-            return has_given_up();
-        }
-        let end = &mut connection.ends[side];
-        if end.reset.is_by(sim.now()) {
-            return was_reset();
-        }
-        if end.closed {
-            return Step::Done(Err(io::ErrorKind::BrokenPipe.into()));
-        }
-        if bytes.is_empty() {
-            return Step::Done(Ok(0));
-        }
-        let room = lines.window(way).saturating_sub(in_use);
-        if room == 0 {
-            wakes.wait(&mut end.writer, waker);
-            return Step::Wait(sooner(end.reset.time(), gives_up));
-        }
-        let count = lines.piece(way, bytes.len().min(room), sim);
-        connection.send(side, bytes[..count].to_vec(), lines, sim);
-        connection.bounce(1 - side, lines, sim);
-        // They have timers to set: for what was sent, and for a reset that comes back.
-        wakes.wake(&mut connection.ends[1 - side].reader);
-        if connection.ends[side].reset != Due::Never || connection.silent.is_some() {
-            wakes.wake(&mut connection.ends[side].reader);
-        }
-        self.log(What::Sent(from, to, count));
-        Step::Done(Ok(count))
-    }
-
-    pub(super) fn set_patience(&mut self, (id, side): (u64, usize), patience: Patience) {
-        open(self.connections.get_mut(&id)).ends[side].patience = patience;
-    }
-
-    /// Ends the sending half.
-    pub(super) fn close(&mut self, (id, side): (u64, usize)) -> io::Result<()> {
-        let Self {
-            connections,
-            lines,
-            sim,
-            wakes,
-            ..
-        } = self;
-        let connection = open(connections.get_mut(&id));
-        let (from, to) = connection.seen_from(side);
-        let end = &mut connection.ends[side];
-        if end.reset.is_by(sim.now()) {
-            return Err(io::ErrorKind::NotConnected.into());
-        }
-        if end.closed {
-            return Ok(());
-        }
-        end.closed = true;
-        wakes.wake(&mut end.writer);
-        connection.send(side, Vec::new(), lines, sim);
-        wakes.wake(&mut connection.ends[1 - side].reader);
-        self.log(What::Closed(from, to));
-        Ok(())
-    }
-
-    /// Ends both halves: with a reset if that is asked for, or if bytes have come that nobody will
-    /// read.
-    pub(super) fn leave(&mut self, (id, side): (u64, usize), abort: bool) {
-        let now = self.sim.now();
-        let connection = open(self.connections.get_mut(&id));
-        let has_given_up = connection.has_given_up(side, now);
-        let end = &connection.ends[side];
-        let was_reset = end.reset.is_by(now) || has_given_up;
-        let unread = |parcel: &Parcel| parcel.is_here(now) && !parcel.is_end();
-        let abort = abort || end.incoming.front().is_some_and(unread);
-        if !was_reset && !abort {
-            // It was not reset, and so it can be closed.
-            let _ = self.close((id, side));
-        }
-        let Self {
-            connections,
-            lines,
-            sim,
-            wakes,
-            hosts,
-            ..
-        } = self;
-        let connection = open(connections.get_mut(&id));
-        let (from, to) = connection.seen_from(side);
-        let end = &mut connection.ends[side];
-        end.dropped = true;
-        wakes.forget(&mut end.reader);
-        wakes.forget(&mut end.writer);
-        if was_reset || abort {
-            end.incoming.clear();
-            end.unread = 0;
-        } else {
-            connection.bounce(side, lines, sim);
-        }
-        if abort && !was_reset {
-            connection.send_reset(side, now, lines, sim);
-        }
-        connection.ends[1 - side].wake(wakes);
-        if connection.ends.iter().all(|end| end.dropped) {
-            let dialler = &connection.ends[0];
-            hosts.give_back(dialler.host, dialler.address.port());
-            connections.remove(&id);
-        }
-        if abort && !was_reset {
-            self.log(What::Reset(from, to));
-        }
-    }
-}
-
-fn open(connection: Option<&mut Connection>) -> &mut Connection {
-    connection.expect("a connection is there as long as one of its ends is")
 }

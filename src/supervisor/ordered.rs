@@ -9,7 +9,7 @@ use super::{
     child::{ChildSpec, Started},
     info::{ChildInfo, Counts, StartChildError, SupervisorGone},
     ordered_builder::SupervisorBuilder,
-    ordered_run::Message,
+    ordered_message::Message,
     tree::{Tree, UntilError, View},
 };
 use crate::{ExitReason, TaskRef};

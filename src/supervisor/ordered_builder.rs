@@ -9,7 +9,8 @@ use super::{
     delay::RestartDelay,
     intensity::Intensity,
     ordered::{AutoShutdown, StartSupervisorError, Strategy, Supervisor},
-    ordered_run::{self, Settings},
+    ordered_message::Settings,
+    ordered_run,
 };
 use crate::{Linked, task::Spawner, universe::Here};
 

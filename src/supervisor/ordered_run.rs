@@ -15,70 +15,19 @@
 use std::{mem, sync::Arc, time::Duration};
 
 use async_channel::Sender;
-use futures_channel::oneshot;
 use futures_lite::future;
 
 use super::{
     child::{ChildSpec, Outcome, Restart, Started},
-    delay::RestartDelay,
     event,
     inbox::Inbox,
-    info::{ChildInfo, Counts, StartChildError},
-    intensity::Intensity,
+    info::{Counts, StartChildError},
     ordered::{AutoShutdown, ChildError, Strategy},
     ordered_child::{Child, Stage, Starter},
-    tree::{Branch, View},
+    ordered_message::{Message, Ready, Reply, Settings},
+    tree::View,
 };
-use crate::{
-    ExitReason, TaskRef,
-    task::{Spawner, now},
-};
-
-#[derive(Clone, Debug)]
-pub(super) struct Settings {
-    pub(super) name: Arc<str>,
-    pub(super) strategy: Strategy,
-    pub(super) auto_shutdown: AutoShutdown,
-    pub(super) intensity: Intensity,
-    pub(super) delay: RestartDelay,
-    pub(super) spawner: Spawner,
-}
-
-type Reply<T> = oneshot::Sender<T>;
-
-/// Answered when all children have started, or with the one that did not.
-pub(super) type Ready = Reply<Result<(), (Arc<str>, StartChildError)>>;
-
-/// What handles ask, and what starters and children report. Replies nobody waits for are lost.
-pub(super) enum Message {
-    StartChild {
-        spec: ChildSpec,
-        reply: Reply<Result<Started, StartChildError>>,
-    },
-    TerminateChild {
-        id: Arc<str>,
-        reply: Reply<Result<(), ChildError>>,
-    },
-    RestartChild {
-        id: Arc<str>,
-        reply: Reply<Result<Started, ChildError>>,
-    },
-    DeleteChild {
-        id: Arc<str>,
-        reply: Reply<Result<(), ChildError>>,
-    },
-    WhichChildren(Reply<Vec<ChildInfo>>),
-    Branches(Reply<Vec<Branch>>),
-    CountChildren(Reply<Counts>),
-    Started {
-        id: Arc<str>,
-        outcome: Outcome,
-    },
-    Ended {
-        id: Arc<str>,
-        reason: ExitReason,
-    },
-}
+use crate::{ExitReason, TaskRef, task::now};
 
 pub(super) fn start(
     settings: Settings,

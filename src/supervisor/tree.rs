@@ -16,7 +16,7 @@ use super::{
     child::{ChildKind, ChildSpec, Restart},
     dynamic_run,
     info::{ChildState, SupervisorGone},
-    ordered_run,
+    ordered_message,
 };
 use crate::{
     Endpoint, ExitReason, TaskRef,
@@ -205,7 +205,7 @@ pub(super) struct View {
 #[derive(Clone)]
 enum Queue {
     Dynamic(Sender<dynamic_run::Message>),
-    Ordered(Sender<ordered_run::Message>),
+    Ordered(Sender<ordered_message::Message>),
 }
 
 impl Facts for View {}
@@ -216,7 +216,7 @@ impl View {
         Self { name, queue }
     }
 
-    pub(super) fn ordered(name: &Arc<str>, queue: &Sender<ordered_run::Message>) -> Self {
+    pub(super) fn ordered(name: &Arc<str>, queue: &Sender<ordered_message::Message>) -> Self {
         let (name, queue) = (Arc::clone(name), Queue::Ordered(queue.clone()));
         Self { name, queue }
     }
@@ -274,7 +274,7 @@ impl View {
                 queue.try_send(message).is_ok()
             }
             Queue::Ordered(queue) => {
-                let message = ordered_run::Message::Branches(reply);
+                let message = ordered_message::Message::Branches(reply);
                 queue.try_send(message).is_ok()
             }
         };
