@@ -29,7 +29,11 @@ use std::{fmt, panic::Location, sync::Arc, time::Duration};
 
 use futures_channel::oneshot;
 
-use crate::{ExitReason, Protocol, TaskRef, mailbox::mailbox, universe};
+use crate::{
+    ExitReason, Protocol, TaskRef,
+    mailbox::mailbox,
+    universe::{self, Resident, Resides},
+};
 use shared::{Listener, Shared};
 
 pub use address::Address;
@@ -141,7 +145,7 @@ impl<P: Protocol> Client<P> {
         call: P::Call,
         limit: Duration,
     ) -> Result<P::Reply, CallError> {
-        let _pending = universe::enlist(format_args!("a call"), at);
+        let _pending = universe::integration::enlist(format_args!("a call"), at);
         let (reference, reply) = self.shared.queue_call(call, limit)?;
         let mut waiting = Waiting {
             shared: &self.shared,
@@ -334,6 +338,12 @@ impl<P: Protocol> Clone for Client<P> {
             task: Arc::clone(&self.task),
             ..*self
         }
+    }
+}
+
+impl<P: Protocol> Resides for Client<P> {
+    fn resident(&self) -> &Resident {
+        AsRef::<TaskRef>::as_ref(self).resident()
     }
 }
 

@@ -31,7 +31,11 @@ use std::{
 
 use futures_lite::FutureExt as _;
 
-use crate::{Endpoint, ExitReason, Server, TaskRef, wire::identity::VersionReqError};
+use crate::{
+    Endpoint, ExitReason, Server, TaskRef,
+    universe::{Resident, Resides},
+    wire::identity::VersionReqError,
+};
 use shared::Shared;
 
 pub use drain::{DrainOutcome, DrainReport, Drained};
@@ -280,6 +284,12 @@ impl<S: Server> Clone for Daemon<S> {
             shared: Arc::clone(&self.shared),
             server: PhantomData,
         }
+    }
+}
+
+impl<S: Server> Resides for Daemon<S> {
+    fn resident(&self) -> &Resident {
+        AsRef::<TaskRef>::as_ref(self).resident()
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::{error::Error, fmt, sync::Arc};
 
-use crate::unwind::Shown;
+use crate::universe::integration::Shown;
 
 /// Any error, as handlers and callbacks return it: `?` turns every error into one.
 pub type BoxError = Box<dyn Error + Send + Sync>;

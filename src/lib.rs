@@ -73,7 +73,6 @@ mod endpoint;
 mod exit;
 mod link;
 mod mailbox;
-pub mod network;
 mod outbox;
 mod protocol;
 mod recipes;
@@ -84,8 +83,6 @@ mod task;
 mod text;
 mod throttle;
 mod transport;
-pub mod universe;
-mod unwind;
 pub mod wire;
 
 pub use backoff::Backoff;
@@ -100,11 +97,12 @@ pub use daemon::{
     StartDaemonError, StartServer,
 };
 pub use endpoint::{AddressError, Endpoint};
+pub use erps_wire::{codec::PacketError, proxy::ProxyError};
 pub use exit::{BoxError, ExitReason, SendError};
 pub use link::{Peer, PeerInfo};
-pub use network::{Host, Network};
 pub use protocol::{Message, Never, Protocol};
 pub use reply::ReplyTo;
+pub use serde_etf::Term;
 pub use server::{
     Context, InitError, ProtocolError, PushError, Server, ServerBuilder, ServerError,
     ServerOptions, ServerRef, StartError,
@@ -115,7 +113,13 @@ pub use supervisor::{
     StartSupervisorError, Started, Strategy, Supervisor, SupervisorBuilder, SupervisorGone,
     TerminateChildError, Tree, UntilError,
 };
-pub use task::{Linked, Shutdown, TaskRef, spawn};
+pub use task::{Linked, Shutdown, TaskRef};
+pub use test_universe::spawn;
+pub use test_universe::{
+    self as universe, Config, Host, Mock, Network, Registration, Registry, Sharded, Universe,
+    network, time,
+};
+pub use test_universe_macros::erps_test as test;
 pub use transport::{
     Alert, BoxedStream, ByteStream, HandedIn, Handshake, HandshakeError, PeerCredentials,
     PeerIdentity, Secured, Tcp, TcpOptions, Tls, TlsError, Transport, UnreadableCertificate,
@@ -123,19 +127,6 @@ pub use transport::{
 };
 #[cfg(feature = "test-ca")]
 pub use transport::{TestCa, TestCertificate, TestRequest};
-pub use universe::{Config, Mock, Registration, Registry, Sharded, Universe, test};
-pub use wire::{codec::PacketError, proxy::ProxyError, term::Term};
-
-/// Clock and chance: a simulated [`Universe`]'s own, else the machine's.
-///
-/// For servers and clients whose tests are to run in simulated time.
-pub mod time {
-    pub use crate::task::{
-        Elapsed,
-        listed::{sleep, timeout},
-        now, random,
-    };
-}
 
 /// The code in the README, compiled and run with the documentation tests.
 #[cfg(doctest)]

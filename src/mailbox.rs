@@ -16,7 +16,7 @@ use std::{
 use event_listener::Event;
 use futures_lite::Stream as _;
 
-use crate::universe::contain;
+use crate::universe::integration::contain;
 
 /// Makes a queue for up to `capacity` messages, which is at least one.
 pub(crate) fn mailbox<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {

@@ -11,7 +11,7 @@ use crate::{
     task::TURN,
     universe,
     wire::{
-        codec::{ANY, Codec, PacketError},
+        codec::{Codec, PacketError, UNLIMITED},
         etf::Element,
         packet::Kind,
     },
@@ -25,7 +25,7 @@ use crate::{
 #[must_use = "dropping it fails the call"]
 pub struct ReplyTo<R> {
     caller: Option<Caller<R>>,
-    _entry: universe::Entry,
+    _entry: universe::integration::Entry,
 }
 
 enum Caller<R> {
@@ -88,7 +88,7 @@ impl<R> ReplyTo<R> {
     ) -> Self {
         Self {
             caller: Some(Caller::Local(sender, unanswered)),
-            _entry: universe::enlist(format_args!("an unanswered call"), at),
+            _entry: universe::integration::enlist(format_args!("an unanswered call"), at),
         }
     }
 
@@ -99,7 +99,7 @@ impl<R> ReplyTo<R> {
         let what = format_args!("an unanswered call{request} of {peer} to `{server}`");
         Self {
             caller: Some(Caller::Remote(caller)),
-            _entry: universe::enlist(what, made),
+            _entry: universe::integration::enlist(what, made),
         }
     }
 
@@ -222,10 +222,10 @@ impl RemoteCaller {
         let codec = self.outbox.codec();
         let reference = self.reference.as_bytes();
         let mut packet = Vec::new();
-        if let Err(error) = codec.answer(&mut packet, Kind::Reply, reply, reference, ANY) {
+        if let Err(error) = codec.answer(&mut packet, Kind::Reply, reply, reference, UNLIMITED) {
             let message = unsendable(&error);
             codec
-                .answer(&mut packet, Kind::Error, &message, reference, ANY)
+                .answer(&mut packet, Kind::Error, &message, reference, UNLIMITED)
                 .ok()?;
         }
         self.answered = true;
@@ -243,7 +243,7 @@ impl RemoteCaller {
     }
 
     fn fail(&mut self, sort: Sort, reason: &impl Serialize) {
-        if let Err(error) = self.send(Kind::Error, sort, reason, ANY) {
+        if let Err(error) = self.send(Kind::Error, sort, reason, UNLIMITED) {
             tracing::warn!(target: "erps", %error, "an error packet could not be sent");
         }
     }

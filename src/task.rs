@@ -8,13 +8,11 @@
 //! any runtime, or in none.
 
 mod budget;
-mod contained;
+mod caught;
 mod handle;
 mod life;
 mod linked;
-pub(crate) mod listed;
 mod offload;
-mod time;
 
 use std::{
     fmt,
@@ -28,20 +26,26 @@ use std::{
 
 use futures_channel::oneshot;
 
+use crate::{
+    ExitReason, Universe,
+    universe::{
+        InUniverse, Resides as _,
+        integration::{is_simulated, spawned},
+    },
+};
+pub(crate) use crate::{
+    time::{Elapsed, now},
+    universe::integration::{
+        Alarm, Clock, Contained, FOR_EVER, Foreign, Panic, deadline, random_below, sleep, timeout,
+        wall_clock,
+    },
+};
 pub(crate) use budget::{Budget, TURN};
-pub(crate) use contained::{Caught, Contained, Foreign, catch, panicked};
+pub(crate) use caught::{Caught, catch, panicked};
 pub(crate) use handle::Facts;
 pub use handle::TaskRef;
 pub use linked::{Linked, Shutdown};
 pub(crate) use offload::offload;
-pub(crate) use time::{Alarm, Clock, FOR_EVER, deadline, random_below, sleep, timeout, wall_clock};
-pub use time::{Elapsed, now, random};
-
-pub(crate) use crate::unwind::Panic;
-use crate::{
-    ExitReason, Universe,
-    universe::{self, InUniverse, Resides as _},
-};
 
 /// Where tasks are spawned: on the executor of a universe that is being run, else on smol's global
 /// one; or on one that the user runs. And who has them spawned: each is told apart by what it is and
@@ -138,8 +142,7 @@ impl Spawner {
             let reason = future.await.unwrap_or_else(|panic| panic);
             guard.ended(reason);
         };
-        let task =
-            self.spawn_future(universe::spawned(what, self.made, body).residing(handle.resident()));
+        let task = self.spawn_future(spawned(what, self.made, body).residing(handle.resident()));
         if let Some(task) = task {
             handle.keep(task);
         }
@@ -153,7 +156,7 @@ impl Spawner {
         what: fmt::Arguments<'_>,
         future: impl Future<Output = ()> + Send + 'static,
     ) -> Option<smol::Task<()>> {
-        self.spawn_future(universe::spawned(what, self.made, Contained::new(future)))
+        self.spawn_future(spawned(what, self.made, Contained::new(future)))
     }
 
     fn spawn_future<F>(&self, future: InUniverse<F>) -> Option<smol::Task<()>>
@@ -178,42 +181,11 @@ impl fmt::Debug for Spawner {
     }
 }
 
-/// Spawns a future where this library spawns its own: on the executor of the current universe, if that
-/// is being [run](Universe::run), else on smol's global one. It inherits the universe.
-///
-/// What is spawned so in a simulated universe takes its turns in the order that the seed decides.
-/// Dropping the returned task ends it; [`detach`](smol::Task::detach) lets it go. What is spawned by the
-/// destructors of a run that is over is dropped. A panic goes to whoever awaits the task, and fails the test
-/// in whose universe it is, unless it is [expected](Universe::expect_panics). Its payload is the original one
-/// if that is text.
-///
-/// # Example
-///
-/// ```
-/// use erps::Universe;
-///
-/// Universe::simulated(1).run(async {
-///     let task = erps::spawn(async { Universe::current() });
-///     assert!(task.await.is_some());
-/// });
-/// ```
-#[track_caller]
-pub fn spawn<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static) -> smol::Task<T> {
-    let future = universe::inherit(Contained::new(future));
-    let own = Universe::current().and_then(|universe| universe.executor());
-    match own.as_ref().map(Weak::upgrade) {
-        Some(Some(executor)) => executor.spawn(future),
-        // The universe has come to its end. It takes no more, and drops what it is given.
-        Some(None) => smol::Executor::new().spawn(future),
-        None => smol::spawn(future),
-    }
-}
-
 /// Runs what waits for files, where it holds up no other task.
 ///
 /// In a simulated universe nobody waits: its clock would leap meanwhile.
 pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    if universe::is_simulated() {
+    if is_simulated() {
         work()
     } else {
         smol::unblock(work).await

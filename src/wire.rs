@@ -1,21 +1,7 @@
-//! The bytes of erps 0.7: pure functions and buffers, no I/O, no clock.
+//! The bytes of erps 0.7: packets and terms, without I/O.
 //!
-//! ```text
-//! socket bytes --> decoder --> packet: header + payload --> payload codec --> values
-//!                  limits      identity: who speaks, in which version
-//! ```
-//!
-//! [`packet`] lays a packet out in a write buffer and says what its header means; [`decoder`] takes packets
-//! out of a stream that arrives in any pieces; [`identity`] holds the names and versions by which the two
-//! ends recognise each other. To all of them a payload is opaque bytes. [`proxy`] reads
-//! what a proxy says before the first of them.
+//! Two crates that also stand alone: [erps-wire](erps_wire) for packets, [serde_etf] for their payloads.
 
-pub(crate) mod codec;
-pub mod decoder;
-pub mod etf;
-pub mod identity;
-pub mod packet;
-pub mod proxy;
-pub(crate) mod refusal;
-mod requirement;
-pub mod term;
+pub(crate) use erps_wire::{codec, refusal};
+pub use erps_wire::{decoder, identity, packet, proxy};
+pub use serde_etf::{self as etf, term};

@@ -11,7 +11,7 @@ use crate::{
     task,
     universe::Here,
     wire::{
-        codec::{ANY, Codec, PacketError},
+        codec::{Codec, PacketError, UNLIMITED},
         etf::EncodeError,
         packet::Kind,
     },
@@ -26,7 +26,7 @@ pub(super) fn encode_call<P: Protocol>(
     let shared = Arc::clone(shared);
     let here = Here::capture();
     Box::new(move || {
-        let encode = |codec: &Codec, out: &mut _| codec.call(out, reference, &call, ANY);
+        let encode = |codec: &Codec, out: &mut _| codec.call(out, reference, &call, UNLIMITED);
         let encoded = here.enter(|| packet(&shared.codec, encode));
         let fail = |error| {
             let error = CallError::Unsendable(Box::new(error));
@@ -49,7 +49,7 @@ pub(super) fn encode_cast<P: Protocol>(
         if caller.is_canceled() {
             return None;
         }
-        let encode = |codec: &Codec, out: &mut _| codec.term(out, Kind::Cast, &cast, ANY);
+        let encode = |codec: &Codec, out: &mut _| codec.term(out, Kind::Cast, &cast, UNLIMITED);
         match here.enter(|| packet(&shared.codec, encode)) {
             Ok(packet) => caller.send(Ok(())).is_ok().then_some(packet),
             Err(error) => {

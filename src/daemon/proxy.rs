@@ -37,7 +37,8 @@ fn source(announced: Announced) -> Option<Endpoint> {
     match announced {
         Announced::Inet { source, .. } => Some(source.into()),
         Announced::Unix { source, .. } => Some(Endpoint::Unix(path(&source))),
-        Announced::Local | Announced::Unknown => None,
+        // A connection of the proxy's own, or one whose source it does not know.
+        _ => None,
     }
 }
 

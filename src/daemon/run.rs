@@ -27,7 +27,7 @@ pub(super) async fn start<S: Server>(
     let life = forwarded.clone().unwrap_or(None);
     let (started, ready) = oneshot::channel();
     let spawner = builder.spawner.clone();
-    let task = universe::enter(&life, || {
+    let task = universe::integration::enter(&life, || {
         let what = std::any::type_name::<S>();
         let spawner = spawner.clone();
         spawner

@@ -18,9 +18,9 @@ use crate::{
     outbox::{Outbox, Sort, Untaken},
     reply::Refused,
     task::{self, Spawner, TURN},
-    universe,
+    universe::{self, Resident, Resides},
     wire::{
-        codec::{ANY, PacketError},
+        codec::{PacketError, UNLIMITED},
         packet::Kind,
     },
 };
@@ -114,7 +114,7 @@ impl<S: Server> ServerRef<S> {
         call: <S::Protocol as Protocol>::Call,
         limit: Duration,
     ) -> Result<<S::Protocol as Protocol>::Reply, ServerError> {
-        let _pending = universe::enlist(format_args!("a call"), at);
+        let _pending = universe::integration::enlist(format_args!("a call"), at);
         let (sender, receiver) = oneshot::channel();
         let (unanswered, certain) = oneshot::channel();
         let answer = async {
@@ -194,7 +194,7 @@ impl<S: Server> ServerRef<S> {
         let codec = outbox.codec().clone();
         let encode = move || {
             let mut packet = Vec::new();
-            let encoded = codec.term(&mut packet, Kind::Push, &push, ANY);
+            let encoded = codec.term(&mut packet, Kind::Push, &push, UNLIMITED);
             encoded.map(|_| packet)
         };
         let encoded = task::offload(encode).await;
@@ -220,7 +220,7 @@ impl<S: Server> ServerRef<S> {
         if !outbox.has_room() {
             return Err(PushError::Full);
         }
-        send_push(outbox, push, ANY).map(|_| ())
+        send_push(outbox, push, UNLIMITED).map(|_| ())
     }
 
     /// Closes the server's connection after the message it is at, which ends the server with
@@ -281,6 +281,12 @@ impl<S: Server> Clone for ServerRef<S> {
         Self {
             inner: Arc::clone(&self.inner),
         }
+    }
+}
+
+impl<S: Server> Resides for ServerRef<S> {
+    fn resident(&self) -> &Resident {
+        AsRef::<TaskRef>::as_ref(self).resident()
     }
 }
 

@@ -14,7 +14,7 @@ use crate::{
     reply::{Ends, RemoteCaller},
     task,
     wire::{
-        codec::{ANY, Codec},
+        codec::{Codec, UNLIMITED},
         decoder::FrameError,
         etf::{self, DecodeError},
         packet::{Acceptance, Kind, Packet, Refusal},
@@ -167,7 +167,8 @@ fn no_term(error: DecodeError) -> Result<String, ProtocolError> {
 
 /// Sends an error packet that belongs to no call.
 pub(super) fn tell(outbox: &Outbox, message: &str) {
-    let encode = |codec: &Codec, out: &mut Vec<u8>| codec.term(out, Kind::Error, message, ANY);
+    let encode =
+        |codec: &Codec, out: &mut Vec<u8>| codec.term(out, Kind::Error, message, UNLIMITED);
     if let Err(error) = outbox.send(Sort::Error, encode) {
         tracing::warn!(target: "erps", %error, "an error packet could not be sent");
     }

@@ -4,7 +4,7 @@ use super::ServerOptions;
 use crate::{
     link::Link,
     transport::BoxedStream,
-    wire::{codec::ANY, packet::Kind},
+    wire::{codec::UNLIMITED, packet::Kind},
 };
 
 /// Sends an error packet that belongs to no call, and closes the connection. It is the first packet
@@ -12,7 +12,7 @@ use crate::{
 pub(crate) async fn refuse(stream: BoxedStream, options: &ServerOptions, message: &str) {
     let codec = options.codec();
     let mut link = Link::new(stream, codec.max_payload);
-    if let Err(error) = codec.term(link.out(), Kind::Error, message, ANY) {
+    if let Err(error) = codec.term(link.out(), Kind::Error, message, UNLIMITED) {
         tracing::warn!(target: "erps", %error, "an error packet could not be sent");
     }
     link.close().await;

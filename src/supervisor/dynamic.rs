@@ -12,7 +12,10 @@ use super::{
     info::{ChildInfo, Counts, StartChildError, SupervisorGone},
     tree::{Tree, UntilError, View},
 };
-use crate::{ExitReason, TaskRef};
+use crate::{
+    ExitReason, TaskRef,
+    universe::{Resident, Resides},
+};
 
 /// A supervisor of any number of children that are started on demand. A handle; clones are handles
 /// to the same supervisor.
@@ -248,6 +251,12 @@ impl DynamicSupervisor {
             .try_send(command(reply))
             .map_err(|_| SupervisorGone)?;
         answer.await.map_err(|_| SupervisorGone)
+    }
+}
+
+impl Resides for DynamicSupervisor {
+    fn resident(&self) -> &Resident {
+        AsRef::<TaskRef>::as_ref(self).resident()
     }
 }
 

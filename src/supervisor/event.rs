@@ -3,7 +3,7 @@
 //! All have the target `erps`, a name, and the fields `supervisor`, `child`, `task`, `universe` and
 //! `reason`, as far as there are such.
 
-use crate::{ExitReason, TaskRef, universe::contain};
+use crate::{ExitReason, TaskRef, universe::integration::contain};
 
 /// Who an event is about: a child, and its task or the starter that was to make it.
 #[derive(Clone, Copy)]

@@ -12,7 +12,10 @@ use super::{
     ordered_message::Message,
     tree::{Tree, UntilError, View},
 };
-use crate::{ExitReason, TaskRef};
+use crate::{
+    ExitReason, TaskRef,
+    universe::{Resident, Resides},
+};
 
 /// Who is restarted when one child has to be. OTP's supervision strategies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -294,6 +297,12 @@ impl Supervisor {
             .try_send(command(reply))
             .map_err(|_| SupervisorGone)?;
         answer.await.map_err(|_| SupervisorGone)
+    }
+}
+
+impl Resides for Supervisor {
+    fn resident(&self) -> &Resident {
+        AsRef::<TaskRef>::as_ref(self).resident()
     }
 }
 

@@ -313,10 +313,9 @@ impl AsRef<Self> for TaskRef {
     }
 }
 
-/// Every handle to a task of the library can be allowed into a universe.
-impl<T: AsRef<TaskRef>> Resides for T {
+impl Resides for TaskRef {
     fn resident(&self) -> &Resident {
-        &self.as_ref().shared.resident
+        &self.shared.resident
     }
 }
 

@@ -9,7 +9,7 @@ use super::{
     Shutdown, TaskRef,
     handle::{Facts, Life},
 };
-use crate::{ExitReason, universe::contain};
+use crate::{ExitReason, universe::integration::contain};
 
 impl TaskRef {
     /// Asks the task to end with `reason`. The first to ask is heard; a task that was killed hears

@@ -3,7 +3,10 @@
 use std::{ops::Deref, time::Duration};
 
 use super::TaskRef;
-use crate::ExitReason;
+use crate::{
+    ExitReason,
+    universe::{Resident, Resides},
+};
 
 /// How a task is made to end. OTP's `shutdown` of a child specification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +74,12 @@ impl<T: AsRef<TaskRef>> Deref for Linked<T> {
 
     fn deref(&self) -> &T {
         &self.handle
+    }
+}
+
+impl<T: AsRef<TaskRef>> Resides for Linked<T> {
+    fn resident(&self) -> &Resident {
+        AsRef::<TaskRef>::as_ref(self).resident()
     }
 }
 

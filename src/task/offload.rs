@@ -14,10 +14,9 @@ use std::{
 
 use smol::lock::Semaphore;
 
-use super::contained::Foreign;
-use crate::{
-    universe,
-    unwind::{self, Panic},
+use crate::universe::{
+    self,
+    integration::{Foreign, Panic, catch_panic, is_simulated},
 };
 
 /// How many threads of the process may do such work at a time: one less than it has processors, and at least
@@ -38,8 +37,8 @@ static PERMITS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| {
 pub(crate) async fn offload<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Panic> {
-    let work = move || unwind::catch(work);
-    if universe::is_simulated() {
+    let work = move || catch_panic(work);
+    if is_simulated() {
         return work();
     }
     let work = universe::inherit_fn(work);

@@ -30,7 +30,6 @@ mod stubborn;
 mod supervisor;
 mod support;
 mod term;
-mod tidy;
 mod torture;
 mod transport;
 mod universe;

@@ -299,7 +299,6 @@ const PAINS: [Pain; 30] = [
         &[
             "supervisor::tree::until_gives_up_in_time_and_shows_what_it_saw",
             "healing::a_client_may_be_started_before_its_daemon",
-            "tidy::nobody_sleeps_for_luck",
         ],
     ),
     pain(

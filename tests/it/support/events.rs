@@ -49,7 +49,8 @@ impl Warnings {
 
 impl Subscriber for Warnings {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        self.everything || metadata.target() == "erps" && *metadata.level() <= Level::WARN
+        let is_ours = ["erps", "test_universe"].contains(&metadata.target());
+        self.everything || is_ours && *metadata.level() <= Level::WARN
     }
 
     fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {

@@ -1,0 +1,161 @@
+//! The limits of a payload, by name.
+
+use crate::DecodeError;
+
+/// The limits of a term that a peer sends.
+///
+/// | limit | default | error |
+/// |---|---|---|
+/// | [`depth`](Self::depth) | 512 levels | [`DecodeError::Depth`] |
+/// | [`elements`](Self::elements) | 2 097 152 | [`DecodeError::Elements`] |
+/// | [`inflated`](Self::inflated) | 16 MiB | [`DecodeError::Inflated`] |
+/// | [`ratio`](Self::ratio) | 256 | [`DecodeError::Ratio`] |
+/// | [`term_memory`](Self::term_memory) | 32 MiB | [`DecodeError::TermMemory`] |
+/// | [`safe`](Self::safe) | `true` | [`DecodeError::Executable`] |
+#[derive(Clone, Debug)]
+pub struct Limits {
+    pub(super) depth: usize,
+    pub(super) elements: usize,
+    pub(super) inflated: usize,
+    pub(super) ratio: usize,
+    pub(super) term_memory: usize,
+    pub(super) safe: bool,
+}
+
+/// How much one term counts towards [`Limits::elements`], in eighths: an element, a number, a byte of a
+/// packed list.
+pub(super) const ELEMENT: u64 = 8;
+pub(super) const NUMBER: u64 = 2;
+pub(super) const PACKED: u64 = 1;
+
+/// A compressed term of up to this size is inflated whatever its ratio is.
+const ANY_RATIO: usize = 1 << 20;
+
+impl Limits {
+    /// Sets how deeply tuples, lists and maps may nest. Default: 512 levels.
+    ///
+    /// Decoding into types recurses this deep, on the stack of the decoding thread; the default fits
+    /// 2 MiB in a debug build. Erlang has no limit. A deeper term is refused with
+    /// [`DecodeError::Depth`].
+    #[must_use]
+    pub fn depth(mut self, depth: usize) -> Self {
+        self.depth = depth;
+        self
+    }
+
+    /// Sets how many terms a term may consist of, itself included. Default: 2 097 152 (2 Mi).
+    ///
+    /// An integer of up to 64 bits and a float count as a quarter, a byte of a packed list
+    /// (`STRING_EXT`) as an eighth, so that 16 MiB of numbers are within the default. A key of a map
+    /// counts as one element more than it is. A term of more is refused with
+    /// [`DecodeError::Elements`].
+    #[must_use]
+    pub fn elements(mut self, elements: usize) -> Self {
+        self.elements = elements;
+        self
+    }
+
+    /// Sets how many bytes a compressed term may inflate to. Default: 16 MiB.
+    ///
+    /// A term that announces more is refused with [`DecodeError::Inflated`] before it is inflated.
+    #[must_use]
+    pub fn inflated(mut self, bytes: usize) -> Self {
+        self.inflated = bytes;
+        self
+    }
+
+    /// Sets how many times larger than compressed a term may be when inflated. Default: 256.
+    ///
+    /// What inflates to 1 MiB or less is not held to it. A term that announces more is refused with
+    /// [`DecodeError::Ratio`] before it is inflated. Runs of one byte reach 1000;
+    /// [`compress`](crate::compress) leaves a term plain that would be over the default.
+    #[must_use]
+    pub fn ratio(mut self, ratio: usize) -> Self {
+        self.ratio = ratio;
+        self
+    }
+
+    /// Sets how many bytes of memory the [`Term`](crate::Term)s of one decoded value may take. Default:
+    /// 32 MiB.
+    ///
+    /// It is estimated before anything is allocated: 32 bytes for every term, what it holds on the
+    /// heap, and the allocator's overhead. A small map takes about 750 bytes. All `Term`s within a typed
+    /// value are counted together, and so is what serde buffers (flattened fields, untagged and tagged
+    /// enums) or reads without a type. More is refused with [`DecodeError::TermMemory`].
+    #[must_use]
+    pub fn term_memory(mut self, bytes: usize) -> Self {
+        self.term_memory = bytes;
+        self
+    }
+
+    /// Sets whether functions and ports are refused, anywhere in a term. Default: `true`.
+    ///
+    /// Otherwise they are skipped, and [`Term`](crate::Term) keeps them as they came.
+    #[must_use]
+    pub fn safe(mut self, safe: bool) -> Self {
+        self.safe = safe;
+        self
+    }
+
+    /// Returns how deeply tuples, lists and maps may nest.
+    #[must_use]
+    pub fn max_depth(&self) -> usize {
+        self.depth
+    }
+
+    /// Returns how many terms a term may consist of.
+    #[must_use]
+    pub fn max_elements(&self) -> usize {
+        self.elements
+    }
+
+    /// Returns how many bytes a compressed term may inflate to.
+    #[must_use]
+    pub fn max_inflated(&self) -> usize {
+        self.inflated
+    }
+
+    /// Returns how many times larger than compressed a term may be when inflated.
+    #[must_use]
+    pub fn max_ratio(&self) -> usize {
+        self.ratio
+    }
+
+    /// Returns how many bytes of memory the `Term`s of one decoded value may take.
+    #[must_use]
+    pub fn max_term_memory(&self) -> usize {
+        self.term_memory
+    }
+
+    /// Returns whether functions and ports are refused.
+    #[must_use]
+    pub fn is_safe(&self) -> bool {
+        self.safe
+    }
+
+    /// Checks what a compressed term announces.
+    pub(super) fn may_inflate(&self, packed: usize, plain: usize) -> Result<(), DecodeError> {
+        if plain > self.inflated {
+            return Err(DecodeError::Inflated {
+                limit: self.inflated,
+            });
+        }
+        if plain > ANY_RATIO.max(packed.saturating_mul(self.ratio)) {
+            return Err(DecodeError::Ratio { limit: self.ratio });
+        }
+        Ok(())
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            depth: 512,
+            elements: 2 << 20,
+            inflated: 16 << 20,
+            ratio: 256,
+            term_memory: 32 << 20,
+            safe: true,
+        }
+    }
+}

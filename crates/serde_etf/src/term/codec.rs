@@ -1,0 +1,196 @@
+//! `Term` in serde's terms, with nothing lost between our own encoder and decoder.
+//!
+//! What serde has no word for (atoms, bitstrings, improper lists, pids) passes under names that only
+//! our own format knows. Any other format sees a string for an atom, and bytes for the rest.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::ser::{Error as _, Serialize, SerializeTuple, Serializer};
+
+use super::encode::{self, Unencodable};
+use super::{Term, read};
+use crate as etf;
+
+/// Our encoder takes a whole encoded term; any other, one part after the other.
+impl Serialize for Term {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_newtype_struct(etf::TERM_TOKEN, &Parts(self))
+    }
+}
+
+struct Parts<'a>(&'a Term);
+
+impl Serialize for Parts<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if etf::knock(&serializer) {
+            let mut parts = serializer.serialize_tuple(0)?;
+            return match encode::chunks(self.0, |part| parts.serialize_element(&Bytes(part))) {
+                Ok(()) => parts.end(),
+                Err(Unencodable::Put(error)) => Err(error),
+                Err(Unencodable::Other(error)) => Err(S::Error::custom(error)),
+                // As an element it has an error of its own.
+                Err(Unencodable::Atom(name)) => {
+                    parts.serialize_element(&Name(name))?;
+                    parts.end()
+                }
+            };
+        }
+        match self.0 {
+            Term::Integer(value) => serializer.serialize_i64(*value),
+            Term::Float(value) => serializer.serialize_f64(value.value()),
+            Term::Atom(name) => match &**name {
+                "nil" => serializer.serialize_unit(),
+                "true" => serializer.serialize_bool(true),
+                "false" => serializer.serialize_bool(false),
+                name => serializer.serialize_newtype_struct(etf::ATOM_TOKEN, name),
+            },
+            Term::Tuple(elements) => {
+                let mut tuple = serializer.serialize_tuple(elements.len())?;
+                elements
+                    .iter()
+                    .try_for_each(|element| tuple.serialize_element(element))?;
+                tuple.end()
+            }
+            Term::Map(pairs) => serializer.collect_map(pairs),
+            Term::List(elements) => serializer.collect_seq(elements),
+            Term::Binary(bytes) => match std::str::from_utf8(bytes) {
+                Ok(text) => serializer.serialize_str(text),
+                Err(_) => serializer.serialize_bytes(bytes),
+            },
+            Term::BigInteger(_) | Term::BitBinary(_) | Term::ImproperList(..) | Term::Opaque(_) => {
+                let mut term = Vec::new();
+                etf::encode_into(&mut term, self.0).map_err(S::Error::custom)?;
+                let name = etf::VERBATIM_TOKEN;
+                serializer.serialize_newtype_variant(name, 0, "external_term", &Bytes(&term))
+            }
+        }
+    }
+}
+
+struct Bytes<'a>(&'a [u8]);
+
+impl Serialize for Bytes<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(self.0)
+    }
+}
+
+struct Name<'a>(&'a str);
+
+impl Serialize for Name<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_newtype_struct(etf::ATOM_TOKEN, self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Term {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_newtype_struct(etf::TERM_TOKEN, Whole)
+    }
+}
+
+/// Takes a whole encoded term from our decoder, or whatever another format has.
+struct Whole;
+
+impl<'de> Visitor<'de> for Whole {
+    type Value = Term;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any term")
+    }
+
+    fn visit_bytes<E: de::Error>(self, term: &[u8]) -> Result<Term, E> {
+        read::read(term).map_err(E::custom)
+    }
+
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<Term, D::Error> {
+        deserializer.deserialize_any(Foreign::default())
+    }
+}
+
+/// Makes a term of what serde's own data model has.
+#[derive(Default)]
+struct Foreign {
+    /// Whether bytes are an encoded term, which is how serde's buffers keep what they have no word for.
+    is_encoded: bool,
+}
+
+impl<'de> Visitor<'de> for Foreign {
+    type Value = Term;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any term")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Term, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Term, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Term, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i128<E>(self, value: i128) -> Result<Term, E> {
+        Ok(Term::integer(
+            value < 0,
+            &value.unsigned_abs().to_le_bytes(),
+        ))
+    }
+
+    fn visit_u128<E>(self, value: u128) -> Result<Term, E> {
+        Ok(Term::integer(false, &value.to_le_bytes()))
+    }
+
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Term, E> {
+        Term::try_from(value).map_err(E::custom)
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Term, E> {
+        Ok(text.into())
+    }
+
+    fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Term, E> {
+        match self.is_encoded {
+            true => read::read(bytes).map_err(E::custom),
+            false => Ok(Term::binary(bytes)),
+        }
+    }
+
+    fn visit_unit<E>(self) -> Result<Term, E> {
+        Ok(Term::nil())
+    }
+
+    fn visit_none<E>(self) -> Result<Term, E> {
+        Ok(Term::nil())
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Term, D::Error> {
+        Term::deserialize(deserializer)
+    }
+
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<Term, D::Error> {
+        deserializer.deserialize_any(Self { is_encoded: true })
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Term, A::Error> {
+        let mut elements = Vec::new();
+        while let Some(element) = seq.next_element()? {
+            elements.push(element);
+        }
+        Ok(Term::List(elements))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Term, A::Error> {
+        let mut pairs = BTreeMap::new();
+        while let Some((key, value)) = map.next_entry()? {
+            pairs.insert(key, value);
+        }
+        Ok(Term::Map(pairs))
+    }
+}

@@ -1,0 +1,208 @@
+//! Configuration that differs per universe.
+
+use std::{
+    any::{self, Any},
+    borrow::Cow,
+    collections::HashMap,
+    fmt,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use crate::{Universe, sharded::Sharded, strict::NoUniverse};
+
+/// A static of named values, of any types, that each universe may change for itself.
+///
+/// A universe reads the values of code in no universe until it puts another one in or deletes it,
+/// as Multiverses does with Elixir's application environment. What it changes, nobody else sees.
+///
+/// # Example
+///
+/// ```
+/// use test_universe::{Config, Universe};
+///
+/// static CONFIG: Config = Config::new();
+///
+/// CONFIG.put("attempts", 3_u32);
+/// Universe::new().enter(|| {
+///     assert_eq!(CONFIG.get("attempts"), Some(3_u32.into()));
+///     CONFIG.put("attempts", 1_u32);
+///     assert_eq!(*CONFIG.fetch::<u32>("attempts")?, 1);
+///     Ok::<(), test_universe::ConfigError>(())
+/// })?;
+/// assert_eq!(*CONFIG.fetch::<u32>("attempts")?, 3);
+/// # Ok::<(), test_universe::ConfigError>(())
+/// ```
+pub struct Config {
+    values: Sharded<Values>,
+}
+
+/// `None` hides the value of code in no universe.
+type Values = RwLock<HashMap<Cow<'static, str>, Option<Value>>>;
+
+#[derive(Clone)]
+struct Value {
+    any: Arc<dyn Any + Send + Sync>,
+    type_name: &'static str,
+}
+
+impl Config {
+    /// Makes a configuration without any value.
+    #[must_use]
+    #[track_caller]
+    pub const fn new() -> Self {
+        Self {
+            values: Sharded::named(Values::default, || "Config".to_owned()),
+        }
+    }
+
+    /// Makes it strict, as [`Sharded::strict`] does: code in no universe can neither read nor
+    /// change it, so that a universe sees its own values only.
+    #[must_use]
+    pub const fn strict(mut self) -> Self {
+        self.values.make_strict();
+        self
+    }
+
+    /// Gives a key a value, in the current universe.
+    ///
+    /// The type of the value is the type it must be read with: `"text"` is a `&str`, and no
+    /// `String`.
+    ///
+    /// # Panics
+    ///
+    /// If the configuration is [`strict`](Self::strict) and the caller is in no universe.
+    #[track_caller]
+    pub fn put<T: Send + Sync + 'static>(&self, key: impl Into<Cow<'static, str>>, value: T) {
+        let value = Value {
+            any: Arc::new(value),
+            type_name: any::type_name::<T>(),
+        };
+        self.change(|values| values.insert(key.into(), Some(value)));
+    }
+
+    /// The value of a key: the universe's own, or else that of code in no universe.
+    ///
+    /// `None` if there is none of this type; [`fetch`](Self::fetch) tells why. A default put behind this
+    /// hides a value of another type: `put("attempts", 3)` is an `i32`, and no `u32`.
+    ///
+    /// # Panics
+    ///
+    /// If the configuration is [`strict`](Self::strict) and the caller is in no universe.
+    #[must_use]
+    #[track_caller]
+    pub fn get<T: Send + Sync + 'static>(&self, key: &str) -> Option<Arc<T>> {
+        match self.fetch(key) {
+            Err(ConfigError::NoUniverse(error)) => error.raise(),
+            fetched => fetched.ok(),
+        }
+    }
+
+    /// As [`get`](Self::get), for what must be there.
+    ///
+    /// # Errors
+    ///
+    /// - [`Missing`](ConfigError::Missing): nobody has put a value in, or it was deleted.
+    /// - [`OtherType`](ConfigError::OtherType): the value has another type.
+    /// - [`NoUniverse`](ConfigError::NoUniverse): the configuration is [`strict`](Self::strict) and
+    ///   the caller is in no universe.
+    #[track_caller]
+    pub fn fetch<T: Send + Sync + 'static>(&self, key: &str) -> Result<Arc<T>, ConfigError> {
+        let own = own(&*self.values.try_get()?, key);
+        let value = match own {
+            Some(value) => value,
+            None => self.global(key),
+        };
+        let Some(Value { any, type_name }) = value else {
+            let key = key.to_owned();
+            return Err(ConfigError::Missing { key });
+        };
+        any.downcast().map_err(|_| ConfigError::OtherType {
+            key: key.to_owned(),
+            found: type_name,
+            expected: any::type_name::<T>(),
+        })
+    }
+
+    /// Takes a value away: in the current universe there is none from now on.
+    ///
+    /// It hides the value of code in no universe too, which others still see. (In Multiverses it
+    /// shows again if the universe had put in one of its own; here it is [`clear`](Self::clear)
+    /// that brings it back.)
+    ///
+    /// # Panics
+    ///
+    /// If the configuration is [`strict`](Self::strict) and the caller is in no universe.
+    #[track_caller]
+    pub fn delete(&self, key: &str) {
+        let hides = Universe::current().is_some();
+        self.change(|values| match hides {
+            true => values.insert(key.to_owned().into(), None),
+            false => values.remove(key),
+        });
+    }
+
+    /// Forgets all that the current universe has put in or deleted.
+    ///
+    /// # Panics
+    ///
+    /// If the configuration is [`strict`](Self::strict) and the caller is in no universe.
+    #[track_caller]
+    pub fn clear(&self) {
+        self.values.clear();
+    }
+
+    fn global(&self, key: &str) -> Option<Value> {
+        own(&*self.values.global()?, key).flatten()
+    }
+
+    /// What takes the place of a value is there before the value is dropped, which may read it.
+    #[track_caller]
+    fn change<R>(&self, f: impl FnOnce(&mut HashMap<Cow<'static, str>, Option<Value>>) -> R) {
+        let values = self.values.get();
+        let former = f(&mut values.write().unwrap_or_else(PoisonError::into_inner));
+        drop(former);
+    }
+}
+
+fn own(values: &Values, key: &str) -> Option<Option<Value>> {
+    let values = values.read().unwrap_or_else(PoisonError::into_inner);
+    values.get(key).cloned()
+}
+
+impl Default for Config {
+    #[track_caller]
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config").finish_non_exhaustive()
+    }
+}
+
+/// Why there is no value.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// Nobody has put one in, or it was deleted.
+    #[error("nothing is configured as `{key}`")]
+    Missing {
+        /// The key that was asked for.
+        key: String,
+    },
+    /// It has another type.
+    #[error("what is configured as `{key}` is a `{found}` and no `{expected}`")]
+    OtherType {
+        /// The key that was asked for.
+        key: String,
+        /// The type that was put in.
+        found: &'static str,
+        /// The type that was asked for.
+        expected: &'static str,
+    },
+    /// The configuration is strict, and who asks is in no universe.
+    #[error(transparent)]
+    NoUniverse(#[from] NoUniverse),
+}

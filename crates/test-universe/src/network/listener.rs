@@ -1,0 +1,302 @@
+//! A port that is listened on, and those who wait there.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    future::poll_fn,
+    io,
+    net::{IpAddr, SocketAddr},
+    panic::Location,
+    sync::Arc,
+    time::Instant,
+};
+
+use event_listener::Event;
+use futures_lite::FutureExt as _;
+
+use super::{
+    connection::Connection,
+    event::What,
+    host,
+    line::Due,
+    state::{Net, State},
+    stream::Stream,
+};
+use crate::{census::Entry, inherit::enlist};
+
+/// A port of a simulated [`Network`](crate::Network) that is listened on, until this is dropped.
+///
+/// Made by [`Network::listen`](crate::Network::listen).
+pub struct Listener {
+    net: Arc<Net>,
+    id: u64,
+    address: SocketAddr,
+    event: Arc<Event>,
+    /// `None`: it is the library's own, and so are the connections that come to it.
+    entry: Option<Entry>,
+}
+
+impl Listener {
+    /// The address that is listened at.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Waits for a connection; tells who dialled.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Network::fail_accepts`](crate::Network::fail_accepts), when there is a
+    /// connection to accept. It is left in the backlog.
+    ///
+    /// # Cancel safety
+    ///
+    /// A connection is either returned or left to the next call.
+    #[track_caller]
+    pub fn accept(
+        &self,
+    ) -> impl Future<Output = io::Result<(Stream, SocketAddr)>> + Send + use<'_> {
+        let at = Location::caller();
+        async move {
+            let mut stream = self.next().await?;
+            let (local, peer) = (stream.local_addr(), stream.peer_addr());
+            if self.entry.is_some() {
+                let what = format_args!("the accepted connection from {peer} to {local}");
+                stream.enlist(what, at);
+            }
+            Ok((stream, peer))
+        }
+    }
+
+    async fn next(&self) -> io::Result<Stream> {
+        loop {
+            let newcomer = self.event.listen();
+            match self.net.with(|state| state.accept(self.id)) {
+                Next::Failure(code) => return Err(io::Error::from_raw_os_error(code)),
+                Next::Connection(id, local, peer) => {
+                    return Ok(Stream::new(&self.net, (id, 1), (local, peer)));
+                }
+                Next::At(at) => {
+                    let mut timer = self.net.sim.timer(at);
+                    newcomer.or(poll_fn(|cx| timer.poll(cx))).await;
+                }
+                Next::Nobody => newcomer.await,
+            }
+        }
+    }
+}
+
+impl Listener {
+    /// Lists it, and what it accepts from now on, among what lives.
+    pub(super) fn enlist(mut self, at: &'static Location<'static>) -> Self {
+        let what = format_args!("the listener at {}", self.address);
+        self.entry = Some(enlist(what, at));
+        self
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.net.with(|state| state.stop_listening(self.id));
+    }
+}
+
+impl fmt::Debug for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Listener").field(&self.address).finish()
+    }
+}
+
+/// What the network knows of a listener.
+pub(super) struct Listening {
+    host: usize,
+    address: SocketAddr,
+    backlog: usize,
+    /// The places in the backlog of those who have been told that they are welcome.
+    expected: usize,
+    waiting: VecDeque<u64>,
+    pub(super) event: Arc<Event>,
+}
+
+/// What a listener has to do.
+enum Next {
+    Failure(i32),
+    Connection(u64, SocketAddr, SocketAddr),
+    /// A connection will be there at this time.
+    At(Instant),
+    Nobody,
+}
+
+/// What becomes of who knocks at a port.
+pub(super) enum Answer {
+    /// There is a place for it with this listener.
+    Welcome(u64),
+    Refused,
+    /// There is no place at the moment.
+    Silence,
+}
+
+impl Net {
+    pub(super) fn listen(
+        self: &Arc<Self>,
+        host: usize,
+        address: SocketAddr,
+        backlog: u32,
+    ) -> io::Result<Listener> {
+        let event = Arc::new(Event::new());
+        let (id, address) =
+            self.with(|state| state.listen(host, address, backlog, Arc::clone(&event)))?;
+        Ok(Listener {
+            net: Arc::clone(self),
+            id,
+            address,
+            event,
+            entry: None,
+        })
+    }
+}
+
+impl State {
+    fn listen(
+        &mut self,
+        host: usize,
+        mut address: SocketAddr,
+        backlog: u32,
+        event: Arc<Event>,
+    ) -> io::Result<(u64, SocketAddr)> {
+        host::check_bind(address.ip(), host)?;
+        if address.port() == 0 {
+            let port = self.free_port(host);
+            address.set_port(port.ok_or(io::ErrorKind::AddrInUse)?);
+        }
+        let ip = address.ip();
+        let is_taken = self.listeners_on(host, address.port()).any(|(_, other)| {
+            let other = other.address.ip();
+            host::covers(ip, other) || host::covers(other, ip)
+        });
+        if is_taken {
+            return Err(io::ErrorKind::AddrInUse.into());
+        }
+        let id = self.next_id();
+        let listening = Listening {
+            host,
+            address,
+            // As on Linux, there is always one place.
+            backlog: usize::try_from(backlog).unwrap_or(usize::MAX).max(1),
+            expected: 0,
+            waiting: VecDeque::new(),
+            event,
+        };
+        self.listeners.insert(id, listening);
+        self.log(What::Listening(address));
+        Ok((id, address))
+    }
+
+    /// A port of `host` that nobody listens on and nobody dials from.
+    pub(super) fn free_port(&mut self, host: usize) -> Option<u16> {
+        let Self {
+            hosts, listeners, ..
+        } = self;
+        let taken = listeners.values().filter(|it| it.host == host);
+        hosts.free_port(host, |port| {
+            taken.clone().any(|it| it.address.port() == port)
+        })
+    }
+
+    fn listeners_on(&self, host: usize, port: u16) -> impl Iterator<Item = (u64, &Listening)> {
+        let all = self.listeners.iter().map(|(&id, it)| (id, it));
+        all.filter(move |(_, it)| it.host == host && it.address.port() == port)
+    }
+
+    fn stop_listening(&mut self, id: u64) {
+        let listening = self.listeners.remove(&id);
+        let listening = listening.expect("a listener is there until it is dropped");
+        for connection in listening.waiting {
+            self.leave((connection, 1), true);
+        }
+        self.log(What::Unbound(listening.address));
+        // There is no need to wait for a place any more.
+        self.wakes.dialling();
+    }
+
+    fn accept(&mut self, id: u64) -> Next {
+        let now = self.sim.now();
+        let listening = self.listeners.get_mut(&id);
+        let listening = listening.expect("a listener is there until it is dropped");
+        let dues = listening
+            .waiting
+            .iter()
+            .map(|id| self.connections[id].hello);
+        let dues = dues.enumerate();
+        let Some((place, at)) = dues
+            .filter_map(|(place, due)| Some((place, due.time()?)))
+            .min_by_key(|&(_, at)| at)
+        else {
+            return Next::Nobody;
+        };
+        if at > now {
+            return Next::At(at);
+        }
+        let address = listening.address;
+        let failures = self.failures.get_mut(&(listening.host, address.port()));
+        if let Some(code) = failures.and_then(VecDeque::pop_front) {
+            self.log(What::AcceptFailed(address, code));
+            return Next::Failure(code);
+        }
+        let connection = listening.waiting.remove(place);
+        let connection = connection.expect("it has just been found there");
+        let (local, peer) = self.connections[&connection].seen_from(1);
+        self.log(What::Accepted(local, peer));
+        self.wakes.dialling();
+        Next::Connection(connection, local, peer)
+    }
+
+    /// Somebody asks for a connection to a port of `host`.
+    pub(super) fn knock(&mut self, host: usize, to: SocketAddr) -> Answer {
+        if self.refusing.contains(&(host, to.port())) {
+            return Answer::Refused;
+        }
+        let hears = |ip: IpAddr| host::covers(ip, to.ip());
+        let found = self
+            .listeners_on(host, to.port())
+            .find(|(_, it)| hears(it.address.ip()));
+        let Some((id, _)) = found else {
+            return Answer::Refused;
+        };
+        let listening = self.listeners.get_mut(&id).expect("it has just been found");
+        if listening.waiting.len() + listening.expected >= listening.backlog {
+            return Answer::Silence;
+        }
+        listening.expected += 1;
+        Answer::Welcome(id)
+    }
+
+    /// Gives a place in the backlog back.
+    pub(super) fn give_up(&mut self, listener: u64) {
+        if let Some(listening) = self.listeners.get_mut(&listener) {
+            listening.expected -= 1;
+            self.wakes.dialling();
+        }
+    }
+
+    /// Takes a place in the backlog. `None` if the listener is gone.
+    pub(super) fn establish(
+        &mut self,
+        listener: u64,
+        from: (usize, SocketAddr),
+        to: (usize, SocketAddr),
+    ) -> Option<u64> {
+        let id = self.next_id();
+        let listening = self.listeners.get_mut(&listener)?;
+        let mut connection = Connection::new(from, to);
+        connection.greet(&mut self.lines, &self.sim);
+        debug_assert_ne!(connection.hello, Due::Never);
+        listening.expected -= 1;
+        listening.waiting.push_back(id);
+        self.wakes.listener(&listening.event);
+        self.connections.insert(id, connection);
+        self.log(What::Connected(from.1, to.1));
+        Some(id)
+    }
+}

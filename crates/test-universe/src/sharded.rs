@@ -1,0 +1,220 @@
+//! Statics that have a value per universe.
+
+use std::{
+    any, fmt,
+    panic::Location,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use crate::{place, slot::Slot, strict::NoUniverse};
+
+/// A static with one value per [`Universe`](crate::Universe), and one for code that is in none.
+///
+/// Production code reads it as it would read any lazily made static; parallel tests that each
+/// run in a universe never see each other's value. A value is made when it is first asked for. It
+/// is dropped with its universe, and in it; in which order is not promised.
+///
+/// Making or dropping a value may use other sharded statics. It must not ask for the value that is
+/// being made: that never returns.
+///
+/// # Example
+///
+/// ```
+/// use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+/// use test_universe::{Sharded, Universe};
+///
+/// static VISITS: Sharded<AtomicU32> = Sharded::new(|| AtomicU32::new(0));
+///
+/// VISITS.with(|visits| visits.fetch_add(1, Relaxed));
+/// Universe::new().enter(|| assert_eq!(VISITS.get().load(Relaxed), 0));
+/// assert_eq!(VISITS.get().load(Relaxed), 1);
+/// ```
+pub struct Sharded<T: 'static> {
+    /// Which static this is; 0 until it is first used in a universe.
+    key: AtomicUsize,
+    init: fn() -> T,
+    outside: Slot<T>,
+    strict: bool,
+    /// What it is called, and where it was made.
+    what: fn() -> String,
+    made: &'static Location<'static>,
+}
+
+impl<T: Send + Sync + 'static> Sharded<T> {
+    /// Makes a static whose values are made by `init`, in the universe that asks.
+    #[must_use]
+    #[track_caller]
+    pub const fn new(init: fn() -> T) -> Self {
+        Self::named(init, || format!("Sharded<{}>", any::type_name::<T>()))
+    }
+
+    /// One that is the inside of something with another name.
+    #[track_caller]
+    pub(crate) const fn named(init: fn() -> T, what: fn() -> String) -> Self {
+        Self {
+            key: AtomicUsize::new(0),
+            init,
+            outside: Slot::new(),
+            strict: false,
+            what,
+            made: Location::caller(),
+        }
+    }
+
+    /// Makes it strict: code in no universe has no value, and is told so.
+    ///
+    /// It finds the line that asks where a universe was lost, and who spawned it as far as that is
+    /// known. Production is in no universe, so what production uses is strict in test builds only:
+    ///
+    /// ```
+    /// use test_universe::Sharded;
+    ///
+    /// static LIMIT: Sharded<u32> = match cfg!(test) {
+    ///     true => Sharded::new(|| 10).strict(),
+    ///     false => Sharded::new(|| 10),
+    /// };
+    /// assert_eq!(*LIMIT.get(), 10);
+    /// ```
+    ///
+    /// For tests in a crate's `tests` folder `cfg!(test)` is false, as the crate is built without
+    /// it; a feature of the crate that the tests turn on does there.
+    #[must_use]
+    pub const fn strict(mut self) -> Self {
+        self.make_strict();
+        self
+    }
+
+    /// In place: a constant function cannot move what is inside of something else.
+    pub(crate) const fn make_strict(&mut self) {
+        self.strict = true;
+    }
+
+    /// The value of the current universe, made now if it was not yet.
+    ///
+    /// The value stays alive as long as it is held, even if it is replaced or its universe ends
+    /// meanwhile.
+    ///
+    /// # Panics
+    ///
+    /// If it is [`strict`](Self::strict) and the caller is in no universe, with the text of
+    /// [`NoUniverse`]; or if the function given to [`new`](Self::new) panics.
+    #[must_use]
+    #[track_caller]
+    pub fn get(&self) -> Arc<T> {
+        match self.try_get() {
+            Ok(value) => value,
+            Err(error) => error.raise(),
+        }
+    }
+
+    /// As [`get`](Self::get), for those who want to know.
+    ///
+    /// # Errors
+    ///
+    /// If it is [`strict`](Self::strict) and the caller is in no universe.
+    ///
+    /// # Panics
+    ///
+    /// If the function given to [`new`](Self::new) panics.
+    #[track_caller]
+    pub fn try_get(&self) -> Result<Arc<T>, NoUniverse> {
+        let made = place::with_universe(|universe| universe?.world.made(self.key()));
+        match made {
+            Some(value) => Ok(value),
+            None => self.in_slot(|slot| slot.get_or_make(self.init)),
+        }
+    }
+
+    /// Calls `f` with the value of the current universe.
+    ///
+    /// # Panics
+    ///
+    /// As [`get`](Self::get).
+    #[track_caller]
+    pub fn with<R>(&self, f: impl FnOnce(&T) -> R) -> R {
+        f(&self.get())
+    }
+
+    /// Gives the current universe another value.
+    ///
+    /// Who holds the former one keeps it. A [`get`](Self::get) at the same time, in another task of
+    /// this universe, returns the one or the other.
+    ///
+    /// # Panics
+    ///
+    /// If it is [`strict`](Self::strict) and the caller is in no universe.
+    #[track_caller]
+    pub fn set(&self, value: T) {
+        if let Err(error) = self.in_slot(|slot| slot.set(Some(value))) {
+            error.raise();
+        }
+    }
+
+    /// Gives the current universe another value, and returns the former one, which is made now if
+    /// it was not yet.
+    ///
+    /// Of values put in at the same time none is lost: each is returned to someone, but the last.
+    ///
+    /// # Panics
+    ///
+    /// As [`get`](Self::get).
+    #[track_caller]
+    pub fn replace(&self, value: T) -> Arc<T> {
+        match self.in_slot(|slot| slot.replace(value, self.init)) {
+            Ok(former) => former,
+            Err(error) => error.raise(),
+        }
+    }
+
+    /// Forgets the value of the current universe: it is made anew when it is next asked for.
+    ///
+    /// # Panics
+    ///
+    /// If it is [`strict`](Self::strict) and the caller is in no universe.
+    #[track_caller]
+    pub fn clear(&self) {
+        if let Err(error) = self.in_slot(|slot| slot.set(None)) {
+            error.raise();
+        }
+    }
+
+    /// The value of code in no universe, whoever asks; nobody's, if it is strict.
+    pub(crate) fn global(&self) -> Option<Arc<T>> {
+        (!self.strict).then(|| self.outside.get_or_make(self.init))
+    }
+
+    #[track_caller]
+    fn in_slot<R>(&self, f: impl FnOnce(&Slot<T>) -> R) -> Result<R, NoUniverse> {
+        let asked = Location::caller();
+        place::with_universe(|universe| match universe {
+            Some(universe) => Ok(f(&universe.world.slot(self.key()))),
+            None if self.strict => Err(NoUniverse::new((self.what)(), self.made, asked)),
+            None => Ok(f(&self.outside)),
+        })
+    }
+
+    fn key(&self) -> usize {
+        static NEXT: AtomicUsize = AtomicUsize::new(1);
+        let key = self.key.load(Ordering::Relaxed);
+        if key != 0 {
+            return key;
+        }
+        let fresh = NEXT.fetch_add(1, Ordering::Relaxed);
+        match self
+            .key
+            .compare_exchange(0, fresh, Ordering::Relaxed, Ordering::Relaxed)
+        {
+            Ok(_) => fresh,
+            Err(taken) => taken,
+        }
+    }
+}
+
+impl<T> fmt::Debug for Sharded<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sharded").finish_non_exhaustive()
+    }
+}

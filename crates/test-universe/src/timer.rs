@@ -1,0 +1,227 @@
+//! Clock, timers and chance: those of the current universe, if it has any of its own.
+
+use std::{
+    fmt,
+    future::poll_fn,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll},
+    time::{Duration, Instant, SystemTime},
+};
+
+use crate::{current, sim::Sim};
+
+/// The time by the clock that all of the library's deadlines are measured with.
+///
+/// In a [simulated](crate::Universe::simulated) universe it is that universe's own.
+///
+/// # Panics
+///
+/// In a simulated universe, if it is asked for ten million times in one turn of a task: the clock stands still
+/// meanwhile, so that a loop that waits for it to move would never end.
+#[must_use]
+#[track_caller]
+pub fn now() -> Instant {
+    current::now().unwrap_or_else(Instant::now)
+}
+
+/// The date and time by the same clock: a simulated universe begins now, and goes on at its own pace.
+pub fn wall_clock() -> SystemTime {
+    let real = SystemTime::now();
+    let Some(simulated) = current::now() else {
+        return real;
+    };
+    let instant = Instant::now();
+    let moved = if simulated >= instant {
+        real.checked_add(simulated - instant)
+    } else {
+        real.checked_sub(instant - simulated)
+    };
+    moved.unwrap_or(real)
+}
+
+/// A century. What is to happen later than that never happens: an instant so far away may have no
+/// representation, and a timer set to it may be refused by the system.
+pub const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
+/// The instant that comes `limit` after `start`. `None` is never, for a limit of a [century](FOR_EVER) or
+/// more.
+///
+/// Every deadline that is computed from a user's duration comes from here, or is added up with
+/// `checked_add`: `+` panics.
+pub fn deadline(start: Instant, limit: Duration) -> Option<Instant> {
+    match limit < FOR_EVER {
+        true => start.checked_add(limit),
+        false => None,
+    }
+}
+
+/// As [`time::sleep`](crate::time::sleep), for the library's own tasks.
+pub async fn sleep(duration: Duration) {
+    let mut timer = Timer::after(duration);
+    poll_fn(|cx| timer.poll(cx)).await;
+}
+
+/// A future did not complete in its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("it took too long")]
+pub struct Elapsed;
+
+/// As [`time::timeout`](crate::time::timeout), for the library's own tasks.
+pub async fn timeout<T>(limit: Duration, future: impl Future<Output = T>) -> Result<T, Elapsed> {
+    let mut future = pin!(future);
+    let mut timer = Timer::after(limit);
+    poll_fn(|cx| {
+        if let Poll::Ready(output) = future.as_mut().poll(cx) {
+            return Poll::Ready(Ok(output));
+        }
+        timer.poll(cx).map(|()| Err(Elapsed))
+    })
+    .await
+}
+
+/// A random number, evenly from all.
+///
+/// In a [simulated](crate::Universe::simulated) universe it is drawn from the universe's seed.
+#[must_use]
+pub fn random() -> u64 {
+    draw(|rng| rng.u64(..))
+}
+
+/// A duration drawn evenly from zero up to `limit`, the limit excluded.
+pub fn random_below(limit: Duration) -> Duration {
+    let seconds = limit.as_secs_f64() * draw(fastrand::Rng::f64);
+    // Rounded up it may be more than there is.
+    Duration::try_from_secs_f64(seconds).unwrap_or(limit)
+}
+
+fn draw<R>(draw: fn(&mut fastrand::Rng) -> R) -> R {
+    match current::sim() {
+        Some(sim) => sim.draw(draw),
+        None => draw(&mut fastrand::Rng::new()),
+    }
+}
+
+/// The clock of the universe that was current when it was made, for those who are asked from
+/// others.
+#[derive(Clone)]
+pub struct Clock(Option<Arc<Sim>>);
+
+impl fmt::Debug for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            Some(_) => "Clock(simulated)",
+            None => "Clock(system)",
+        })
+    }
+}
+
+impl Clock {
+    /// The clock of the current universe, or the system's.
+    pub fn current() -> Self {
+        Self(current::sim())
+    }
+
+    /// Becomes the clock of the current universe.
+    pub fn follow(&mut self) {
+        if !current::is_sim(self.0.as_ref()) {
+            *self = Self::current();
+        }
+    }
+
+    /// The time by this clock.
+    pub fn now(&self) -> Instant {
+        self.0.as_ref().map_or_else(Instant::now, |sim| sim.now())
+    }
+}
+
+/// A timer by the clock of the universe it was made in.
+#[derive(Debug)]
+enum Timer {
+    Real(async_io::Timer),
+    Simulated(crate::clock::Timer),
+    /// In a [century](FOR_EVER) or later.
+    Never,
+}
+
+impl Timer {
+    fn after(duration: Duration) -> Self {
+        deadline(now(), duration).map_or(Self::Never, Self::at)
+    }
+
+    fn at(time: Instant) -> Self {
+        match current::timer(time) {
+            Some(timer) => Self::Simulated(timer),
+            None => Self::Real(async_io::Timer::at(time)),
+        }
+    }
+
+    fn set_at(&mut self, time: Instant) {
+        match self {
+            Self::Real(timer) => timer.set_at(time),
+            Self::Simulated(timer) => timer.set_at(time),
+            Self::Never => *self = Self::at(time),
+        }
+    }
+
+    fn is_by_current_clock(&self) -> bool {
+        match self {
+            Self::Real(_) => !current::is_simulated(),
+            Self::Simulated(timer) => timer.is_by_current_clock(),
+            Self::Never => true,
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Self::Real(timer) => Pin::new(timer).poll(cx).map(drop),
+            Self::Simulated(timer) => timer.poll(cx),
+            Self::Never => Poll::Pending,
+        }
+    }
+}
+
+/// One timer for the nearest of many deadlines.
+///
+/// A deadline that moves away costs nothing: the timer is left where it is and set anew when it
+/// fires too early. A connection whose deadlines are always far ahead thus almost never touches
+/// the reactor.
+#[derive(Debug, Default)]
+pub struct Alarm {
+    timer: Option<Timer>,
+    set_to: Option<Instant>,
+}
+
+impl Alarm {
+    /// Ready once `deadline` has passed; `None` never passes.
+    pub fn poll(&mut self, cx: &mut Context<'_>, deadline: Option<Instant>) -> Poll<()> {
+        let Some(deadline) = deadline else {
+            return Poll::Pending;
+        };
+        // The task may have been taken into another universe.
+        if self
+            .timer
+            .as_ref()
+            .is_some_and(|it| !it.is_by_current_clock())
+        {
+            *self = Self::default();
+        }
+        loop {
+            if self.set_to.is_none_or(|set_to| deadline < set_to) {
+                match &mut self.timer {
+                    Some(timer) => timer.set_at(deadline),
+                    None => self.timer = Some(Timer::at(deadline)),
+                }
+                self.set_to = Some(deadline);
+            }
+            let timer = self.timer.as_mut().expect("it has just been set");
+            if timer.poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            self.set_to = None;
+            if deadline <= now() {
+                return Poll::Ready(());
+            }
+        }
+    }
+}

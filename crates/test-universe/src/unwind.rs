@@ -1,0 +1,234 @@
+//! Panics of a user's code: caught, read, and dropped where they can do no harm.
+//!
+//! Pure: nothing is logged or counted here. A payload may have a destructor, which may panic in turn, and
+//! what that one throws again. Dropped by an executor, or while another panic unwinds, it would abort
+//! the process. So nothing else in the library calls `std::panic::catch_unwind`.
+
+use std::{
+    any::Any,
+    cell::RefCell,
+    collections::VecDeque,
+    fmt, mem,
+    panic::{self, AssertUnwindSafe},
+    sync::Once,
+    thread,
+};
+
+/// How many payloads in a row are dropped. A chain that is longer is leaked.
+const CHAIN: usize = 8;
+
+/// A panic that was caught. Dropping it never panics.
+pub struct Panic {
+    payload: Option<Box<dyn Any + Send>>,
+    at: Option<String>,
+}
+
+impl Panic {
+    fn new(payload: Box<dyn Any + Send>) -> Self {
+        let at = text(&*payload).and_then(place_of);
+        Self {
+            payload: Some(payload),
+            at,
+        }
+    }
+
+    /// The panic's message.
+    pub fn text(&self) -> &str {
+        let payload = self.payload.as_deref();
+        payload.and_then(text).unwrap_or(UNKNOWN)
+    }
+
+    /// The line that panicked, if `keep_places` was called before.
+    pub fn at(&self) -> Option<&str> {
+        self.at.as_deref()
+    }
+
+    /// Goes on unwinding with the same payload.
+    pub fn resume(mut self) -> ! {
+        panic::resume_unwind(self.payload.take().expect("only its end takes it out"))
+    }
+
+    /// As [`resume`](Self::resume), for an executor that may have nobody to hand the payload to and drops it
+    /// itself: one that may have a destructor is wrapped.
+    pub fn resume_guarded(self) -> ! {
+        match self.payload.as_deref().and_then(text) {
+            Some(_) => self.resume(),
+            None => panic::resume_unwind(Box::new(self)),
+        }
+    }
+
+    /// The payload itself, if it is of this type.
+    pub fn downcast<T: 'static>(mut self) -> Result<Box<T>, Self> {
+        match self.payload.take().map(<Box<dyn Any + Send>>::downcast) {
+            Some(Ok(payload)) => Ok(payload),
+            other => {
+                self.payload = other.and_then(Result::err);
+                Err(self)
+            }
+        }
+    }
+}
+
+impl Drop for Panic {
+    fn drop(&mut self) {
+        let mut payload = self.payload.take();
+        for _ in 0..CHAIN {
+            let Some(next) = payload else { return };
+            payload = panic::catch_unwind(AssertUnwindSafe(|| drop(next))).err();
+        }
+        leak(payload);
+    }
+}
+
+#[expect(clippy::mem_forget, reason = "its destructor never comes to an end")]
+fn leak(payload: Option<Box<dyn Any + Send>>) {
+    mem::forget(payload);
+}
+
+impl fmt::Debug for Panic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Panic").field(&self.text()).finish()
+    }
+}
+
+const UNKNOWN: &str = "a panic with a payload of unknown type";
+
+fn text(payload: &(dyn Any + Send)) -> Option<&str> {
+    let text = payload.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    // One that was wrapped on the way here.
+    text.or_else(|| payload.downcast_ref::<Panic>().map(Panic::text))
+}
+
+/// Calls a function, and catches what it panics with.
+pub fn catch<R>(f: impl FnOnce() -> R) -> Result<R, Panic> {
+    panic::catch_unwind(AssertUnwindSafe(f)).map_err(Panic::new)
+}
+
+/// Something of a user's whose `Display` may panic. This one's does not.
+pub struct Shown<T>(pub T);
+
+impl<T: fmt::Display> fmt::Display for Shown<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match catch(|| fmt::Display::fmt(&self.0, f)) {
+            Ok(outcome) => outcome,
+            Err(panic) => write!(f, "(its `Display` panicked: {})", panic.text()),
+        }
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Shown<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match catch(|| fmt::Debug::fmt(&self.0, f)) {
+            Ok(outcome) => outcome,
+            Err(panic) => write!(f, "(its `Debug` panicked: {})", panic.text()),
+        }
+    }
+}
+
+thread_local! {
+    /// The last panics of this thread, with their lines: a destructor may have panicked since the one
+    /// that is asked for.
+    static PLACES: RefCell<VecDeque<(String, String)>> = const { RefCell::new(VecDeque::new()) };
+}
+
+/// From now on it is known of panics where they came from: a hook notes it, before the one that there was.
+pub(crate) fn keep_places() {
+    static ONCE: Once = Once::new();
+    if thread::panicking() {
+        // The hook cannot be set by a thread that unwinds.
+        return;
+    }
+    ONCE.call_once(|| {
+        let former = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if let Some(text) = text(info.payload())
+                && let Some(at) = info.location()
+            {
+                let at = format!("{}:{}", at.file(), at.line());
+                // A thread that ends has none any more.
+                let _ = PLACES.try_with(|places| {
+                    if let Ok(mut places) = places.try_borrow_mut() {
+                        places.push_front((text.to_owned(), at));
+                        places.truncate(CHAIN);
+                    }
+                });
+            }
+            former(info);
+        }));
+    });
+}
+
+fn place_of(text: &str) -> Option<String> {
+    let found = PLACES.try_with(|places| {
+        let places = places.try_borrow().ok()?;
+        let found = places.iter().find(|(of, _)| of == text)?;
+        Some(found.1.clone())
+    });
+    found.ok()?
+}
+
+#[cfg(test)]
+#[expect(clippy::panic, clippy::unwrap_used, reason = "it is what is tested")]
+mod tests {
+    use super::*;
+
+    /// Its destructor panics with another one, as often as this says.
+    struct Bomb(usize);
+
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            if self.0 > 0 {
+                panic::panic_any(Self(self.0 - 1));
+            }
+        }
+    }
+
+    #[test]
+    fn a_panic_is_dropped_however_many_destructors_panic() {
+        for depth in [0, 1, CHAIN - 1, CHAIN, usize::MAX] {
+            let panic = catch(|| panic::panic_any(Bomb(depth))).unwrap_err();
+            assert_eq!(panic.text(), UNKNOWN);
+            drop(panic);
+        }
+    }
+
+    #[test]
+    fn a_panic_is_dropped_while_another_one_unwinds() {
+        struct Late(Option<Panic>);
+        impl Drop for Late {
+            fn drop(&mut self) {
+                drop(self.0.take());
+            }
+        }
+        let late = Late(catch(|| panic::panic_any(Bomb(2))).err());
+        let outer = catch(move || {
+            let _late = late;
+            panic!("outer");
+        });
+        assert_eq!(outer.unwrap_err().text(), "outer");
+    }
+
+    #[test]
+    fn a_payload_of_text_is_the_text_and_others_are_of_unknown_type() {
+        let text = |f: fn()| catch(f).unwrap_err().text().to_owned();
+        assert_eq!(text(|| panic!("one")), "one");
+        assert_eq!(text(|| panic!("{}", 2)), "2");
+        assert_eq!(text(|| panic::panic_any("three".to_owned())), "three");
+        let error = || panic::panic_any(Box::<dyn std::error::Error + Send + Sync>::from("four"));
+        assert_eq!(text(error), UNKNOWN);
+        assert_eq!(text(|| panic::panic_any(5)), UNKNOWN);
+    }
+
+    #[test]
+    fn a_display_that_panics_is_text_all_the_same() {
+        struct Silent;
+        impl fmt::Display for Silent {
+            fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+                panic!("nothing to say")
+            }
+        }
+        let text = Shown(Silent).to_string();
+        assert_eq!(text, "(its `Display` panicked: nothing to say)");
+    }
+}

@@ -1,0 +1,47 @@
+//! Futures and functions of users whose panics become exit reasons.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use crate::{
+    ExitReason,
+    universe::integration::{Contained, Panic, catch_panic, note_panic},
+};
+
+pin_project_lite::pin_project! {
+    /// A future whose panics, also those of its destructor, end nobody but itself.
+    #[must_use = "futures do nothing unless polled"]
+    pub(crate) struct Caught<F> {
+        #[pin]
+        future: Contained<F>,
+    }
+}
+
+impl<F> Caught<F> {
+    pub(crate) fn new(future: F) -> Self {
+        let future = Contained::new(future);
+        Self { future }
+    }
+}
+
+impl<F: Future> Future for Caught<F> {
+    type Output = Result<F::Output, ExitReason>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let output = self.project().future.poll_caught(cx);
+        output.map(|output| output.map_err(panicked))
+    }
+}
+
+/// Calls a function of a user's. A panic in it becomes a reason to end, and is noted in the universe.
+pub(crate) fn catch<R>(f: impl FnOnce() -> R) -> Result<R, ExitReason> {
+    catch_panic(f).map_err(panicked)
+}
+
+/// Makes a panic that was caught a reason to end, and notes it in the universe.
+pub(crate) fn panicked(panic: Panic) -> ExitReason {
+    note_panic(&panic);
+    ExitReason::Panic(panic.text().into())
+}
