@@ -122,7 +122,7 @@ struct Counted;
 
 impl<'de> Deserialize<'de> for Counted {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_newtype_struct("$erps::Term", Self)
+        deserializer.deserialize_newtype_struct("$serde_etf::Term", Self)
     }
 }
 
