@@ -43,7 +43,7 @@ pub(super) async fn start<S: Server>(
                             return reason;
                         }
                     };
-                task.becomes_parent();
+                task.set_has_children();
                 if let Some(own) = &own_supervisor {
                     own.show_below(&task);
                 }

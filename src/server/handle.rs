@@ -128,7 +128,7 @@ impl<S: Server> ServerRef<S> {
                 Err(oneshot::Canceled) => {
                     // Whether the server goes on is known only when this is dropped too.
                     let _ = certain.await;
-                    if self.inner.ending.get().is_none() && !self.inner.task.is_doomed() {
+                    if self.inner.ending.get().is_none() && !self.inner.task.is_killed_or_exited() {
                         return Err(ServerError::Unanswered);
                     }
                     Err(ServerError::Stopped(self.stopped().await))

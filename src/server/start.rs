@@ -103,7 +103,7 @@ pub(crate) async fn start<S: Server>(
         }
         .instrument(span)
     });
-    task.tell(facts);
+    task.set_facts(facts);
     born(&task, handle);
     // Dropped with this future, it ends the server: also one that runs and has not been taken.
     let owner = Linked::new(task);

@@ -209,7 +209,7 @@ impl DynamicSupervisor {
 
     /// Has its children shown below this task, whose own it is.
     pub(crate) fn show_below(&self, task: &TaskRef) {
-        task.tell(self.view());
+        task.set_facts(self.view());
     }
 
     fn view(&self) -> View {

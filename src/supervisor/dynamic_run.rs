@@ -83,8 +83,8 @@ pub(super) fn start(settings: Settings) -> (TaskRef, Sender<Message>) {
         };
         supervisor.run(inbox)
     });
-    task.tell(view);
-    task.becomes_parent();
+    task.set_facts(view);
+    task.set_has_children();
     (task, queue)
 }
 

@@ -49,8 +49,8 @@ pub(super) fn start(
         };
         supervisor.run(inbox, specs)
     });
-    task.tell(view);
-    task.becomes_parent();
+    task.set_facts(view);
+    task.set_has_children();
     (task, queue)
 }
 
