@@ -110,7 +110,7 @@ pub use server::{
 pub use supervisor::{
     AutoShutdown, Branch, ChildError, ChildInfo, ChildKind, ChildSpec, ChildState, Counts,
     DynamicSupervisor, DynamicSupervisorBuilder, Exit, Restart, RestartDelay, StartChildError,
-    StartSupervisorError, Started, Strategy, Supervisor, SupervisorBuilder, SupervisorGone,
+    StartSupervisorError, Started, Strategy, Supervisor, SupervisorBuilder, SupervisorStopped,
     TerminateChildError, Tree, UntilError,
 };
 pub use task::{Linked, Shutdown, TaskRef};

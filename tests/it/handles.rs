@@ -9,8 +9,9 @@ use erps::{
     Network, PacketError, PeerIdentity, PeerInfo, ProtocolError, PushError, Pushes, Reconnect,
     ReplyTo, Restart, SendError, ServerBuilder, ServerError, ServerOptions, ServerRecipe,
     ServerRef, ServerSupervisor, Sharded, Shutdown, StartChildError, StartDaemonError, StartError,
-    StartServer, Started, Status, SupervisorGone, TaskRef, TcpOptions, Term, TerminateChildError,
-    Tls, TlsError, Universe, UnreadableCertificate, Untrusted, universe::InUniverse,
+    StartServer, Started, Status, SupervisorStopped, TaskRef, TcpOptions, Term,
+    TerminateChildError, Tls, TlsError, Universe, UnreadableCertificate, Untrusted,
+    universe::InUniverse,
 };
 use futures::{FutureExt as _, future::join_all};
 use smol::future;
@@ -93,7 +94,7 @@ fn errors_are_errors() {
     is_an_error::<StartChildError>();
     is_an_error::<StartDaemonError>();
     is_an_error::<StartError>();
-    is_an_error::<SupervisorGone>();
+    is_an_error::<SupervisorStopped>();
     is_an_error::<TerminateChildError>();
     is_an_error::<TlsError>();
     is_an_error::<UnreadableCertificate>();

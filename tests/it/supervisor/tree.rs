@@ -156,7 +156,7 @@ fn who_is_gone_has_no_tree() {
         app.as_ref().exited().await;
         assert!(app.tree().await.is_err());
         let error = app.until(SECOND, |_| true).await.unwrap_err();
-        assert!(matches!(error, UntilError::SupervisorGone));
+        assert!(matches!(error, UntilError::SupervisorStopped));
         let dynamic = DynamicSupervisor::builder().start();
         dynamic.as_ref().kill();
         dynamic.as_ref().exited().await;
@@ -230,6 +230,6 @@ fn who_does_not_answer_is_not_waited_for() {
         let supervisor = supervisor.start();
         let limit = Duration::from_millis(20);
         let error = supervisor.until(limit, |_| true).await.unwrap_err();
-        assert!(matches!(error, UntilError::Silent), "{error}");
+        assert!(matches!(error, UntilError::NoReply), "{error}");
     });
 }
