@@ -9,7 +9,7 @@
 //! [`ConnectionRecord`](super::record::ConnectionRecord) is dropped. An accepted peer is not told why its
 //! server did not start: that could disclose internals.
 
-use std::{mem, sync::Arc};
+use std::{mem, sync::Arc, time::Duration};
 
 use tracing::Instrument as _;
 
@@ -22,7 +22,7 @@ use super::{
     table::Pending,
 };
 use crate::{
-    BoxError, ChildSpec, ExitReason, PeerInfo, StartError, Started, TaskRef,
+    BoxError, ChildSpec, Endpoint, ExitReason, PeerInfo, StartError, Started, TaskRef,
     server::{self, Connected, ConnectionRef},
     task::{self, Caught, Spawner},
     transport::{BoxedStream, Socketed},
@@ -104,14 +104,7 @@ async fn secure(
         if proxies.rejects(&address).is_some() {
             return Err(CloseReason::Rejected(Rejection::Proxy));
         }
-        let header = proxy::read(&mut stream);
-        let announced = match task::timeout(limits.handshake_timeout, header).await {
-            Ok(announced) => announced.map_err(CloseReason::Handshake)?,
-            Err(task::Elapsed) => {
-                return Err(CloseReason::Handshake(HandshakeFailure::TimedOut));
-            }
-        };
-        if let Some(announced) = announced {
+        if let Some(announced) = read_proxy_header(&mut stream, limits.handshake_timeout).await? {
             tracing::debug!(target: "erps", %announced, "the proxy announced the peer's address");
             record.set_address(&announced);
             proxy = Some(mem::replace(&mut address, announced));
@@ -158,6 +151,16 @@ async fn secure(
         Err(task::Elapsed) => HandshakeFailure::TimedOut,
     };
     Err(CloseReason::Handshake(failure))
+}
+
+/// Returns the address that the PROXY header announces, if any.
+async fn read_proxy_header(
+    stream: &mut BoxedStream,
+    limit: Duration,
+) -> Result<Option<Endpoint>, CloseReason> {
+    let header = task::timeout(limit, proxy::read(stream)).await;
+    let header = header.unwrap_or(Err(HandshakeFailure::TimedOut));
+    header.map_err(CloseReason::Handshake)
 }
 
 /// Returns whether the peer is rejected without a message. A hook's reason is always sent.

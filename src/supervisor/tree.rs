@@ -123,12 +123,12 @@ impl fmt::Display for Branch {
             write!(f, ", serves {peer}")?;
         }
         if let Some(waiting @ 1..) = self.mailbox {
-            write!(f, ", {waiting} messages wait")?;
+            write!(f, ", {waiting} messages queued")?;
         }
         match self.exits {
             0 => {}
-            1 => f.write_str(", ended once")?,
-            times => write!(f, ", ended {times} times")?,
+            1 => f.write_str(", exited once")?,
+            times => write!(f, ", exited {times} times")?,
         }
         if let Some(last) = self.history.first() {
             write!(f, ", last: {}", last.reason)?;

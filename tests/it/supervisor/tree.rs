@@ -73,7 +73,7 @@ fn a_tree_remembers_why_and_when_children_ended() {
         }
         let tree = app.tree().await.unwrap();
         let x = tree.find("x").unwrap();
-        assert_eq!(x.to_string(), "x: running, ended 2 times, last: killed");
+        assert_eq!(x.to_string(), "x: running, exited 2 times, last: killed");
         let ago: Vec<_> = x.history.iter().map(|exit| exit.ago.as_secs()).collect();
         assert_eq!(ago, [10, 20]);
         assert!(
@@ -174,7 +174,7 @@ fn a_child_that_is_stopped_or_ignored_is_shown_as_such() {
         let tree = supervisor.tree().await.unwrap();
         assert_eq!(
             tree.to_string(),
-            "supervisor\n  a: stopped, ended once, last: shutdown\n  nothing: ignored"
+            "supervisor\n  a: stopped, exited once, last: shutdown\n  nothing: ignored"
         );
     });
 }
