@@ -24,7 +24,7 @@
 //!     server of 127.0.0.1:49152: running, serves 127.0.0.1:49152
 //!   workers: running
 //!     bert: running
-//!     anna: running, ended once, last: killed
+//!     anna: running, exited once, last: killed
 //!   client: running
 //!
 //! > the server dropped the call unanswered
@@ -33,27 +33,27 @@
 //!
 //! the daemon was killed
 //! shop
-//!   daemon: running, ended once, last: killed
+//!   daemon: running, exited once, last: killed
 //!   workers: running
 //!     bert: running
-//!     anna: running, ended once, last: killed
+//!     anna: running, exited once, last: killed
 //!   client: running
 //!
 //! > here is a lamp
 //!
 //! their supervisor was killed, and they are gone
 //! shop
-//!   daemon: running, ended once, last: killed
+//!   daemon: running, exited once, last: killed
 //!     server of 127.0.0.1:49154: running, serves 127.0.0.1:49154
-//!   workers: running, ended once, last: killed
+//!   workers: running, exited once, last: killed
 //!   client: running
 //!
 //! the client was killed
 //! shop
-//!   daemon: running, ended once, last: killed
+//!   daemon: running, exited once, last: killed
 //!     server of 127.0.0.1:49155: running, serves 127.0.0.1:49155
-//!   workers: running, ended once, last: killed
-//!   client: running, ended once, last: killed
+//!   workers: running, exited once, last: killed
+//!   client: running, exited once, last: killed
 //!
 //! > here is a lamp
 //!

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-/// How long to wait before another attempt: between nothing and a bound that doubles with every
-/// failure, drawn anew each time.
+/// Exponential back-off with full jitter: a random delay between zero and a bound that doubles with
+/// every failure.
 ///
-/// "Full jitter": clients that lost the same server do not come back in step. Default: up to 100
-/// milliseconds after the first failure, doubling up to 30 seconds.
+/// The jitter keeps clients that lost the same server from reconnecting at the same time. Default: up to
+/// 100 milliseconds after the first failure, doubling up to 30 seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {
     base: Duration,
@@ -22,14 +22,14 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// Delays of up to `base` after the first failure, doubling up to `cap`. Both count as a millisecond if
+    /// Returns delays of up to `base` after the first failure, doubling up to `cap`. Both count as a millisecond if
     /// they are shorter: without any delay, attempts would keep the executor busy with nothing else.
     #[must_use]
     pub const fn new(base: Duration, cap: Duration) -> Self {
         Self { base, cap }
     }
 
-    /// The longest delay after this many failures before the last one.
+    /// Returns the bound of the delay, given the number of failures before the last one.
     pub(crate) fn bound(self, failures: u32) -> Duration {
         let factor = 1_u32.checked_shl(failures).unwrap_or(u32::MAX);
         let (base, cap) = (self.base.max(SHORTEST), self.cap.max(SHORTEST));

@@ -1,57 +1,65 @@
-//! The listening side: one daemon, a port or several, one server per connection.
+//! The listening side: a daemon listens on one or more ports and has one server per connection.
 //!
 //! ```text
 //! listener --> accept loop --> [handshake, then server]   one task per connection
 //! listener --> accept loop --^           |
-//!                                    supervisor           which knows nothing of sockets
+//!                                    supervisor           independent of sockets
 //! ```
 //!
-//! An accept loop does as little as it can: it never reads, never handshakes, and never waits for
-//! a connection's server. A peer that stalls can therefore hold up nobody but itself.
+//! An accept loop never reads, never carries out a handshake, and never waits for a connection's server.
+//! So a stalled peer blocks no other peer.
+//!
+//! Everything is compiled once, for all types of servers, except the handle, the builder, and the factory
+//! that starts a server.
 
 mod accept;
+mod builder;
 mod connection;
+mod counts;
 mod drain;
+mod drain_plan;
+mod drain_report;
 mod events;
+mod factory;
 mod info;
-mod journal;
 mod limits;
-mod options;
+mod permit;
 mod proxy;
+mod publisher;
+mod record;
 mod run;
+mod server_entry;
+mod settings;
 mod shared;
+mod start_token;
+mod state;
 mod supervisor;
-mod ticket;
-mod visit;
+mod table;
 mod warnings;
 
-use std::{
-    fmt, io, marker::PhantomData, net::SocketAddr, panic::Location, sync::Arc, time::Duration,
-};
-
-use futures_lite::FutureExt as _;
+use std::{fmt, marker::PhantomData, net::SocketAddr, panic::Location, sync::Arc, time::Duration};
 
 use crate::{
     Endpoint, ExitReason, Server, TaskRef,
     universe::{Resident, Resides},
-    wire::identity::VersionReqError,
 };
 use shared::Shared;
 
-pub use drain::{DrainOutcome, DrainReport, Drained};
+pub use builder::DaemonBuilder;
+pub use drain_report::{DrainOutcome, DrainReport, Drained};
 pub use events::{
-    ConnectionEnd, ConnectionStage, DaemonEvent, DaemonEvents, HandshakeCounts, HandshakeFailure,
-    NotAdmittedCounts,
+    CloseReason, ConnectionStage, DaemonEvent, DaemonEvents, HandshakeCounts, HandshakeFailure,
+    RejectionCounts,
 };
 pub use info::{ConnectionInfo, DaemonInfo};
-pub use limits::{AtLimit, DaemonLimits, NotAdmitted};
-pub use options::DaemonBuilder;
-pub use supervisor::{ServerRecipe, ServerSupervisor, StartServer};
+pub use limits::{AtLimit, DaemonLimits, Rejection};
+pub use run::StartDaemonError;
+pub use supervisor::{ServerSpec, ServerSupervisor, StartServer};
 
-/// Sits on a port and hands each connection to a new server.
+/// A handle to a daemon, which listens and starts a server for each connection.
 ///
-/// Clones are handles to the same daemon; dropping one has no effect on it. When the daemon ends
-/// it closes its port, and ends the servers it started.
+/// Clones are handles to the same daemon; dropping one has no effect on it. When the daemon exits, it
+/// closes its listeners and shuts down the servers it started.
 ///
 /// # Example
 ///
@@ -96,61 +104,64 @@ pub use supervisor::{ServerRecipe, ServerSupervisor, StartServer};
 /// ```
 pub struct Daemon<S: Server> {
     task: TaskRef,
-    shared: Arc<Shared<S>>,
+    shared: Arc<Shared>,
     server: PhantomData<fn() -> S>,
 }
 
 impl<S: Server> Daemon<S> {
-    /// Prepares a daemon whose servers are all made from `seed`.
-    #[track_caller]
-    pub fn builder(seed: S::Seed) -> DaemonBuilder<S> {
-        DaemonBuilder::new(seed)
+    fn new(task: TaskRef, shared: Arc<Shared>) -> Self {
+        let server = PhantomData;
+        Self {
+            task,
+            shared,
+            server,
+        }
     }
 
-    /// The port it listens on: the first, if there are several.
+    /// Returns the port it listens on: the first, if there are several.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.local_addr().port()
     }
 
-    /// The IP address it listens on: the first, if there are several. `0.0.0.0:0` if there is none.
+    /// Returns the IP address it listens on: the first, if there are several. `0.0.0.0:0` if there is none.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.shared.local_addr()
     }
 
-    /// Where it listens, in the order in which the builder was told.
+    /// Returns all addresses it listens on, in the order of the builder calls.
     #[must_use]
     pub fn local_addrs(&self) -> Vec<Endpoint> {
         self.shared.local_addrs.clone()
     }
 
-    /// Counts and limits, as they are now.
+    /// Returns its current counters and limits.
     #[must_use]
     pub fn info(&self) -> DaemonInfo {
         self.shared.info()
     }
 
-    /// The connections that have a server, if only one at its `init`, oldest first.
+    /// Lists the connections that have a server, including those whose server runs `init`, oldest first.
     #[must_use]
     pub fn connections(&self) -> Vec<ConnectionInfo> {
         self.shared.connections()
     }
 
-    /// What happens to its connections from now on. As many may watch as like to.
+    /// Returns a stream of its events from now on. There may be any number of streams.
     #[must_use]
     pub fn events(&self) -> DaemonEvents {
-        self.shared.journal.watch()
+        self.shared.state.events.subscribe()
     }
 
-    /// The limits, as they are now.
+    /// Returns its current limits.
     #[must_use]
     pub fn limits(&self) -> DaemonLimits {
-        self.shared.limits()
+        self.shared.state.limits()
     }
 
-    /// Changes the limits for all who come from now on. A restart by a supervisor begins with those of
-    /// the builder again.
+    /// Changes the limits for new connections. A restart by a supervisor begins with those of the builder
+    /// again.
     ///
     /// ```
     /// # use erps::{AtLimit, Daemon, Server};
@@ -162,41 +173,41 @@ impl<S: Server> Daemon<S> {
     /// # }
     /// ```
     pub fn set_limits(&self, change: impl FnOnce(&mut DaemonLimits)) {
-        self.shared.set_limits(change);
+        self.shared.state.set_limits(change);
     }
 
-    /// Accepts nobody until it is [resumed](Self::resume). The port stays bound: who connects meanwhile
-    /// waits in the system's backlog. The connections there are go on.
+    /// Stops accepting until it is [resumed](Self::resume). The port stays bound: new connections wait in
+    /// the system's backlog. Open connections are not affected.
     pub fn suspend(&self) {
-        self.shared.suspend(true);
+        self.shared.state.suspend(true);
     }
 
-    /// Accepts again, those who wait in the backlog first. No effect unless it was
+    /// Resumes accepting, with the connections in the backlog first. No effect unless it was
     /// [suspended](Self::suspend).
     pub fn resume(&self) {
-        self.shared.suspend(false);
+        self.shared.state.suspend(false);
     }
 
-    /// Ends the daemon as soon as its servers have answered their peers, and returns within `limit`.
+    /// Drains the daemon: it exits as soon as its servers have answered their peers. Returns within
+    /// `limit`.
     ///
-    /// The port is closed at once, and whoever is at a handshake or in the backlog is dropped. On every
-    /// other connection, for an eighth of the limit and a second at most, all that the peer sends is
-    /// taken: what is on its way arrives. Then nothing more is read. When all calls are answered, those
-    /// also whose [`ReplyTo`](crate::ReplyTo) is elsewhere, and nothing is in the mailbox, the server
-    /// ends with [`ExitReason::Shutdown`]: `terminate` runs, all that is to be sent is sent, and the
-    /// connection is closed.
+    /// The port is closed at once, and so are connections in a handshake or in the backlog. On every other
+    /// connection packets are still read for an eighth of the limit, at most a second: packets in transit
+    /// arrive. Then nothing more is read. When all calls are answered, including those whose
+    /// [`ReplyTo`](crate::ReplyTo) is held elsewhere, and the mailbox is empty, the server exits with
+    /// [`ExitReason::Shutdown`]: `terminate` runs, the send queue is flushed, and the connection is closed.
     ///
-    /// Servers that are not done after three quarters of the limit, or later if their
-    /// [shutdown](DaemonBuilder::server_shutdown) leaves more time, are shut down; what is still there
-    /// a sixteenth before its end, or a second, is killed.
+    /// Servers that have not finished after three quarters of the limit, or later if their
+    /// [shutdown](DaemonBuilder::server_shutdown) leaves more time, are shut down. Those that have not
+    /// exited a sixteenth of the limit, at most a second, before its end are killed.
     ///
-    /// The protocol has no word for this, so that a client sees a connection that is closed after the
-    /// replies to its calls. What it sends after the time of listening may be lost
-    /// ([`CallError::may_have_run`](crate::CallError::may_have_run) cannot tell that it was not read).
-    /// Then it dials, and finds nobody there, or a successor.
+    /// The protocol has no packet for this: a client sees that the connection is closed after the replies
+    /// to its calls. Packets that it sends after the reading phase may be lost
+    /// ([`CallError::may_have_run`](crate::CallError::may_have_run) cannot tell that they were not read).
+    /// Then it reconnects, and is refused or reaches a successor.
     ///
-    /// Called again, the nearer end counts, and all who wait are told the same. A daemon under a
-    /// supervisor ends so with [`ExitReason::Shutdown`]: a permanent one is started anew.
+    /// Called again, the earlier deadline holds, and all callers receive the same report. A daemon under a
+    /// supervisor exits with [`ExitReason::Shutdown`]: a permanent one is restarted.
     ///
     /// # Cancel safety
     ///
@@ -237,22 +248,14 @@ impl<S: Server> Daemon<S> {
     /// ```
     #[track_caller]
     pub fn drain(&self, limit: Duration) -> impl Future<Output = DrainReport> + Send + use<S> {
-        let this = self.clone();
-        let timer = self.shared.spawner.made_at(Location::caller());
-        async move {
-            this.shared.drain(limit);
-            let late = async {
-                timer.after(limit).await;
-                ExitReason::Killed
-            };
-            this.task.exited().or(late).await;
-            this.shared.report()
-        }
+        let (task, shared) = (self.task.clone(), Arc::clone(&self.shared));
+        let spawner = shared.spawner.made_at(Location::caller());
+        async move { drain::drain(&shared, &task, &spawner, limit).await }
     }
 
-    /// Waits until the daemon has ended, and all its servers with it; tells why. OTP's monitor.
+    /// Waits until the daemon and all its servers have exited; returns the exit reason. OTP's monitor.
     ///
-    /// A daemon that was killed kills its servers, and is not there any more to wait for them.
+    /// If it was killed, its servers are killed, too, but may not have exited yet.
     ///
     /// # Cancel safety
     ///
@@ -261,7 +264,7 @@ impl<S: Server> Daemon<S> {
         self.task.exited().await
     }
 
-    /// As [`exited`](Self::exited), for those who keep the future. It does not keep the daemon alive.
+    /// Returns [`exited`](Self::exited) as a future that borrows nothing. It does not keep the daemon alive.
     ///
     /// # Cancel safety
     ///
@@ -270,7 +273,7 @@ impl<S: Server> Daemon<S> {
         self.task.monitor()
     }
 
-    /// The handle to its task: to shut it down or kill it.
+    /// Returns the handle to its task, to shut it down or kill it.
     #[must_use]
     pub fn task(&self) -> &TaskRef {
         &self.task
@@ -279,11 +282,7 @@ impl<S: Server> Daemon<S> {
 
 impl<S: Server> Clone for Daemon<S> {
     fn clone(&self) -> Self {
-        Self {
-            task: self.task.clone(),
-            shared: Arc::clone(&self.shared),
-            server: PhantomData,
-        }
+        Self::new(self.task.clone(), Arc::clone(&self.shared))
     }
 }
 
@@ -306,30 +305,4 @@ impl<S: Server> fmt::Debug for Daemon<S> {
             .field("task", &self.task)
             .finish_non_exhaustive()
     }
-}
-
-/// Why there is no daemon. Nothing is left listening.
-#[derive(Clone, Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StartDaemonError {
-    /// The port cannot be had: it is taken, or the address is not this machine's.
-    #[error("cannot listen on {address}: {source}")]
-    Bind {
-        /// The address that was asked for.
-        address: Endpoint,
-        /// What the system says.
-        source: Arc<io::Error>,
-    },
-    /// Other machines would speak plaintext to it.
-    #[error(
-        "{0} can be reached from other machines, but the transport is not secure: \
-         use `Tls`, or say `plaintext_anywhere()`"
-    )]
-    Plaintext(SocketAddr),
-    /// [`Protocol::ACCEPTS`](crate::Protocol::ACCEPTS) is no version requirement.
-    #[error("`Protocol::ACCEPTS` is no version requirement: {0}")]
-    Accepts(#[source] VersionReqError),
-    /// It was ended while it started.
-    #[error("the daemon ended while it started: {0}")]
-    Ended(ExitReason),
 }

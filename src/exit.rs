@@ -1,29 +1,28 @@
-//! Why a task ended, in OTP's words.
+//! Exit reasons, in OTP's terms.
 //!
-//! Pure: a reason is a value. Whoever starts tasks produces it (`task`), whoever restarts them
-//! reads it (`supervisor`).
+//! Pure: a reason is a value. `task` produces it, `supervisor` decides by it.
 
 use std::{error::Error, fmt, sync::Arc};
 
 use crate::universe::integration::Shown;
 
-/// Any error, as handlers and callbacks return it: `?` turns every error into one.
+/// The error type of handlers and callbacks: `?` converts every error into it.
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
-/// Why a server, a client, a daemon or a supervisor ended.
+/// Why a server, a client, a daemon or a supervisor exited.
 ///
 /// The equivalent of an Erlang exit reason. A [`Transient`](crate::Restart::Transient) child is
 /// restarted after every reason that [is abnormal](Self::is_abnormal).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum ExitReason {
-    /// It had nothing left to do, or was told to stop with this reason. OTP's `normal`.
+    /// It finished, or was stopped with this reason. OTP's `normal`.
     Normal,
-    /// It was told to end: by its supervisor, by its owner, or by itself. OTP's `shutdown`.
+    /// It was shut down by its supervisor, by its owner, or by itself. OTP's `shutdown`.
     Shutdown,
-    /// The connection it served is gone. erps' `disconnected`.
+    /// The connection it served was closed. erps' `disconnected`.
     Disconnected,
-    /// It was ended without being asked, at its next await. OTP's `killed`.
+    /// It was killed, at its next await. OTP's `killed`.
     Killed,
     /// A callback panicked; the text is the panic's message.
     Panic(Arc<str>),
@@ -32,12 +31,12 @@ pub enum ExitReason {
 }
 
 impl ExitReason {
-    /// Wraps an error, so that its type can still be asked for with `downcast_ref`.
+    /// Wraps an error, whose type stays available through `downcast_ref`.
     pub fn error(error: impl Into<BoxError>) -> Self {
         Self::Error(Arc::from(error.into()))
     }
 
-    /// Tells whether OTP counts the end as a failure: everything but
+    /// Returns whether OTP counts the exit as a failure: every reason except
     /// [`Normal`](Self::Normal) and [`Shutdown`](Self::Shutdown).
     #[must_use]
     pub fn is_abnormal(&self) -> bool {
@@ -58,7 +57,7 @@ impl fmt::Display for ExitReason {
     }
 }
 
-/// Whoever a message was for has ended; it was not delivered.
+/// The receiver of a message has exited; the message was not delivered.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("the receiver has ended: {0}")]
+#[error("the receiver has exited: {0}")]
 pub struct SendError(pub ExitReason);

@@ -67,6 +67,7 @@
 )]
 
 mod backoff;
+mod child_spec;
 mod client;
 mod daemon;
 mod endpoint;
@@ -75,7 +76,6 @@ mod link;
 mod mailbox;
 mod outbox;
 mod protocol;
-mod recipes;
 mod reply;
 mod server;
 mod supervisor;
@@ -91,10 +91,10 @@ pub use client::{
     ConnectError, Disconnect, HandlerRef, Pushes, Reconnect, Status,
 };
 pub use daemon::{
-    AtLimit, ConnectionEnd, ConnectionInfo, ConnectionStage, Daemon, DaemonBuilder, DaemonEvent,
+    AtLimit, CloseReason, ConnectionInfo, ConnectionStage, Daemon, DaemonBuilder, DaemonEvent,
     DaemonEvents, DaemonInfo, DaemonLimits, DrainOutcome, DrainReport, Drained, HandshakeCounts,
-    HandshakeFailure, NotAdmitted, NotAdmittedCounts, ServerRecipe, ServerSupervisor,
-    StartDaemonError, StartServer,
+    HandshakeFailure, Rejection, RejectionCounts, ServerSpec, ServerSupervisor, StartDaemonError,
+    StartServer,
 };
 pub use endpoint::{AddressError, Endpoint};
 pub use erps_wire::{codec::PacketError, proxy::ProxyError};
@@ -110,7 +110,7 @@ pub use server::{
 pub use supervisor::{
     AutoShutdown, Branch, ChildError, ChildInfo, ChildKind, ChildSpec, ChildState, Counts,
     DynamicSupervisor, DynamicSupervisorBuilder, Exit, Restart, RestartDelay, StartChildError,
-    StartSupervisorError, Started, Strategy, Supervisor, SupervisorBuilder, SupervisorGone,
+    StartSupervisorError, Started, Strategy, Supervisor, SupervisorBuilder, SupervisorStopped,
     TerminateChildError, Tree, UntilError,
 };
 pub use task::{Linked, Shutdown, TaskRef};

@@ -1,8 +1,8 @@
-//! A bounded queue of messages that costs no memory while it is empty.
+//! A bounded message queue that uses no memory while it is empty.
 //!
-//! The bounded channels of async-channel allocate all of their slots at once: at a thousand
-//! messages of a hundred bytes, that would be a hundred kilobytes for every idle connection. Here an
-//! unbounded one is held to its capacity by a count of reserved places.
+//! The bounded channels of async-channel allocate all their slots at once: with a thousand messages of
+//! a hundred bytes, that would be a hundred kilobytes per idle connection. Here a count of reserved
+//! slots limits an unbounded channel.
 
 use std::{
     pin::Pin,
@@ -21,7 +21,7 @@ use crate::universe::integration::contain;
 /// Makes a queue for up to `capacity` messages, which is at least one.
 pub(crate) fn mailbox<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
     let (sender, receiver) = async_channel::unbounded();
-    let places = Arc::new(Places {
+    let slots = Arc::new(Slots {
         capacity: capacity.max(1),
         taken: AtomicUsize::new(0),
         freed: Event::new(),
@@ -29,24 +29,24 @@ pub(crate) fn mailbox<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
     (
         Sender {
             queue: sender,
-            places: Arc::clone(&places),
+            slots: Arc::clone(&slots),
         },
         Receiver {
             queue: Box::pin(receiver),
-            places,
+            slots,
         },
     )
 }
 
 #[derive(Debug)]
-struct Places {
+struct Slots {
     capacity: usize,
     taken: AtomicUsize,
-    /// Notified for each place that becomes free, and for all at the end.
+    /// Notified for each slot that becomes free, and for all when the queue is closed.
     freed: Event,
 }
 
-impl Places {
+impl Slots {
     fn take(&self) -> bool {
         let one_more = |taken| (taken < self.capacity).then_some(taken + 1);
         self.taken
@@ -63,10 +63,10 @@ impl Places {
 #[derive(Debug)]
 pub(crate) struct Sender<T> {
     queue: async_channel::Sender<T>,
-    places: Arc<Places>,
+    slots: Arc<Slots>,
 }
 
-/// Why a message was not taken. It is given back.
+/// Why a message was not queued. Returns the message.
 #[derive(Debug)]
 pub(crate) enum TrySendError<T> {
     Full(T),
@@ -74,10 +74,10 @@ pub(crate) enum TrySendError<T> {
 }
 
 impl<T> Sender<T> {
-    /// Waits for a place. The message is given back if nobody will receive it any more.
+    /// Waits for a free slot. Returns the message if the queue is closed.
     pub(crate) async fn send(&self, mut message: T) -> Result<(), T> {
         loop {
-            let freed = self.places.freed.listen();
+            let freed = self.slots.freed.listen();
             match self.try_send(message) {
                 Ok(()) => return Ok(()),
                 Err(TrySendError::Closed(message)) => return Err(message),
@@ -91,27 +91,27 @@ impl<T> Sender<T> {
         if self.queue.is_closed() {
             return Err(TrySendError::Closed(message));
         }
-        if !self.places.take() {
+        if !self.slots.take() {
             return Err(TrySendError::Full(message));
         }
         self.queue.try_send(message).map_err(|error| {
-            self.places.free();
+            self.slots.free();
             TrySendError::Closed(error.into_inner())
         })
     }
 
-    /// Sends, whether or not there is a place: for what is rare and must not wait.
+    /// Sends even if the queue is full: for rare messages that must not wait.
     pub(crate) fn send_beyond(&self, message: T) {
-        self.places.taken.fetch_add(1, Ordering::AcqRel);
+        self.slots.taken.fetch_add(1, Ordering::AcqRel);
         if self.queue.try_send(message).is_err() {
-            self.places.free();
+            self.slots.free();
         }
     }
 
-    /// Takes nothing more. What is queued may still be received.
+    /// Closes the queue. Queued messages can still be received.
     pub(crate) fn close(&self) {
         self.queue.close();
-        self.places.freed.notify(usize::MAX);
+        self.slots.freed.notify(usize::MAX);
     }
 }
 
@@ -125,7 +125,7 @@ impl<T> Clone for Sender<T> {
     fn clone(&self) -> Self {
         Self {
             queue: self.queue.clone(),
-            places: Arc::clone(&self.places),
+            slots: Arc::clone(&self.slots),
         }
     }
 }
@@ -133,13 +133,13 @@ impl<T> Clone for Sender<T> {
 #[derive(Debug)]
 pub(crate) struct Receiver<T> {
     queue: Pin<Box<async_channel::Receiver<T>>>,
-    places: Arc<Places>,
+    slots: Arc<Slots>,
 }
 
 impl<T> Receiver<T> {
     pub(crate) fn try_recv(&self) -> Option<T> {
         let message = self.queue.try_recv().ok()?;
-        self.places.free();
+        self.slots.free();
         Some(message)
     }
 
@@ -147,20 +147,20 @@ impl<T> Receiver<T> {
     pub(crate) fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<T>> {
         let message = std::task::ready!(self.queue.as_mut().poll_next(cx));
         if message.is_some() {
-            self.places.free();
+            self.slots.free();
         }
         Poll::Ready(message)
     }
 
-    /// The next message; `None` when the queue is closed and empty.
+    /// Receives the next message; `None` when the queue is closed and empty.
     pub(crate) async fn recv(&mut self) -> Option<T> {
         std::future::poll_fn(|cx| self.poll_recv(cx)).await
     }
 
-    /// Takes nothing more; whoever waits for a place is told.
+    /// Closes the queue; waiting senders fail.
     pub(crate) fn close(&self) {
         self.queue.close();
-        self.places.freed.notify(usize::MAX);
+        self.slots.freed.notify(usize::MAX);
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -171,7 +171,7 @@ impl<T> Receiver<T> {
 impl<T> Drop for Receiver<T> {
     fn drop(&mut self) {
         self.close();
-        // Whoever can still send keeps the queue; what is in it must not wait for them.
+        // Senders keep the channel alive; its messages are dropped now.
         while let Ok(message) = self.queue.try_recv() {
             contain("a destructor panicked", || drop(message));
         }
@@ -184,7 +184,7 @@ mod tests {
     use futures_lite::future::{block_on, poll_fn, poll_once};
 
     #[test]
-    fn at_the_capacity_senders_wait_and_one_goes_on_for_each_message_received() {
+    fn senders_wait_at_the_capacity_and_one_proceeds_per_message_received() {
         let (sender, mut receiver) = mailbox(2);
         assert!(sender.try_send(1).is_ok());
         assert!(sender.try_send(2).is_ok());
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn those_who_wait_are_told_when_nobody_receives_any_more() {
+    fn dropping_the_receiver_fails_waiting_senders() {
         let (sender, receiver) = mailbox(1);
         assert!(sender.try_send(1).is_ok());
         let mut second = Box::pin(sender.send(2));
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_queued_before_the_close_is_received() {
+    fn messages_queued_before_the_close_are_received() {
         let (sender, mut receiver) = mailbox(4);
         assert!(sender.try_send(1).is_ok());
         sender.close();

@@ -5,40 +5,59 @@
 //!                                           +--> handler --> ReplyTo --> caller
 //! socket --> link --> call, cast -----------+                   |
 //!   ^                                                           |
-//!   +---------------------- outbox <----------------------------+-- push
+//!   +-------------------- send queue <--------------------------+-- push
 //! ```
 //!
-//! Local callers and the peer at the other end of the connection reach the same handlers. One
-//! task does all of it: it reads, runs the handlers, and writes; while a handler awaits, it goes
-//! on writing. A server without a connection is a plain GenServer.
+//! Local callers and the peer of the connection reach the same handlers. One task reads, runs the
+//! handlers, and writes; while a handler awaits, it continues to write. A server without a connection
+//! is a plain GenServer.
+//!
+//! The trait, its context and its handle are defined here, because each names the others. What can be
+//! done with a handle is above them: calls, pushes, and the start of a server.
 
+mod builder;
+mod call;
 mod connection;
-mod context;
-mod handle;
-mod leave;
+mod connection_ref;
+mod drain;
+mod memory;
 mod options;
+mod push;
 mod receive;
-mod refuse;
+mod reject;
 mod run;
 mod start;
-mod watched;
 
-use crate::{BoxError, ExitReason, Protocol, ReplyTo};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
-pub use context::Context;
-pub use handle::{PushError, ServerError, ServerRef};
+use crate::{
+    BoxError, ExitReason, PeerIdentity, PeerInfo, Protocol, ReplyTo, TaskRef,
+    mailbox::Sender,
+    outbox::Outbox,
+    task::Spawner,
+    universe::{Resident, Resides},
+};
+
+pub use builder::ServerBuilder;
+pub use call::ServerError;
+pub(crate) use connection_ref::ConnectionRef;
+pub(crate) use memory::worst_case_memory;
 pub use options::ServerOptions;
+pub use push::PushError;
 pub use receive::ProtocolError;
-pub(crate) use refuse::refuse;
-pub(crate) use start::{Connected, start};
-pub use start::{ServerBuilder, StartError};
-pub(crate) use watched::ConnectionRef;
+pub(crate) use reject::reject;
+pub use start::StartError;
+pub(crate) use start::{Connected, OnSpawn, start};
 
 /// The callbacks of a server. OTP's `gen_server`, typed.
 ///
 /// Every callback may be a plain `async fn`. They run one at a time, each to its end, so `self`
-/// needs no lock. An `Err`, where a callback may return one, ends the server with
-/// [`ExitReason::Error`]; a panic ends it with [`ExitReason::Panic`] and touches nobody else. In
+/// needs no lock. An `Err`, where a callback may return one, stops the server with
+/// [`ExitReason::Error`]; a panic stops it with [`ExitReason::Panic`] and affects no other task. In
 /// both cases [`terminate`](Self::terminate) runs.
 ///
 /// # Example
@@ -82,30 +101,30 @@ pub(crate) use watched::ConnectionRef;
 /// }).unwrap();
 /// ```
 pub trait Server: Sized + Send + 'static {
-    /// What it understands, and what it answers.
+    /// The protocol it serves.
     type Protocol: Protocol;
-    /// What every server of a daemon is made from.
+    /// The initial data, cloned for every server of a daemon.
     type Seed: Clone + Send + 'static;
-    /// What it may be told from inside the process, besides calls and casts.
+    /// Messages from within the process, besides calls and casts.
     type Info: Send + 'static;
 
     /// Makes the state.
     ///
-    /// Runs in the server's own task, after the peer has been authenticated: [`Context::peer`]
-    /// tells who it is. Nothing is handled before it has returned. OTP's `init/1`.
+    /// Runs in the server's own task, after the peer, returned by [`Context::peer`], has been
+    /// authenticated. No message is handled before it has returned. OTP's `init/1`.
     fn init(
         seed: Self::Seed,
         cx: &mut Context<Self>,
     ) -> impl Future<Output = Result<Self, InitError>> + Send;
 
-    /// Handles a call, of the peer or of a [`ServerRef`]; [`ReplyTo::is_remote`] tells which.
+    /// Handles a call, of the peer or of a [`ServerRef`], as returned by [`ReplyTo::is_remote`].
     ///
-    /// `from.reply(..)` may be called here or later from anywhere. What follows it here is OTP's
-    /// `handle_continue`: the reply leaves at the next await, while the handler goes on. A
-    /// handler that computes or blocks for long without awaiting holds up its own reply, and
-    /// whatever else runs on its thread: such work belongs into `smol::unblock`. The thread is of
-    /// smol's executor, or of the one given to the builder; tokio's own timers and sockets work in a
-    /// callback only if a tokio runtime is entered there.
+    /// `from.reply(..)` may be called here, or later from any task or thread. What follows it here is
+    /// OTP's `handle_continue`: the reply is sent at the next await, while the handler continues. A
+    /// handler that computes or blocks for long without awaiting delays its own reply and all other
+    /// tasks of its thread: use `smol::unblock` for such work. The thread belongs to smol's executor, or
+    /// to that of the builder; tokio's timers and sockets work in a callback only if a tokio runtime is
+    /// entered there.
     fn handle_call(
         &mut self,
         call: <Self::Protocol as Protocol>::Call,
@@ -113,7 +132,7 @@ pub trait Server: Sized + Send + 'static {
         cx: &mut Context<Self>,
     ) -> impl Future<Output = Result<(), BoxError>> + Send;
 
-    /// Handles a cast, which nobody waits for. Default: ignores it.
+    /// Handles a cast, which has no reply. Default: ignores it.
     fn handle_cast(
         &mut self,
         cast: <Self::Protocol as Protocol>::Cast,
@@ -123,7 +142,7 @@ pub trait Server: Sized + Send + 'static {
         async { Ok(()) }
     }
 
-    /// Handles what [`ServerRef::info`] sent. Default: ignores it.
+    /// Handles a message sent by [`ServerRef::info`]. Default: ignores it.
     fn handle_info(
         &mut self,
         info: Self::Info,
@@ -133,7 +152,7 @@ pub trait Server: Sized + Send + 'static {
         async { Ok(()) }
     }
 
-    /// Runs when the time set by [`Context::timeout`] passed without a message. Default: nothing.
+    /// Handles the timeout set by [`Context::timeout`]. Default: does nothing.
     fn handle_timeout(
         &mut self,
         cx: &mut Context<Self>,
@@ -142,9 +161,9 @@ pub trait Server: Sized + Send + 'static {
         async { Ok(()) }
     }
 
-    /// Runs last, whatever the reason, unless the server is killed. Default: nothing.
+    /// Runs before the server exits, whatever the reason, unless it is killed. Default: does nothing.
     ///
-    /// What is sent here still reaches the peer if its connection lives.
+    /// Packets sent here are still delivered if the connection is open.
     fn terminate(
         &mut self,
         reason: &ExitReason,
@@ -155,24 +174,202 @@ pub trait Server: Sized + Send + 'static {
     }
 }
 
-/// Why [`Server::init`] makes no server. `?` turns any error into a [`Stop`](Self::Stop).
+/// Why [`Server::init`] did not succeed. `?` turns any error into a [`Stop`](Self::Stop).
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum InitError {
-    /// There is nothing to do: the server ends normally and nobody is alarmed. OTP's `:ignore`.
+    /// There is nothing to do: the server exits normally, without a warning. OTP's `:ignore`.
     Ignore,
-    /// It cannot start, for this reason. OTP's `{:stop, reason}`.
+    /// The server cannot start, for this reason. OTP's `{:stop, reason}`.
     Stop(BoxError),
 }
 
-/// `InitError` itself is no [`Error`](std::error::Error), as it could not have this conversion.
+/// `InitError` itself does not implement [`Error`](std::error::Error): this conversion would conflict.
 impl<E: Into<BoxError>> From<E> for InitError {
     fn from(error: E) -> Self {
         Self::Stop(error.into())
     }
 }
 
-/// What is sent to a server from inside the process.
+/// A server's view of itself and its connection, passed to every callback.
+pub struct Context<S: Server> {
+    this: ServerRef<S>,
+    peer: Option<PeerInfo>,
+    stop: Option<ExitReason>,
+    timeout: Option<Duration>,
+}
+
+impl<S: Server> Context<S> {
+    fn new(this: ServerRef<S>, peer: Option<PeerInfo>) -> Self {
+        Self {
+            this,
+            peer,
+            stop: None,
+            timeout: None,
+        }
+    }
+
+    /// Returns the peer; `None` if there is no connection.
+    #[must_use]
+    pub fn peer(&self) -> Option<&PeerInfo> {
+        self.peer.as_ref()
+    }
+
+    /// Returns the identity in the peer's certificate; `None` without TLS, and without a connection.
+    #[must_use]
+    pub fn identity(&self) -> Option<&PeerIdentity> {
+        self.peer.as_ref()?.identity.as_ref()
+    }
+
+    /// Returns the server's own handle, to be passed to other tasks.
+    ///
+    /// A server that calls itself waits for itself: the call times out.
+    #[must_use]
+    pub fn this(&self) -> &ServerRef<S> {
+        &self.this
+    }
+
+    /// Stops the server with `reason` when this callback has returned. OTP's `{:stop, reason, …}`.
+    ///
+    /// Replies that were already given are still delivered.
+    pub fn stop(&mut self, reason: ExitReason) {
+        self.stop = Some(reason);
+    }
+
+    /// Runs [`handle_timeout`](Server::handle_timeout) if no message arrives within `limit` after this
+    /// callback. OTP's timeout: any message cancels it.
+    pub fn timeout(&mut self, limit: Duration) {
+        self.timeout = Some(limit);
+    }
+
+    /// Closes the connection when this callback has returned. The server exits with
+    /// [`ExitReason::Disconnected`].
+    pub fn disconnect(&mut self) {
+        self.stop = Some(ExitReason::Disconnected);
+    }
+}
+
+impl<S: Server> fmt::Debug for Context<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context")
+            .field("this", &self.this)
+            .field("peer", &self.peer)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A handle to a running server. What a pid is in OTP, typed.
+///
+/// Clones are handles to the same server; dropping one has no effect on it. Works from any
+/// executor and any thread.
+pub struct ServerRef<S: Server> {
+    inner: Arc<Inner<S>>,
+}
+
+struct Inner<S: Server> {
+    mailbox: Sender<Message<S>>,
+    core: Core,
+}
+
+/// The part of a handle that does not depend on the server's type.
+struct Core {
+    task: TaskRef,
+    outbox: Option<Arc<Outbox>>,
+    spawner: Spawner,
+    /// Set once the server accepts no messages any more, before `terminate` runs.
+    stopped: OnceLock<ExitReason>,
+}
+
+impl<S: Server> ServerRef<S> {
+    fn new(
+        task: TaskRef,
+        mailbox: Sender<Message<S>>,
+        outbox: Option<Arc<Outbox>>,
+        spawner: Spawner,
+    ) -> Self {
+        let core = Core {
+            task,
+            outbox,
+            spawner,
+            stopped: OnceLock::new(),
+        };
+        Self {
+            inner: Arc::new(Inner { mailbox, core }),
+        }
+    }
+
+    /// Returns the handle to its task, to shut it down, kill it, or put it under supervision.
+    #[must_use]
+    pub fn task(&self) -> &TaskRef {
+        &self.inner.core.task
+    }
+
+    fn mailbox(&self) -> &Sender<Message<S>> {
+        &self.inner.mailbox
+    }
+
+    fn outbox(&self) -> Option<&Outbox> {
+        self.inner.core.outbox.as_deref()
+    }
+
+    fn spawner(&self) -> &Spawner {
+        &self.inner.core.spawner
+    }
+
+    /// Closes the mailbox, and sets the reason that its senders receive.
+    fn close_mailbox(&self, reason: &ExitReason) {
+        let first = self.inner.core.stopped.set(reason.clone());
+        debug_assert!(first.is_ok(), "a server exits once");
+        self.inner.mailbox.close();
+    }
+
+    fn is_running(&self) -> bool {
+        let core = &self.inner.core;
+        core.stopped.get().is_none() && !core.task.is_killed_or_exited()
+    }
+
+    /// Returns why the mailbox is closed. Of a killed server this is known only once it has exited.
+    async fn stopped(&self) -> ExitReason {
+        self.inner.core.stopped().await
+    }
+}
+
+impl Core {
+    async fn stopped(&self) -> ExitReason {
+        match self.stopped.get() {
+            Some(reason) => reason.clone(),
+            None => self.task.exited().await,
+        }
+    }
+}
+
+impl<S: Server> Clone for ServerRef<S> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: Arc::clone(&self.inner),
+        }
+    }
+}
+
+impl<S: Server> Resides for ServerRef<S> {
+    fn resident(&self) -> &Resident {
+        self.task().resident()
+    }
+}
+
+impl<S: Server> AsRef<TaskRef> for ServerRef<S> {
+    fn as_ref(&self) -> &TaskRef {
+        self.task()
+    }
+}
+
+impl<S: Server> fmt::Debug for ServerRef<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ServerRef").field(self.task()).finish()
+    }
+}
+
+/// A message from within the process.
 enum Message<S: Server> {
     Call(
         <S::Protocol as Protocol>::Call,

@@ -1,26 +1,27 @@
-//! Supervisors: tasks that start other tasks, see them end, and start them again.
+//! Supervisors: tasks that start, monitor and restart other tasks.
 //!
 //! ```text
-//! handles --> queue --> supervisor --> starter    runs one recipe in a task of its own
+//! handles --> queue --> supervisor --> starter    runs one start function in a task of its own
 //!               ^            |            |
-//!               |            +--------> child     as the recipe made it
-//!               +-- reports of their ends --+
+//!               |            +--------> child     the task that the start function returned
+//!               +----- exit reports ------+
 //! ```
 //!
-//! A supervisor is one task, the only owner of its table of children. It never waits for anything
-//! but its queue: it answers and ends whatever its recipes and children do. Where children stand for
-//! themselves, neither a recipe that hangs nor a child that is slow to end holds up the others; where
-//! they have an order, they are started and ended in it, one after the other. It knows recipes for
-//! tasks, not what the tasks do.
+//! A supervisor is one task, the only owner of its table of children. It waits only for its queue, so a
+//! start function that hangs or a child that does not exit blocks neither its replies nor its shutdown.
+//! With independent children neither delays the other children; with an order, children are started and
+//! shut down one after the other. A supervisor knows how to start tasks, not what they do.
 //!
-//! The queue has no limit of its own: a child has at most one report under way, and a caller has
-//! one command, which is taken out at once.
+//! The queue is unbounded, but limited by its senders: a child has at most one report in it, and a
+//! caller one command, which is taken out at once.
 
 mod child;
 mod delay;
 mod dynamic;
 mod dynamic_builder;
+mod dynamic_message;
 mod dynamic_run;
+mod error;
 mod event;
 mod inbox;
 mod info;
@@ -31,14 +32,21 @@ mod ordered_child;
 mod ordered_message;
 mod ordered_run;
 mod owned;
+mod strategy;
 mod tree;
+mod view;
 
 pub use child::{ChildKind, ChildSpec, Restart, Started};
 pub use delay::RestartDelay;
-pub use dynamic::{DynamicSupervisor, TerminateChildError};
+pub use dynamic::DynamicSupervisor;
 pub use dynamic_builder::DynamicSupervisorBuilder;
-pub use info::{ChildInfo, ChildState, Counts, StartChildError, SupervisorGone};
+pub use error::{
+    ChildError, StartChildError, StartSupervisorError, SupervisorStopped, TerminateChildError,
+};
+pub use info::{ChildInfo, ChildState, Counts};
 pub(crate) use intensity::Intensity;
-pub use ordered::{AutoShutdown, ChildError, StartSupervisorError, Strategy, Supervisor};
+pub use ordered::Supervisor;
 pub use ordered_builder::SupervisorBuilder;
-pub use tree::{Branch, Exit, Tree, UntilError};
+pub use strategy::{AutoShutdown, Strategy};
+pub use tree::{Branch, Exit, Tree};
+pub use view::UntilError;

@@ -1,13 +1,13 @@
-//! Which of many messages of the same kinds are logged. Pure: the time is given.
+//! Rate limiting of log messages by kind. Pure: the caller passes the time.
 
 use std::{
     collections::BTreeMap,
     time::{Duration, Instant},
 };
 
-/// Lets the first message of each kind through at once, and then one summary per interval.
+/// Passes the first message of each kind at once, and then one summary per interval.
 ///
-/// The kinds have to be few, for each is remembered.
+/// Each kind is stored, so there must be few.
 #[derive(Debug)]
 pub(crate) struct Throttle<K> {
     interval: Duration,

@@ -1,44 +1,44 @@
-//! The accept loops, and what they do about errors.
+//! The accept loops, and how they handle errors.
 //!
 //! ```text
-//! listening --> accepting --> the listener fails --> a pause, longer each time --> listening
-//!                                              +--> too often: the daemon ends
+//! bound --> accepting --> the listener fails --> growing pause --> rebound
+//!                                          +--> too many failures: the daemon exits
 //! ```
 
 use std::{io, pin::Pin, sync::Arc, task::Poll, time::Duration};
 
 use futures_lite::{FutureExt as _, future};
 
-use super::{DaemonEvent, connection, shared::Shared, visit::Seat};
+use super::{DaemonEvent, connection, permit::Slot, shared::Shared};
 use crate::{
-    Endpoint, ExitReason, Server, TaskRef,
+    Endpoint, ExitReason, TaskRef,
     supervisor::Intensity,
     task::{self, Spawner},
     transport::{Listener, Place, Sockets},
 };
 
-/// The first pause after an error of the whole process, doubled for each that follows.
+/// The first pause when a resource is exhausted, doubled for each that follows.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
-/// The longest.
+/// The longest pause.
 const LAST_PAUSE: Duration = Duration::from_secs(1);
 
-/// The first pause before a listener is made anew.
-const FIRST_RESTART: Duration = Duration::from_millis(10);
-/// The longest.
-const LAST_RESTART: Duration = Duration::from_secs(1);
+/// The first pause before a listener is rebound, doubled for each that follows.
+const FIRST_REBIND: Duration = Duration::from_millis(10);
+/// The longest pause.
+const LAST_REBIND: Duration = Duration::from_secs(1);
 
-/// After how many connections in a row the others of the task have their turn.
-const TURN: u32 = 16;
+/// How many connections are accepted in a row before the task yields.
+const BATCH: u32 = 16;
 
-/// A listener, and what it takes to make it anew.
-pub(super) struct Listening {
+/// A bound listener, and what is needed to rebind it.
+pub(super) struct Bound {
     listener: Listener,
     place: Place,
     address: Endpoint,
     options: Sockets,
 }
 
-impl Listening {
+impl Bound {
     pub(super) fn address(&self) -> &Endpoint {
         &self.address
     }
@@ -54,7 +54,7 @@ impl Listening {
         })
     }
 
-    /// Listens at one place, with as many listeners as may share it, up to `loops`.
+    /// Binds up to `loops` listeners to one address; one if the address cannot be shared.
     pub(super) fn at(place: &Place, options: &Sockets, loops: usize) -> io::Result<Vec<Self>> {
         if loops <= 1 || !place.can_be_shared() {
             return Ok(vec![Self::bind(place, options)?]);
@@ -69,38 +69,38 @@ impl Listening {
     }
 }
 
-/// Accepts, counts, hands over; until it is told to end, or a listener fails too often.
+/// Accepts connections until the daemon shuts down or drains, or a listener fails too often.
 ///
-/// `all` are the places, and the listeners at each. The first at each place runs in the daemon's own
-/// task, so that nobody listens there any more once that is gone; the others in tasks of theirs.
-pub(super) async fn run<S: Server>(
-    all: Vec<Vec<Listening>>,
-    shared: &Arc<Shared<S>>,
+/// `all` holds the listeners of each address. The first of each runs in the daemon's own task, so that it
+/// is closed with it; the others run in tasks of their own.
+pub(super) async fn run(
+    all: Vec<Vec<Bound>>,
+    shared: &Arc<Shared>,
     spawner: &Spawner,
     task: &TaskRef,
 ) -> ExitReason {
     let mut loops: Vec<Loop<'_>> = Vec::new();
     let mut others = Others(Vec::new());
     for mut listeners in all {
-        for listening in listeners.drain(1..) {
-            let other = others.start(listening, shared, spawner);
+        for bound in listeners.drain(1..) {
+            let other = others.start(bound, shared, spawner);
             loops.push(Box::pin(async move { other.exited().await }));
         }
         loops.extend(
-            listeners
-                .pop()
-                .map(|it| -> Loop<'_> { Box::pin(keep(it, Arc::clone(shared), spawner.clone())) }),
+            listeners.pop().map(|it| -> Loop<'_> {
+                Box::pin(listen(it, Arc::clone(shared), spawner.clone()))
+            }),
         );
     }
     let drained = async {
-        shared.drain_requested().await;
+        shared.state.drain_requested().await;
         ExitReason::Shutdown
     };
     let reason = task
         .shutdown_requested()
         .or(drained)
         .or(first(&mut loops))
-        .or(shared.warnings.summarize())
+        .or(shared.state.warnings.summarize())
         .await;
     drop(loops);
     others.close().await;
@@ -109,7 +109,7 @@ pub(super) async fn run<S: Server>(
 
 type Loop<'a> = Pin<Box<dyn Future<Output = ExitReason> + Send + 'a>>;
 
-/// How the first of them ends that does.
+/// Returns the exit reason of the first loop that exits.
 async fn first(loops: &mut [Loop<'_>]) -> ExitReason {
     future::poll_fn(|cx| {
         for it in &mut *loops {
@@ -122,25 +122,20 @@ async fn first(loops: &mut [Loop<'_>]) -> ExitReason {
     .await
 }
 
-/// The accept loops that have tasks of their own; killed when dropped.
+/// The accept loops that run in tasks of their own; killed when dropped.
 struct Others(Vec<TaskRef>);
 
 impl Others {
-    fn start<S: Server>(
-        &mut self,
-        listening: Listening,
-        shared: &Arc<Shared<S>>,
-        spawner: &Spawner,
-    ) -> TaskRef {
+    fn start(&mut self, bound: Bound, shared: &Arc<Shared>, spawner: &Spawner) -> TaskRef {
         let (shared, own) = (Arc::clone(shared), spawner.clone());
-        let address = listening.address.clone();
+        let address = bound.address.clone();
         let what = format_args!("a listener at {address}");
-        let task = spawner.start(what, |_| keep(listening, shared, own));
+        let task = spawner.start(what, |_| listen(bound, shared, own));
         self.0.push(task.clone());
         task
     }
 
-    /// Waits until nobody listens any more.
+    /// Kills the loops and waits until their listeners are closed.
     async fn close(mut self) {
         for task in std::mem::take(&mut self.0) {
             task.kill();
@@ -155,29 +150,25 @@ impl Drop for Others {
     }
 }
 
-/// Accepts at one place, with as many listeners as it takes, one after the other.
-async fn keep<S: Server>(
-    listening: Listening,
-    shared: Arc<Shared<S>>,
-    spawner: Spawner,
-) -> ExitReason {
-    let (count, within) = shared.settings.listener_restarts;
+/// Accepts at one address, and rebinds its listener when it fails.
+async fn listen(bound: Bound, shared: Arc<Shared>, spawner: Spawner) -> ExitReason {
+    let (count, within) = shared.settings.listener_rebinds;
     let mut intensity = Intensity::new(count, within);
-    let Listening {
+    let Bound {
         listener,
         place,
         address,
         options,
-    } = listening;
+    } = bound;
     let mut listener = Ok(listener);
     loop {
         let error = match listener {
             Ok(listener) => accept(&listener, &address, &shared, &spawner).await,
-            Err(error) if Remedy::of(&error) == Remedy::Pause => {
-                if shared.warnings.admit("cannot bind again") {
-                    tracing::warn!(target: "erps", %address, %error, "the listener cannot be bound again now");
+            Err(error) if Recovery::of(&error) == Recovery::Pause => {
+                if shared.state.warnings.admits("cannot rebind") {
+                    tracing::warn!(target: "erps", %address, %error, "the listener cannot be rebound now");
                 }
-                task::sleep(LAST_RESTART).await;
+                task::sleep(LAST_REBIND).await;
                 listener = Listener::bind(&place, &options);
                 continue;
             }
@@ -188,8 +179,8 @@ async fn keep<S: Server>(
             return ExitReason::error(error);
         }
         let retry_in = pause(intensity.recent());
-        tracing::warn!(target: "erps", %address, %error, ?retry_in, "the listener has failed and is made anew");
-        shared.journal.publish(&DaemonEvent::ListenerFailed {
+        tracing::warn!(target: "erps", %address, %error, ?retry_in, "the listener has failed and is rebound after a pause");
+        shared.state.events.publish(&DaemonEvent::ListenerFailed {
             address: address.clone(),
             error: Arc::new(error),
             retry_in,
@@ -197,98 +188,98 @@ async fn keep<S: Server>(
         task::sleep(retry_in).await;
         listener = Listener::bind(&place, &options);
         if listener.is_ok() {
-            tracing::info!(target: "erps", %address, "listening again");
+            tracing::info!(target: "erps", %address, "the listener was rebound");
             let address = address.clone();
-            let event = DaemonEvent::ListenerRestarted { address };
-            shared.journal.publish(&event);
+            let event = DaemonEvent::ListenerRebound { address };
+            shared.state.events.publish(&event);
         }
     }
 }
 
-/// How long to wait before so many restarts of late have been made.
-fn pause(restarts: usize) -> Duration {
-    let doublings = u32::try_from(restarts.saturating_sub(1)).unwrap_or(u32::MAX);
+/// Returns the pause before a rebind, given the number of recent failures.
+fn pause(failures: usize) -> Duration {
+    let doublings = u32::try_from(failures.saturating_sub(1)).unwrap_or(u32::MAX);
     let factor = 1_u32.checked_shl(doublings).unwrap_or(u32::MAX);
-    FIRST_RESTART.saturating_mul(factor).min(LAST_RESTART)
+    FIRST_REBIND.saturating_mul(factor).min(LAST_REBIND)
 }
 
 /// Accepts until the listener itself fails.
-async fn accept<S: Server>(
+async fn accept(
     listener: &Listener,
     address: &Endpoint,
-    shared: &Arc<Shared<S>>,
+    shared: &Arc<Shared>,
     spawner: &Spawner,
 ) -> io::Error {
     let mut pause = FIRST_PAUSE;
-    // Since when nobody can be accepted.
-    let mut short = None;
+    // When a resource was first exhausted.
+    let mut exhausted = None;
     let mut in_a_row = 0_u32;
-    // How many errors have followed each other.
-    let mut futile = 0_u32;
+    // The number of consecutive errors.
+    let mut errors = 0_u32;
     loop {
-        shared.room().await;
-        let no_room = async {
-            shared.no_room().await;
+        shared.state.acceptable().await;
+        let suspended = async {
+            shared.state.unacceptable().await;
             None
         };
         let accepted = async { Some(listener.accept().await) };
-        let Some(accepted) = no_room.or(accepted).await else {
+        let Some(accepted) = suspended.or(accepted).await else {
             continue;
         };
         match accepted {
             Ok(socket) => {
                 pause = FIRST_PAUSE;
-                futile = 0;
-                if let Some(since) = short.take() {
+                errors = 0;
+                if let Some(since) = exhausted.take() {
                     let after = task::now().saturating_duration_since(since);
                     let address = address.clone();
                     let event = DaemonEvent::AcceptResumed { address, after };
-                    shared.journal.publish(&event);
+                    shared.state.events.publish(&event);
                 }
-                // Another loop may have taken the last one.
-                let seat = Seat::take(shared).await;
-                connection::start(shared, spawner, socket, seat);
-                in_a_row = (in_a_row + 1) % TURN;
+                // Another loop may have taken the last slot.
+                let slot = Slot::take(&shared.state).await;
+                connection::start(shared, spawner, socket, slot);
+                in_a_row = (in_a_row + 1) % BATCH;
                 if in_a_row == 0 {
                     future::yield_now().await;
                 }
             }
-            Err(error) => match Remedy::of(&error) {
-                // An error that comes back at once each time is one of this end, whatever it says.
-                Remedy::Next if futile < TURN => {
-                    futile += 1;
-                    tracing::debug!(target: "erps", %error, "a connection was gone before it was accepted");
+            Err(error) => match Recovery::of(&error) {
+                // An error that keeps recurring is not of one connection, whatever its code.
+                Recovery::Next if errors < BATCH => {
+                    errors += 1;
+                    tracing::debug!(target: "erps", %error, "a connection was closed before it was accepted");
                     future::yield_now().await;
                 }
-                Remedy::Next | Remedy::Pause => {
-                    if shared.warnings.admit("cannot accept") {
+                Recovery::Next | Recovery::Pause => {
+                    if shared.state.warnings.admits("cannot accept") {
                         tracing::warn!(target: "erps", %error, ?pause, "cannot accept connections");
                     }
-                    if short.is_none() {
-                        short = Some(task::now());
-                        shared.journal.accept_paused(address, error);
+                    if exhausted.is_none() {
+                        exhausted = Some(task::now());
+                        shared.state.events.accept_paused(address, error);
                     }
                     task::sleep(pause).await;
                     pause = (pause * 2).min(LAST_PAUSE);
                 }
-                Remedy::Restart => return error,
+                Recovery::Rebind => return error,
             },
         }
     }
 }
 
-/// What an error of `accept` calls for.
+/// How to recover from an error of `accept`.
 #[derive(Debug, PartialEq, Eq)]
-enum Remedy {
-    /// It concerned one connection, which is gone.
+enum Recovery {
+    /// The error concerned one connection, which is closed: accept the next.
     Next,
-    /// The process or the system is short of something; connections wait in the backlog.
+    /// The process or the system lacks a resource: pause; connections wait in the backlog.
     Pause,
-    /// The listener itself is broken: there has to be another.
-    Restart,
+    /// The listener itself is broken: rebind it.
+    Rebind,
 }
 
-impl Remedy {
+impl Recovery {
     fn of(error: &io::Error) -> Self {
         use io::ErrorKind::{
             ConnectionAborted, ConnectionRefused, ConnectionReset, HostUnreachable, Interrupted,
@@ -304,12 +295,12 @@ impl Remedy {
             return Self::Pause;
         }
         match error.kind() {
-            // Linux reports errors of the network that befell the new connection, and a
-            // firewall's refusal as a lack of permission.
+            // Linux returns pending network errors of the new connection, and a firewall's rejection
+            // as a lack of permission.
             ConnectionAborted | ConnectionRefused | ConnectionReset | HostUnreachable
             | Interrupted | NetworkDown | NetworkUnreachable | PermissionDenied | TimedOut
             | WouldBlock => Self::Next,
-            _ => Self::Restart,
+            _ => Self::Rebind,
         }
     }
 }
@@ -319,23 +310,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn errors_of_accept_are_sorted_by_what_they_concern() {
-        let of = |code| Remedy::of(&io::Error::from_raw_os_error(code));
-        assert_eq!(of(103), Remedy::Next, "ECONNABORTED");
-        assert_eq!(of(4), Remedy::Next, "EINTR");
+    fn accept_errors_map_to_their_recovery() {
+        let of = |code| Recovery::of(&io::Error::from_raw_os_error(code));
+        assert_eq!(of(103), Recovery::Next, "ECONNABORTED");
+        assert_eq!(of(4), Recovery::Next, "EINTR");
         for shortage in [24, 23, 105, 12] {
             assert_eq!(
                 of(shortage),
-                Remedy::Pause,
+                Recovery::Pause,
                 "EMFILE, ENFILE, ENOBUFS, ENOMEM"
             );
         }
-        assert_eq!(of(9), Remedy::Restart, "EBADF");
+        assert_eq!(of(9), Recovery::Rebind, "EBADF");
     }
 
     #[test]
-    fn the_pause_before_a_restart_doubles_up_to_a_second() {
-        let pauses = [1, 2, 3, 7, 8, 100].map(|restarts| pause(restarts).as_millis());
+    fn the_pause_before_a_rebind_doubles_up_to_a_second() {
+        let pauses = [1, 2, 3, 7, 8, 100].map(|failures| pause(failures).as_millis());
         assert_eq!(pauses, [10, 20, 40, 640, 1000, 1000]);
     }
 }

@@ -1,28 +1,28 @@
-//! From an accepted socket to a supervised server, in a task of the connection's own.
+//! From an accepted socket to a supervised server, in the connection's own task.
 //!
 //! ```text
-//! accepted --> [PROXY header] --> admitted? --> handshake, under a time limit --> admitted? --> supervisor --> init
-//!                                                                                                   the server's own task
+//! accepted --> [PROXY header] --> hooks, limits --> handshake --> hooks, limits --> supervisor --> init
+//!                                                                                      the server's own task
 //! ```
 //!
-//! Whatever fails on the way, or takes too long, closes the socket and makes one event, that of the
-//! [`Visit`]'s end. A peer that was let in is told nothing more: why no server starts is no business of
-//! strangers.
-//!
-//! [`Visit`]: super::visit::Visit
+//! A failure or a timeout on the way closes the socket and publishes one event, when the
+//! [`ConnectionRecord`](super::record::ConnectionRecord) is dropped. An accepted peer is not told why its
+//! server did not start: that could disclose internals.
 
-use std::{mem, sync::Arc};
+use std::{mem, sync::Arc, time::Duration};
 
 use tracing::Instrument as _;
 
 use super::{
-    AtLimit, ConnectionEnd, HandshakeFailure, NotAdmitted, ServerRecipe, ServerSupervisor, proxy,
-    shared::{Arriving, Shared},
-    ticket::{Closing, Ticket},
-    visit::{Permit, Seat},
+    AtLimit, CloseReason, HandshakeFailure, Rejection, ServerSpec, ServerSupervisor,
+    permit::{Permit, Slot},
+    proxy,
+    shared::Shared,
+    start_token::{CloseOnDrop, StartToken},
+    table::Pending,
 };
 use crate::{
-    BoxError, ChildSpec, ExitReason, PeerInfo, Server, StartError, Started, TaskRef,
+    BoxError, ChildSpec, Endpoint, ExitReason, PeerInfo, StartError, Started, TaskRef,
     server::{self, Connected, ConnectionRef},
     task::{self, Caught, Spawner},
     transport::{BoxedStream, Socketed},
@@ -30,102 +30,96 @@ use crate::{
     wire::refusal::Refusal,
 };
 
-pub(super) fn start<S: Server>(
-    shared: &Arc<Shared<S>>,
-    spawner: &Spawner,
-    socket: Socketed,
-    seat: Option<Seat<S>>,
-) {
+/// Starts the task of a connection. Without a slot the connection is rejected.
+pub(super) fn start(shared: &Arc<Shared>, spawner: &Spawner, socket: Socketed, slot: Option<Slot>) {
     let address = socket.peer.clone();
-    let (mut permit, refusal) = Permit::new(shared, address.clone(), seat);
-    // Behind a proxy the address is not known before it has been announced.
-    let refusal = match shared.settings.proxies {
-        Some(_) => refusal,
-        None => refusal.or_else(|| permit.locate(&address)),
+    let (mut permit, rejection) = Permit::new(&shared.state, address.clone(), slot);
+    // Behind a proxy the address is known only from the PROXY header.
+    let rejection = match shared.settings.proxies {
+        Some(_) => rejection,
+        None => rejection.or_else(|| permit.count_address(&address)),
     };
-    if let Some(why) = &refusal
-        && shared.limits().at_limit == AtLimit::Close
+    if let Some(why) = &rejection
+        && shared.state.limits().at_limit == AtLimit::Close
     {
-        permit.visit().refuse(why.clone());
+        permit.record().reject(why.clone());
         return;
     }
     let shared = Arc::clone(shared);
     let own_spawner = spawner.clone();
     let span = tracing::info_span!(target: "erps", "connection", peer = %address);
     spawner.start(format_args!("the connection of {address}"), |task| {
-        let arrive = async move {
-            let visit = Arc::clone(permit.visit());
-            let arrival = arrive(&shared, &task, permit, socket, refusal);
-            let (permit, secured, peer, arriving) = match arrival.await {
-                Ok(Some(arrival)) => arrival,
+        let run = async move {
+            let record = Arc::clone(permit.record());
+            let secured = secure(&shared, &task, permit, socket, rejection);
+            let (permit, stream, peer, pending) = match secured.await {
+                Ok(Some(secured)) => secured,
                 Ok(None) => return ExitReason::Shutdown,
-                Err(end) => {
-                    visit.end(end);
+                Err(reason) => {
+                    record.set_reason(reason);
                     return ExitReason::Normal;
                 }
             };
-            visit.secured(&peer);
-            let started = supervise(&shared, own_spawner, permit, secured, peer.clone()).await;
+            record.set_secured(&peer);
+            let started = start_server(&shared, own_spawner, permit, stream, peer.clone()).await;
             match started {
-                Ok(()) => visit.served(peer),
-                Err(error) => visit.end(ConnectionEnd::NotStarted(error.to_string())),
+                Ok(()) => record.set_served(peer),
+                Err(error) => record.set_reason(CloseReason::NotStarted(error.to_string())),
             }
-            drop(arriving);
+            drop(pending);
             ExitReason::Normal
         };
-        arrive.instrument(span)
+        run.instrument(span)
     });
 }
 
-type Arrival<S> = (Permit<S>, BoxedStream, PeerInfo, Arriving<S>);
+/// A connection whose handshake is complete, and its entry in the table.
+type Secured = (Permit, BoxedStream, PeerInfo, Pending);
 
-/// Takes a connection through its handshake, and tells whether it is let in. `None` if it has made
-/// way for another, or the daemon is closing.
-async fn arrive<S: Server>(
-    shared: &Arc<Shared<S>>,
+/// Carries out the handshake of a connection and accepts or rejects it. Returns `None` if it was evicted,
+/// or the daemon is closing.
+async fn secure(
+    shared: &Shared,
     task: &TaskRef,
-    mut permit: Permit<S>,
+    mut permit: Permit,
     socket: Socketed,
-    refusal: Option<NotAdmitted>,
-) -> Result<Option<Arrival<S>>, ConnectionEnd> {
-    let (settings, limits) = (&shared.settings, shared.limits());
+    rejection: Option<Rejection>,
+) -> Result<Option<Secured>, CloseReason> {
+    let (settings, limits) = (&shared.settings, shared.state.limits());
     let Socketed {
         mut stream,
         peer: mut address,
         credentials,
     } = socket;
     let begun = task::now();
-    let Some(arriving) = shared.begin_handshake(task, permit.visit(), refusal.is_some()) else {
+    let record = Arc::clone(permit.record());
+    let Some(pending) = shared
+        .table
+        .begin_handshake(task, &record, rejection.is_some())
+    else {
         return Ok(None);
     };
-    let (mut proxy, mut refusal) = (None, refusal);
+    let (mut proxy, mut rejection) = (None, rejection);
     if let Some(proxies) = &settings.proxies {
-        if proxies.refuses(&address).is_some() {
-            return Err(ConnectionEnd::NotAdmitted(NotAdmitted::Proxy));
+        if proxies.rejects(&address).is_some() {
+            return Err(CloseReason::Rejected(Rejection::Proxy));
         }
-        let header = proxy::read(&mut stream);
-        let announced = match task::timeout(limits.handshake_timeout, header).await {
-            Ok(announced) => announced.map_err(ConnectionEnd::Handshake)?,
-            Err(task::Elapsed) => {
-                return Err(ConnectionEnd::Handshake(HandshakeFailure::TimedOut));
-            }
-        };
-        if let Some(announced) = announced {
-            tracing::debug!(target: "erps", %announced, "a proxy says whom the connection comes from");
-            permit.visit().announced(&announced);
+        if let Some(announced) = read_proxy_header(&mut stream, limits.handshake_timeout).await? {
+            tracing::debug!(target: "erps", %announced, "the proxy announced the peer's address");
+            record.set_address(&announced);
             proxy = Some(mem::replace(&mut address, announced));
         }
-        refusal = refusal.or_else(|| permit.locate(&address));
+        rejection = rejection.or_else(|| permit.count_address(&address));
     }
-    let hook = || settings.admit_address.as_ref()?.refuses(&address);
-    let refusal = refusal.or_else(hook);
-    // A handshake is dear: only where that was asked for does one precede a refusal.
-    if let Some(why @ (NotAdmitted::Address | NotAdmitted::Hook(_))) = &refusal
+    let hook = || settings.admit_address.as_ref()?.rejects(&address);
+    let rejection = rejection.or_else(hook);
+    // Handshakes are expensive: only `AtLimit::Refuse` carries one out before a rejection.
+    if let Some(why @ (Rejection::Address | Rejection::Hook(_))) = &rejection
         && settings.transport.is_secure()
     {
-        return Err(ConnectionEnd::NotAdmitted(why.clone()));
+        return Err(CloseReason::Rejected(why.clone()));
     }
-    // A user's transport may panic.
+    // A custom transport may panic.
     let handshake = async { settings.transport.accept(stream, address.clone()).await };
     let handshake = Caught::new(handshake);
     let limit = limits.handshake_timeout.saturating_sub(task::now() - begun);
@@ -138,36 +132,46 @@ async fn arrive<S: Server>(
                 identity: secured.identity,
                 generation: secured.generation,
             };
-            let refusal = refusal
-                .or_else(|| settings.admit.as_ref()?.refuses(&peer))
-                .or_else(|| permit.identify(peer.identity.as_ref()?));
-            let Some(why) = refusal else {
-                let has_way = arriving.end_handshake();
-                return Ok(has_way.then_some((permit, secured.stream, peer, arriving)));
+            let rejection = rejection
+                .or_else(|| settings.admit.as_ref()?.rejects(&peer))
+                .or_else(|| permit.count_identity(peer.identity.as_ref()?));
+            let Some(why) = rejection else {
+                let proceeds = pending.end_handshake();
+                return Ok(proceeds.then_some((permit, secured.stream, peer, pending)));
             };
             if !is_silent(limits.at_limit, &why) {
-                let word = word(limits.at_limit, &why);
-                let told = server::refuse(secured.stream, &settings.server, &word);
-                let _ = task::timeout(limits.handshake_timeout, told).await;
+                let message = rejection_message(limits.at_limit, &why);
+                let sent = server::reject(secured.stream, &settings.server, &message);
+                let _ = task::timeout(limits.handshake_timeout, sent).await;
             }
-            return Err(ConnectionEnd::NotAdmitted(why));
+            return Err(CloseReason::Rejected(why));
         }
         Ok(Ok(Err(error))) => HandshakeFailure::Failed(error),
         Ok(Err(panic)) => HandshakeFailure::Panicked(panic),
         Err(task::Elapsed) => HandshakeFailure::TimedOut,
     };
-    Err(ConnectionEnd::Handshake(failure))
+    Err(CloseReason::Handshake(failure))
 }
 
-/// Whether a limit is to be met without a word. A hook always gives its reason.
-fn is_silent(at_limit: AtLimit, why: &NotAdmitted) -> bool {
-    at_limit == AtLimit::Close && !matches!(why, NotAdmitted::Hook(_))
+/// Returns the address that the PROXY header announces, if any.
+async fn read_proxy_header(
+    stream: &mut BoxedStream,
+    limit: Duration,
+) -> Result<Option<Endpoint>, CloseReason> {
+    let header = task::timeout(limit, proxy::read(stream)).await;
+    let header = header.unwrap_or(Err(HandshakeFailure::TimedOut));
+    header.map_err(CloseReason::Handshake)
 }
 
-/// What a peer is told that is not let in.
-fn word(at_limit: AtLimit, why: &NotAdmitted) -> String {
+/// Returns whether the peer is rejected without a message. A hook's reason is always sent.
+fn is_silent(at_limit: AtLimit, why: &Rejection) -> bool {
+    at_limit == AtLimit::Close && !matches!(why, Rejection::Hook(_))
+}
+
+/// Returns the message that a rejected peer receives.
+fn rejection_message(at_limit: AtLimit, why: &Rejection) -> String {
     let retry_after = match (at_limit, why) {
-        (AtLimit::Refuse { retry_after }, it) if !matches!(it, NotAdmitted::Hook(_)) => {
+        (AtLimit::Refuse { retry_after }, it) if !matches!(it, Rejection::Hook(_)) => {
             Some(retry_after)
         }
         _ => None,
@@ -176,47 +180,47 @@ fn word(at_limit: AtLimit, why: &NotAdmitted) -> String {
     Refusal { why, retry_after }.to_string()
 }
 
-/// Has the server started by whoever supervises it.
-async fn supervise<S: Server>(
-    shared: &Arc<Shared<S>>,
+/// Starts the server under its supervisor, within the time limit.
+async fn start_server(
+    shared: &Arc<Shared>,
     spawner: Spawner,
-    permit: Permit<S>,
+    permit: Permit,
     stream: BoxedStream,
     peer: PeerInfo,
 ) -> Result<(), BoxError> {
-    let ticket = Closing(Ticket::new((permit, stream, peer.clone())));
-    let starting = ask(shared, spawner, peer, ticket.0.clone());
+    let token = CloseOnDrop(StartToken::new((permit, stream, peer.clone())));
+    let starting = ask_supervisor(shared, spawner, peer, token.0.clone());
     let limit = shared.settings.start_timeout;
     let outcome = match task::timeout(limit, starting).await {
-        Ok(Ok(Started::Running(_))) if ticket.0.is_taken() => return Ok(()),
-        Ok(Ok(Started::Running(_))) => Err("the supervisor started something else".into()),
+        Ok(Ok(Started::Running(_))) if token.0.is_taken() => return Ok(()),
+        Ok(Ok(Started::Running(_))) => Err("the supervisor started another task".into()),
         Ok(Ok(Started::Ignore)) => Err("ignored".into()),
         Ok(Err(error)) => Err(error),
-        Err(task::Elapsed) => Err(format!("there was none within {limit:?}").into()),
+        Err(task::Elapsed) => Err(format!("the server did not start within {limit:?}").into()),
     };
-    // Whatever was answered, or not, there may be a server by now.
-    ticket.0.cancel(shared.settings.shutdown);
+    // Whatever the reply, there may be a server by now.
+    token.0.cancel(shared.settings.shutdown);
     outcome
 }
 
-/// Asks the supervisor for the server, and waits for its answer.
-async fn ask<S: Server>(
-    shared: &Arc<Shared<S>>,
+/// Asks the supervisor to start the server, and waits for its reply.
+async fn ask_supervisor(
+    shared: &Arc<Shared>,
     spawner: Spawner,
     peer: PeerInfo,
-    ticket: Ticket<S>,
+    token: StartToken,
 ) -> Result<Started, BoxError> {
-    let spec = recipe(shared, spawner, &peer, ticket);
+    let spec = child_spec(shared, spawner, &peer, token);
     match &shared.supervisor {
         ServerSupervisor::Dynamic(supervisor) => Ok(supervisor.start_child(spec).await?.into()),
         ServerSupervisor::Custom(start) => {
-            let recipe = ServerRecipe {
+            let spec = ServerSpec {
                 spec,
                 peer,
-                server: std::any::type_name::<S>(),
+                server: shared.factory.server_type(),
             };
-            // The closure itself may panic, and so may its future.
-            let start = async { (start.0)(recipe).await };
+            // Both the closure and its future may panic.
+            let start = async { (start.0)(spec).await };
             match Caught::new(start).await {
                 Ok(started) => started,
                 Err(panic) => Err(panic.to_string().into()),
@@ -226,25 +230,25 @@ async fn ask<S: Server>(
     }
 }
 
-/// The recipe for the server of one connection, to be followed once, by whomever.
+/// Returns the specification of one connection's server, which can be started once.
 ///
-/// It carries the daemon's universe with it, so that the server lives there whoever starts it.
-fn recipe<S: Server>(
-    shared: &Arc<Shared<S>>,
+/// It captures the daemon's universe, so that the server runs there, whichever supervisor starts it.
+fn child_spec(
+    shared: &Arc<Shared>,
     spawner: Spawner,
     peer: &PeerInfo,
-    ticket: Ticket<S>,
+    token: StartToken,
 ) -> ChildSpec {
     let id = format!("server of {}", peer.address);
     let (restart, shutdown) = (shared.settings.restart, shared.settings.shutdown);
-    // That which the daemon is in now: it may have been taken into another one.
+    // The daemon's current universe: it may have been taken into another one.
     let forwarded = shared.forwarded.then(Here::capture);
     let (shared, made) = (Arc::clone(shared), spawner.made());
     let start = move || {
-        let (shared, spawner, ticket) = (Arc::clone(&shared), spawner.clone(), ticket.clone());
+        let (shared, spawner, token) = (Arc::clone(&shared), spawner.clone(), token.clone());
         let forwarded = forwarded.clone();
         let start = async move {
-            let Some((permit, stream, peer)) = ticket.take() else {
+            let Some((permit, stream, peer)) = token.take() else {
                 return Ok(Started::Ignore);
             };
             let connected = Connected {
@@ -252,18 +256,18 @@ fn recipe<S: Server>(
                 peer,
                 acceptance: shared.acceptance.clone(),
             };
-            let options = &shared.settings.server;
-            let seed = shared.seed();
             let peer = connected.peer.clone();
-            let track = |task: &TaskRef, connection: Option<ConnectionRef>| {
+            let (table, spawned) = (Arc::clone(&shared.table), token.clone());
+            let on_spawn = move |task: &TaskRef, connection: Option<ConnectionRef>| {
                 let connection = connection.expect("the server is started for one");
-                shared.track(task, peer, connection, permit);
-                ticket.born(task);
+                table.add_server(task, peer, connection, permit);
+                spawned.spawned(task);
             };
-            match server::start::<S>(seed, options, &spawner, Some(connected), None, track).await {
+            let factory = Arc::clone(&shared.factory);
+            match factory.start(spawner, connected, Box::new(on_spawn)).await {
                 Ok(server) => {
-                    ticket.ready();
-                    Ok(Started::Running(server.task().clone()))
+                    token.ready();
+                    Ok(Started::Running(server))
                 }
                 Err(StartError::Ignored) => Ok(Started::Ignore),
                 Err(error) => Err(error.into()),

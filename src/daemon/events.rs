@@ -1,4 +1,4 @@
-//! What happens to a daemon's connections, for those who watch and those who count.
+//! The events of a daemon, and the stream that delivers them.
 
 use std::{
     collections::VecDeque,
@@ -9,148 +9,148 @@ use std::{
 
 use event_listener::Event;
 
-use super::NotAdmitted;
+use super::Rejection;
 use crate::{Endpoint, ExitReason, HandshakeError, PeerIdentity, PeerInfo, ProxyError};
 
-/// How many events wait for a receiver that is slow.
+/// How many events a stream buffers.
 const CAPACITY: usize = 1024;
 
-/// Something that happened to a daemon, to a listener of its, or to one of its connections.
+/// An event of a daemon, of one of its listeners, or of one of its connections.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum DaemonEvent {
-    /// It was accepted.
+    /// A connection was accepted.
     Accepted {
-        /// Its number, which no other connection of this daemon has.
+        /// Its id, unique among the connections of this daemon.
         id: u64,
-        /// Where it comes from.
+        /// The address of the peer.
         address: Endpoint,
     },
-    /// It has a server that has got through its `init`.
+    /// The `init` of a connection's server has succeeded.
     Served {
-        /// The number of the connection.
+        /// The id of the connection.
         id: u64,
-        /// Who is at the other end.
+        /// The peer.
         peer: PeerInfo,
     },
-    /// It is over. There is exactly one for each that was accepted.
-    Ended {
-        /// The number of the connection.
+    /// A connection was closed. Published exactly once per accepted connection.
+    Closed {
+        /// The id of the connection.
         id: u64,
-        /// Where it came from.
+        /// The address of the peer.
         address: Endpoint,
-        /// Who was at the other end, if its certificate was checked.
+        /// The identity of the peer, if its certificate was verified.
         identity: Option<PeerIdentity>,
-        /// How far it got.
+        /// The stage that it reached.
         stage: ConnectionStage,
-        /// Why it is over.
-        reason: ConnectionEnd,
-        /// How long there was a connection.
+        /// Why it was closed.
+        reason: CloseReason,
+        /// The time since it was accepted.
         age: Duration,
     },
-    /// A listener has failed, and is made anew after a pause. The connections that there are go on; those
-    /// that wait in its backlog are lost.
+    /// A listener has failed, and is rebound after a pause. Open connections are not affected; those in
+    /// its backlog are lost.
     ListenerFailed {
-        /// Where it listens.
+        /// The address of the listener.
         address: Endpoint,
-        /// What the system says.
+        /// The system's error.
         error: Arc<io::Error>,
-        /// How long the pause is.
+        /// The length of the pause.
         retry_in: Duration,
     },
-    /// A listener that had failed listens again.
-    ListenerRestarted {
-        /// Where.
+    /// A listener that had failed was rebound.
+    ListenerRebound {
+        /// The address of the listener.
         address: Endpoint,
     },
-    /// The process or the system is short of something, as of descriptors, so that nobody can be
-    /// accepted. Newcomers wait in the system's backlog.
+    /// Accepting has paused because the process or the system lacks a resource, such as descriptors. New
+    /// connections wait in the system's backlog.
     ///
-    /// Each listener tells it once, however often it tries again until
+    /// Published once per listener, however often it retries, until
     /// [`AcceptResumed`](Self::AcceptResumed), or until it [fails](Self::ListenerFailed).
     AcceptPaused {
-        /// Where it listens.
+        /// The address of the listener.
         address: Endpoint,
-        /// What the system says.
+        /// The system's error.
         error: Arc<io::Error>,
     },
-    /// Somebody could be accepted again.
+    /// A connection was accepted again after a pause.
     AcceptResumed {
-        /// Where.
+        /// The address of the listener.
         address: Endpoint,
-        /// How long nobody could.
+        /// The length of the pause.
         after: Duration,
     },
-    /// It was [suspended](crate::Daemon::suspend).
+    /// The daemon was [suspended](crate::Daemon::suspend).
     Suspended,
-    /// It was [resumed](crate::Daemon::resume).
+    /// The daemon was [resumed](crate::Daemon::resume).
     Resumed,
-    /// It is being [drained](crate::Daemon::drain).
+    /// A [drain](crate::Daemon::drain) has begun.
     DrainBegan {
-        /// How many connections there were.
+        /// The number of open connections.
         connections: usize,
     },
-    /// It has been drained: the last event there is.
+    /// The daemon has been drained. The last event.
     DrainEnded {
-        /// How long that took.
+        /// How long it took.
         took: Duration,
-        /// How many servers were made to end before they were done.
+        /// The number of connections closed before they were finished.
         cut: usize,
     },
-    /// The receiver was too slow, and so many events were dropped, the oldest.
-    Missed {
-        /// How many.
+    /// The receiver was too slow: the oldest events were dropped.
+    Lagged {
+        /// The number of dropped events.
         events: u64,
     },
 }
 
-/// How far a connection got.
+/// The stage that a connection reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConnectionStage {
-    /// It did not get through its handshake, or was not let in.
+    /// Its handshake did not complete, or it was rejected.
     Handshake,
-    /// It got through its handshake; its server did not start, or ended in the same moment.
+    /// Its handshake completed; its server did not start, or exited at once.
     Start,
-    /// It had a server.
+    /// Its server ran.
     Served,
 }
 
-/// Why a connection is over.
+/// Why a connection was closed.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum ConnectionEnd {
-    /// It was not let in.
-    #[error("not admitted: {0}")]
-    NotAdmitted(NotAdmitted),
+pub enum CloseReason {
+    /// It was rejected.
+    #[error("rejected: {0}")]
+    Rejected(Rejection),
     /// Its handshake failed.
     #[error("{0}")]
     Handshake(HandshakeFailure),
-    /// No server was started for it: its supervisor says why.
+    /// Its server did not start; holds the supervisor's error.
     #[error("{0}")]
     NotStarted(String),
-    /// Its server ended, or did not get through its `init`.
+    /// Its server exited, or its `init` failed.
     #[error("{0}")]
     Server(ExitReason),
-    /// The daemon ended before it had a server.
-    #[error("the daemon ended")]
-    DaemonEnded,
+    /// The daemon stopped before it had a server.
+    #[error("the daemon stopped")]
+    DaemonStopped,
 }
 
 /// Why a handshake failed.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HandshakeFailure {
-    /// It took too long.
-    #[error("the handshake took too long")]
+    /// It exceeded the [`handshake_timeout`](crate::DaemonLimits::handshake_timeout).
+    #[error("the handshake timed out")]
     TimedOut,
-    /// Too many were pending, and this one had taken longest.
-    #[error("too many handshakes were pending")]
+    /// Too many handshakes were pending, and this one was the oldest.
+    #[error("evicted: too many handshakes were pending")]
     Evicted,
-    /// It did not begin with what a proxy is to say of it.
+    /// It did not begin with a valid PROXY header.
     #[error("{0}")]
     Proxy(ProxyError),
-    /// The transport says why.
+    /// The transport returned this error.
     #[error("{0}")]
     Failed(HandshakeError),
     /// The transport panicked.
@@ -158,57 +158,59 @@ pub enum HandshakeFailure {
     Panicked(ExitReason),
 }
 
-/// How many connections were not let in, by reason.
+/// The numbers of rejected connections, by [`Rejection`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct NotAdmittedCounts {
-    /// There were too many.
+pub struct RejectionCounts {
+    /// Too many connections.
     pub connections: u64,
-    /// There were too many from their address.
+    /// Too many connections from the address.
     pub address: u64,
-    /// There were too many with their certificate.
+    /// Too many connections with the certificate.
     pub identity: u64,
-    /// A hook said so.
+    /// Rejected by a hook.
     pub hook: u64,
-    /// They did not come from a proxy that is trusted.
+    /// Not from a trusted proxy.
     pub proxy: u64,
 }
 
-/// How many handshakes failed, by reason.
+/// The numbers of failed handshakes, by reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HandshakeCounts {
-    /// They took too long.
+    /// Timed out.
     pub timed_out: u64,
-    /// They made way for others.
+    /// Evicted for newer ones.
     pub evicted: u64,
-    /// The peer is not trusted.
+    /// The peer's certificate was not trusted.
     pub untrusted: u64,
-    /// The peer does not trust this end.
+    /// The peer did not trust the daemon's certificate.
     pub mistrusted: u64,
-    /// The peer went away.
+    /// Closed by the peer.
     pub closed: u64,
-    /// All else: no PROXY header, no TLS, broken TLS, a socket that failed, a reason of the transport's own.
+    /// All other failures: no PROXY header, no TLS, TLS errors, socket errors, errors of a custom transport.
     pub other: u64,
 }
 
-/// The events of a daemon, from when this was made. Made by [`Daemon::events`](crate::Daemon::events).
+/// A stream of a daemon's events, from its creation on. Made by
+/// [`Daemon::events`](crate::Daemon::events).
 ///
-/// Up to 1024 of them wait. A receiver that is slower than that loses the oldest, and is told how many.
+/// It buffers up to 1024 events. A receiver that lags further loses the oldest, and receives
+/// [`DaemonEvent::Lagged`].
 pub struct DaemonEvents {
     queue: Arc<Queue>,
 }
 
 #[derive(Default)]
 pub(super) struct Queue {
-    waiting: Mutex<Waiting>,
+    buffer: Mutex<Buffer>,
     changed: Event,
 }
 
 #[derive(Default)]
-struct Waiting {
+struct Buffer {
     events: VecDeque<DaemonEvent>,
-    missed: u64,
+    dropped: u64,
     closed: bool,
 }
 
@@ -217,7 +219,7 @@ impl DaemonEvents {
         Self { queue }
     }
 
-    /// The next event. `None` once the daemon has ended and all was told.
+    /// Waits for the next event. Returns `None` once the daemon has exited and all events were returned.
     ///
     /// # Cancel safety
     ///
@@ -226,15 +228,15 @@ impl DaemonEvents {
         loop {
             let listener = self.queue.changed.listen();
             {
-                let mut waiting = self.queue.waiting();
-                if waiting.missed > 0 {
-                    let events = std::mem::take(&mut waiting.missed);
-                    return Some(DaemonEvent::Missed { events });
+                let mut buffer = self.queue.buffer();
+                if buffer.dropped > 0 {
+                    let events = std::mem::take(&mut buffer.dropped);
+                    return Some(DaemonEvent::Lagged { events });
                 }
-                if let Some(event) = waiting.events.pop_front() {
+                if let Some(event) = buffer.events.pop_front() {
                     return Some(event);
                 }
-                if waiting.closed {
+                if buffer.closed {
                     return None;
                 }
             }
@@ -245,9 +247,9 @@ impl DaemonEvents {
 
 impl fmt::Debug for DaemonEvents {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let waiting = self.queue.waiting().events.len();
+        let buffered = self.queue.buffer().events.len();
         f.debug_struct("DaemonEvents")
-            .field("waiting", &waiting)
+            .field("buffered", &buffered)
             .finish_non_exhaustive()
     }
 }
@@ -255,22 +257,22 @@ impl fmt::Debug for DaemonEvents {
 impl Queue {
     pub(super) fn push(&self, event: DaemonEvent) {
         {
-            let mut waiting = self.waiting();
-            if waiting.events.len() == CAPACITY {
-                waiting.events.pop_front();
-                waiting.missed += 1;
+            let mut buffer = self.buffer();
+            if buffer.events.len() == CAPACITY {
+                buffer.events.pop_front();
+                buffer.dropped += 1;
             }
-            waiting.events.push_back(event);
+            buffer.events.push_back(event);
         }
         self.changed.notify(usize::MAX);
     }
 
     pub(super) fn close(&self) {
-        self.waiting().closed = true;
+        self.buffer().closed = true;
         self.changed.notify(usize::MAX);
     }
 
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn buffer(&self) -> MutexGuard<'_, Buffer> {
+        self.buffer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,4 +1,4 @@
-//! How many may come, from where, and what becomes of those who are too many.
+//! Limits of connections, what happens at them, and why a connection is rejected.
 
 use std::{
     fmt,
@@ -13,39 +13,39 @@ use crate::{
     throttle::Throttle,
 };
 
-/// How many connections a daemon takes. Changed on a running one by
+/// The limits of a daemon's connections. Changed at run time by
 /// [`Daemon::set_limits`](crate::Daemon::set_limits).
 ///
-/// A limit that is lowered sends nobody away who is there.
+/// Lowering a limit closes no open connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DaemonLimits {
-    /// How many connections there may be. Default: 16 384.
+    /// The maximum number of connections. Default: 16 384.
     pub connections: usize,
-    /// What becomes of those who come when there are so many. Default: [`AtLimit::Queue`].
+    /// What happens to new connections at that limit. Default: [`AtLimit::Queue`].
     pub at_limit: AtLimit,
-    /// How many connections there may be from one address. Default: `None`, for behind a proxy or an
-    /// address translation everybody has the same.
+    /// The maximum number of connections from one address. Default: `None`, because behind a proxy or an
+    /// address translation all peers have the same address.
     ///
-    /// Peers at Unix sockets have no address, and are not counted here.
+    /// Peers at Unix sockets have no address and are not counted here.
     ///
-    /// Those who are too many have been accepted, so that they cannot wait: they are refused, or closed
-    /// if [`at_limit`](Self::at_limit) says so.
+    /// Connections above this limit have been accepted and cannot wait in the backlog: they are rejected
+    /// with a packet, or closed at once with [`AtLimit::Close`].
     pub per_address: Option<usize>,
-    /// How many leading bits of an IPv4 address count as one address. Default: 32.
+    /// The number of leading bits that identify an IPv4 address. Default: 32.
     pub prefix_v4: u8,
-    /// How many leading bits of an IPv6 address count as one address. Default: 64, which is what one
-    /// subscriber has.
+    /// The number of leading bits that identify an IPv6 address. Default: 64, the prefix of one
+    /// subscriber.
     pub prefix_v6: u8,
-    /// How many connections there may be with one certificate, by its fingerprint. Default: `None`.
+    /// The maximum number of connections with one certificate, by its fingerprint. Default: `None`.
     ///
-    /// Not by its common name: a name may be shared by many, and then one of them could keep out the
-    /// others. A certificate that is renewed counts as another one.
+    /// Not by its common name: if several peers share a name, one of them could lock the others out. A
+    /// renewed certificate counts as another one.
     pub per_identity: Option<usize>,
-    /// How many handshakes may be pending. Default: 256. At the limit the one that has taken longest is
-    /// dropped for a newcomer.
+    /// The maximum number of pending handshakes. Default: 256. At the limit the oldest one is evicted for
+    /// a new connection.
     pub pending_handshakes: usize,
-    /// How long a peer may take over its handshake. Default: 10 seconds.
+    /// The time limit of a handshake. Default: 10 seconds.
     pub handshake_timeout: Duration,
 }
 
@@ -65,7 +65,7 @@ impl Default for DaemonLimits {
 }
 
 impl DaemonLimits {
-    /// What all addresses that count as this one have in common. Peers at Unix sockets have none.
+    /// Returns the prefix that this address is counted under. Peers at Unix sockets have none.
     pub(super) fn prefix(&self, address: &Endpoint) -> Option<IpAddr> {
         let ip = address.ip()?.to_canonical();
         let bits = match ip {
@@ -76,52 +76,53 @@ impl DaemonLimits {
     }
 }
 
-/// What becomes of a newcomer when there are as many connections as there may be.
+/// What happens to a new connection at the limit of connections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AtLimit {
-    /// It waits in the system's backlog until somebody leaves.
+    /// It waits in the system's backlog until another connection is closed.
     #[default]
     Queue,
-    /// It is let through its handshake, told why and when to come back by an error packet, and closed.
+    /// It completes its handshake, receives an error packet with the reason and the retry delay, and is
+    /// closed.
     ///
-    /// It counts as a pending handshake meanwhile. A [`Client`](crate::Client) learns of it by
-    /// [`Disconnect::Refused`](crate::Disconnect::Refused) and does not come back before that time,
-    /// unless it is told to; an Elixir client logs what it is told. Until the packet has arrived the client
-    /// takes itself for connected; a call that it makes meanwhile fails with
+    /// It counts as a pending handshake meanwhile. A [`Client`](crate::Client) reports it as
+    /// [`Disconnect::Refused`](crate::Disconnect::Refused) and does not reconnect before the delay has
+    /// passed, unless it is told to; an Elixir client logs the message. Until the packet has arrived the
+    /// client is connected; a call made meanwhile fails with
     /// [`CallError::Disconnected`](crate::CallError::Disconnected).
     Refuse {
-        /// When it is told to come back.
+        /// The retry delay sent to the client.
         retry_after: Duration,
     },
-    /// Its connection is closed at once.
+    /// It is closed at once.
     Close,
 }
 
-/// Why a connection was not let in.
+/// Why a connection was rejected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum NotAdmitted {
-    /// There are as many connections as there may be.
+pub enum Rejection {
+    /// The daemon was at its limit of connections.
     #[error("too many connections")]
     Connections,
-    /// There are as many from its address as there may be.
+    /// The limit of connections from its address was reached.
     #[error("too many connections from this address")]
     Address,
-    /// There are as many with its certificate as there may be.
+    /// The limit of connections with its certificate was reached.
     #[error("too many connections with this certificate")]
     Identity,
     /// The daemon's [`admit_address`](crate::DaemonBuilder::admit_address) or
-    /// [`admit`](crate::DaemonBuilder::admit) said so, for this reason.
+    /// [`admit`](crate::DaemonBuilder::admit) rejected it with this reason.
     #[error("{0}")]
     Hook(String),
-    /// It does not come from a proxy that is trusted, and only those may connect. See
+    /// It does not come from a trusted proxy, and only those may connect. See
     /// [`proxy_protocol`](crate::DaemonBuilder::proxy_protocol).
     #[error("not a trusted proxy")]
     Proxy,
 }
 
-/// A user's closure that says who is let in.
+/// A user's closure that accepts or rejects connections.
 pub(super) struct Hook<T> {
     admit: Arc<Admit<T>>,
     panics: Arc<Mutex<Throttle<()>>>,
@@ -139,15 +140,15 @@ impl<T> Hook<T> {
         }
     }
 
-    /// Who makes it panic is not let in.
-    pub(super) fn refuses(&self, peer: &T) -> Option<NotAdmitted> {
+    /// Returns the rejection, if any. A panic rejects the connection.
+    pub(super) fn rejects(&self, peer: &T) -> Option<Rejection> {
         match catch(|| (self.admit)(peer).map_err(|why| why.to_string())) {
             Ok(Ok(())) => None,
-            Ok(Err(why)) => Some(NotAdmitted::Hook(why)),
+            Ok(Err(why)) => Some(Rejection::Hook(why)),
             Err(panic) => {
                 self.log(&panic);
-                // What it said is no business of the peer's.
-                Some(NotAdmitted::Hook("not admitted".to_owned()))
+                // The panic message must not reach the peer.
+                Some(Rejection::Hook("rejected".to_owned()))
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Hearing from a proxy whom a connection comes from, before anything else is read from it.
+//! Reading the PROXY header of a connection.
 
 use std::sync::Arc;
 
@@ -10,8 +10,8 @@ use crate::{
     wire::proxy::{self, Announced, Step},
 };
 
-/// Reads the header, and not a byte more. `None`: the proxy does not say, or speaks for itself, so that the
-/// connection counts as its own.
+/// Reads the header, and not a byte more. Returns `None` if it announces no address: the connection counts
+/// as the proxy's own.
 pub(super) async fn read(
     stream: &mut (impl AsyncRead + Unpin),
 ) -> Result<Option<Endpoint>, HandshakeFailure> {
@@ -37,7 +37,7 @@ fn source(announced: Announced) -> Option<Endpoint> {
     match announced {
         Announced::Inet { source, .. } => Some(source.into()),
         Announced::Unix { source, .. } => Some(Endpoint::Unix(path(&source))),
-        // A connection of the proxy's own, or one whose source it does not know.
+        // A connection of the proxy itself, or one of unknown source.
         _ => None,
     }
 }

@@ -1,108 +1,118 @@
-//! The life of a daemon: bound, listening, closed.
+//! The task of a daemon: it binds, accepts, drains, and closes.
 
-use std::{marker::PhantomData, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc};
 
 use futures_channel::oneshot;
 
 use super::{
-    Daemon, DaemonBuilder, ServerSupervisor, StartDaemonError,
-    accept::{self, Listening},
+    ServerSupervisor,
+    accept::{self, Bound},
     drain,
-    options::Settings,
+    factory::ServerFactory,
+    settings::Settings,
     shared::Shared,
+    state::State,
+    table::ConnectionTable,
 };
 use crate::{
-    DynamicSupervisor, ExitReason, Linked, Server, Universe,
-    protocol::Checked,
+    DynamicSupervisor, Endpoint, ExitReason, Linked, TaskRef, Universe,
+    task::Spawner,
     transport::{Place, Sockets},
     universe,
-    wire::packet::Acceptance,
+    wire::{identity::VersionReqError, packet::Acceptance},
 };
 
+/// Everything that a daemon is started from, whatever its servers' type.
+pub(super) struct Start {
+    pub(super) settings: Settings,
+    pub(super) spawner: Spawner,
+    pub(super) supervisor: Option<ServerSupervisor>,
+    pub(super) forward_callers: bool,
+    pub(super) acceptance: Result<Acceptance, StartDaemonError>,
+    pub(super) factory: Arc<dyn ServerFactory>,
+    pub(super) on_start: Option<OnStart>,
+}
+
+pub(super) type OnStart = Box<dyn FnOnce(&TaskRef, &Arc<Shared>) + Send>;
+
+type Started = oneshot::Sender<Result<Arc<Shared>, StartDaemonError>>;
+
 /// Starts a daemon in a task of its own and waits until it listens.
-pub(super) async fn start<S: Server>(
-    builder: DaemonBuilder<S>,
-) -> Result<Daemon<S>, StartDaemonError> {
-    let forwarded = builder.forward_callers.then(Universe::current);
-    let life = forwarded.clone().unwrap_or(None);
+pub(super) async fn start(start: Start) -> Result<(TaskRef, Arc<Shared>), StartDaemonError> {
+    let forwarded = start.forward_callers.then(Universe::current);
+    let is_forwarded = forwarded.is_some();
+    let universe = forwarded.unwrap_or(None);
     let (started, ready) = oneshot::channel();
-    let spawner = builder.spawner.clone();
-    let task = universe::integration::enter(&life, || {
-        let what = std::any::type_name::<S>();
-        let spawner = spawner.clone();
-        spawner
-            .clone()
-            .start(format_args!("the daemon of `{what}`"), |task| async move {
-                let on_start = builder.on_start.clone();
-                let (listeners, shared, own_supervisor) =
-                    match prepare(builder, forwarded.is_some()) {
-                        Ok(prepared) => prepared,
-                        Err(error) => {
-                            let reason = ExitReason::error(error.clone());
-                            let _ = started.send(Err(error));
-                            return reason;
-                        }
-                    };
-                task.becomes_parent();
-                if let Some(own) = &own_supervisor {
-                    own.show_below(&task);
-                }
-                // From here on, whatever becomes of this task, nobody is left behind.
-                let closing = Closing(&shared);
-                let daemon = Daemon {
-                    task: task.clone(),
-                    shared: Arc::clone(&shared) as Arc<_>,
-                    server: PhantomData,
-                };
-                if let Some(on_start) = on_start {
-                    on_start(&daemon);
-                }
-                let _ = started.send(Ok(daemon));
-                for address in &shared.local_addrs {
-                    tracing::debug!(target: "erps", %address, "listening");
-                }
-                let reason = accept::run(listeners, &shared, &spawner, &task).await;
-                drain::run(&shared, &task).await;
-                shared.close().await;
-                shared.warnings.flush();
-                drop(closing);
-                if let Some(supervisor) = own_supervisor {
-                    supervisor.shutdown().await;
-                }
-                reason
-            })
+    let spawner = start.spawner.clone();
+    let task = universe::integration::enter(&universe, || {
+        let server_type = start.factory.server_type();
+        spawner.start(format_args!("the daemon of `{server_type}`"), |task| {
+            run(task, start, is_forwarded, started)
+        })
     });
-    // Dropped with this future, it ends the daemon: also one that listens and has not been taken.
+    // Dropped with this future, it shuts the daemon down, even if that already listens.
     let owner = Linked::new(task);
     let outcome = match ready.await {
         Ok(outcome) => outcome,
-        Err(oneshot::Canceled) => Err(StartDaemonError::Ended(owner.exited().await)),
+        Err(oneshot::Canceled) => Err(StartDaemonError::Exited(owner.exited().await)),
     };
-    owner.unlink();
-    outcome
+    let task = owner.unlink();
+    outcome.map(|shared| (task, shared))
 }
 
-type Prepared<S> = (
-    Vec<Vec<Listening>>,
-    Arc<Shared<S>>,
+/// The body of the daemon's task.
+async fn run(task: TaskRef, mut start: Start, forwarded: bool, started: Started) -> ExitReason {
+    let (spawner, on_start) = (start.spawner.clone(), start.on_start.take());
+    let (listeners, shared, own_supervisor) = match prepare(start, forwarded) {
+        Ok(prepared) => prepared,
+        Err(error) => {
+            let reason = ExitReason::error(error.clone());
+            let _ = started.send(Err(error));
+            return reason;
+        }
+    };
+    task.set_has_children();
+    if let Some(own) = &own_supervisor {
+        own.show_below(&task);
+    }
+    // From here on no server outlives this task, even if it is killed.
+    let guard = KillOnDrop(&shared);
+    if let Some(on_start) = on_start {
+        on_start(&task, &shared);
+    }
+    let _ = started.send(Ok(Arc::clone(&shared)));
+    for address in &shared.local_addrs {
+        tracing::debug!(target: "erps", %address, "listening");
+    }
+    let reason = accept::run(listeners, &shared, &spawner, &task).await;
+    drain::run(&shared, &task).await;
+    shared.close().await;
+    shared.state.warnings.flush();
+    drop(guard);
+    if let Some(supervisor) = own_supervisor {
+        supervisor.shutdown().await;
+    }
+    reason
+}
+
+type Prepared = (
+    Vec<Vec<Bound>>,
+    Arc<Shared>,
     Option<Linked<DynamicSupervisor>>,
 );
 
-/// Checks the settings and opens the ports, all or none.
-fn prepare<S: Server>(
-    builder: DaemonBuilder<S>,
-    forwarded: bool,
-) -> Result<Prepared<S>, StartDaemonError> {
-    let mut settings = builder.settings;
+/// Validates the settings and binds all addresses, or none.
+fn prepare(start: Start, forwarded: bool) -> Result<Prepared, StartDaemonError> {
+    let mut settings = start.settings;
     let places = settings.take_places();
-    refuse_plaintext(&settings, &places)?;
-    let acceptance = acceptance::<S>(builder.identifier, builder.versions)?;
-    let (supervisor, own_supervisor) = match builder.supervisor {
+    check_plaintext(&settings, &places)?;
+    let acceptance = start.acceptance?;
+    let (supervisor, own_supervisor) = match start.supervisor {
         Some(supervisor) => (supervisor, None),
         None => {
             let own = DynamicSupervisor::builder()
                 .name("servers")
-                .spawner(builder.spawner.clone())
+                .spawner(start.spawner.clone())
                 .start_link();
             (
                 ServerSupervisor::Dynamic(DynamicSupervisor::clone(&own)),
@@ -112,8 +122,8 @@ fn prepare<S: Server>(
     };
     let sockets = Sockets::new(settings.tcp.clone());
     let listen = |place: &Place| {
-        let listening = Listening::at(place, &sockets, settings.accept_loops);
-        listening.map_err(|source| StartDaemonError::Bind {
+        let bound = Bound::at(place, &sockets, settings.accept_loops);
+        bound.map_err(|source| StartDaemonError::Bind {
             address: place.endpoint(),
             source: Arc::new(source),
         })
@@ -121,19 +131,23 @@ fn prepare<S: Server>(
     let listeners = places.iter().map(listen).collect::<Result<Vec<_>, _>>()?;
     let local_addrs = listeners.iter().map(|it| it[0].address().clone());
     let local_addrs = local_addrs.collect();
-    let shared = Shared::new(
+    let state = Arc::new(State::new(settings.limits));
+    let shared = Shared {
+        table: Arc::new(ConnectionTable::new(&state, settings.shutdown)),
+        state,
         settings,
         acceptance,
         local_addrs,
         supervisor,
         forwarded,
-        builder.spawner,
-        builder.seed,
-    );
+        spawner: start.spawner,
+        factory: start.factory,
+    };
     Ok((listeners, Arc::new(shared), own_supervisor))
 }
 
-fn refuse_plaintext(settings: &Settings, places: &[Place]) -> Result<(), StartDaemonError> {
+/// Rejects plaintext on addresses that other machines can reach.
+fn check_plaintext(settings: &Settings, places: &[Place]) -> Result<(), StartDaemonError> {
     if settings.transport.is_secure() || settings.plaintext_anywhere {
         return Ok(());
     }
@@ -144,27 +158,37 @@ fn refuse_plaintext(settings: &Settings, places: &[Place]) -> Result<(), StartDa
     }
 }
 
-fn acceptance<S: Server>(
-    identifier: Option<crate::wire::identity::Identifier>,
-    versions: Option<crate::wire::identity::VersionReq>,
-) -> Result<Acceptance, StartDaemonError> {
-    type Protocol<S> = Checked<<S as Server>::Protocol>;
-    let identifier = identifier.unwrap_or(Protocol::<S>::IDENTIFIER);
-    let versions = match versions {
-        Some(versions) => Some(versions),
-        None => Protocol::<S>::accepts().map_err(StartDaemonError::Accepts)?,
-    };
-    Ok(Acceptance {
-        identifier: (identifier != crate::wire::identity::Identifier::EMPTY).then_some(identifier),
-        versions,
-    })
+/// Kills all servers if the daemon is killed.
+struct KillOnDrop<'a>(&'a Shared);
+
+impl Drop for KillOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.table.kill_all();
+    }
 }
 
-/// Kills what is left if the daemon is killed.
-struct Closing<'a, S: Server>(&'a Shared<S>);
-
-impl<S: Server> Drop for Closing<'_, S> {
-    fn drop(&mut self) {
-        self.0.kill_all();
-    }
+/// Why a daemon did not start. All its listeners are closed.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartDaemonError {
+    /// The address cannot be bound: it is in use, or does not belong to this machine.
+    #[error("cannot listen on {address}: {source}")]
+    Bind {
+        /// The address.
+        address: Endpoint,
+        /// The system's error.
+        source: Arc<io::Error>,
+    },
+    /// Other machines can reach the address, and the transport is plaintext.
+    #[error(
+        "{0} can be reached from other machines, but the transport is not secure: \
+         use `Tls`, or call `plaintext_anywhere()`"
+    )]
+    Plaintext(SocketAddr),
+    /// [`Protocol::ACCEPTS`](crate::Protocol::ACCEPTS) is not a version requirement.
+    #[error("`Protocol::ACCEPTS` is not a version requirement: {0}")]
+    Accepts(#[source] VersionReqError),
+    /// The daemon was shut down or killed while it started.
+    #[error("the daemon exited while it started: {0}")]
+    Exited(ExitReason),
 }

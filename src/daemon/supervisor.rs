@@ -1,55 +1,54 @@
-//! Under whose supervision the servers of a daemon run.
+//! The supervisor of a daemon's servers.
 
 use std::{fmt, pin::Pin, sync::Arc};
 
 use crate::{BoxError, ChildSpec, DynamicSupervisor, PeerInfo, Started};
 
-/// Who starts the servers of a daemon, and sees them end.
+/// The supervisor that starts and monitors the servers of a daemon. erps' `server_supervisor:`.
 ///
-/// Whoever it is, the daemon ends the servers it caused when it ends itself, and a connection for
-/// which no server starts is closed. erps' `server_supervisor:`.
+/// Whichever it is, the daemon shuts its servers down when it exits, and closes a connection whose server
+/// does not start.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum ServerSupervisor {
-    /// A dynamic supervisor, which may serve many daemons.
+    /// A dynamic supervisor, which several daemons may share.
     Dynamic(DynamicSupervisor),
-    /// The user's own: see [`ServerSupervisor::custom`].
+    /// A user's closure: see [`ServerSupervisor::custom`].
     Custom(StartServer),
-    /// Nobody. For tests.
+    /// No supervisor. For tests.
     Unsupervised,
 }
 
 impl ServerSupervisor {
-    /// Servers are started by `start`, wherever it likes: see [`ServerRecipe`].
+    /// Makes a supervisor from a closure, which starts each server wherever it likes: see [`ServerSpec`].
     ///
-    /// It may answer with the started child, with [`Started::Ignore`], or with an error. With
-    /// anything but a child, and if it panics, or has not answered within the
-    /// [`start_timeout`](crate::DaemonBuilder::start_timeout), the connection is closed and one event
-    /// says why; a server that it started all the same is ended. The peer is not told why, only
-    /// disconnected, as by a server whose `init` fails.
+    /// It returns the started child, [`Started::Ignore`], or an error. If it returns no child, panics, or
+    /// does not return within the [`start_timeout`](crate::DaemonBuilder::start_timeout), the connection is
+    /// closed, one event holds the reason, and a server that it started nevertheless is shut down. The peer
+    /// is disconnected without a reason, as when `init` fails.
     ///
-    /// A recipe that is kept for later starts nothing any more once the closure has answered, or
-    /// its time is over, or the daemon has ended.
+    /// A specification that is kept starts nothing once the closure has returned, timed out, or the daemon
+    /// has exited.
     ///
     /// # Example
     ///
     /// ```
-    /// use erps::{ServerRecipe, ServerSupervisor};
+    /// use erps::{ServerSpec, ServerSupervisor};
     ///
-    /// // One connection at a time from each address, say; here: none from beyond this machine.
-    /// let supervisor = ServerSupervisor::custom(|recipe: ServerRecipe| async move {
-    ///     let peer = recipe.peer();
+    /// // Starts servers only for peers on this machine.
+    /// let supervisor = ServerSupervisor::custom(|spec: ServerSpec| async move {
+    ///     let peer = spec.peer();
     ///     if peer.proxy.is_some() || !peer.address.is_local() {
     ///         return Err("only from this machine".into());
     ///     }
-    ///     recipe.start().await
+    ///     spec.start().await
     /// });
     /// ```
-    pub fn custom<F>(start: impl Fn(ServerRecipe) -> F + Send + Sync + 'static) -> Self
+    pub fn custom<F>(start: impl Fn(ServerSpec) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = Result<Started, BoxError>> + Send + 'static,
     {
-        Self::Custom(StartServer(Arc::new(move |recipe| Box::pin(start(recipe)))))
+        Self::Custom(StartServer(Arc::new(move |spec| Box::pin(start(spec)))))
     }
 }
 
@@ -63,7 +62,7 @@ type Starting = Pin<Box<dyn Future<Output = Result<Started, BoxError>> + Send>>;
 
 /// A user's closure that starts servers. Made by [`ServerSupervisor::custom`].
 #[derive(Clone)]
-pub struct StartServer(pub(super) Arc<dyn Fn(ServerRecipe) -> Starting + Send + Sync>);
+pub struct StartServer(pub(super) Arc<dyn Fn(ServerSpec) -> Starting + Send + Sync>);
 
 impl fmt::Debug for StartServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -71,54 +70,54 @@ impl fmt::Debug for StartServer {
     }
 }
 
-/// How to start the server of one connection: its type, its seed, its options, its peer.
+/// How to start the server of one connection: its type, seed, options and peer.
 ///
-/// It can be followed once, for there is one connection. Dropped unused, the connection is
-/// closed.
+/// It can be started once. Its drop closes the connection if it was not started.
 #[derive(Debug)]
-pub struct ServerRecipe {
+pub struct ServerSpec {
     pub(super) spec: ChildSpec,
     pub(super) peer: PeerInfo,
     pub(super) server: &'static str,
 }
 
-impl ServerRecipe {
-    /// The name of the server's type.
+impl ServerSpec {
+    /// Returns the name of the server's type.
     #[must_use]
     pub fn server(&self) -> &'static str {
         self.server
     }
 
-    /// Who is at the other end of the connection, authenticated if the transport does that.
+    /// Returns the peer, authenticated if the transport does that.
     #[must_use]
     pub fn peer(&self) -> &PeerInfo {
         &self.peer
     }
 
-    /// Starts the server right here, on the daemon's executor.
+    /// Starts the server without a supervisor, on the daemon's executor.
     ///
     /// # Errors
     ///
-    /// What the server's `init` failed with.
+    /// The error of the server's `init`.
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it is ready, the server ends as soon as its `init` is done.
+    /// Dropped before it is ready, the server exits as soon as its `init` has returned.
     pub async fn start(self) -> Result<Started, BoxError> {
         self.spec.start().await
     }
 
-    /// The recipe as a child, to be started under a supervisor of the user's.
+    /// Returns the child specification, to be started under a supervisor of the user's.
     ///
-    /// It is [`Temporary`](crate::Restart::Temporary) unless the daemon was told otherwise.
+    /// It is [`Temporary`](crate::Restart::Temporary), unless
+    /// [`server_restart`](crate::DaemonBuilder::server_restart) is set.
     #[must_use]
     pub fn into_child_spec(self) -> ChildSpec {
         self.spec
     }
 }
 
-impl From<ServerRecipe> for ChildSpec {
-    fn from(recipe: ServerRecipe) -> Self {
-        recipe.into_child_spec()
+impl From<ServerSpec> for ChildSpec {
+    fn from(spec: ServerSpec) -> Self {
+        spec.into_child_spec()
     }
 }

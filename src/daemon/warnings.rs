@@ -1,4 +1,4 @@
-//! What a daemon warns of because of its peers: rarely, however many of them there are.
+//! Warnings caused by peers, at a limited rate.
 
 use std::{
     future::pending,
@@ -9,21 +9,22 @@ use std::{
 use event_listener::Event;
 use futures_lite::FutureExt as _;
 
-use super::{ConnectionEnd, HandshakeFailure};
+use super::{CloseReason, HandshakeFailure};
 use crate::{
     HandshakeError,
     task::{self, Clock},
     throttle::Throttle,
 };
 
-/// After the first warning of a kind, how often the others are summed up.
+/// The interval of the summaries that follow the first warning of a kind.
 const INTERVAL: Duration = Duration::from_secs(10);
 
-/// Which warnings of a daemon are logged: the first of each kind at once, then a summary every ten seconds.
+/// Limits the rate of a daemon's warnings: the first of each kind is logged at once, then a summary every
+/// ten seconds.
 pub(super) struct Warnings {
     throttle: Mutex<Throttle<&'static str>>,
     clock: Clock,
-    /// Notified when a summary is to come.
+    /// Notified when a warning was suppressed.
     suppressed: Event,
 }
 
@@ -37,7 +38,7 @@ impl Warnings {
     }
 
     /// Returns whether a warning of this kind is to be logged now. If not, it is counted.
-    pub(super) fn admit(&self, kind: &'static str) -> bool {
+    pub(super) fn admits(&self, kind: &'static str) -> bool {
         let admitted = self.throttle().admits(kind, self.clock.now());
         if !admitted {
             self.suppressed.notify(usize::MAX);
@@ -60,7 +61,7 @@ impl Warnings {
             };
             let first = async {
                 match next {
-                    // It is due no sooner for those that come meanwhile.
+                    // Later warnings do not make it due earlier.
                     Some(_) => pending().await,
                     None => suppressed.await,
                 }
@@ -84,18 +85,18 @@ impl Warnings {
 
 fn log(summaries: Vec<(&'static str, u64)>) {
     for (kind, suppressed) in summaries {
-        tracing::warn!(target: "erps", kind, suppressed, "more of the same within ten seconds");
+        tracing::warn!(target: "erps", kind, suppressed, "similar warnings suppressed within ten seconds");
     }
 }
 
-impl ConnectionEnd {
-    /// Whether the peer has closed the connection before its handshake was complete, as health checks and port
-    /// scans do.
+impl CloseReason {
+    /// Returns whether the peer closed the connection before its handshake was complete, as health checks and
+    /// port scans do.
     pub(super) fn is_probe(&self) -> bool {
         use HandshakeError::{Closed, Refused};
         match self {
             Self::Handshake(HandshakeFailure::Failed(Closed)) => true,
-            // TLS has words for it: close_notify, user_canceled.
+            // The TLS alerts close_notify and user_canceled.
             Self::Handshake(HandshakeFailure::Failed(Refused(alert))) => {
                 matches!(alert.code(), 0 | 90)
             }
@@ -103,10 +104,10 @@ impl ConnectionEnd {
         }
     }
 
-    /// What it is warned of as the same as.
+    /// Returns the kind that warnings are limited by.
     pub(super) fn kind(&self) -> &'static str {
         match self {
-            Self::NotAdmitted(_) => "not admitted",
+            Self::Rejected(_) => "rejected",
             Self::Handshake(HandshakeFailure::TimedOut) => "handshake timed out",
             Self::Handshake(HandshakeFailure::Evicted) => "too many pending handshakes",
             Self::Handshake(HandshakeFailure::Proxy(_)) => "no PROXY header",
@@ -114,7 +115,7 @@ impl ConnectionEnd {
             Self::Handshake(HandshakeFailure::Panicked(_)) => "transport panicked",
             Self::NotStarted(_) => "server not started",
             Self::Server(_) => "server failed to start",
-            Self::DaemonEnded => "daemon ended",
+            Self::DaemonStopped => "daemon stopped",
         }
     }
 }

@@ -1,4 +1,11 @@
-//! The server's side of a connection: what it takes, what it refuses, what it sends.
+//! The server's side of a connection: reading, deadlines, and (in `send`) writing.
+//!
+//! ```text
+//! handling packets --> reading --> waiting for bytes or a deadline --> handling packets
+//!       |                 |
+//!       |                 +--> drained: nothing more is read
+//!       +--> paused: a callback runs, a packet is being decoded, or the send queue is full
+//! ```
 
 mod send;
 #[cfg(test)]
@@ -7,14 +14,14 @@ mod tests;
 use std::{
     ops::Deref,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
 
 use super::{
     ConnectionRef, ServerOptions,
-    leave::Leave,
-    receive::{Decoding, Incoming, ProtocolError, Receiver, tell},
+    drain::DrainPhase,
+    receive::{Decoding, Incoming, ProtocolError, Receiver, send_error},
 };
 use crate::{
     ExitReason, Protocol,
@@ -26,20 +33,20 @@ use crate::{
     wire::packet::Acceptance,
 };
 
-/// How long a reply may wait for those of the packets behind it.
-const PATIENCE: Duration = Duration::from_millis(1);
+/// How long a reply may be delayed to be sent together with others.
+const MAX_REPLY_DELAY: Duration = Duration::from_millis(1);
 
-/// The most that is read at once of what has arrived when a connection stops listening.
-pub(super) const LAST_GULP: u64 = 256 * 1024;
+/// The maximum number of bytes read at the end of a drain's reading phase.
+pub(super) const MAX_FINAL_READ: u64 = 256 * 1024;
 
-/// How many reads that may take at most.
-const LAST_READS: usize = 32;
+/// The maximum number of reads for that.
+const MAX_FINAL_READS: usize = 32;
 
-/// How many chunks are sent before other tasks of the thread run.
+/// How many chunks are sent before the task yields.
 const SENDS: usize = 8;
 
-/// How long a server that ends tries to get rid of what it has still to send.
-const FAREWELL: Duration = Duration::from_secs(5);
+/// How long the send queue is flushed when the server exits.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(super) struct Connection {
     link: Link,
@@ -49,31 +56,31 @@ pub(super) struct Connection {
     packet_timeout: Duration,
     write_timeout: Duration,
     max_outgoing: usize,
-    /// For a peer that cannot take two packets at once: the time between them.
+    /// The time between two packets, for a peer that cannot receive them in one read.
     pause: Option<Duration>,
     next_send: Option<Instant>,
-    /// Since when the peer is listened to and has not sent a packet.
+    /// When the wait for the first packet began.
     silent: Option<Instant>,
-    /// There is nothing to be read: the peer may be late.
+    /// The connection waits for bytes: the first-packet timeout applies.
     listening: bool,
-    /// Since when a packet is incomplete.
+    /// When a packet began to arrive that is incomplete.
     midway: Option<Instant>,
-    /// Since when the peer has taken nothing, and how much it had taken by then.
+    /// When writes stalled, and how many bytes had been written by then.
     stalled: Option<(Instant, u64)>,
-    /// A packet has been handed to the link: once it is gone, a pause is due.
+    /// A packet was handed to the link: a pause follows once it is written.
     pause_due: bool,
-    /// Since when packets are handled without anything having been sent.
+    /// When something was last sent or read.
     unsent_since: Instant,
     alarm: Alarm,
-    leave: Leave,
-    /// The socket takes nothing any more.
+    drain: DrainPhase,
+    /// The socket cannot be written to any more.
     dead: bool,
-    /// Nothing more is read. What is queued may still be sent.
+    /// Set when nothing more is read. The send queue may still be flushed.
     ended: Option<ExitReason>,
 }
 
-/// The outbox of a connection, which takes and keeps nothing more when that is gone: also if it was
-/// killed, and handles of its server live on.
+/// The send queue of a connection. Closed and emptied when the connection is dropped, even if that was
+/// killed and handles of its server still exist.
 struct OpenOutbox(Arc<Outbox>);
 
 impl Deref for OpenOutbox {
@@ -123,7 +130,7 @@ impl Connection {
             pause_due: false,
             unsent_since: task::now(),
             alarm: Alarm::default(),
-            leave: Leave::Unasked,
+            drain: DrainPhase::Idle,
             dead: false,
             ended: None,
         }
@@ -133,30 +140,30 @@ impl Connection {
         &self.outbox.0
     }
 
-    /// A handle, for those who look on from outside.
+    /// Returns a handle.
     pub(super) fn handle(&self) -> ConnectionRef {
         ConnectionRef::new(Arc::clone(&self.outbox.0), Arc::clone(self.link.meter()))
     }
 
-    /// The server has got through its `init`.
+    /// Notes that the server's `init` has succeeded.
     pub(super) fn meet(&self) {
         self.link.meter().meet();
     }
 
-    /// A callback runs now: nothing is read meanwhile, so that the peer cannot be late.
+    /// Suspends the read deadlines: nothing is read until the next poll.
     pub(super) fn stop_reading(&mut self) {
         self.midway = None;
         self.listening = false;
     }
 
-    /// Whether it was to take leave of its peer, and has heard all and answered all.
-    pub(super) fn is_over(&self) -> bool {
-        self.leave.is_deaf() && self.outbox.in_flight() == 0
+    /// Returns whether a drain is complete: nothing more is read, and all calls are answered.
+    pub(super) fn is_drained(&self) -> bool {
+        self.drain.is_closed() && self.outbox.in_flight() == 0
     }
 
-    /// The next call or cast. Everything that was sent meanwhile leaves before this waits.
+    /// Ready with the next call or cast. Everything that was queued meanwhile is sent before this waits.
     ///
-    /// It also returns `Pending` when the budget is spent; whoever asked has to be woken then.
+    /// Also pending when the budget is spent: the caller must wake its task then.
     pub(super) fn poll_incoming<P: Protocol>(
         &mut self,
         cx: &mut Context<'_>,
@@ -176,35 +183,18 @@ impl Connection {
                     continue;
                 }
                 Poll::Pending => {
-                    self.stop_reading();
-                    self.poll_send(cx);
-                    if self.ended.is_some() {
-                        continue;
-                    }
-                    return Poll::Pending;
-                }
-            }
-            if !self.may_read(cx) {
-                self.stop_reading();
-                self.poll_send(cx);
-                if self.ended.is_some() || self.may_read(cx) {
+                    ready!(self.poll_paused(cx));
                     continue;
                 }
-                return Poll::Pending;
             }
-            if budget.is_spent() {
-                self.poll_send(cx);
-                return Poll::Pending;
-            }
-            // Replies to several packets leave together, unless it takes long to handle them.
-            if !self.outbox.is_empty() && task::now() - self.unsent_since > PATIENCE {
-                self.poll_send(cx);
+            if !ready!(self.poll_may_handle(cx, budget)) {
+                continue;
             }
             match self.link.next_packet() {
                 Ok(Some(arrived)) => {
                     self.midway = None;
                     self.first_packet_timeout = None;
-                    self.leave.took_packet();
+                    self.drain.took_packet();
                     match arrived {
                         Arrived::Large(packet) => decoding.start(&self.receiver, packet),
                         Arrived::Small(packet, cost) => {
@@ -215,56 +205,85 @@ impl Connection {
                             }
                         }
                     }
-                    continue;
                 }
-                Ok(None) => {}
-                Err(error) => {
-                    self.break_off(error.into());
-                    continue;
-                }
-            }
-            self.poll_send(cx);
-            if self.ended.is_some() {
-                continue;
-            }
-            if !self.leave.may_read(self.link.is_midway()) {
-                self.stop_reading();
-                if self.poll_deadlines(cx).is_pending() {
-                    return Poll::Pending;
-                }
-                continue;
-            }
-            match self.link.poll_read(cx) {
-                Poll::Ready(Ok(bytes @ 1..)) => {
-                    budget.count_read(bytes);
-                    self.unsent_since = task::now();
-                    self.link.meter().heard(self.unsent_since);
-                }
-                Poll::Ready(Ok(0) | Err(_)) => self.ended = Some(ExitReason::Disconnected),
-                Poll::Pending => {
-                    self.listening = true;
-                    if self.first_packet_timeout.is_some() {
-                        self.silent.get_or_insert_with(task::now);
-                    }
-                    if self.link.is_midway() {
-                        self.midway.get_or_insert_with(task::now);
-                    }
-                    if self.poll_deadlines(cx).is_pending() {
-                        return Poll::Pending;
-                    }
-                }
+                Ok(None) => ready!(self.poll_read(cx, budget)),
+                Err(error) => self.break_off(error.into()),
             }
         }
     }
 
-    /// Whether further packets may be handled: not while too much waits to be sent, or is being encoded.
+    /// Sends while a packet is being decoded. Ready once nothing more is read.
+    fn poll_paused(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.stop_reading();
+        self.poll_send(cx);
+        match self.ended {
+            Some(_) => Poll::Ready(()),
+            None => Poll::Pending,
+        }
+    }
+
+    /// Ready with true when the next packet may be handled, and with false when the state has changed and
+    /// is to be checked again.
+    fn poll_may_handle(&mut self, cx: &mut Context<'_>, budget: &Budget) -> Poll<bool> {
+        if !self.may_read(cx) {
+            self.stop_reading();
+            self.poll_send(cx);
+            if self.ended.is_some() || self.may_read(cx) {
+                return Poll::Ready(false);
+            }
+            return Poll::Pending;
+        }
+        if budget.is_spent() {
+            self.poll_send(cx);
+            return Poll::Pending;
+        }
+        // Replies to several packets are sent together, unless handling them takes long.
+        if !self.outbox.is_empty() && task::now() - self.unsent_since > MAX_REPLY_DELAY {
+            self.poll_send(cx);
+        }
+        Poll::Ready(true)
+    }
+
+    /// Sends, then reads once. Ready when something was read or a deadline has passed.
+    fn poll_read(&mut self, cx: &mut Context<'_>, budget: &mut Budget) -> Poll<()> {
+        self.poll_send(cx);
+        if self.ended.is_some() {
+            return Poll::Ready(());
+        }
+        if !self.drain.may_read(self.link.is_midway()) {
+            self.stop_reading();
+            return self.poll_deadlines(cx);
+        }
+        match self.link.poll_read(cx) {
+            Poll::Ready(Ok(bytes @ 1..)) => {
+                budget.count_read(bytes);
+                self.unsent_since = task::now();
+                self.link.meter().heard(self.unsent_since);
+            }
+            Poll::Ready(Ok(0) | Err(_)) => self.ended = Some(ExitReason::Disconnected),
+            Poll::Pending => {
+                self.listening = true;
+                if self.first_packet_timeout.is_some() {
+                    self.silent.get_or_insert_with(task::now);
+                }
+                if self.link.is_midway() {
+                    self.midway.get_or_insert_with(task::now);
+                }
+                return self.poll_deadlines(cx);
+            }
+        }
+        Poll::Ready(())
+    }
+
+    /// Returns whether further packets may be handled: not while the send queue is full, or a packet is
+    /// being encoded.
     fn may_read(&mut self, cx: &mut Context<'_>) -> bool {
         self.outbox.poll_may_read(cx).is_ready()
             && self.link.unwritten() < self.max_outgoing
             && !self.link.is_encoding()
     }
 
-    /// What came of a packet, if the server has to handle it.
+    /// Returns the call or cast of a received packet, if the server has to handle one.
     fn received<P: Protocol>(
         &mut self,
         received: Result<Result<Option<Incoming<P>>, ProtocolError>, ExitReason>,
@@ -272,20 +291,26 @@ impl Connection {
         match received {
             Ok(Ok(incoming)) => return incoming,
             Ok(Err(error)) => self.break_off(error),
-            // The server still runs its `terminate`.
+            // `terminate` still runs.
             Err(panic) => self.ended = Some(panic),
         }
         None
     }
 
-    /// Ready once a deadline has passed and was dealt with; there may be more.
+    /// Ready once a deadline has passed and was handled; there may be more.
     fn poll_deadlines(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let packet = self.midway;
         let packet = packet.and_then(|since| since.checked_add(self.packet_timeout));
         let write = self.stalled;
         let write = write.and_then(|(since, _)| since.checked_add(self.write_timeout));
-        let leave = self.leave.deadline();
-        let deadlines = [packet, write, leave, self.next_send, self.first()];
+        let drain = self.drain.deadline();
+        let deadlines = [
+            packet,
+            write,
+            drain,
+            self.next_send,
+            self.first_packet_deadline(),
+        ];
         let next = deadlines.into_iter().flatten().min();
         if self.alarm.poll(cx, next).is_pending() {
             return Poll::Pending;
@@ -296,9 +321,9 @@ impl Connection {
         } else if next == write {
             let error = ProtocolError::WriteTimeout(self.write_timeout);
             self.die(ExitReason::error(error));
-        } else if next == leave {
-            self.leave.stop_listening();
-            self.gulp(cx);
+        } else if next == drain {
+            self.drain.stop_reading();
+            self.read_arrived(cx);
             cx.waker().wake_by_ref();
         } else if next == self.next_send {
             self.next_send = None;
@@ -309,10 +334,10 @@ impl Connection {
         Poll::Ready(())
     }
 
-    /// Reads what has arrived. A callback may be at work, and for long.
-    fn gulp(&mut self, cx: &mut Context<'_>) {
-        let enough = self.link.meter().read() + LAST_GULP;
-        for _ in 0..LAST_READS {
+    /// Reads what has arrived, also while a callback runs.
+    fn read_arrived(&mut self, cx: &mut Context<'_>) {
+        let enough = self.link.meter().read() + MAX_FINAL_READ;
+        for _ in 0..MAX_FINAL_READS {
             if self.link.meter().read() >= enough
                 || !matches!(self.link.poll_read(cx), Poll::Ready(Ok(1..)))
             {
@@ -321,22 +346,22 @@ impl Connection {
         }
     }
 
-    /// When the peer is late with its first packet, if it can be.
-    fn first(&self) -> Option<Instant> {
+    /// Returns the deadline of the first packet, if it applies.
+    fn first_packet_deadline(&self) -> Option<Instant> {
         let since = self.silent.filter(|_| self.listening)?;
         since.checked_add(self.first_packet_timeout?)
     }
 
-    /// The socket is of no use any more. The first reason stays.
+    /// Gives up the socket. The first reason is kept.
     fn die(&mut self, reason: ExitReason) {
         self.outbox.abandon();
         self.dead = true;
         self.ended.get_or_insert(reason);
     }
 
-    /// The stream makes no sense from here on: the peer is told why, and that was it.
+    /// Stops reading after a protocol error, and sends it to the peer.
     fn break_off(&mut self, error: ProtocolError) {
-        tell(&self.outbox, &error.to_string());
+        send_error(&self.outbox, &error.to_string());
         self.ended = Some(ExitReason::error(error));
     }
 }

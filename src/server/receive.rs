@@ -1,4 +1,4 @@
-//! What a server makes of a packet: a call, a cast, or a refusal.
+//! Decoding of packets into calls and casts, and rejection of invalid ones.
 
 use std::{
     pin::Pin,
@@ -16,27 +16,26 @@ use crate::{
     wire::{
         codec::{Codec, UNLIMITED},
         decoder::FrameError,
-        etf::{self, DecodeError},
+        etf::{self, Checked, DecodeError, Element},
         packet::{Acceptance, Kind, Packet, Refusal},
     },
 };
 
-/// The longest reference of a call that is kept, in bytes. Those of Erlang nodes have up to some
-/// three hundred.
+/// The maximum length of the reference of a call, in bytes. Those of Erlang nodes have up to about 300.
 pub(super) const MAX_REFERENCE: usize = 1024;
 
-/// What the peer wants.
+/// A message from the peer.
 pub(super) enum Incoming<P: Protocol> {
     Call(P::Call, ReplyTo<P::Reply>),
     Cast(P::Cast),
-    /// Nothing more, ever.
+    /// Nothing more is read.
     Ended(ExitReason),
 }
 
-/// What came of a packet: what it asks for, or `None` if it was dealt with; an error if the connection cannot go on.
+/// A decoded packet: its message, or `None` if it was handled; an error if the connection must be closed.
 type Received<P> = Result<Option<Incoming<P>>, ProtocolError>;
 
-/// What packets are held to, and where refusals go.
+/// Checks and decodes packets, and sends error packets for invalid ones.
 pub(super) struct Receiver {
     pub(super) acceptance: Acceptance,
     pub(super) codec: Codec,
@@ -60,7 +59,7 @@ impl<P: Protocol> Decoding<P> {
         self.0 = Some(Box::pin(task::offload(decode)));
     }
 
-    /// Ready with what came of the packet, or with `None` if there is none.
+    /// Ready with the decoded packet, or with `None` if none is being decoded.
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
@@ -92,7 +91,7 @@ impl Receiver {
         let refusal = self.acceptance.check(&packet.header).err();
         if let Some(refusal) = &refusal {
             let (identifier, version) = (&packet.header.identifier, packet.header.version);
-            tracing::debug!(target: "erps", %refusal, %identifier, %version, "a packet was refused");
+            tracing::debug!(target: "erps", %refusal, %identifier, %version, "a packet was rejected");
         }
         match (packet.header.kind, refusal) {
             (Kind::Cast, refusal) => self.receive_cast(packet.payload, refusal),
@@ -103,13 +102,13 @@ impl Receiver {
     fn receive_cast<P: Protocol>(&self, payload: &[u8], refusal: Option<Refusal>) -> Received<P> {
         let why = match (etf::check(payload, &self.codec.limits), refusal) {
             (_, Some(refusal)) => refusal.to_string(),
-            (Err(error), None) => no_term(error)?,
+            (Err(error), None) => invalid_term(error)?,
             (Ok(checked), None) => match checked.decode() {
                 Ok(cast) => return Ok(Some(Incoming::Cast(cast))),
                 Err(error) => format!("cast not understood: {error}"),
             },
         };
-        tell(&self.outbox, &why);
+        send_error(&self.outbox, &why);
         Ok(None)
     }
 
@@ -118,25 +117,13 @@ impl Receiver {
         let checked = match etf::check(payload, &self.codec.limits) {
             Ok(checked) => checked,
             Err(error) => {
-                let why = refusal.map_or_else(|| no_term(error), Ok)?;
-                // The caller need not wait for its time-out if the call says who it is.
-                match etf::first_of_pair(payload, MAX_REFERENCE) {
-                    Some(reference) => self.caller(&reference[1..]).refuse(&why),
-                    None => tell(&self.outbox, &why),
-                }
+                self.reject_call(payload, error, refusal)?;
                 return Ok(None);
             }
         };
-        let Some((reference, request)) = checked.pair() else {
-            let not_a_pair = || "the payload of a call is a pair {reference, request}".to_owned();
-            tell(&self.outbox, &refusal.unwrap_or_else(not_a_pair));
+        let Some((reference, request)) = self.split_call(&checked, refusal.as_deref()) else {
             return Ok(None);
         };
-        if reference.as_bytes().len() > MAX_REFERENCE {
-            let why = format!("the reference of a call may have up to {MAX_REFERENCE} bytes");
-            tell(&self.outbox, &why);
-            return Ok(None);
-        }
         let caller = self.caller(reference.as_bytes());
         let why = match (refusal, request.decode()) {
             (Some(refusal), _) => refusal,
@@ -150,13 +137,48 @@ impl Receiver {
         Ok(None)
     }
 
+    /// Rejects a call whose payload is no valid term.
+    fn reject_call(
+        &self,
+        payload: &[u8],
+        error: DecodeError,
+        refusal: Option<String>,
+    ) -> Result<(), ProtocolError> {
+        let why = refusal.map_or_else(|| invalid_term(error), Ok)?;
+        // If the reference is valid, the caller fails at once instead of timing out.
+        match etf::first_of_pair(payload, MAX_REFERENCE) {
+            Some(reference) => self.caller(&reference[1..]).refuse(&why),
+            None => send_error(&self.outbox, &why),
+        }
+        Ok(())
+    }
+
+    /// Returns the reference and the request of a call. Sends an error packet if there are none.
+    fn split_call<'a>(
+        &self,
+        checked: &'a Checked<'_>,
+        refusal: Option<&str>,
+    ) -> Option<(Element<'a>, Element<'a>)> {
+        let Some((reference, request)) = checked.pair() else {
+            let not_a_pair = "the payload of a call is a pair {reference, request}";
+            send_error(&self.outbox, refusal.unwrap_or(not_a_pair));
+            return None;
+        };
+        if reference.as_bytes().len() > MAX_REFERENCE {
+            let why = format!("the reference of a call may have up to {MAX_REFERENCE} bytes");
+            send_error(&self.outbox, &why);
+            return None;
+        }
+        Some((reference, request))
+    }
+
     fn caller(&self, reference: &[u8]) -> RemoteCaller {
         RemoteCaller::new(Arc::clone(&self.outbox), reference)
     }
 }
 
-/// What the sender of a payload that is refused is told. An error if it is reason enough to end the connection.
-fn no_term(error: DecodeError) -> Result<String, ProtocolError> {
+/// Returns the message for the sender of an invalid payload, or an error if the connection must be closed.
+fn invalid_term(error: DecodeError) -> Result<String, ProtocolError> {
     if error.is_executable() {
         return Err(ProtocolError::Executable(error));
     }
@@ -166,7 +188,7 @@ fn no_term(error: DecodeError) -> Result<String, ProtocolError> {
 }
 
 /// Sends an error packet that belongs to no call.
-pub(super) fn tell(outbox: &Outbox, message: &str) {
+pub(super) fn send_error(outbox: &Outbox, message: &str) {
     let encode =
         |codec: &Codec, out: &mut Vec<u8>| codec.term(out, Kind::Error, message, UNLIMITED);
     if let Err(error) = outbox.send(Sort::Error, encode) {
@@ -174,28 +196,29 @@ pub(super) fn tell(outbox: &Outbox, message: &str) {
     }
 }
 
-/// What a peer did that its connection could not go on after. The peer was told.
+/// A violation of the protocol by the peer, after which its connection is closed. The peer received an
+/// error packet.
 ///
-/// Found in [`ExitReason::Error`] of the server that had the connection.
+/// The [`ExitReason::Error`] of the connection's server holds it.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProtocolError {
-    /// It sent bytes that are no packet, or a packet over the limit.
+    /// The peer sent bytes that are no packet, or a packet over the limit.
     #[error("{0}")]
     Frame(#[from] FrameError),
-    /// It sent a kind of packet that only servers send.
-    #[error("a server takes calls, casts and keepalives, not packets of kind {0:?}")]
+    /// The peer sent a kind of packet that only servers send.
+    #[error("a server accepts calls, casts and keepalives, not packets of kind {0:?}")]
     UnexpectedKind(Kind),
-    /// It sent a function or a port, or a term with one in it.
+    /// The peer sent a term that contains a function or a port.
     #[error("{0}")]
     Executable(DecodeError),
-    /// It sent no packet within this time.
-    #[error("no packet was sent within {0:?}")]
+    /// The peer sent no packet within this time.
+    #[error("no packet was received within {0:?}")]
     FirstPacketTimeout(Duration),
-    /// It began a packet and did not complete it within this time.
+    /// The peer began a packet and did not complete it within this time.
     #[error("a packet was not completed within {0:?}")]
     PacketTimeout(Duration),
-    /// It took nothing of what was sent to it for this time.
-    #[error("nothing of what was sent was taken within {0:?}")]
+    /// The peer did not read for this time while packets were being sent to it.
+    #[error("the peer did not read within {0:?}")]
     WriteTimeout(Duration),
 }

@@ -19,7 +19,7 @@ use crate::{
     task::{Alarm, Budget, Contained, Foreign, catch, now},
 };
 
-/// Whatever comes next in the life of a server.
+/// The next event that a server handles.
 enum Event<S: Server> {
     Call(Message<S>),
     Peer(Incoming<S::Protocol>),
@@ -27,14 +27,14 @@ enum Event<S: Server> {
     Exit(ExitReason),
 }
 
-/// Runs a server from its `init` to its end.
+/// Runs a server from its `init` to its exit.
 pub(super) async fn run<S: Server>(
     server: S,
     mut cx: Context<S>,
     mut inbox: Receiver<Message<S>>,
     mut connection: Option<Box<Connection>>,
 ) -> ExitReason {
-    // Killed, it is dropped apart from the callback that it is in.
+    // If the task is killed, the server is dropped separately from the callback that it runs.
     let mut server = Foreign::new(server);
     let mut events = Events {
         peer_first: false,
@@ -44,7 +44,7 @@ pub(super) async fn run<S: Server>(
         alarm: Alarm::default(),
     };
     let (reason, unanswered) = loop {
-        // What `init` and each callback asked for.
+        // Requested by `init` or by the last callback.
         if let Some(reason) = cx.stop.take() {
             break (reason, None);
         }
@@ -74,19 +74,19 @@ pub(super) async fn run<S: Server>(
             break (reason, Some(unanswered));
         }
     };
-    // The supervisor of a connection's server tells of its end; a plain server may have none.
+    // The exit of a connection's server is logged by its supervisor; a plain server may have none.
     if connection.is_none() && reason.is_abnormal() {
         let server = std::any::type_name::<S>();
-        tracing::warn!(target: "erps", server, %reason, "a server without a connection ended");
+        tracing::warn!(target: "erps", server, %reason, "a server without a connection exited");
     }
-    cx.this().ending(&reason);
+    cx.this().close_mailbox(&reason);
     drop(unanswered);
-    // Whoever waits in it is told now, not after `terminate`.
+    // Callers in the mailbox fail now, not after `terminate`.
     drop(inbox);
     let terminate = Contained::new(server.terminate(&reason, &mut cx));
     let terminated = drive(pin!(terminate), &mut connection).await;
     if let (Err(panic), _) = terminated {
-        tracing::error!(target: "erps", reason = %panic, "terminate did not run to its end");
+        tracing::error!(target: "erps", reason = %panic, "terminate panicked");
     }
     drop(server.into_inner());
     if let Some(connection) = connection {
@@ -99,13 +99,13 @@ fn failed(outcome: Result<(), BoxError>) -> Result<(), ExitReason> {
     outcome.map_err(ExitReason::error)
 }
 
-/// Runs a callback to its end, and goes on sending whenever it awaits. A panic in it becomes a
-/// reason to end.
+/// Runs a callback to its end, and sends whenever it awaits. A panic becomes an exit reason.
 ///
-/// It takes the callback pinned, so that its caller's future has room for it once and not twice.
-/// What is returned beside the outcome is to be dropped when it is known whether the server ends.
+/// The callback is pinned by the caller, so that the caller's future stores it once and not twice. It is a
+/// trait object, so that this is compiled once per output type. The second value is to be dropped once it
+/// is known whether the server exits.
 pub(super) async fn drive<T>(
-    mut callback: Pin<&mut impl Future<Output = T>>,
+    mut callback: Pin<&mut (dyn Future<Output = T> + Send + '_)>,
     connection: &mut Option<Box<Connection>>,
 ) -> (Result<T, ExitReason>, Vec<Unanswered>) {
     if let Some(connection) = connection {
@@ -130,11 +130,11 @@ pub(super) async fn drive<T>(
 }
 
 struct Events<P: Protocol> {
-    /// Whose turn it is, if both the peer and a local caller want something.
+    /// Alternates between the peer and local callers when both have messages.
     peer_first: bool,
-    /// A server that always has something to do yields when it is spent.
+    /// A busy server yields when it is spent.
     budget: Budget,
-    /// The peer's packet that is being decoded elsewhere.
+    /// The packet that is being decoded on another thread.
     decoding: Decoding<P>,
     timeout: Option<Instant>,
     alarm: Alarm,
@@ -169,7 +169,7 @@ impl<P: Protocol> Events<P> {
             }
             ready!(self.budget.poll_proceed(waker));
         }
-        // The server's own handle keeps the mailbox open: it ends only when the server does.
+        // The server's own handle keeps the mailbox open until the server exits.
         if let Poll::Ready(Some(message)) = inbox.poll_recv(waker) {
             self.budget.count_packet(0);
             return Poll::Ready(Event::Call(message));
@@ -177,7 +177,7 @@ impl<P: Protocol> Events<P> {
         if let Poll::Ready(reason) = task.poll_exit_request(waker) {
             return Poll::Ready(Event::Exit(reason));
         }
-        if connection.as_ref().is_some_and(|it| it.is_over()) {
+        if connection.as_ref().is_some_and(|it| it.is_drained()) {
             return Poll::Ready(Event::Exit(ExitReason::Shutdown));
         }
         self.budget.refill();

@@ -1,4 +1,4 @@
-//! Recipes for children: how one is started, when it is started again, how it is ended.
+//! Child specifications: how a child is started, restarted and shut down.
 
 use std::{fmt, panic::Location, sync::Arc, time::Duration};
 
@@ -12,14 +12,14 @@ use crate::{
     task::{self, Foreign, Spawner},
 };
 
-/// After which ends a child is started again. OTP's `restart` of a child specification.
+/// When a child is restarted. OTP's `restart` of a child specification.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 #[non_exhaustive]
 pub enum Restart {
-    /// After every end. The default, as in OTP.
+    /// After every exit. The default, as in OTP.
     #[default]
     Permanent,
-    /// After an [abnormal](ExitReason::is_abnormal) end only.
+    /// Only after an [abnormal](ExitReason::is_abnormal) exit.
     Transient,
     /// Never.
     Temporary,
@@ -35,24 +35,24 @@ impl Restart {
     }
 }
 
-/// What a child is, for those who look at a tree. OTP's `type` of a child specification.
+/// Whether a child is a worker or a supervisor. OTP's `type` of a child specification.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 #[non_exhaustive]
 pub enum ChildKind {
-    /// It does the work. The default, as in OTP.
+    /// A task without children. The default, as in OTP.
     #[default]
     Worker,
-    /// It looks after children of its own.
+    /// A supervisor with children of its own.
     Supervisor,
 }
 
-/// What came of running a recipe. OTP's `{:ok, pid}` and `:ignore`.
+/// The result of a start function. OTP's `{:ok, pid}` and `:ignore`.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Started {
     /// The child runs as this task.
     Running(TaskRef),
-    /// There is nothing to run, and nothing went wrong.
+    /// The child had nothing to run. Not a failure.
     Ignore,
 }
 
@@ -62,19 +62,19 @@ impl From<TaskRef> for Started {
     }
 }
 
-/// The recipe for a child. OTP's child specification.
+/// How a child is started, restarted and shut down. OTP's child specification.
 ///
-/// By default a child is [permanent](Restart::Permanent) and has five seconds to end. A clone is
-/// the same recipe; it can be started any number of times.
+/// By default a child is [permanent](Restart::Permanent) and has five seconds to shut down. It can be
+/// started any number of times; clones share the start function.
 ///
-/// A recipe is run in a task of its own and in the universe of the supervisor, whoever calls
-/// `start_child`: the child lives under the supervisor. A recipe that wants another universe brings
-/// it along, with [`Universe::scope`](crate::Universe::scope).
+/// The start function runs in a task of its own and in the universe of the supervisor, not of the
+/// caller of `start_child`. For another universe, use [`Universe::scope`](crate::Universe::scope) in
+/// it.
 #[derive(Clone)]
 pub struct ChildSpec {
     pub(super) id: Arc<str>,
     pub(super) restart: Restart,
-    /// `None`: the usual of its kind.
+    /// `None`: the default of its kind.
     shutdown: Option<Shutdown>,
     pub(super) significant: bool,
     pub(super) kind: ChildKind,
@@ -82,15 +82,15 @@ pub struct ChildSpec {
     start: Arc<Foreign<Box<Start>>>,
 }
 
-/// Given where to spawn, and what the child is called.
+/// Receives the spawner and the id of the child.
 type Start = dyn Fn(&Spawner, &str) -> Boxed<Result<Started, BoxError>> + Send + Sync;
 
 impl ChildSpec {
-    /// Makes a recipe from a function that starts a task and returns its handle.
+    /// Makes a specification from a start function: one that starts a task and returns its handle.
     ///
-    /// The supervisor owns the task from the moment the function returns it. The future may be
-    /// dropped before, when the supervisor ends, and must then leave no task behind: hold what it
-    /// starts as a [`Linked`](crate::Linked) until it is ready.
+    /// The supervisor owns the task once the function has returned it. If the supervisor exits earlier,
+    /// the future is dropped and must leave no task behind: hold the task as a
+    /// [`Linked`](crate::Linked) until the future is ready.
     #[track_caller]
     pub fn new<F>(id: impl Into<String>, start: impl Fn() -> F + Send + Sync + 'static) -> Self
     where
@@ -99,11 +99,11 @@ impl ChildSpec {
         Self::from_start(id.into(), move |_, _| Box::pin(start()))
     }
 
-    /// Makes a recipe from the body of a task, which runs on the supervisor's executor.
+    /// Makes a specification from the body of a task, which runs on the supervisor's executor.
     ///
-    /// The body is given the task's own handle. To be ended politely it must look at
-    /// [`shutdown_requested`](TaskRef::shutdown_requested); a body that never does is killed when
-    /// the time of its [`Shutdown`] is over.
+    /// The body receives the task's own handle. For an orderly exit it must watch
+    /// [`shutdown_requested`](TaskRef::shutdown_requested); a body that never does is killed when its
+    /// [`Shutdown`] times out.
     #[track_caller]
     pub fn task<F>(
         id: impl Into<String>,
@@ -139,21 +139,22 @@ impl ChildSpec {
         }
     }
 
-    /// What the child is called in logs and in lists. It need not be unique.
+    /// Sets the id of the child in logs and lists. A [`DynamicSupervisor`](crate::DynamicSupervisor)
+    /// does not require it to be unique.
     #[must_use]
     pub fn id(mut self, id: impl Into<String>) -> Self {
         self.id = id.into().into();
         self
     }
 
-    /// After which ends the child is started again. Default: [`Restart::Permanent`].
+    /// Sets when the child is restarted. Default: [`Restart::Permanent`].
     #[must_use]
     pub fn restart(mut self, restart: Restart) -> Self {
         self.restart = restart;
         self
     }
 
-    /// How the supervisor ends the child. Default: [`Shutdown::Within`] five seconds, or
+    /// Sets how the supervisor shuts the child down. Default: [`Shutdown::Within`] five seconds, or
     /// [`Shutdown::Infinity`] if it is a [supervisor](Self::kind), as in OTP.
     #[must_use]
     pub fn shutdown(mut self, shutdown: Shutdown) -> Self {
@@ -161,18 +162,18 @@ impl ChildSpec {
         self
     }
 
-    pub(super) fn how_to_end(&self) -> Shutdown {
+    pub(super) fn effective_shutdown(&self) -> Shutdown {
         self.shutdown.unwrap_or(match self.kind {
             ChildKind::Worker => Shutdown::default(),
-            // It waits for its children, who have their own time limits.
+            // It waits for its children, which have their own time limits.
             ChildKind::Supervisor => Shutdown::Infinity,
         })
     }
 
-    /// Whether the end of the child may end its [`Supervisor`](crate::Supervisor), as that one's
-    /// [`AutoShutdown`](crate::AutoShutdown) says. Default: false.
+    /// Sets whether the exit of the child may shut its [`Supervisor`](crate::Supervisor) down, depending
+    /// on its [`AutoShutdown`](crate::AutoShutdown). Default: false.
     ///
-    /// It counts when the child ends by itself and is not restarted. A permanent child cannot be
+    /// An exit counts if the child exits by itself and is not restarted. A permanent child cannot be
     /// significant, and a dynamic supervisor has no significant children.
     #[must_use]
     pub fn significant(mut self, significant: bool) -> Self {
@@ -180,28 +181,28 @@ impl ChildSpec {
         self
     }
 
-    /// Whether the child is a supervisor. Default: [`ChildKind::Worker`].
+    /// Sets whether the child is a worker or a supervisor. Default: [`ChildKind::Worker`].
     ///
-    /// The `child_spec` of a supervisor says so itself.
+    /// The `child_spec` of a supervisor sets it.
     #[must_use]
     pub fn kind(mut self, kind: ChildKind) -> Self {
         self.kind = kind;
         self
     }
 
-    /// Where it was made, if not where [`new`](Self::new) was called.
+    /// Sets the line that its tasks are labelled with, instead of that of the constructor's call.
     pub(crate) fn made_at(mut self, made: &'static Location<'static>) -> Self {
         self.made = made;
         self
     }
 
-    /// Runs the recipe here and now, under nobody's supervision.
+    /// Runs the start function without a supervisor.
     pub(crate) fn start(&self) -> Boxed<Result<Started, BoxError>> {
         (self.start)(&Spawner::new().made_at(self.made), &self.id)
     }
 
-    /// Runs the recipe, after a pause, in a task of its own, the starter, which is returned. `report`
-    /// is called once, when the starter is gone, with its id and what came of it.
+    /// Runs the start function, after a pause, in a task of its own, the starter, which is returned.
+    /// `report` is called once, when the starter has exited, with its id and the outcome.
     pub(super) fn launch(
         &self,
         spawner: &Spawner,
@@ -209,7 +210,7 @@ impl ChildSpec {
         report: impl FnOnce(u64, Outcome) + Send + 'static,
     ) -> Owned {
         let (result, mut results) = oneshot::channel();
-        let (start, shutdown) = (Arc::clone(&self.start), self.how_to_end());
+        let (start, shutdown) = (Arc::clone(&self.start), self.effective_shutdown());
         let (id, spawner) = (Arc::clone(&self.id), spawner.made_at(self.made));
         let inner = spawner.clone();
         let starter = spawner.start(format_args!("the start of `{}`", self.id), |_| async move {
@@ -221,7 +222,7 @@ impl ChildSpec {
                 Ok(Started::Ignore) => Outcome::Ignore,
                 Err(error) => Outcome::Failed(ExitReason::error(error)),
             };
-            // Refused only if the report was dropped, and then the child ends with the result.
+            // Fails only if the report was dropped; the drop of the result shuts the child down.
             let _ = result.send(outcome);
             ExitReason::Normal
         });
@@ -242,18 +243,18 @@ impl fmt::Debug for ChildSpec {
         f.debug_struct("ChildSpec")
             .field("id", &self.id)
             .field("restart", &self.restart)
-            .field("shutdown", &self.how_to_end())
+            .field("shutdown", &self.effective_shutdown())
             .field("significant", &self.significant)
             .field("kind", &self.kind)
             .finish_non_exhaustive()
     }
 }
 
-/// What a supervisor learns of a start.
+/// The outcome of a start, as reported to the supervisor.
 #[derive(Debug)]
 pub(super) enum Outcome {
     Running(Owned),
     Ignore,
-    /// It returned an error, panicked, or was killed.
+    /// The start function returned an error, panicked, or was killed.
     Failed(ExitReason),
 }

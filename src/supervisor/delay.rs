@@ -4,35 +4,35 @@ use std::time::{Duration, Instant};
 
 use crate::{Backoff, task};
 
-/// How long a restart waits. OTP has none: it restarts at once, until it gives up.
+/// How long a restart waits. OTP has no such delay: it restarts at once, up to `max_restarts`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RestartDelay {
-    /// Not at all. The default, as in OTP.
+    /// No delay. The default, as in OTP.
     #[default]
     None,
-    /// Always this long.
+    /// A constant delay.
     Fixed(Duration),
-    /// Between nothing and a bound that doubles with each restart of the same child, drawn anew each
-    /// time, until it has run for as long as `stable`.
+    /// A random delay between zero and a bound that doubles with each restart of the same child, until
+    /// it has run for `stable`.
     Growing {
-        /// Up to how long.
+        /// The bounds.
         backoff: Backoff,
-        /// After this long without a restart it begins anew.
+        /// The bound is reset after this long without a restart.
         stable: Duration,
     },
 }
 
-/// How often one child was restarted lately.
+/// The recent restarts of one child, from which its next delay is computed.
 #[derive(Debug, Default)]
-pub(super) struct Unrest {
+pub(super) struct RestartDelays {
     restarts: u32,
     last: Option<Instant>,
 }
 
-impl Unrest {
-    /// Counts a restart; tells how long it is to wait.
-    pub(super) fn restart(&mut self, delay: RestartDelay) -> Duration {
+impl RestartDelays {
+    /// Counts a restart and returns its delay.
+    pub(super) fn next(&mut self, delay: RestartDelay) -> Duration {
         match delay {
             RestartDelay::None => Duration::ZERO,
             RestartDelay::Fixed(pause) => pause,
@@ -43,7 +43,7 @@ impl Unrest {
                 }
                 let pause = task::random_below(backoff.bound(self.restarts));
                 self.restarts = self.restarts.saturating_add(1);
-                // It cannot run, and be stable, before the pause is over.
+                // The child cannot run, and be stable, before the delay has passed.
                 self.last = now.checked_add(pause);
                 pause
             }

@@ -1,4 +1,4 @@
-//! A supervisor whose children come and go: its handle, its settings, its answers.
+//! The handle of a supervisor whose children are started on demand.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -7,43 +7,45 @@ use futures_channel::oneshot;
 
 use super::{
     child::ChildSpec,
-    dynamic_builder::DynamicSupervisorBuilder,
-    dynamic_run::Message,
-    info::{ChildInfo, Counts, StartChildError, SupervisorGone},
-    tree::{Tree, UntilError, View},
+    dynamic_message::Message,
+    error::{StartChildError, SupervisorStopped, TerminateChildError},
+    info::{ChildInfo, Counts},
+    tree::Tree,
+    view::{UntilError, View},
 };
 use crate::{
     ExitReason, TaskRef,
     universe::{Resident, Resides},
 };
 
-/// A supervisor of any number of children that are started on demand. A handle; clones are handles
-/// to the same supervisor.
+/// A supervisor whose children are started on demand. A handle; clones are handles to the same
+/// supervisor.
 ///
-/// OTP's `DynamicSupervisor`. A child that ends is started again as its [`Restart`](crate::Restart) says, once all
-/// of the old one is gone. A restart that fails counts as a further restart and is tried again.
-/// When there are more restarts than [`max_restarts`](DynamicSupervisorBuilder::max_restarts)
-/// allows, the supervisor gives up: it ends its children and then itself with
-/// [`ExitReason::Shutdown`](crate::ExitReason::Shutdown).
+/// OTP's `DynamicSupervisor`. A child that exits is restarted according to its
+/// [`Restart`](crate::Restart), once everything that its old task owned is dropped. A restart that
+/// fails counts as another restart and is retried. When there are more restarts than
+/// [`max_restarts`](crate::DynamicSupervisorBuilder::max_restarts) allows, the supervisor shuts its
+/// children down and exits with [`ExitReason::Shutdown`](crate::ExitReason::Shutdown).
 ///
-/// It is ended through its [`TaskRef`], and then ends its children first: all at once, each as its
-/// [`Shutdown`](crate::Shutdown) says. When [`exited`](TaskRef::exited) answers, none is alive. A
-/// supervisor that is killed ends its children the same way but does not wait for them.
+/// A shutdown of its [`TaskRef`] shuts down all children first, in parallel, each according to its
+/// [`Shutdown`](crate::Shutdown). When [`exited`](TaskRef::exited) returns, none is alive. A killed
+/// supervisor begins the same shutdowns but does not wait for them.
 ///
-/// Dropping the handles has no effect on the supervisor. An owner, whose drop ends it, is made by
-/// [`start_link`](DynamicSupervisorBuilder::start_link).
+/// Dropping the handles has no effect on the supervisor.
+/// [`start_link`](crate::DynamicSupervisorBuilder::start_link) returns an owner, whose drop shuts it
+/// down.
 ///
 /// # Extra arguments
 ///
 /// OTP's `extra_arguments`, which the supervisor prepends to those of each child, have no equivalent. A
-/// recipe is a closure, and has what it captures. What all children share is given to the function that
-/// makes their recipes:
+/// start function is a closure and captures what it needs. What all children share is given to the
+/// function that makes their specifications:
 ///
 /// ```
 /// use std::sync::Arc;
 /// use erps::{ChildSpec, DynamicSupervisor, ExitReason};
 ///
-/// /// A child that is told its own part, here a name, and what all have in common.
+/// /// A child with its own argument, here a name, and one shared by all.
 /// fn greeter(greeting: &Arc<str>, name: &str) -> ChildSpec {
 ///     let text = format!("{greeting}, {name}");
 ///     ChildSpec::task(name, move |_| {
@@ -89,27 +91,24 @@ pub struct DynamicSupervisor {
 }
 
 impl DynamicSupervisor {
-    /// Starts from the default settings.
-    #[track_caller]
-    pub fn builder() -> DynamicSupervisorBuilder {
-        DynamicSupervisorBuilder::default()
-    }
-
-    /// Starts a child and waits until its recipe has returned.
+    /// Starts a child and waits until its start function has returned.
     ///
-    /// A recipe that never returns holds up this call and nothing else. It may be called from
-    /// anywhere, also from within a recipe of the same supervisor.
+    /// A start function that never returns blocks this call and nothing else. This may be called from
+    /// anywhere, also from within a start function of the same supervisor.
     ///
     /// # Errors
     ///
     /// No child is kept after any of them.
     ///
-    /// - [`Ignored`](StartChildError::Ignored): the recipe found nothing to run.
-    /// - [`Failed`](StartChildError::Failed): the recipe returned an error or panicked.
-    /// - [`MaxChildren`](StartChildError::MaxChildren): there are too many; the recipe was not run.
-    /// - [`Nonsense`](StartChildError::Nonsense): the child is significant; the recipe was not run.
-    /// - [`SupervisorGone`](StartChildError::SupervisorGone): the recipe was not run, or what it
-    ///   started is being ended.
+    /// - [`Ignored`](StartChildError::Ignored): the start function returned
+    ///   [`Started::Ignore`](crate::Started::Ignore).
+    /// - [`Failed`](StartChildError::Failed): the start function returned an error or panicked.
+    /// - [`MaxChildren`](StartChildError::MaxChildren): the supervisor is at its limit; the start
+    ///   function was not run.
+    /// - [`InvalidSpec`](StartChildError::InvalidSpec): the child is significant; the start function was
+    ///   not run.
+    /// - [`SupervisorStopped`](StartChildError::SupervisorStopped): the start function was not run, or
+    ///   the task that it started is being shut down.
     ///
     /// # Cancel safety
     ///
@@ -121,41 +120,41 @@ impl DynamicSupervisor {
         let spec = spec.into();
         self.ask(|reply| Message::StartChild { spec, reply })
             .await
-            .unwrap_or(Err(StartChildError::SupervisorGone))
+            .unwrap_or(Err(StartChildError::SupervisorStopped))
     }
 
-    /// Ends a child as its [`Shutdown`](crate::Shutdown) says, and waits until it is wholly gone.
-    /// It is not started again.
+    /// Shuts a child down according to its [`Shutdown`](crate::Shutdown), and waits until it has exited.
+    /// It is not restarted.
     ///
-    /// A child that is being restarted is named by the task it was before.
+    /// A child that is being restarted is named by its previous task.
     ///
     /// # Errors
     ///
     /// - [`NotFound`](TerminateChildError::NotFound): the task is no child, or no longer. A child
     ///   that has been restarted is another task.
-    /// - [`SupervisorGone`](TerminateChildError::SupervisorGone): the child has ended or is ending,
-    ///   as all others.
+    /// - [`SupervisorStopped`](TerminateChildError::SupervisorStopped): the child has exited or is being
+    ///   shut down, like all others.
     ///
     /// # Cancel safety
     ///
-    /// Once polled, the child is ended whether or not the future is dropped.
+    /// Once polled, the child is shut down whether or not the future is dropped.
     pub async fn terminate_child(&self, child: &TaskRef) -> Result<(), TerminateChildError> {
         let name = child.id();
         self.ask(|reply| Message::TerminateChild { name, reply })
             .await
-            .unwrap_or(Err(TerminateChildError::SupervisorGone))
+            .unwrap_or(Err(TerminateChildError::SupervisorStopped))
     }
 
     /// Lists the children, in no particular order.
     ///
     /// # Errors
     ///
-    /// Fails when the supervisor has ended.
+    /// Fails if the supervisor has exited.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future has no effect.
-    pub async fn which_children(&self) -> Result<Vec<ChildInfo>, SupervisorGone> {
+    pub async fn which_children(&self) -> Result<Vec<ChildInfo>, SupervisorStopped> {
         self.ask(Message::WhichChildren).await
     }
 
@@ -163,38 +162,39 @@ impl DynamicSupervisor {
     ///
     /// # Errors
     ///
-    /// Fails when the supervisor has ended.
+    /// Fails if the supervisor has exited.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future has no effect.
-    pub async fn count_children(&self) -> Result<Counts, SupervisorGone> {
+    pub async fn count_children(&self) -> Result<Counts, SupervisorStopped> {
         self.ask(Message::CountChildren).await
     }
 
-    /// Looks at the supervisor and all that is below it.
+    /// Takes a snapshot of the supervisor and everything below it.
     ///
     /// # Errors
     ///
-    /// Fails when the supervisor has ended.
+    /// Fails if the supervisor has exited.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future has no effect.
-    pub async fn tree(&self) -> Result<Tree, SupervisorGone> {
+    pub async fn tree(&self) -> Result<Tree, SupervisorStopped> {
         self.view().tree().await
     }
 
-    /// Waits until the supervisor and all that is below it look as they are to, for `limit` at most.
+    /// Waits until the [tree](Self::tree) meets a condition, for `limit` at most.
     ///
-    /// For tests: nobody has to sleep and hope. It looks again and again, at first after a
-    /// millisecond and then less often, so that what lasts for a moment only may be missed.
+    /// For tests, instead of sleeping. It polls: the second snapshot follows after a millisecond, the
+    /// next ones after growing pauses of up to 50 milliseconds, so a short-lived state may be missed.
     ///
     /// # Errors
     ///
-    /// - [`TimedOut`](UntilError::TimedOut): they did not in time. It holds what they look like.
-    /// - [`Silent`](UntilError::Silent): the supervisor did not answer in time.
-    /// - [`SupervisorGone`](UntilError::SupervisorGone): the supervisor has ended.
+    /// - [`TimedOut`](UntilError::TimedOut): the condition was not met in time. Holds the last
+    ///   snapshot.
+    /// - [`NoReply`](UntilError::NoReply): the supervisor did not reply in time.
+    /// - [`SupervisorStopped`](UntilError::SupervisorStopped): the supervisor has exited.
     ///
     /// # Cancel safety
     ///
@@ -207,18 +207,19 @@ impl DynamicSupervisor {
         self.view().until(limit, condition).await
     }
 
-    /// Has its children shown below this task, whose own it is.
+    /// Makes its children appear in the tree below this task, which owns the supervisor.
     pub(crate) fn show_below(&self, task: &TaskRef) {
-        task.tell(self.view());
+        task.set_facts(self.view());
     }
 
     fn view(&self) -> View {
         View::dynamic(&self.name, &self.queue)
     }
 
-    /// Waits until the supervisor has ended, and all its children with it; tells why. OTP's monitor.
+    /// Waits until the supervisor and all its children have exited; returns the exit reason. OTP's
+    /// monitor.
     ///
-    /// One that was killed kills its children, and is not there any more to wait for them.
+    /// If it was killed, its children may still be shutting down.
     ///
     /// # Cancel safety
     ///
@@ -227,7 +228,8 @@ impl DynamicSupervisor {
         self.task.exited().await
     }
 
-    /// As [`exited`](Self::exited), for those who keep the future. It does not keep the supervisor alive.
+    /// Returns [`exited`](Self::exited) as a future that borrows nothing. It does not keep the supervisor
+    /// alive.
     ///
     /// # Cancel safety
     ///
@@ -236,7 +238,7 @@ impl DynamicSupervisor {
         self.task.monitor()
     }
 
-    /// The handle to its task: to shut it down, kill it, or watch it.
+    /// Returns the handle to its task, to shut it down, kill it, or monitor it.
     #[must_use]
     pub fn task(&self) -> &TaskRef {
         &self.task
@@ -245,12 +247,12 @@ impl DynamicSupervisor {
     async fn ask<T>(
         &self,
         command: impl FnOnce(oneshot::Sender<T>) -> Message,
-    ) -> Result<T, SupervisorGone> {
+    ) -> Result<T, SupervisorStopped> {
         let (reply, answer) = oneshot::channel();
         self.queue
             .try_send(command(reply))
-            .map_err(|_| SupervisorGone)?;
-        answer.await.map_err(|_| SupervisorGone)
+            .map_err(|_| SupervisorStopped)?;
+        answer.await.map_err(|_| SupervisorStopped)
     }
 }
 
@@ -273,16 +275,4 @@ impl fmt::Debug for DynamicSupervisor {
             .field("task", &self.task)
             .finish()
     }
-}
-
-/// Why no child was terminated.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum TerminateChildError {
-    /// The supervisor has no such child.
-    #[error("the task is no child of the supervisor")]
-    NotFound,
-    /// The supervisor has ended.
-    #[error("the supervisor is gone")]
-    SupervisorGone,
 }

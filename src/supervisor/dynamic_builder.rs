@@ -1,4 +1,4 @@
-//! The settings of a supervisor whose children are started on demand.
+//! The builder of a supervisor whose children are started on demand.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -6,12 +6,13 @@ use super::{
     child::{ChildKind, ChildSpec, Started},
     delay::RestartDelay,
     dynamic::DynamicSupervisor,
-    dynamic_run::{self, Settings},
+    dynamic_message::Settings,
+    dynamic_run,
     intensity::Intensity,
 };
 use crate::{Linked, task::Spawner, universe::Here};
 
-/// The settings of a [`DynamicSupervisor`] to be.
+/// Builds a [`DynamicSupervisor`]. Made by [`DynamicSupervisor::builder`].
 #[derive(Clone)]
 #[must_use = "a supervisor is started by `start` or `start_link`"]
 pub struct DynamicSupervisorBuilder {
@@ -20,6 +21,14 @@ pub struct DynamicSupervisorBuilder {
 }
 
 type OnStart = dyn Fn(&DynamicSupervisor) + Send + Sync;
+
+impl DynamicSupervisor {
+    /// Returns a builder with the default settings.
+    #[track_caller]
+    pub fn builder() -> DynamicSupervisorBuilder {
+        DynamicSupervisorBuilder::default()
+    }
+}
 
 impl fmt::Debug for DynamicSupervisorBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -30,48 +39,47 @@ impl fmt::Debug for DynamicSupervisorBuilder {
 }
 
 impl DynamicSupervisorBuilder {
-    /// What the supervisor is called in logs. Default: `supervisor`.
+    /// Sets the name of the supervisor in logs. Default: `supervisor`.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.settings.name = name.into().into();
         self
     }
 
-    /// How many restarts of all children together are allowed in any stretch of time as long as
-    /// `within`. Default: 3 within 5 seconds, as in Elixir. (Erlang's own
-    /// supervisors allow 1.)
+    /// Sets how many restarts, of all children together, are allowed within any period of length
+    /// `within`. Default: 3 within 5 seconds, as in Elixir. (Erlang's own supervisors allow 1.)
     ///
-    /// At one more the supervisor gives up and ends, with all of its children.
+    /// One more, and the supervisor shuts all children down and exits.
     pub fn max_restarts(mut self, count: usize, within: Duration) -> Self {
         self.settings.intensity = Intensity::new(count, within);
         self
     }
 
-    /// How many children there may be, with those that are starting or being restarted.
-    /// Default: 1 048 576, as many as a BEAM has processes.
+    /// Sets the maximum number of children, including those that are starting or restarting. Default:
+    /// 1 048 576, the number of processes of a BEAM.
     ///
-    /// At the limit a further child is refused with [`StartChildError::MaxChildren`](crate::StartChildError::MaxChildren).
+    /// At the limit a further child is rejected with [`StartChildError::MaxChildren`](crate::StartChildError::MaxChildren).
     pub fn max_children(mut self, count: usize) -> Self {
         self.settings.max_children = count;
         self
     }
 
-    /// How long a restart waits. Default: [`RestartDelay::None`], as in OTP.
+    /// Sets how long a restart waits. Default: [`RestartDelay::None`], as in OTP.
     pub fn restart_delay(mut self, delay: RestartDelay) -> Self {
         self.settings.delay = delay;
         self
     }
 
-    /// Where the supervisor and its starters run, and the children made by [`ChildSpec::task`].
-    /// Default: smol's global executor.
+    /// Sets the executor for the supervisor, its starters, and the children made by
+    /// [`ChildSpec::task`]. Default: smol's global executor.
     ///
-    /// Nothing of them moves, nor ends, unless someone runs the executor.
+    /// The caller must run the executor: without that they neither progress nor exit.
     pub fn executor(mut self, executor: Arc<smol::Executor<'static>>) -> Self {
         self.settings.spawner = self.settings.spawner.on(&executor);
         self
     }
 
-    /// Is called with a handle each time the supervisor has started: how others learn of one that runs
-    /// as somebody's child.
+    /// Sets a callback that receives a handle each time the supervisor has started: the way to get the
+    /// handle of one that is itself a child.
     pub fn on_start(
         mut self,
         callback: impl Fn(&DynamicSupervisor) + Send + Sync + 'static,
@@ -85,8 +93,8 @@ impl DynamicSupervisorBuilder {
         self
     }
 
-    /// Starts the supervisor, which lives until someone ends it. It inherits the current universe.
-    #[must_use = "nobody else can start children of it"]
+    /// Starts the supervisor, which runs until it is shut down. It inherits the current universe.
+    #[must_use = "children are started through the handle"]
     pub fn start(self) -> DynamicSupervisor {
         let name = Arc::clone(&self.settings.name);
         let (task, queue) = dynamic_run::start(self.settings);
@@ -97,11 +105,11 @@ impl DynamicSupervisorBuilder {
         supervisor
     }
 
-    /// The supervisor as a child of another. It keeps the universe current at this call through
-    /// every restart; children that were started on demand are gone with the old one.
+    /// Returns a specification of the supervisor as a child of another. It keeps the universe current at
+    /// this call through every restart; children that were started on demand are not restored.
     ///
-    /// Its shutdown is [`Shutdown::Infinity`](crate::Shutdown::Infinity), as it waits for its children, who have their own time
-    /// limits.
+    /// Its shutdown is [`Shutdown::Infinity`](crate::Shutdown::Infinity), as it waits for its children,
+    /// which have their own time limits.
     #[track_caller]
     pub fn child_spec(self, id: impl Into<String>) -> ChildSpec {
         let here = Here::capture();
@@ -112,7 +120,7 @@ impl DynamicSupervisorBuilder {
         ChildSpec::new(id, start).kind(ChildKind::Supervisor)
     }
 
-    /// Starts the supervisor with an owner: it is shut down when the owner is dropped.
+    /// Starts the supervisor and returns an owner, whose drop shuts it down.
     pub fn start_link(self) -> Linked<DynamicSupervisor> {
         Linked::new(self.start())
     }

@@ -1,73 +1,37 @@
 //! The task of a dynamic supervisor, which owns the table of its children.
 //!
 //! ```text
-//!                  +------------- ended, to be restarted --------------+
+//!                  +------------- exited, to be restarted -------------+
 //!                  v                                                   |
 //! Starting --> Restarting --> Running ---------------------------------+
 //!     |            |  ^ |        |
 //!     |            |  +-+ failed |
-//!     +------------+-------------+--> gone
+//!     +------------+-------------+--> removed
 //! ```
 //!
-//! A child that is told to end, with all others or alone, is marked so, and is gone as soon as its
-//! starter or its task has ended.
+//! A child that is shut down, alone or with all others, is marked as such, and is removed once its
+//! starter or its task has exited.
 
 use std::{collections::BTreeMap, mem, sync::Arc, time::Duration};
 
 use async_channel::Sender;
-use futures_channel::oneshot;
 use futures_lite::future;
 
 use super::{
     child::{ChildSpec, Outcome},
-    delay::{RestartDelay, Unrest},
-    dynamic::TerminateChildError,
+    delay::RestartDelays,
+    dynamic_message::{Message, Reply, Settings},
+    error::{StartChildError, TerminateChildError},
     event::{self, Event},
     inbox::Inbox,
-    info::{ChildInfo, ChildState, Counts, StartChildError},
-    intensity::Intensity,
+    info::{ChildInfo, ChildState, Counts},
     owned::Owned,
-    tree::{Branch, History, View},
+    tree::{Branch, ExitLog},
+    view::View,
 };
-use crate::{
-    ExitReason, TaskRef,
-    task::{Spawner, now},
-};
+use crate::{ExitReason, TaskRef, task::now};
 
-#[derive(Clone, Debug)]
-pub(super) struct Settings {
-    pub(super) name: Arc<str>,
-    pub(super) intensity: Intensity,
-    pub(super) delay: RestartDelay,
-    pub(super) max_children: usize,
-    pub(super) spawner: Spawner,
-}
-
-type Reply<T> = oneshot::Sender<T>;
-
-/// What handles ask, and what starters and children report. Replies nobody waits for are lost.
-pub(super) enum Message {
-    StartChild {
-        spec: ChildSpec,
-        reply: Reply<Result<TaskRef, StartChildError>>,
-    },
-    TerminateChild {
-        name: u64,
-        reply: Reply<Result<(), TerminateChildError>>,
-    },
-    WhichChildren(Reply<Vec<ChildInfo>>),
-    Branches(Reply<Vec<Branch>>),
-    CountChildren(Reply<Counts>),
-    Started {
-        name: u64,
-        outcome: Outcome,
-    },
-    Ended {
-        name: u64,
-        reason: ExitReason,
-    },
-}
-
+/// Starts the task, and returns its handle and its queue.
 pub(super) fn start(settings: Settings) -> (TaskRef, Sender<Message>) {
     let (queue, inbox) = Inbox::new();
     let spawner = settings.spawner.clone();
@@ -79,12 +43,12 @@ pub(super) fn start(settings: Settings) -> (TaskRef, Sender<Message>) {
             me,
             queue: queue.clone(),
             children: BTreeMap::new(),
-            ending: None,
+            exiting: None,
         };
         supervisor.run(inbox)
     });
-    task.tell(view);
-    task.becomes_parent();
+    task.set_facts(view);
+    task.set_has_children();
     (task, queue)
 }
 
@@ -94,23 +58,23 @@ struct Supervisor {
     me: TaskRef,
     /// For the reports of starters and children.
     queue: Sender<Message>,
-    /// By the id of the task that the outside knows the child by: the last that it ran as, or its
-    /// starter if it has not run yet.
+    /// By the id of the task that callers know the child by: the last that it ran as, or its starter if
+    /// it has not run yet.
     children: BTreeMap<u64, Child>,
-    /// Why the supervisor is to end, once it is.
-    ending: Option<ExitReason>,
+    /// The exit reason of the supervisor, once it shuts down.
+    exiting: Option<ExitReason>,
 }
 
 struct Child {
     spec: ChildSpec,
     stage: Stage,
-    /// The starter, or the child itself where it is running.
+    /// The starter, or the child itself once it is running.
     task: Owned,
-    /// It has been told to end and is not restarted.
-    ending: bool,
-    unrest: Unrest,
-    history: History,
-    /// Those who wait for it to be gone.
+    /// It is being shut down and is not restarted.
+    exiting: bool,
+    delays: RestartDelays,
+    exits: ExitLog,
+    /// Callers waiting until it is removed.
     waiting: Vec<Reply<Result<(), TerminateChildError>>>,
 }
 
@@ -123,13 +87,13 @@ enum Stage {
 impl Supervisor {
     async fn run(mut self, inbox: Inbox<Message>) -> ExitReason {
         loop {
-            match &self.ending {
+            match &self.exiting {
                 None => {
                     let asked = future::poll_fn(|cx| self.me.poll_exit_request(cx).map(Err));
                     let next = async { Ok(inbox.next().await) };
                     match future::or(asked, next).await {
                         Ok(message) => self.handle(message),
-                        Err(reason) => self.end(reason),
+                        Err(reason) => self.shut_down(reason),
                     }
                 }
                 Some(reason) if self.children.is_empty() => return reason.clone(),
@@ -152,18 +116,18 @@ impl Supervisor {
                 let _ = reply.send(self.counts());
             }
             Message::Started { name, outcome } => self.started(name, outcome),
-            Message::Ended { name, reason } => self.ended(name, &reason),
+            Message::Exited { name, reason } => self.exited(name, &reason),
         }
     }
 
     fn start_child(&mut self, spec: ChildSpec, reply: Reply<Result<TaskRef, StartChildError>>) {
         let max = self.settings.max_children;
-        let refused = if self.ending.is_some() {
-            StartChildError::SupervisorGone
+        let error = if self.exiting.is_some() {
+            StartChildError::SupervisorStopped
         } else if self.children.len() >= max {
             StartChildError::MaxChildren(max)
         } else if spec.significant {
-            StartChildError::Nonsense {
+            StartChildError::InvalidSpec {
                 id: spec.id,
                 why: "a dynamic supervisor has no significant children",
             }
@@ -172,23 +136,23 @@ impl Supervisor {
             let child = Child {
                 spec,
                 stage: Stage::Starting(reply),
-                ending: false,
-                unrest: Unrest::default(),
-                history: History::default(),
+                exiting: false,
+                delays: RestartDelays::default(),
+                exits: ExitLog::default(),
                 waiting: Vec::new(),
                 task,
             };
             self.children.insert(child.task.task().id(), child);
             return;
         };
-        let _ = reply.send(Err(refused));
+        let _ = reply.send(Err(error));
     }
 
     fn terminate_child(&mut self, name: u64, reply: Reply<Result<(), TerminateChildError>>) {
         match self.children.get_mut(&name) {
             Some(child) => {
                 child.waiting.push(reply);
-                child.end();
+                child.shut_down();
             }
             None => {
                 let _ = reply.send(Err(TerminateChildError::NotFound));
@@ -204,7 +168,7 @@ impl Supervisor {
         counts
     }
 
-    /// A starter has ended. What it yielded is dropped, and thereby ended, if nobody wants it.
+    /// Handles the outcome of a starter. A task whose child has been removed is shut down by its drop.
     fn started(&mut self, name: u64, outcome: Outcome) {
         let Some(mut child) = self.children.remove(&name) else {
             return;
@@ -213,17 +177,17 @@ impl Supervisor {
             Outcome::Running(task) => self.running(child, task),
             Outcome::Ignore => {
                 child.event(&self.settings).ignored();
-                child.gone(StartChildError::Ignored);
+                child.removed(StartChildError::Ignored);
             }
             Outcome::Failed(reason) => {
-                if !child.ending {
+                if !child.exiting {
                     child.event(&self.settings).not_started(&reason);
                 }
-                child.history.note(&reason);
+                child.exits.push(&reason);
                 match child.stage {
-                    Stage::Restarting if !child.ending => self.restart(name, child, &reason),
-                    _ if child.ending => child.gone(StartChildError::SupervisorGone),
-                    _ => child.gone(StartChildError::Failed(reason)),
+                    Stage::Restarting if !child.exiting => self.restart(name, child, &reason),
+                    _ if child.exiting => child.removed(StartChildError::SupervisorStopped),
+                    _ => child.removed(StartChildError::Failed(reason)),
                 }
             }
         }
@@ -235,61 +199,62 @@ impl Supervisor {
         let queue = self.queue.clone();
         task.watch(move |reason| {
             let reason = reason.clone();
-            // Refused only by a supervisor that is gone.
-            let _ = queue.try_send(Message::Ended { name, reason });
+            // Fails only if the supervisor has exited.
+            let _ = queue.try_send(Message::Exited { name, reason });
         });
         child.task = task;
         child.event(&self.settings).started();
         let stage = mem::replace(&mut child.stage, Stage::Running);
-        if child.ending {
-            child.task.end();
+        if child.exiting {
+            child.task.shut_down();
         } else if let Stage::Starting(reply) = stage {
             let _ = reply.send(Ok(handle));
         }
         self.children.insert(name, child);
     }
 
-    fn ended(&mut self, name: u64, reason: &ExitReason) {
+    fn exited(&mut self, name: u64, reason: &ExitReason) {
         let Some(mut child) = self.children.remove(&name) else {
             return;
         };
-        child.history.note(reason);
-        child.event(&self.settings).ended(reason, child.ending);
-        if child.ending || !child.spec.restart.applies_after(reason) {
-            child.gone(StartChildError::SupervisorGone);
+        child.exits.push(reason);
+        child.event(&self.settings).exited(reason, child.exiting);
+        if child.exiting || !child.spec.restart.applies_after(reason) {
+            child.removed(StartChildError::SupervisorStopped);
         } else {
             self.restart(name, child, reason);
         }
     }
 
-    /// Starts a child again that has ended for this reason.
+    /// Restarts a child that exited for this reason.
     fn restart(&mut self, name: u64, mut child: Child, reason: &ExitReason) {
         if !self.settings.intensity.allows(now()) {
-            child.event(&self.settings).gives_up(reason);
-            self.end(ExitReason::Shutdown);
+            child.event(&self.settings).max_restarts_exceeded(reason);
+            self.shut_down(ExitReason::Shutdown);
             return;
         }
-        child.event(&self.settings).restarts(reason);
-        let pause = child.unrest.restart(self.settings.delay);
+        child.event(&self.settings).restarting(reason);
+        let pause = child.delays.next(self.settings.delay);
         child.task = self.launch(&child.spec, Some(name), pause);
         child.stage = Stage::Restarting;
         self.children.insert(name, child);
     }
 
-    /// Runs a recipe for the child of this name; a new child is named after its starter.
+    /// Runs the start function of the child of this name; a new child is named after its starter.
     fn launch(&self, spec: &ChildSpec, name: Option<u64>, pause: Duration) -> Owned {
         let queue = self.queue.clone();
         spec.launch(&self.settings.spawner, pause, move |starter, outcome| {
             let name = name.unwrap_or(starter);
-            // Refused only by a supervisor that is gone; the child ends with the message.
+            // Fails only if the supervisor has exited; the drop of the message shuts the child down.
             let _ = queue.try_send(Message::Started { name, outcome });
         })
     }
 
-    fn end(&mut self, reason: ExitReason) {
-        event::ends(&self.settings.name, &self.me, &reason);
-        self.ending = Some(reason);
-        self.children.values_mut().for_each(Child::end);
+    /// Shuts all children down, and then exits with this reason.
+    fn shut_down(&mut self, reason: ExitReason) {
+        event::shuts_down(&self.settings.name, &self.me, &reason);
+        self.exiting = Some(reason);
+        self.children.values_mut().for_each(Child::shut_down);
     }
 }
 
@@ -302,16 +267,16 @@ impl Child {
         }
     }
 
-    /// Tells it to end. A second time has no effect.
-    fn end(&mut self) {
-        if !mem::replace(&mut self.ending, true) {
-            self.task.end();
+    /// Begins its shutdown. A second call has no effect.
+    fn shut_down(&mut self) {
+        if !mem::replace(&mut self.exiting, true) {
+            self.task.shut_down();
         }
     }
 
-    /// Tells everyone concerned that there is no such child any more; `why` is for whoever still
-    /// waits for its start.
-    fn gone(self, why: StartChildError) {
+    /// Replies to all callers that wait for the removal; `why` is for the caller that waits for its
+    /// start.
+    fn removed(self, why: StartChildError) {
         if let Stage::Starting(reply) = self.stage {
             let _ = reply.send(Err(why));
         }
@@ -329,7 +294,7 @@ impl Child {
     }
 
     fn branch(&self) -> Branch {
-        Branch::new(&self.spec, self.state(), &self.history)
+        Branch::new(&self.spec, self.state(), &self.exits)
     }
 
     fn info(&self) -> ChildInfo {

@@ -1,11 +1,11 @@
-//! What supervisors say of their children: the same events, by whichever kind of supervisor.
+//! The tracing events that both kinds of supervisors emit about their children.
 //!
 //! All have the target `erps`, a name, and the fields `supervisor`, `child`, `task`, `universe` and
-//! `reason`, as far as there are such.
+//! `reason`, as far as they apply.
 
 use crate::{ExitReason, TaskRef, universe::integration::contain};
 
-/// Who an event is about: a child, and its task or the starter that was to make it.
+/// The subject of an event: a child, and its task or its starter.
 #[derive(Clone, Copy)]
 pub(super) struct Event<'a> {
     pub(super) supervisor: &'a str,
@@ -55,52 +55,52 @@ impl Event<'_> {
         );
     }
 
-    /// A child that its supervisor has ended is nothing to be warned of, nor are connections, which
-    /// come and go.
-    pub(super) fn ended(self, reason: &ExitReason, was_told: bool) {
+    /// Emits a warning, or a debug event if the supervisor shut the child down, or if its connection was
+    /// closed.
+    pub(super) fn exited(self, reason: &ExitReason, was_shut_down: bool) {
         let is_usual = matches!(reason, ExitReason::Disconnected) || !reason.is_abnormal();
-        if was_told || is_usual {
-            event!(DEBUG, self, "child_ended", Some(reason), "child ended");
+        if was_shut_down || is_usual {
+            event!(DEBUG, self, "child_exited", Some(reason), "child exited");
         } else {
-            event!(WARN, self, "child_ended", Some(reason), "child ended");
+            event!(WARN, self, "child_exited", Some(reason), "child exited");
         }
     }
 
-    /// The child, which ended for this reason, is started again.
-    pub(super) fn restarts(self, reason: &ExitReason) {
+    /// The child, which exited for this reason, is restarted.
+    pub(super) fn restarting(self, reason: &ExitReason) {
         event!(
             DEBUG,
             self,
-            "child_restarts",
+            "child_restarting",
             Some(reason),
-            "child restarts"
+            "child restarting"
         );
     }
 
-    /// The end of this child was one too many.
-    pub(super) fn gives_up(self, reason: &ExitReason) {
+    /// This child's restart exceeds the restart intensity.
+    pub(super) fn max_restarts_exceeded(self, reason: &ExitReason) {
         event!(
             WARN,
             self,
-            "supervisor_gives_up",
+            "max_restarts_exceeded",
             Some(reason),
-            "too many restarts, the supervisor gives up"
+            "too many restarts, the supervisor shuts down"
         );
     }
 }
 
-/// The supervisor, which is this task, begins to end its children, and will end with this reason.
-pub(super) fn ends(supervisor: &str, task: &TaskRef, reason: &ExitReason) {
+/// The supervisor, which runs as this task, shuts its children down and then exits with this reason.
+pub(super) fn shuts_down(supervisor: &str, task: &TaskRef, reason: &ExitReason) {
     contain("an event could not be logged", || {
         tracing::event!(
-            name: "supervisor_ends",
+            name: "supervisor_shutting_down",
             target: "erps",
             tracing::Level::DEBUG,
             supervisor,
             task = task.id(),
             universe = task.universe_id(),
             %reason,
-            "supervisor ends its children"
+            "supervisor shuts its children down"
         )
     });
 }

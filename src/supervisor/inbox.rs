@@ -2,10 +2,10 @@
 
 use async_channel::{Receiver, Sender};
 
-/// The receiving end. Whatever is in it, or comes later, is dropped with it.
+/// The receiving half. Its drop drops all queued and later messages.
 ///
-/// A plain receiver leaves its messages in the channel until the last sender is gone. A caller
-/// waiting for the answer to one of them is such a sender, and would wait for ever.
+/// A plain receiver leaves its messages in the channel until the last sender is dropped. A caller that
+/// waits for a reply is such a sender, and would wait forever.
 #[derive(Debug)]
 pub(super) struct Inbox<M>(Receiver<M>);
 

@@ -1,43 +1,43 @@
-//! What supervisors tell of their children.
+//! What supervisors report about their children.
 
 use std::{fmt, sync::Arc};
 
 use super::child::{ChildKind, Restart};
-use crate::{ExitReason, TaskRef};
+use crate::TaskRef;
 
-/// One child, as `which_children` lists it.
+/// One child, as listed by `which_children`.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ChildInfo {
-    /// What its recipe calls it.
+    /// The id of its specification.
     pub id: Arc<str>,
-    /// Where it stands.
+    /// Its current state.
     pub state: ChildState,
-    /// After which ends it is started again.
+    /// When it is restarted.
     pub restart: Restart,
-    /// Whether it is a supervisor itself.
+    /// Whether it is a worker or a supervisor.
     pub kind: ChildKind,
 }
 
-/// Where a child stands.
+/// The state of a child.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ChildState {
-    /// Its recipe is being run for the first time.
+    /// It is being started for the first time.
     Starting,
-    /// It runs as this task, which may have been told to end.
+    /// It runs as this task, which may be shutting down.
     Running(TaskRef),
-    /// It has ended, and its recipe is being run again, or will be.
+    /// It has exited, and is being restarted or about to be.
     Restarting,
-    /// It does not run, and nobody is about to start it. A [`Supervisor`](crate::Supervisor) keeps its
-    /// recipe.
+    /// It is not running and is not about to be started. A [`Supervisor`](crate::Supervisor) keeps its
+    /// specification.
     Stopped,
-    /// It was started, and had nothing to run.
+    /// Its start function returned [`Started::Ignore`](crate::Started::Ignore).
     Ignored,
 }
 
 impl ChildState {
-    /// The task that it runs as, if it does.
+    /// Returns the task that it runs as, if it is running.
     #[must_use]
     pub fn task(&self) -> Option<&TaskRef> {
         match self {
@@ -59,18 +59,18 @@ impl fmt::Display for ChildState {
     }
 }
 
-/// How many children there are. OTP's `count_children`.
+/// Numbers of children. OTP's `count_children`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counts {
-    /// All of them, whatever their state: what a dynamic supervisor holds to its
+    /// All children, whatever their state: what a dynamic supervisor limits to
     /// [`max_children`](crate::DynamicSupervisorBuilder::max_children).
     pub specs: usize,
-    /// Those that run.
+    /// Children that are running.
     pub active: usize,
-    /// Those that are supervisors, running or not.
+    /// Children that are supervisors, running or not.
     pub supervisors: usize,
-    /// All others.
+    /// Children that are workers, running or not.
     pub workers: usize,
 }
 
@@ -84,37 +84,3 @@ impl Counts {
         }
     }
 }
-
-/// Why there is no new child.
-#[derive(Clone, Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StartChildError {
-    /// The recipe returned [`Started::Ignore`](crate::Started::Ignore).
-    #[error("the child had nothing to run")]
-    Ignored,
-    /// The recipe returned an error or panicked; the reason holds which.
-    #[error("the child did not start: {0}")]
-    Failed(ExitReason),
-    /// The supervisor has as many children as it may have, which is this many.
-    #[error("the supervisor has {0} children already")]
-    MaxChildren(usize),
-    /// A [`Supervisor`](crate::Supervisor) has a child of this id, whether it runs or not.
-    #[error("the supervisor has a child {0:?} already")]
-    AlreadyPresent(Arc<str>),
-    /// The recipe asks for what cannot be; the text says what.
-    #[error("the child {id:?} makes no sense: {why}")]
-    Nonsense {
-        /// What the recipe calls it.
-        id: Arc<str>,
-        /// What is wrong with it.
-        why: &'static str,
-    },
-    /// The supervisor has ended or is ending, or was told to end this child.
-    #[error("the supervisor is gone")]
-    SupervisorGone,
-}
-
-/// The supervisor has ended, so that it cannot answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the supervisor is gone")]
-pub struct SupervisorGone;

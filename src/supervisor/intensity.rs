@@ -1,11 +1,11 @@
-//! How many restarts in how much time are too many. Pure: the time is given.
+//! The restart intensity. Pure: the caller passes the time.
 
 use std::{
     collections::VecDeque,
     time::{Duration, Instant},
 };
 
-/// The restarts of the recent past, held to a limit.
+/// The recent restarts, limited to a number within a period.
 #[derive(Clone, Debug)]
 pub(crate) struct Intensity {
     max: usize,
@@ -22,7 +22,7 @@ impl Intensity {
         }
     }
 
-    /// Counts a restart at `now`; false if it is one too many.
+    /// Counts a restart at `now` and returns whether it is within the limit.
     ///
     /// As in OTP, a restart that is exactly as old as the period still counts.
     #[must_use]
@@ -36,7 +36,7 @@ impl Intensity {
         self.recent.len() <= self.max
     }
 
-    /// How many have been counted that are not too old.
+    /// Returns how many restarts are within the period.
     pub(crate) fn recent(&self) -> usize {
         self.recent.len()
     }

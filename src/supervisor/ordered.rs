@@ -1,4 +1,4 @@
-//! A supervisor of a list of children: its handle and its answers.
+//! The handle of a supervisor of an ordered list of children.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -7,74 +7,48 @@ use futures_channel::oneshot;
 
 use super::{
     child::{ChildSpec, Started},
-    info::{ChildInfo, Counts, StartChildError, SupervisorGone},
-    ordered_builder::SupervisorBuilder,
+    error::{ChildError, StartChildError, SupervisorStopped},
+    info::{ChildInfo, Counts},
     ordered_message::Message,
-    tree::{Tree, UntilError, View},
+    tree::Tree,
+    view::{UntilError, View},
 };
 use crate::{
     ExitReason, TaskRef,
     universe::{Resident, Resides},
 };
 
-/// Who is restarted when one child has to be. OTP's supervision strategies.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Strategy {
-    /// That child alone. The default, as in OTP.
-    #[default]
-    OneForOne,
-    /// All of them: the others are ended first, the last of them first.
-    OneForAll,
-    /// That child and those after it, which are ended first, the last of them first.
-    RestForOne,
-}
-
-/// When a supervisor ends because its [significant](ChildSpec::significant) children have. OTP's
-/// `auto_shutdown`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum AutoShutdown {
-    /// Never. A significant child is refused. The default, as in OTP.
-    #[default]
-    Never,
-    /// When any of them has ended by itself and is not restarted.
-    AnySignificant,
-    /// When the last of them has.
-    AllSignificant,
-}
-
-/// A supervisor of a list of children, in their order. A handle; clones are handles to the same
-/// supervisor.
+/// A supervisor of an ordered list of children. A handle; clones are handles to the same supervisor.
 ///
-/// OTP's `Supervisor`. Children are started one after the other, in the order of the list, each when
-/// the one before has started, and ended in the reverse order, each when the one after is gone. A
-/// child that ends is started again as its [`Restart`](crate::Restart) says, and others with it as
-/// the [`Strategy`] says. A restart that fails counts as a further restart and is tried again. When
-/// there are more restarts than [`max_restarts`](SupervisorBuilder::max_restarts) allows, the
-/// supervisor gives up: it ends its children and then itself with [`ExitReason::Shutdown`], which a
-/// supervisor above takes for the end of a child like any other.
+/// OTP's `Supervisor`. Children are started one after the other in the order of the list, and shut down
+/// one after the other in reverse order. A child that exits is restarted according to its
+/// [`Restart`](crate::Restart), and others with it according to the [`Strategy`](crate::Strategy). A
+/// restart that fails counts as another restart and is retried. When there are more restarts than
+/// [`max_restarts`](crate::SupervisorBuilder::max_restarts) allows, the supervisor shuts its children
+/// down and exits with [`ExitReason::Shutdown`], which a supervisor above handles like the exit of any
+/// child.
 ///
 /// # Differences from OTP
 ///
-/// - A recipe is run in a task of its own. One that hangs keeps the supervisor neither from answering
-///   nor from ending.
-/// - A child that ends while others are still being started for the first time is restarted before
+/// - A start function runs in a task of its own. One that hangs blocks neither the supervisor's replies
+///   nor its shutdown.
+/// - A child that exits while others are still being started for the first time is restarted before
 ///   they are.
-/// - With [`Strategy::OneForOne`] restarts, and children that are added, wait for nobody's start. So a
-///   delayed restart holds up that child alone, and a recipe may add a sibling and wait for it. With the
-///   other strategies children start in order always, and it may add one but not wait.
-/// - A restart may [wait](SupervisorBuilder::restart_delay).
+/// - With [`Strategy::OneForOne`](crate::Strategy::OneForOne), restarts and added children do not wait
+///   for other starts. So a delayed restart delays only that child, and a start function may add a
+///   sibling and wait for it. With the other strategies children always start in order, and a start
+///   function may add a sibling but not wait for it.
+/// - A restart may be [delayed](crate::SupervisorBuilder::restart_delay).
 /// - [`start_child`](Self::start_child) has one error for an id that is taken, whether or not that child
-///   runs.
-/// - Children are not linked to it: when it is killed they are not killed, but ended as their
-///   specifications say. A brutal kill comes at the next await.
-/// - The default of [`max_restarts`](SupervisorBuilder::max_restarts) is Elixir's.
-/// - [`Disconnected`](ExitReason::Disconnected) is an abnormal end, and there is no `{shutdown, Term}`.
+///   is running.
+/// - Children are not linked to it: when it is killed, they are not killed but shut down according to
+///   their specifications. A brutal kill takes effect at the next await.
+/// - The default of [`max_restarts`](crate::SupervisorBuilder::max_restarts) is Elixir's.
+/// - [`Disconnected`](ExitReason::Disconnected) is an abnormal exit, and there is no `{shutdown, Term}`.
 ///
-/// It is ended through its [`TaskRef`]. When [`exited`](TaskRef::exited) answers, no child is alive. A
-/// supervisor that is killed ends its children all at once, each as its [`Shutdown`](crate::Shutdown) says, and does not
-/// wait for them. Dropping the handles has no effect.
+/// It is shut down through its [`TaskRef`]. When [`exited`](TaskRef::exited) returns, no child is alive.
+/// A killed supervisor begins the shutdown of all children in parallel, each according to its
+/// [`Shutdown`](crate::Shutdown), and does not wait for them. Dropping the handles has no effect.
 ///
 /// # Example
 ///
@@ -102,15 +76,9 @@ pub struct Supervisor {
 }
 
 impl Supervisor {
-    /// Starts from the default settings, and no children.
-    #[track_caller]
-    pub fn builder() -> SupervisorBuilder {
-        SupervisorBuilder::default()
-    }
-
-    /// Adds a child behind all others, starts it, and waits until its recipe has returned.
+    /// Adds a child after all others, starts it, and waits until its start function has returned.
     ///
-    /// A child that had nothing to run is kept as one that did, unless it is temporary.
+    /// A child whose start function returns [`Started::Ignore`] is kept, unless it is temporary.
     ///
     /// # Errors
     ///
@@ -118,10 +86,11 @@ impl Supervisor {
     ///
     /// - [`AlreadyPresent`](StartChildError::AlreadyPresent): there is a child of that id, running
     ///   or not.
-    /// - [`Nonsense`](StartChildError::Nonsense): the recipe asks for what cannot be.
-    /// - [`Failed`](StartChildError::Failed): the recipe returned an error or panicked.
-    /// - [`SupervisorGone`](StartChildError::SupervisorGone): the supervisor ends or has ended, or
-    ///   somebody terminated the child before it had started.
+    /// - [`InvalidSpec`](StartChildError::InvalidSpec): the specification contradicts itself or the
+    ///   supervisor's settings.
+    /// - [`Failed`](StartChildError::Failed): the start function returned an error or panicked.
+    /// - [`SupervisorStopped`](StartChildError::SupervisorStopped): the supervisor is shutting down or
+    ///   has exited, or the child was terminated before it had started.
     ///
     /// # Cancel safety
     ///
@@ -133,41 +102,40 @@ impl Supervisor {
         let spec = spec.into();
         self.ask(|reply| Message::StartChild { spec, reply })
             .await
-            .unwrap_or(Err(StartChildError::SupervisorGone))
+            .unwrap_or(Err(StartChildError::SupervisorStopped))
     }
 
-    /// Ends a child as its [`Shutdown`](crate::Shutdown) says, and waits until it is gone. It is not started again
-    /// until [`restart_child`](Self::restart_child) is asked to; a temporary one is forgotten.
+    /// Shuts a child down according to its [`Shutdown`](crate::Shutdown), and waits until it has exited.
+    /// It stays stopped until [`restart_child`](Self::restart_child); a temporary one is removed.
     ///
-    /// A child that does not run is left as it is.
+    /// No effect on a child that is not running.
     ///
     /// # Errors
     ///
     /// - [`NotFound`](ChildError::NotFound): no child has this id.
-    /// - [`SupervisorGone`](ChildError::SupervisorGone): the child has ended or is ending, as all
-    ///   others.
+    /// - [`SupervisorStopped`](ChildError::SupervisorStopped): the child has exited or is being shut
+    ///   down, like all others.
     ///
     /// # Cancel safety
     ///
-    /// Once polled, the child is ended whether or not the future is dropped.
+    /// Once polled, the child is shut down whether or not the future is dropped.
     pub async fn terminate_child(&self, id: &str) -> Result<(), ChildError> {
         let id = id.into();
         self.ask(|reply| Message::TerminateChild { id, reply })
             .await
-            .unwrap_or(Err(ChildError::SupervisorGone))
+            .unwrap_or(Err(ChildError::SupervisorStopped))
     }
 
-    /// Starts a child that has been stopped, or had nothing to run, and waits until its recipe has
-    /// returned.
+    /// Starts a stopped or ignored child, and waits until its start function has returned.
     ///
     /// # Errors
     ///
     /// - [`NotFound`](ChildError::NotFound): no child has this id.
     /// - [`Running`](ChildError::Running), [`Restarting`](ChildError::Restarting): it is not stopped.
-    /// - [`Failed`](ChildError::Failed): the recipe returned an error or panicked. The child stays
-    ///   stopped.
-    /// - [`SupervisorGone`](ChildError::SupervisorGone): the supervisor ends or has ended, or somebody
-    ///   terminated the child before it had started.
+    /// - [`Failed`](ChildError::Failed): the start function returned an error or panicked. The child
+    ///   stays stopped.
+    /// - [`SupervisorStopped`](ChildError::SupervisorStopped): the supervisor is shutting down or has
+    ///   exited, or the child was terminated before it had started.
     ///
     /// # Cancel safety
     ///
@@ -176,37 +144,38 @@ impl Supervisor {
         let id = id.into();
         self.ask(|reply| Message::RestartChild { id, reply })
             .await
-            .unwrap_or(Err(ChildError::SupervisorGone))
+            .unwrap_or(Err(ChildError::SupervisorStopped))
     }
 
-    /// Forgets a child that has been stopped, or had nothing to run.
+    /// Removes a stopped or ignored child.
     ///
     /// # Errors
     ///
     /// - [`NotFound`](ChildError::NotFound): no child has this id.
     /// - [`Running`](ChildError::Running), [`Restarting`](ChildError::Restarting): it is not stopped.
-    /// - [`SupervisorGone`](ChildError::SupervisorGone): the supervisor has ended.
+    /// - [`SupervisorStopped`](ChildError::SupervisorStopped): the supervisor is shutting down or has
+    ///   exited.
     ///
     /// # Cancel safety
     ///
-    /// Once polled, the child is forgotten whether or not the future is dropped.
+    /// Once polled, the child is removed whether or not the future is dropped.
     pub async fn delete_child(&self, id: &str) -> Result<(), ChildError> {
         let id = id.into();
         self.ask(|reply| Message::DeleteChild { id, reply })
             .await
-            .unwrap_or(Err(ChildError::SupervisorGone))
+            .unwrap_or(Err(ChildError::SupervisorStopped))
     }
 
-    /// Lists the children, in their order.
+    /// Lists the children, in order.
     ///
     /// # Errors
     ///
-    /// Fails when the supervisor has ended.
+    /// Fails if the supervisor has exited.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future has no effect.
-    pub async fn which_children(&self) -> Result<Vec<ChildInfo>, SupervisorGone> {
+    pub async fn which_children(&self) -> Result<Vec<ChildInfo>, SupervisorStopped> {
         self.ask(Message::WhichChildren).await
     }
 
@@ -214,38 +183,39 @@ impl Supervisor {
     ///
     /// # Errors
     ///
-    /// Fails when the supervisor has ended.
+    /// Fails if the supervisor has exited.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future has no effect.
-    pub async fn count_children(&self) -> Result<Counts, SupervisorGone> {
+    pub async fn count_children(&self) -> Result<Counts, SupervisorStopped> {
         self.ask(Message::CountChildren).await
     }
 
-    /// Looks at the supervisor and all that is below it.
+    /// Takes a snapshot of the supervisor and everything below it.
     ///
     /// # Errors
     ///
-    /// Fails when the supervisor has ended.
+    /// Fails if the supervisor has exited.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future has no effect.
-    pub async fn tree(&self) -> Result<Tree, SupervisorGone> {
+    pub async fn tree(&self) -> Result<Tree, SupervisorStopped> {
         self.view().tree().await
     }
 
-    /// Waits until the supervisor and all that is below it look as they are to, for `limit` at most.
+    /// Waits until the [tree](Self::tree) meets a condition, for `limit` at most.
     ///
-    /// For tests: nobody has to sleep and hope. It looks again and again, at first after a
-    /// millisecond and then less often, so that what lasts for a moment only may be missed.
+    /// For tests, instead of sleeping. It polls: the second snapshot follows after a millisecond, the
+    /// next ones after growing pauses of up to 50 milliseconds, so a short-lived state may be missed.
     ///
     /// # Errors
     ///
-    /// - [`TimedOut`](UntilError::TimedOut): they did not in time. It holds what they look like.
-    /// - [`Silent`](UntilError::Silent): the supervisor did not answer in time.
-    /// - [`SupervisorGone`](UntilError::SupervisorGone): the supervisor has ended.
+    /// - [`TimedOut`](UntilError::TimedOut): the condition was not met in time. Holds the last
+    ///   snapshot.
+    /// - [`NoReply`](UntilError::NoReply): the supervisor did not reply in time.
+    /// - [`SupervisorStopped`](UntilError::SupervisorStopped): the supervisor has exited.
     ///
     /// # Cancel safety
     ///
@@ -262,9 +232,10 @@ impl Supervisor {
         View::ordered(&self.name, &self.queue)
     }
 
-    /// Waits until the supervisor has ended, and all its children with it; tells why. OTP's monitor.
+    /// Waits until the supervisor and all its children have exited; returns the exit reason. OTP's
+    /// monitor.
     ///
-    /// One that was killed kills its children, and is not there any more to wait for them.
+    /// If it was killed, its children may still be shutting down.
     ///
     /// # Cancel safety
     ///
@@ -273,7 +244,8 @@ impl Supervisor {
         self.task.exited().await
     }
 
-    /// As [`exited`](Self::exited), for those who keep the future. It does not keep the supervisor alive.
+    /// Returns [`exited`](Self::exited) as a future that borrows nothing. It does not keep the supervisor
+    /// alive.
     ///
     /// # Cancel safety
     ///
@@ -282,7 +254,7 @@ impl Supervisor {
         self.task.monitor()
     }
 
-    /// The handle to its task: to shut it down, kill it, or watch it.
+    /// Returns the handle to its task, to shut it down, kill it, or monitor it.
     #[must_use]
     pub fn task(&self) -> &TaskRef {
         &self.task
@@ -291,12 +263,12 @@ impl Supervisor {
     async fn ask<T>(
         &self,
         command: impl FnOnce(oneshot::Sender<T>) -> Message,
-    ) -> Result<T, SupervisorGone> {
+    ) -> Result<T, SupervisorStopped> {
         let (reply, answer) = oneshot::channel();
         self.queue
             .try_send(command(reply))
-            .map_err(|_| SupervisorGone)?;
-        answer.await.map_err(|_| SupervisorGone)
+            .map_err(|_| SupervisorStopped)?;
+        answer.await.map_err(|_| SupervisorStopped)
     }
 }
 
@@ -319,42 +291,4 @@ impl fmt::Debug for Supervisor {
             .field("task", &self.task)
             .finish()
     }
-}
-
-/// Why a supervisor did not start.
-#[derive(Clone, Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StartSupervisorError {
-    /// A child did not start, or cannot be.
-    #[error("child {id:?}: {error}")]
-    Child {
-        /// What its recipe calls it.
-        id: Arc<str>,
-        /// What is wrong.
-        error: StartChildError,
-    },
-    /// The supervisor ended before all children had started.
-    #[error("the supervisor ended: {0}")]
-    Ended(ExitReason),
-}
-
-/// Why a child was not terminated, restarted, or deleted.
-#[derive(Clone, Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ChildError {
-    /// The supervisor has no such child.
-    #[error("the supervisor has no such child")]
-    NotFound,
-    /// The child runs, or is being ended.
-    #[error("the child runs")]
-    Running,
-    /// The child is being started, or will be.
-    #[error("the child is being started")]
-    Restarting,
-    /// The recipe returned an error or panicked; the reason holds which.
-    #[error("the child did not start: {0}")]
-    Failed(ExitReason),
-    /// The supervisor has ended or is ending, or was told to end this child.
-    #[error("the supervisor is gone")]
-    SupervisorGone,
 }

@@ -1,4 +1,4 @@
-//! The settings of a supervisor of a list of children.
+//! The builder of a supervisor of an ordered list of children.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -7,16 +7,18 @@ use futures_channel::oneshot;
 use super::{
     child::{ChildKind, ChildSpec, Started},
     delay::RestartDelay,
+    error::StartSupervisorError,
     intensity::Intensity,
-    ordered::{AutoShutdown, StartSupervisorError, Strategy, Supervisor},
+    ordered::Supervisor,
     ordered_message::Settings,
     ordered_run,
+    strategy::{AutoShutdown, Strategy},
 };
 use crate::{Linked, task::Spawner, universe::Here};
 
-/// The settings of a [`Supervisor`] to be, and its children.
+/// Builds a [`Supervisor`] and its children. Made by [`Supervisor::builder`].
 ///
-/// A clone is the same recipe.
+/// A clone has the same settings and starts the same children.
 #[derive(Clone)]
 #[must_use = "a supervisor is started by `start` or `start_link`"]
 pub struct SupervisorBuilder {
@@ -27,76 +29,83 @@ pub struct SupervisorBuilder {
 
 type OnStart = dyn Fn(&Supervisor) + Send + Sync;
 
+impl Supervisor {
+    /// Returns a builder with the default settings and no children.
+    #[track_caller]
+    pub fn builder() -> SupervisorBuilder {
+        SupervisorBuilder::default()
+    }
+}
+
 impl SupervisorBuilder {
-    /// What the supervisor is called in logs. Default: `supervisor`.
+    /// Sets the name of the supervisor in logs. Default: `supervisor`.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.settings.name = name.into().into();
         self
     }
 
-    /// Adds a child behind those before.
+    /// Adds a child after those added before.
     pub fn child(mut self, spec: impl Into<ChildSpec>) -> Self {
         self.children.push(spec.into());
         self
     }
 
-    /// Who is restarted when one child has to be. Default: [`Strategy::OneForOne`].
+    /// Sets which children are restarted when one has to be. Default: [`Strategy::OneForOne`].
     pub fn strategy(mut self, strategy: Strategy) -> Self {
         self.settings.strategy = strategy;
         self
     }
 
-    /// When the supervisor ends because its significant children have. Default:
+    /// Sets when the supervisor shuts down because significant children have exited. Default:
     /// [`AutoShutdown::Never`].
     pub fn auto_shutdown(mut self, when: AutoShutdown) -> Self {
         self.settings.auto_shutdown = when;
         self
     }
 
-    /// How many restarts of all children together are allowed in any stretch of time as long as
-    /// `within`. Default: 3 within 5 seconds, as in Elixir. (Erlang's own
-    /// supervisors allow 1.)
+    /// Sets how many restarts, of all children together, are allowed within any period of length
+    /// `within`. Default: 3 within 5 seconds, as in Elixir. (Erlang's own supervisors allow 1.)
     ///
-    /// Children that are restarted because another one is do not count. At one more the supervisor
-    /// gives up and ends, with all of its children.
+    /// Children that are restarted because another one is do not count. One more, and the supervisor
+    /// shuts all children down and exits.
     pub fn max_restarts(mut self, count: usize, within: Duration) -> Self {
         self.settings.intensity = Intensity::new(count, within);
         self
     }
 
-    /// How long a restart waits. Default: [`RestartDelay::None`], as in OTP.
+    /// Sets how long a restart waits. Default: [`RestartDelay::None`], as in OTP.
     pub fn restart_delay(mut self, delay: RestartDelay) -> Self {
         self.settings.delay = delay;
         self
     }
 
-    /// Where the supervisor and its starters run, and the children made by [`ChildSpec::task`].
-    /// Default: smol's global executor.
+    /// Sets the executor for the supervisor, its starters, and the children made by
+    /// [`ChildSpec::task`]. Default: smol's global executor.
     ///
-    /// Nothing of them moves, nor ends, unless someone runs the executor.
+    /// The caller must run the executor: without that they neither progress nor exit.
     pub fn executor(mut self, executor: Arc<smol::Executor<'static>>) -> Self {
         self.settings.spawner = self.settings.spawner.on(&executor);
         self
     }
 
-    /// Is called with a handle each time the supervisor is about to start its children: how others
-    /// learn of one that runs as somebody's child.
+    /// Sets a callback that receives a handle each time the supervisor is about to start its children:
+    /// the way to get the handle of one that is itself a child.
     pub fn on_start(mut self, callback: impl Fn(&Supervisor) + Send + Sync + 'static) -> Self {
         self.on_start = Some(Arc::new(callback));
         self
     }
 
-    /// Starts the supervisor, in the universe of whoever awaits this, and waits until all children
-    /// have started. It lives until someone ends it, or it gives up.
+    /// Starts the supervisor, in the universe of the task that awaits this, and waits until all children
+    /// have started. It runs until it is shut down or exceeds [`max_restarts`](Self::max_restarts).
     ///
     /// # Errors
     ///
     /// Nothing is left running after any of them.
     ///
-    /// - [`Child`](StartSupervisorError::Child): a child did not start, or cannot be. Those before it
-    ///   were ended again, in reverse.
-    /// - [`Ended`](StartSupervisorError::Ended): it gave up, or somebody ended it, before all had
-    ///   started.
+    /// - [`Child`](StartSupervisorError::Child): a child did not start, or its specification is invalid.
+    ///   Those before it were shut down again, in reverse order.
+    /// - [`Exited`](StartSupervisorError::Exited): it was shut down or exceeded
+    ///   [`max_restarts`](Self::max_restarts) before all children had started.
     ///
     /// # Cancel safety
     ///
@@ -115,13 +124,13 @@ impl SupervisorBuilder {
                 let reason = supervisor.as_ref().exited().await;
                 match failed {
                     Ok(Err((id, error))) => Err(StartSupervisorError::Child { id, error }),
-                    _ => Err(StartSupervisorError::Ended(reason)),
+                    _ => Err(StartSupervisorError::Exited(reason)),
                 }
             }
         }
     }
 
-    /// As [`start`](Self::start), with an owner: the supervisor is shut down when it is dropped.
+    /// As [`start`](Self::start), but returns an owner, whose drop shuts the supervisor down.
     ///
     /// # Errors
     ///
@@ -134,11 +143,11 @@ impl SupervisorBuilder {
         self.start().await.map(Linked::new)
     }
 
-    /// The supervisor as a child of another. It keeps the universe current at this call through
-    /// every restart.
+    /// Returns a specification of the supervisor as a child of another. It keeps the universe current at
+    /// this call through every restart.
     ///
-    /// Its shutdown is [`Shutdown::Infinity`](crate::Shutdown::Infinity), as it waits for its children, who have their own time
-    /// limits.
+    /// Its shutdown is [`Shutdown::Infinity`](crate::Shutdown::Infinity), as it waits for its children,
+    /// which have their own time limits.
     #[track_caller]
     pub fn child_spec(self, id: impl Into<String>) -> ChildSpec {
         let here = Here::capture();

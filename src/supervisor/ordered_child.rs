@@ -1,4 +1,4 @@
-//! A child of a supervisor of a list: whether it is to run, and how far that is done.
+//! A child of an ordered supervisor: its target state, and its current stage.
 
 use std::{mem, sync::Arc, time::Duration};
 
@@ -6,12 +6,12 @@ use futures_channel::oneshot;
 
 use super::{
     child::{ChildSpec, Restart, Started},
-    delay::Unrest,
+    delay::RestartDelays,
+    error::{ChildError, StartChildError},
     event::Event,
-    info::{ChildInfo, ChildState, StartChildError},
-    ordered::ChildError,
+    info::{ChildInfo, ChildState},
     owned::Owned,
-    tree::{Branch, History},
+    tree::{Branch, ExitLog},
 };
 use crate::ExitReason;
 
@@ -20,28 +20,28 @@ type Reply<T> = oneshot::Sender<T>;
 pub(super) struct Child {
     pub(super) spec: ChildSpec,
     pub(super) stage: Stage,
-    /// Whether it is to run.
+    /// It shall run.
     pub(super) wanted: bool,
-    /// It is to be ended first.
-    pub(super) anew: bool,
-    /// It is to be ended, and has been told.
-    pub(super) told: bool,
-    /// Its start was refused, so that nobody knows it.
-    pub(super) refused: bool,
+    /// It shall be shut down before it runs again.
+    pub(super) restart_pending: bool,
+    /// Its shutdown has begun.
+    pub(super) shutting_down: bool,
+    /// Its `start_child` failed, so that no caller knows it.
+    pub(super) rejected: bool,
     /// How long its next start waits.
     pub(super) pause: Duration,
-    pub(super) unrest: Unrest,
-    pub(super) history: History,
-    /// Who waits for it to start.
-    pub(super) starter: Option<Starter>,
-    /// Those who wait for it to be gone.
+    pub(super) delays: RestartDelays,
+    pub(super) exits: ExitLog,
+    /// Who requested its start.
+    pub(super) requester: Option<Requester>,
+    /// Callers waiting until it has stopped.
     pub(super) waiting: Vec<Reply<Result<(), ChildError>>>,
 }
 
 pub(super) enum Stage {
     Stopped,
     Ignored,
-    /// Its recipe is being run, for the first time or again.
+    /// Its start function is running.
     Starting {
         task: Owned,
         again: bool,
@@ -49,37 +49,37 @@ pub(super) enum Stage {
     Running(Owned),
 }
 
-/// Who asked for a start. One that nobody asked for is a restart.
-pub(super) enum Starter {
-    /// The supervisor, which ends if it fails.
-    List,
-    /// Somebody who added the child, which is forgotten if it fails.
+/// Who requested a start. A start without a requester is a restart.
+pub(super) enum Requester {
+    /// The supervisor's own start, which fails with it.
+    Initial,
+    /// `start_child`: if it fails, the child is removed.
     New(Reply<Result<Started, StartChildError>>),
-    /// Somebody who knows the child, which stays stopped if it fails.
-    Old(Reply<Result<Started, ChildError>>),
+    /// `restart_child`: if it fails, the child stays stopped.
+    Existing(Reply<Result<Started, ChildError>>),
 }
 
 impl Child {
-    pub(super) fn new(spec: ChildSpec, starter: Starter) -> Self {
+    pub(super) fn new(spec: ChildSpec, requester: Requester) -> Self {
         Self {
             spec,
             stage: Stage::Stopped,
             wanted: true,
-            anew: false,
-            told: false,
-            refused: false,
+            restart_pending: false,
+            shutting_down: false,
+            rejected: false,
             pause: Duration::ZERO,
-            unrest: Unrest::default(),
-            history: History::default(),
-            starter: Some(starter),
+            delays: RestartDelays::default(),
+            exits: ExitLog::default(),
+            requester: Some(requester),
             waiting: Vec::new(),
         }
     }
 
-    /// Says something of its task, or of its starter, if it has one.
-    pub(super) fn tell(&self, supervisor: &str, what: impl FnOnce(Event<'_>)) {
+    /// Emits an event about its task, or about its starter, if it has one.
+    pub(super) fn emit(&self, supervisor: &str, emit: impl FnOnce(Event<'_>)) {
         if let Stage::Starting { task, .. } | Stage::Running(task) = &self.stage {
-            what(Event {
+            emit(Event {
                 supervisor,
                 child: &self.spec.id,
                 task: task.task(),
@@ -87,99 +87,100 @@ impl Child {
         }
     }
 
-    /// Whether it has still to be started for the first time.
-    pub(super) fn is_of_the_list(&self) -> bool {
-        matches!(self.starter, Some(Starter::List))
+    /// Returns whether its first start, with the supervisor's own, is still pending.
+    pub(super) fn is_initial(&self) -> bool {
+        matches!(self.requester, Some(Requester::Initial))
     }
 
-    /// Whether its end, if it comes, may be the one that ends the supervisor.
-    pub(super) fn is_awaited(&self) -> bool {
+    /// Returns whether its exit can still trigger the supervisor's automatic shutdown.
+    pub(super) fn is_significant(&self) -> bool {
         self.spec.significant && self.wanted && !matches!(self.stage, Stage::Ignored)
     }
 
-    pub(super) fn is_gone(&self) -> bool {
+    pub(super) fn is_stopped(&self) -> bool {
         matches!(self.stage, Stage::Stopped | Stage::Ignored)
     }
 
-    pub(super) fn has_to_go(&self) -> bool {
-        !self.is_gone() && (self.anew || !self.wanted)
+    /// Returns whether it runs, or is being started, and shall be shut down.
+    pub(super) fn must_stop(&self) -> bool {
+        !self.is_stopped() && (self.restart_pending || !self.wanted)
     }
 
-    /// Whether it can be forgotten. Nobody can start a temporary child again.
-    pub(super) fn is_over(&self) -> bool {
+    /// Returns whether it can be removed. A temporary child cannot be restarted.
+    pub(super) fn is_removable(&self) -> bool {
         let temporary = self.spec.restart == Restart::Temporary;
         match self.stage {
-            Stage::Stopped => !self.wanted && (temporary || self.refused),
+            Stage::Stopped => !self.wanted && (temporary || self.rejected),
             Stage::Ignored => temporary,
             Stage::Starting { .. } | Stage::Running(_) => false,
         }
     }
 
-    /// Another child's end is to be its own, and then it is to run again, unless it is temporary.
+    /// Marks it to be shut down because another child is restarted, and restarted unless it is temporary.
     ///
-    /// As in OTP that holds for those, too, that had been stopped.
-    pub(super) fn start_anew(&mut self) {
+    /// As in OTP, a stopped child is restarted as well.
+    pub(super) fn mark_restart(&mut self) {
         let again = self.spec.restart != Restart::Temporary;
-        if self.is_gone() {
+        if self.is_stopped() {
             self.stage = Stage::Stopped;
             self.wanted = again;
         } else if self.wanted {
             self.wanted = again;
-            self.anew = again;
+            self.restart_pending = again;
         }
     }
 
-    /// Tells it to end. A second time has no effect.
-    pub(super) fn end(&mut self) {
-        if mem::replace(&mut self.told, true) {
+    /// Begins its shutdown. A second call has no effect.
+    pub(super) fn shut_down(&mut self) {
+        if mem::replace(&mut self.shutting_down, true) {
             return;
         }
         if let Stage::Starting { task, .. } | Stage::Running(task) = &self.stage {
-            task.end();
+            task.shut_down();
         }
     }
 
-    /// To be called when it may have become what others wait for.
-    pub(super) fn settle(&mut self) {
-        if !self.is_gone() {
+    /// Replies to waiting callers if it has stopped and shall not run. Called after every change of that.
+    pub(super) fn notify_stopped(&mut self) {
+        if !self.is_stopped() {
             return;
         }
-        self.anew = false;
+        self.restart_pending = false;
         if self.wanted {
             return;
         }
         for waiter in self.waiting.drain(..) {
             let _ = waiter.send(Ok(()));
         }
-        match self.starter.take() {
-            Some(Starter::New(reply)) => {
-                self.refused = true;
-                let _ = reply.send(Err(StartChildError::SupervisorGone));
+        match self.requester.take() {
+            Some(Requester::New(reply)) => {
+                self.rejected = true;
+                let _ = reply.send(Err(StartChildError::SupervisorStopped));
             }
-            Some(Starter::Old(reply)) => {
-                let _ = reply.send(Err(ChildError::SupervisorGone));
+            Some(Requester::Existing(reply)) => {
+                let _ = reply.send(Err(ChildError::SupervisorStopped));
             }
-            Some(Starter::List) | None => {}
+            Some(Requester::Initial) | None => {}
         }
     }
 
-    /// Tells whoever asked for its start how that went.
-    pub(super) fn answer(&mut self, outcome: Result<Started, ExitReason>) {
-        match self.starter.take() {
-            Some(Starter::New(reply)) => {
-                self.refused = outcome.is_err();
+    /// Sends the outcome of its start to the requester.
+    pub(super) fn reply_started(&mut self, outcome: Result<Started, ExitReason>) {
+        match self.requester.take() {
+            Some(Requester::New(reply)) => {
+                self.rejected = outcome.is_err();
                 let _ = reply.send(outcome.map_err(StartChildError::Failed));
             }
-            Some(Starter::Old(reply)) => {
+            Some(Requester::Existing(reply)) => {
                 let _ = reply.send(outcome.map_err(ChildError::Failed));
             }
-            Some(Starter::List) | None => {}
+            Some(Requester::Initial) | None => {}
         }
     }
 
     pub(super) fn state(&self) -> ChildState {
         match &self.stage {
-            Stage::Stopped if self.wanted && self.starter.is_none() => ChildState::Restarting,
+            Stage::Stopped if self.wanted && self.requester.is_none() => ChildState::Restarting,
             Stage::Stopped if self.wanted => ChildState::Starting,
             Stage::Stopped => ChildState::Stopped,
             Stage::Ignored => ChildState::Ignored,
@@ -190,7 +191,7 @@ impl Child {
     }
 
     pub(super) fn branch(&self) -> Branch {
-        Branch::new(&self.spec, self.state(), &self.history)
+        Branch::new(&self.spec, self.state(), &self.exits)
     }
 
     pub(super) fn info(&self) -> ChildInfo {

@@ -1,4 +1,4 @@
-//! The settings of a supervisor of a list, and the messages to its task.
+//! The settings of an ordered supervisor, and the messages to its task.
 
 use std::sync::Arc;
 
@@ -7,9 +7,10 @@ use futures_channel::oneshot;
 use super::{
     child::{ChildSpec, Outcome, Started},
     delay::RestartDelay,
-    info::{ChildInfo, Counts, StartChildError},
+    error::{ChildError, StartChildError},
+    info::{ChildInfo, Counts},
     intensity::Intensity,
-    ordered::{AutoShutdown, ChildError, Strategy},
+    strategy::{AutoShutdown, Strategy},
     tree::Branch,
 };
 use crate::{ExitReason, task::Spawner};
@@ -26,10 +27,10 @@ pub(super) struct Settings {
 
 pub(super) type Reply<T> = oneshot::Sender<T>;
 
-/// Answered when all children have started, or with the one that did not.
+/// Receives `Ok` when all children have started, or the child that did not start.
 pub(super) type Ready = Reply<Result<(), (Arc<str>, StartChildError)>>;
 
-/// What handles ask, and what starters and children report. Replies nobody waits for are lost.
+/// Commands of handles, and reports of starters and children. A reply whose caller is gone is dropped.
 pub(super) enum Message {
     StartChild {
         spec: ChildSpec,
@@ -54,7 +55,7 @@ pub(super) enum Message {
         id: Arc<str>,
         outcome: Outcome,
     },
-    Ended {
+    Exited {
         id: Arc<str>,
         reason: ExitReason,
     },

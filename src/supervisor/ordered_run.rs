@@ -1,16 +1,14 @@
-//! The task of a supervisor of a list.
+//! The task of an ordered supervisor.
 //!
-//! It has one aim: that those children run which are to, in their order. After everything it hears,
-//! it takes the next step there, and waits to hear of its outcome:
+//! Commands, exits and restart strategies only change which children shall run. After every message
+//! the task takes the next step from the current state towards that, and waits for the outcome:
 //!
 //! ```text
-//! 1. Of those that run and are not to, or are to be made anew, the last is ended; all are where each
-//!    stands for itself, unless the supervisor ends.
-//! 2. If there are none, of those that are to run and do not, the first is started. Where each
-//!    stands for itself, all are that were restarted or asked for.
+//! 1. Shut down the last child that runs and shall not, or shall be restarted. With one_for_one, all
+//!    of them, unless the supervisor itself shuts down.
+//! 2. If there is none, start the first child that shall run and does not. With one_for_one, also all
+//!    that are restarted or were requested.
 //! ```
-//!
-//! What a strategy, a command, or an end comes to is thus a change of who is to run.
 
 use std::{mem, sync::Arc, time::Duration};
 
@@ -19,16 +17,18 @@ use futures_lite::future;
 
 use super::{
     child::{ChildSpec, Outcome, Restart, Started},
+    error::{ChildError, StartChildError},
     event,
     inbox::Inbox,
-    info::{Counts, StartChildError},
-    ordered::{AutoShutdown, ChildError, Strategy},
-    ordered_child::{Child, Stage, Starter},
+    info::Counts,
+    ordered_child::{Child, Requester, Stage},
     ordered_message::{Message, Ready, Reply, Settings},
-    tree::View,
+    strategy::{AutoShutdown, Strategy},
+    view::View,
 };
 use crate::{ExitReason, TaskRef, task::now};
 
+/// Starts the task, and returns its handle and its queue.
 pub(super) fn start(
     settings: Settings,
     specs: Vec<ChildSpec>,
@@ -45,12 +45,12 @@ pub(super) fn start(
             queue: queue.clone(),
             children: Vec::new(),
             starting: Some(ready),
-            ending: None,
+            exiting: None,
         };
         supervisor.run(inbox, specs)
     });
-    task.tell(view);
-    task.becomes_parent();
+    task.set_facts(view);
+    task.set_has_children();
     (task, queue)
 }
 
@@ -61,46 +61,48 @@ struct Supervisor {
     /// For the reports of starters and children.
     queue: Sender<Message>,
     children: Vec<Child>,
-    /// Until all children have started for the first time.
+    /// Set until all children have started for the first time.
     starting: Option<Ready>,
-    /// Why the supervisor is to end, once it is.
-    ending: Option<ExitReason>,
+    /// The exit reason of the supervisor, once it shuts down.
+    exiting: Option<ExitReason>,
 }
 
 impl Supervisor {
     async fn run(mut self, inbox: Inbox<Message>, specs: Vec<ChildSpec>) -> ExitReason {
         for spec in specs {
             if let Err(error) = self.check(&spec) {
-                self.refuse_to_start(spec.id, error);
+                self.fail_start(spec.id, error);
                 break;
             }
-            self.children.push(Child::new(spec, Starter::List));
+            self.children.push(Child::new(spec, Requester::Initial));
         }
         loop {
             self.step();
-            match &self.ending {
+            match &self.exiting {
                 None => {
                     let asked = future::poll_fn(|cx| self.me.poll_exit_request(cx).map(Err));
                     let next = async { Ok(inbox.next().await) };
                     match future::or(asked, next).await {
                         Ok(message) => self.handle(message),
-                        Err(reason) => self.end(reason),
+                        Err(reason) => self.shut_down(reason),
                     }
                 }
-                Some(reason) if self.children.iter().all(Child::is_gone) => return reason.clone(),
+                Some(reason) if self.children.iter().all(Child::is_stopped) => {
+                    return reason.clone();
+                }
                 Some(_) => self.handle(inbox.next().await),
             }
         }
     }
 
-    /// Takes the next step, if nothing is under way that it has to wait for.
+    /// Takes the next step, unless it has to wait for a start or a shutdown in progress.
     fn step(&mut self) {
-        self.children.retain(|child| !child.is_over());
-        let each_for_itself = self.ending.is_none() && self.is_one_for_one();
+        self.children.retain(|child| !child.is_removable());
+        let independent = self.exiting.is_none() && self.is_one_for_one();
         for child in self.children.iter_mut().rev() {
-            if child.has_to_go() {
-                child.end();
-                if !each_for_itself {
+            if child.must_stop() {
+                child.shut_down();
+                if !independent {
                     return;
                 }
             }
@@ -108,30 +110,29 @@ impl Supervisor {
         while let Some(index) = self.next_to_start() {
             self.launch(index);
         }
-        if !self.children.iter().any(Child::is_of_the_list)
+        if !self.children.iter().any(Child::is_initial)
             && let Some(ready) = self.starting.take()
         {
             let _ = ready.send(Ok(()));
         }
     }
 
-    /// The first that is to run and does not, if it need not wait for another to have started.
+    /// Returns the first child that shall run and does not, unless it has to wait for another start.
     ///
-    /// Where each stands for itself, only those of the list wait, for the first time. So nobody is held
-    /// up by one whose restart is delayed, and who adds a sibling may wait for it within a recipe.
+    /// With one_for_one, only the initial starts wait for each other. So a delayed restart blocks no
+    /// other child, and a start function may add a sibling and wait for it.
     fn next_to_start(&self) -> Option<usize> {
         let starts = |child: &Child| matches!(child.stage, Stage::Starting { .. });
         let one_starts = self.children.iter().any(starts);
-        let each_for_itself = self.is_one_for_one();
+        let independent = self.is_one_for_one();
         let is_due = |child: &Child| child.wanted && matches!(child.stage, Stage::Stopped);
-        let may = |child: &Child| !one_starts || each_for_itself && !child.is_of_the_list();
+        let may = |child: &Child| !one_starts || independent && !child.is_initial();
         let children = self.children.iter();
         children
             .enumerate()
             .find_map(|(index, child)| (is_due(child) && may(child)).then_some(index))
     }
 
-    /// Whether each stands for itself.
     fn is_one_for_one(&self) -> bool {
         self.settings.strategy == Strategy::OneForOne
     }
@@ -142,10 +143,10 @@ impl Supervisor {
         let (queue, id) = (self.queue.clone(), Arc::clone(&child.spec.id));
         let spawner = &self.settings.spawner;
         let task = child.spec.launch(spawner, pause, move |_, outcome| {
-            // Refused only by a supervisor that is gone; the child ends with the message.
+            // Fails only if the supervisor has exited; the drop of the message shuts the child down.
             let _ = queue.try_send(Message::Started { id, outcome });
         });
-        let again = child.starter.is_none();
+        let again = child.requester.is_none();
         child.stage = Stage::Starting { task, again };
     }
 
@@ -156,7 +157,7 @@ impl Supervisor {
                 Some(child) => {
                     child.wanted = false;
                     child.waiting.push(reply);
-                    child.settle();
+                    child.notify_stopped();
                 }
                 None => drop(reply.send(Err(ChildError::NotFound))),
             },
@@ -165,7 +166,7 @@ impl Supervisor {
                     child.stage = Stage::Stopped;
                     child.wanted = true;
                     child.pause = Duration::ZERO;
-                    child.starter = Some(Starter::Old(reply));
+                    child.requester = Some(Requester::Existing(reply));
                 }
                 Err(error) => drop(reply.send(Err(error))),
             },
@@ -191,7 +192,7 @@ impl Supervisor {
                 let _ = reply.send(counts);
             }
             Message::Started { id, outcome } => self.started(&id, outcome),
-            Message::Ended { id, reason } => self.ended(&id, &reason),
+            Message::Exited { id, reason } => self.exited(&id, &reason),
         }
     }
 
@@ -199,10 +200,10 @@ impl Supervisor {
         self.children.iter_mut().find(|child| &*child.spec.id == id)
     }
 
-    /// A child that neither runs nor is about to.
+    /// Returns a child that neither runs nor is about to.
     fn find_stopped(&mut self, id: &str) -> Result<&mut Child, ChildError> {
-        if self.ending.is_some() {
-            return Err(ChildError::SupervisorGone);
+        if self.exiting.is_some() {
+            return Err(ChildError::SupervisorStopped);
         }
         let child = self.find(id).ok_or(ChildError::NotFound)?;
         match child.stage {
@@ -220,105 +221,105 @@ impl Supervisor {
         let why = match self.settings.auto_shutdown {
             _ if !spec.significant => return Ok(()),
             AutoShutdown::Never => {
-                "it is significant, but the supervisor never shuts down for that"
+                "it is significant, but the supervisor has `AutoShutdown::Never`"
             }
             _ if spec.restart == Restart::Permanent => "a permanent child cannot be significant",
             _ => return Ok(()),
         };
         let id = Arc::clone(&spec.id);
-        Err(StartChildError::Nonsense { id, why })
+        Err(StartChildError::InvalidSpec { id, why })
     }
 
     fn start_child(&mut self, spec: ChildSpec, reply: Reply<Result<Started, StartChildError>>) {
-        let fine = match self.ending {
-            Some(_) => Err(StartChildError::SupervisorGone),
+        let checked = match self.exiting {
+            Some(_) => Err(StartChildError::SupervisorStopped),
             None => self.check(&spec),
         };
-        match fine {
-            Ok(()) => self.children.push(Child::new(spec, Starter::New(reply))),
+        match checked {
+            Ok(()) => self.children.push(Child::new(spec, Requester::New(reply))),
             Err(error) => drop(reply.send(Err(error))),
         }
     }
 
-    /// A starter has ended. What it yielded is dropped, and thereby ended, if nobody wants it.
+    /// Handles the outcome of a starter. A task whose child has been removed is shut down by its drop.
     fn started(&mut self, id: &str, outcome: Outcome) {
         let (queue, name) = (self.queue.clone(), Arc::clone(&self.settings.name));
         let Some(child) = self.find(id) else {
             return;
         };
-        child.told = false;
+        child.shutting_down = false;
         match outcome {
             Outcome::Running(task) => {
                 let id = Arc::clone(&child.spec.id);
                 task.watch(move |reason| {
                     let reason = reason.clone();
-                    // Refused only by a supervisor that is gone.
-                    let _ = queue.try_send(Message::Ended { id, reason });
+                    // Fails only if the supervisor has exited.
+                    let _ = queue.try_send(Message::Exited { id, reason });
                 });
                 let started = Started::Running(task.task().clone());
                 child.stage = Stage::Running(task);
-                child.tell(&name, |event| event.started());
-                if !child.has_to_go() {
-                    child.answer(Ok(started));
+                child.emit(&name, |event| event.started());
+                if !child.must_stop() {
+                    child.reply_started(Ok(started));
                 }
             }
             Outcome::Ignore => {
-                child.tell(&name, |event| event.ignored());
-                // One that is to be made anew is asked again.
-                if child.anew {
+                child.emit(&name, |event| event.ignored());
+                // Its start function runs again if a restart is pending.
+                if child.restart_pending {
                     child.stage = Stage::Stopped;
                 } else {
                     child.stage = Stage::Ignored;
-                    child.answer(Ok(Started::Ignore));
+                    child.reply_started(Ok(Started::Ignore));
                 }
-                child.settle();
+                child.notify_stopped();
             }
             Outcome::Failed(reason) => {
-                if child.anew || !child.wanted {
+                if child.restart_pending || !child.wanted {
                     child.stage = Stage::Stopped;
-                    child.settle();
+                    child.notify_stopped();
                     return;
                 }
-                child.tell(&name, |event| event.not_started(&reason));
-                child.history.note(&reason);
-                match child.starter {
+                child.emit(&name, |event| event.not_started(&reason));
+                child.exits.push(&reason);
+                match child.requester {
                     None => self.restart(id, &reason),
-                    Some(Starter::List) => {
+                    Some(Requester::Initial) => {
                         child.stage = Stage::Stopped;
                         let id = Arc::clone(&child.spec.id);
-                        self.refuse_to_start(id, StartChildError::Failed(reason));
+                        self.fail_start(id, StartChildError::Failed(reason));
                     }
-                    Some(Starter::New(_) | Starter::Old(_)) => {
+                    Some(Requester::New(_) | Requester::Existing(_)) => {
                         child.stage = Stage::Stopped;
                         child.wanted = false;
-                        child.answer(Err(reason));
-                        child.settle();
+                        child.reply_started(Err(reason));
+                        child.notify_stopped();
                     }
                 }
             }
         }
     }
 
-    /// A child of the list cannot be started for the first time.
-    fn refuse_to_start(&mut self, id: Arc<str>, error: StartChildError) {
+    /// Fails the supervisor's own start, because this child did not start.
+    fn fail_start(&mut self, id: Arc<str>, error: StartChildError) {
         if let Some(ready) = self.starting.take() {
             let _ = ready.send(Err((id, error)));
         }
-        self.end(ExitReason::Shutdown);
+        self.shut_down(ExitReason::Shutdown);
     }
 
-    fn ended(&mut self, id: &str, reason: &ExitReason) {
+    fn exited(&mut self, id: &str, reason: &ExitReason) {
         let name = Arc::clone(&self.settings.name);
         let Some(child) = self.find(id) else {
             return;
         };
-        let was_told = child.anew || !child.wanted;
-        child.tell(&name, |event| event.ended(reason, was_told));
-        child.told = false;
-        child.history.note(reason);
-        if was_told {
+        let was_shut_down = child.restart_pending || !child.wanted;
+        child.emit(&name, |event| event.exited(reason, was_shut_down));
+        child.shutting_down = false;
+        child.exits.push(reason);
+        if was_shut_down {
             child.stage = Stage::Stopped;
-            child.settle();
+            child.notify_stopped();
             return;
         }
         if child.spec.restart.applies_after(reason) {
@@ -328,19 +329,19 @@ impl Supervisor {
         child.stage = Stage::Stopped;
         child.wanted = false;
         let was_significant = child.spec.significant;
-        let ends = was_significant
+        let shuts_down = was_significant
             && match self.settings.auto_shutdown {
                 AutoShutdown::Never => false,
                 AutoShutdown::AnySignificant => true,
-                AutoShutdown::AllSignificant => !self.children.iter().any(Child::is_awaited),
+                AutoShutdown::AllSignificant => !self.children.iter().any(Child::is_significant),
             };
-        if ends {
-            self.end(ExitReason::Shutdown);
+        if shuts_down {
+            self.shut_down(ExitReason::Shutdown);
         }
     }
 
-    /// Has a child run again that has ended by itself, for this reason, and others with it, as the
-    /// strategy says.
+    /// Restarts a child that exited by itself for this reason, and others with it according to the
+    /// strategy.
     fn restart(&mut self, id: &str, reason: &ExitReason) {
         let name = Arc::clone(&self.settings.name);
         let position = self.children.iter().position(|child| &*child.spec.id == id);
@@ -349,36 +350,37 @@ impl Supervisor {
         };
         let is_allowed = self.settings.intensity.allows(now());
         let child = &mut self.children[index];
-        child.tell(&name, |event| match is_allowed {
-            true => event.restarts(reason),
-            false => event.gives_up(reason),
+        child.emit(&name, |event| match is_allowed {
+            true => event.restarting(reason),
+            false => event.max_restarts_exceeded(reason),
         });
         child.stage = Stage::Stopped;
         if !is_allowed {
-            self.end(ExitReason::Shutdown);
+            self.shut_down(ExitReason::Shutdown);
             return;
         }
-        let pause = child.unrest.restart(self.settings.delay);
+        let pause = child.delays.next(self.settings.delay);
         let affected = match self.settings.strategy {
             Strategy::OneForOne => index..index + 1,
             Strategy::OneForAll => 0..self.children.len(),
             Strategy::RestForOne => index..self.children.len(),
         };
         let affected = &mut self.children[affected];
-        affected.iter_mut().for_each(Child::start_anew);
+        affected.iter_mut().for_each(Child::mark_restart);
         if let Some(first) = affected.iter_mut().find(|child| child.wanted) {
             first.pause = pause;
         }
     }
 
-    fn end(&mut self, reason: ExitReason) {
-        event::ends(&self.settings.name, &self.me, &reason);
-        // Whoever waits for the start learns how this ended.
+    /// Shuts all children down in reverse order, and then exits with this reason.
+    fn shut_down(&mut self, reason: ExitReason) {
+        event::shuts_down(&self.settings.name, &self.me, &reason);
+        // A caller that waits for the start receives the exit reason.
         self.starting = None;
-        self.ending = Some(reason);
+        self.exiting = Some(reason);
         for child in &mut self.children {
             child.wanted = false;
-            child.settle();
+            child.notify_stopped();
         }
     }
 }

@@ -1,11 +1,11 @@
-//! The tasks a supervisor answers for.
+//! Tasks owned by a supervisor.
 
 use crate::{ExitReason, Shutdown, TaskRef};
 
-/// A task with the way it is to be ended. Dropped while the task is alive, it ends it that way.
+/// A task and how to shut it down. Its drop shuts the task down, if it is alive.
 ///
-/// So whatever becomes of a supervisor, killed or panicked, and wherever in it a child is at that
-/// moment, in its table or in a message, the child does not live on.
+/// So a child never outlives its supervisor, even if that is killed or panics while the child is in a
+/// message and not in the table.
 #[derive(Debug)]
 pub(super) struct Owned {
     task: TaskRef,
@@ -21,19 +21,19 @@ impl Owned {
         &self.task
     }
 
-    /// Has the end of the task reported, even if it has ended already.
+    /// Calls `report` when the task exits, or now if it has exited.
     pub(super) fn watch(&self, report: impl FnOnce(&ExitReason) + Send + 'static) {
         self.task.on_exit(report);
     }
 
-    /// Begins to end the task and does not wait for it.
-    pub(super) fn end(&self) {
+    /// Begins the shutdown of the task and does not wait.
+    pub(super) fn shut_down(&self) {
         self.task.begin_shutdown(self.how);
     }
 }
 
 impl Drop for Owned {
     fn drop(&mut self) {
-        self.end();
+        self.shut_down();
     }
 }

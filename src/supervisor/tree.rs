@@ -1,4 +1,4 @@
-//! What a supervisor looks like from above: its children, theirs, and what became of them.
+//! A snapshot of a supervision tree, and the recent exits of each child.
 
 use std::{
     collections::VecDeque,
@@ -7,83 +7,70 @@ use std::{
     time::{Duration, Instant},
 };
 
-use async_channel::Sender;
-use futures_channel::oneshot;
-use futures_lite::future::Boxed;
 use serde::{Serialize, Serializer};
 
 use super::{
     child::{ChildKind, ChildSpec, Restart},
-    dynamic_run,
-    info::{ChildState, SupervisorGone},
-    ordered_message,
+    info::ChildState,
 };
-use crate::{
-    Endpoint, ExitReason, TaskRef,
-    task::{self, Facts, now},
-};
+use crate::{Endpoint, ExitReason, TaskRef, task::now};
 
-/// How many ends of a child are remembered.
-const HISTORY: usize = 8;
+/// How many exits of a child are kept.
+const MAX_EXITS: usize = 8;
 
-/// The first pause between two looks of [`until`](crate::Supervisor::until), doubled for each.
-const FIRST_LOOK: Duration = Duration::from_millis(1);
-/// The longest.
-const LAST_LOOK: Duration = Duration::from_millis(50);
-
-/// A supervisor and all below it, as they were when they were asked.
+/// A snapshot of a supervisor and everything below it.
 ///
-/// Each supervisor answers for itself, one after the other: what happens meanwhile may be seen in
-/// one place and not yet in another.
+/// Supervisors are queried one after the other, so the snapshot is not atomic: a change made meanwhile
+/// may be visible in one place and not yet in another.
 ///
-/// Printed it is a text of one line per child. It can be serialized, states and reasons as texts and
-/// durations in seconds.
+/// Its `Display` form has one line per child. It serializes states and reasons as strings and durations
+/// in seconds.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Tree {
-    /// What the supervisor is called.
+    /// The name of the supervisor.
     #[serde(serialize_with = "as_text")]
     pub name: Arc<str>,
-    /// Its children, in their order; those of a dynamic supervisor in the order of their tasks.
+    /// Its children, in order; those of a dynamic supervisor in the order of their task ids.
     pub children: Vec<Branch>,
 }
 
-/// A child, as it is seen in a [`Tree`].
+/// A child in a [`Tree`].
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Branch {
-    /// What its recipe calls it.
+    /// The id of its specification.
     #[serde(serialize_with = "as_text")]
     pub id: Arc<str>,
-    /// Whether it is a supervisor itself.
+    /// Whether it is a worker or a supervisor.
     pub kind: ChildKind,
-    /// After which ends it is started again.
+    /// When it is restarted.
     pub restart: Restart,
-    /// Where it stands.
+    /// Its current state.
     pub state: ChildState,
-    /// The number of the universe it was born in.
+    /// The number of the universe it was spawned in.
     pub universe: Option<u64>,
-    /// How many messages wait for it, where it is a server.
+    /// The number of messages in its mailbox, if it is a server.
     pub mailbox: Option<usize>,
-    /// Who is at the other end, where it serves a connection.
+    /// The address of its peer, if it serves a connection.
     pub peer: Option<Endpoint>,
-    /// How often it has ended, or failed to start, since its recipe was given.
+    /// How often it has exited or failed to start since it was added.
     pub exits: u64,
-    /// The last of them, the latest first; at most eight.
+    /// Its most recent exits, the latest first; at most eight.
     pub history: Vec<Exit>,
-    /// What is below it, where it is a supervisor that runs, or a daemon with a supervisor of its own:
-    /// then these are the servers of its connections.
+    /// The tree below it, if it is a running supervisor, or a daemon with a supervisor of its own: then
+    /// its children are the servers of the daemon's connections.
     pub below: Option<Tree>,
 }
 
-/// One end of a child.
+/// One exit of a child.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Exit {
-    /// Why it ended.
+    /// Why it exited.
     #[serde(serialize_with = "as_text")]
     pub reason: ExitReason,
-    /// How long ago, when the tree was asked for.
+    /// How long before the snapshot.
     #[serde(serialize_with = "as_seconds")]
     pub ago: Duration,
 }
@@ -97,7 +84,7 @@ fn as_seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok
 }
 
 impl Tree {
-    /// The child of this id, here or below; the first in the order of the text.
+    /// Returns the child with this id, at any depth; the first in depth-first order.
     #[must_use]
     pub fn find(&self, id: &str) -> Option<&Branch> {
         self.children.iter().find_map(|child| {
@@ -120,7 +107,7 @@ impl Tree {
     }
 }
 
-/// One line per child, each level two spaces further in.
+/// One line per child, indented by two spaces per level.
 impl fmt::Display for Tree {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.name)?;
@@ -128,7 +115,7 @@ impl fmt::Display for Tree {
     }
 }
 
-/// One line, without what is below.
+/// One line, without the tree below.
 impl fmt::Display for Branch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.id, self.state)?;
@@ -136,12 +123,12 @@ impl fmt::Display for Branch {
             write!(f, ", serves {peer}")?;
         }
         if let Some(waiting @ 1..) = self.mailbox {
-            write!(f, ", {waiting} messages wait")?;
+            write!(f, ", {waiting} messages queued")?;
         }
         match self.exits {
             0 => {}
-            1 => f.write_str(", ended once")?,
-            times => write!(f, ", ended {times} times")?,
+            1 => f.write_str(", exited once")?,
+            times => write!(f, ", exited {times} times")?,
         }
         if let Some(last) = self.history.first() {
             write!(f, ", last: {}", last.reason)?;
@@ -156,23 +143,23 @@ impl Serialize for ChildState {
     }
 }
 
-/// The ends of one child.
+/// The exits of one child.
 #[derive(Debug, Default)]
-pub(super) struct History {
-    exits: u64,
+pub(super) struct ExitLog {
+    count: u64,
     recent: VecDeque<(Instant, ExitReason)>,
 }
 
-impl History {
-    pub(super) fn note(&mut self, reason: &ExitReason) {
-        self.exits += 1;
-        self.recent.truncate(HISTORY - 1);
+impl ExitLog {
+    pub(super) fn push(&mut self, reason: &ExitReason) {
+        self.count += 1;
+        self.recent.truncate(MAX_EXITS - 1);
         self.recent.push_front((now(), reason.clone()));
     }
 }
 
 impl Branch {
-    pub(super) fn new(spec: &ChildSpec, state: ChildState, history: &History) -> Self {
+    pub(super) fn new(spec: &ChildSpec, state: ChildState, exits: &ExitLog) -> Self {
         let now = now();
         let task = state.task();
         let facts = task.and_then(TaskRef::facts);
@@ -187,121 +174,10 @@ impl Branch {
             universe: task.and_then(TaskRef::universe_id),
             mailbox: facts.and_then(|it| it.mailbox()),
             peer: facts.and_then(|it| it.peer()),
-            exits: history.exits,
-            history: history.recent.iter().map(exit).collect(),
+            exits: exits.count,
+            history: exits.recent.iter().map(exit).collect(),
             below: None,
             state,
         }
-    }
-}
-
-/// Where a supervisor is asked what it looks like. Its task carries it as its facts.
-#[derive(Clone)]
-pub(super) struct View {
-    name: Arc<str>,
-    queue: Queue,
-}
-
-#[derive(Clone)]
-enum Queue {
-    Dynamic(Sender<dynamic_run::Message>),
-    Ordered(Sender<ordered_message::Message>),
-}
-
-impl Facts for View {}
-
-impl View {
-    pub(super) fn dynamic(name: &Arc<str>, queue: &Sender<dynamic_run::Message>) -> Self {
-        let (name, queue) = (Arc::clone(name), Queue::Dynamic(queue.clone()));
-        Self { name, queue }
-    }
-
-    pub(super) fn ordered(name: &Arc<str>, queue: &Sender<ordered_message::Message>) -> Self {
-        let (name, queue) = (Arc::clone(name), Queue::Ordered(queue.clone()));
-        Self { name, queue }
-    }
-
-    pub(super) fn tree(self) -> Boxed<Result<Tree, SupervisorGone>> {
-        Box::pin(async move {
-            let mut children = self.branches().await?;
-            for child in &mut children {
-                let task = child.state.task();
-                let facts = task.and_then(TaskRef::facts);
-                let view = facts.and_then(|it| it.downcast_ref::<Self>());
-                // One that has ended meanwhile has nothing below it.
-                if let Some(view) = view.cloned() {
-                    child.below = view.tree().await.ok();
-                }
-            }
-            let name = self.name;
-            Ok(Tree { name, children })
-        })
-    }
-
-    /// Looks again and again, ever less often.
-    pub(super) async fn until(
-        self,
-        limit: Duration,
-        mut condition: impl FnMut(&Tree) -> bool,
-    ) -> Result<Tree, UntilError> {
-        let start = now();
-        let mut pause = FIRST_LOOK;
-        loop {
-            let left = limit.saturating_sub(now() - start);
-            // One look is taken in any case.
-            let look = task::timeout(left.max(FIRST_LOOK), self.clone().tree());
-            let Ok(tree) = look.await else {
-                return Err(UntilError::Silent);
-            };
-            let tree = tree?;
-            if condition(&tree) {
-                return Ok(tree);
-            }
-            let left = limit.saturating_sub(now() - start);
-            if left.is_zero() {
-                return Err(UntilError::TimedOut(Box::new(tree)));
-            }
-            task::sleep(pause.min(left)).await;
-            pause = (pause * 2).min(LAST_LOOK);
-        }
-    }
-
-    async fn branches(&self) -> Result<Vec<Branch>, SupervisorGone> {
-        let (reply, answer) = oneshot::channel();
-        let asked = match &self.queue {
-            Queue::Dynamic(queue) => {
-                let message = dynamic_run::Message::Branches(reply);
-                queue.try_send(message).is_ok()
-            }
-            Queue::Ordered(queue) => {
-                let message = ordered_message::Message::Branches(reply);
-                queue.try_send(message).is_ok()
-            }
-        };
-        match asked {
-            true => answer.await.map_err(|_| SupervisorGone),
-            false => Err(SupervisorGone),
-        }
-    }
-}
-
-/// Why a tree did not become what was waited for.
-#[derive(Clone, Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum UntilError {
-    /// It did not in time; this is what it was last.
-    #[error("it did not happen in time; the tree is\n{0}")]
-    TimedOut(Box<Tree>),
-    /// The supervisor, or one below it, did not answer in time: nobody runs its executor.
-    #[error("the supervisor did not answer in time")]
-    Silent,
-    /// The supervisor has ended.
-    #[error("the supervisor is gone")]
-    SupervisorGone,
-}
-
-impl From<SupervisorGone> for UntilError {
-    fn from(_: SupervisorGone) -> Self {
-        Self::SupervisorGone
     }
 }

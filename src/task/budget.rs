@@ -1,51 +1,50 @@
-//! How much a task may do before other tasks of its thread run.
+//! The cooperative budget of a task: how much work it does before it yields.
 
 use std::task::{Context, Poll};
 
-/// The work of one turn, in bytes of plain payload: 64 KiB. A payload that costs more is handled off the
-/// executor's threads, see [`offload`](super::offload).
+/// The budget, in bytes of plain payload: 64 KiB. A payload that costs more is handled off the executor's
+/// threads, see [`offload`](super::offload).
 pub(crate) const TURN: usize = 64 * 1024;
 
-/// What the smallest packet costs: 256 of them make a turn.
+/// The cost of the smallest packet: 256 of them use the budget up.
 const PACKET: usize = TURN / 256;
 
-/// What a read costs, whatever it returns: a system call, or decrypting some records.
+/// The fixed cost of a read: a system call, or decrypting some records.
 const READ: usize = TURN / 8;
 
-/// What of a read's bytes counts as work: an eighth. They are copied, and looked at later.
+/// The share of a read's bytes that counts: an eighth. They are only copied; decoding is counted later.
 const READ_SHARE: usize = 8;
 
-/// Counts the work that a task has done since it last yielded. What tokio calls a cooperative budget.
+/// Counts the work of a task since it last yielded, like tokio's cooperative budget.
 ///
-/// Work is counted in bytes, not in packets: a packet may be as cheap as a keepalive or as dear as 16 MiB.
+/// It counts bytes, not packets: a packet may be a keepalive or 16 MiB.
 #[derive(Debug, Default)]
 pub(crate) struct Budget {
     spent: usize,
 }
 
 impl Budget {
-    /// Counts a packet that costs so many bytes to handle.
+    /// Counts a packet with this cost in bytes.
     pub(crate) fn count_packet(&mut self, cost: usize) {
         self.spent = self.spent.saturating_add(cost.max(PACKET));
     }
 
-    /// Counts a read that returned so many bytes.
+    /// Counts a read of this many bytes.
     pub(crate) fn count_read(&mut self, bytes: usize) {
         self.spent = self.spent.saturating_add(READ + bytes / READ_SHARE);
     }
 
-    /// Starts a new turn: the task is about to wait.
+    /// Refills the budget: the task is about to wait.
     pub(crate) fn refill(&mut self) {
         self.spent = 0;
     }
 
-    /// Whether the work of this turn is done.
+    /// Returns whether the budget is used up.
     pub(crate) fn is_spent(&self) -> bool {
         self.spent >= TURN
     }
 
-    /// Ready while there is work left in this turn. Otherwise the task is woken for its next turn, and has to
-    /// return `Pending`.
+    /// Ready while budget is left. Otherwise the task is woken again, and must return `Pending`.
     pub(crate) fn poll_proceed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if !self.is_spent() {
             return Poll::Ready(());

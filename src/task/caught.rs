@@ -1,4 +1,4 @@
-//! Futures and functions of users whose panics become exit reasons.
+//! Panics of user code, converted to exit reasons.
 
 use std::{
     pin::Pin,
@@ -11,7 +11,7 @@ use crate::{
 };
 
 pin_project_lite::pin_project! {
-    /// A future whose panics, also those of its destructor, end nobody but itself.
+    /// A future whose panics, including those of its destructor, affect no other task.
     #[must_use = "futures do nothing unless polled"]
     pub(crate) struct Caught<F> {
         #[pin]
@@ -35,12 +35,12 @@ impl<F: Future> Future for Caught<F> {
     }
 }
 
-/// Calls a function of a user's. A panic in it becomes a reason to end, and is noted in the universe.
+/// Calls a user's function. A panic becomes an exit reason, and is recorded in the universe.
 pub(crate) fn catch<R>(f: impl FnOnce() -> R) -> Result<R, ExitReason> {
     catch_panic(f).map_err(panicked)
 }
 
-/// Makes a panic that was caught a reason to end, and notes it in the universe.
+/// Converts a caught panic to an exit reason, and records it in the universe.
 pub(crate) fn panicked(panic: Panic) -> ExitReason {
     note_panic(&panic);
     ExitReason::Panic(panic.text().into())

@@ -1,27 +1,26 @@
-//! Handles of tasks.
+//! Handles of tasks: identity, exit requests, and waiting for the exit.
 
 use std::{
-    any::Any,
     collections::BTreeMap,
     fmt,
     sync::{
-        Arc, Mutex, OnceLock, Weak,
-        atomic::{AtomicBool, Ordering},
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    task::Waker,
+    task::{Context, Poll, Waker},
 };
 
 use event_listener::Event;
 
-use super::{Shutdown, Spawner, next_id, timeout};
+use super::{Facts, Shutdown, Spawner, timeout};
 use crate::{
-    Endpoint, ExitReason, Universe,
+    ExitReason, Universe,
     universe::{Resident, Resides},
 };
 
 /// A handle to a running task of any kind: a server, a client, a daemon, a supervisor.
 ///
-/// What a pid is used for in OTP where only its life matters. Clones are handles to the same task;
+/// What a pid is used for in OTP where only its lifetime matters. Clones are handles to the same task;
 /// dropping one has no effect on it.
 #[derive(Clone)]
 pub struct TaskRef {
@@ -29,56 +28,37 @@ pub struct TaskRef {
 }
 
 pub(super) struct Shared {
-    pub(super) id: u64,
-    pub(super) spawner: Spawner,
-    /// The number of the universe it was born in.
-    pub(super) universe: Option<u64>,
-    pub(super) facts: OnceLock<Box<dyn Facts>>,
+    id: u64,
+    spawner: Spawner,
+    /// The number of the universe it was spawned in.
+    universe: Option<u64>,
+    facts: OnceLock<Box<dyn Facts>>,
     pub(super) resident: Resident,
-    /// True once `life` holds a request to end: the task asks at every poll, without the lock.
-    pub(super) asked: AtomicBool,
-    /// True if it has children of its own, each with its own time to end.
-    pub(super) parent: AtomicBool,
-    pub(super) life: Mutex<Life>,
-    /// True once the watchers have run: only then does [`TaskRef::exited`] answer.
-    pub(super) told: AtomicBool,
-    /// Notified of a request to end, and of the end.
+    /// True once `life` holds an exit request: the task checks it at every poll, without the lock.
+    exit_requested: AtomicBool,
+    /// True if it has children of its own, each with its own time limit.
+    has_children: AtomicBool,
+    life: Mutex<Life>,
+    /// True once the watchers have run: only then does [`TaskRef::exited`] return.
+    pub(super) reported: AtomicBool,
+    /// Notified of an exit request, and of the exit.
     pub(super) changed: Event,
 }
 
 pub(super) enum Life {
     Running {
-        /// Dropping it kills the task. `None` until the executor has handed it over.
+        /// Dropping it kills the task. `None` until the executor has returned it.
         task: Option<smol::Task<()>>,
-        /// Killed before the executor's handle was there to be dropped.
+        /// The task was killed, perhaps before `task` was set.
         killed: bool,
         request: Option<ExitReason>,
-        /// The task itself, where it waits for a request.
+        /// The task itself, where it waits for an exit request.
         waiter: Option<Waker>,
         watchers: Vec<Watcher>,
-        /// Those it is linked to, by their ids.
+        /// The tasks it is linked to, by id.
         links: BTreeMap<u64, Weak<Shared>>,
     },
-    Ended(ExitReason),
-}
-
-/// What a task tells of itself to those who look at it. It may not hold a handle to its own task.
-pub(crate) trait Facts: Any + Send + Sync {
-    /// How many messages wait for it.
-    fn mailbox(&self) -> Option<usize> {
-        None
-    }
-
-    /// Who is at the other end of the connection it serves.
-    fn peer(&self) -> Option<Endpoint> {
-        None
-    }
-}
-
-impl dyn Facts {
-    pub(crate) fn downcast_ref<T: Facts>(&self) -> Option<&T> {
-        (self as &dyn Any).downcast_ref()
-    }
+    Exited(ExitReason),
 }
 
 pub(super) type Watcher = Box<dyn FnOnce(&ExitReason) + Send>;
@@ -92,8 +72,8 @@ impl TaskRef {
                 universe: Universe::current().map(|universe| universe.id()),
                 facts: OnceLock::new(),
                 resident: Resident::default(),
-                asked: AtomicBool::new(false),
-                parent: AtomicBool::new(false),
+                exit_requested: AtomicBool::new(false),
+                has_children: AtomicBool::new(false),
                 life: Mutex::new(Life::Running {
                     task: None,
                     killed: false,
@@ -102,36 +82,36 @@ impl TaskRef {
                     watchers: Vec::new(),
                     links: BTreeMap::new(),
                 }),
-                told: AtomicBool::new(false),
+                reported: AtomicBool::new(false),
                 changed: Event::new(),
             }),
         }
     }
 
-    /// A number that no other task of this process has or had.
+    /// Returns the task's id, which is unique in this process and never reused.
     #[must_use]
     pub fn id(&self) -> u64 {
         self.shared.id
     }
 
-    /// Why the task ended; `None` while it runs.
+    /// Returns why the task exited; `None` while it runs.
     #[must_use]
     pub fn exit_reason(&self) -> Option<ExitReason> {
         match &*self.life() {
             Life::Running { .. } => None,
-            Life::Ended(reason) => Some(reason.clone()),
+            Life::Exited(reason) => Some(reason.clone()),
         }
     }
 
-    /// Tells whether the task still runs.
+    /// Returns whether the task is running.
     #[must_use]
     pub fn is_alive(&self) -> bool {
         matches!(&*self.life(), Life::Running { .. })
     }
 
-    /// Waits until the task has ended and everything it owned is dropped; tells why it ended.
+    /// Waits until the task has exited and everything it owned is dropped; returns the exit reason.
     ///
-    /// The equivalent of a monitor. It answers as often as it is asked, also long after the end.
+    /// The equivalent of a monitor. It may be called any number of times, also long after the exit.
     ///
     /// # Cancel safety
     ///
@@ -139,7 +119,7 @@ impl TaskRef {
     pub async fn exited(&self) -> ExitReason {
         loop {
             let listener = self.shared.changed.listen();
-            if self.shared.told.load(Ordering::Acquire)
+            if self.shared.reported.load(Ordering::Acquire)
                 && let Some(reason) = self.exit_reason()
             {
                 return reason;
@@ -148,7 +128,7 @@ impl TaskRef {
         }
     }
 
-    /// As [`exited`](Self::exited), for those who keep the future. OTP's monitor.
+    /// Returns [`exited`](Self::exited) as a future that borrows nothing. OTP's monitor.
     ///
     /// # Cancel safety
     ///
@@ -158,51 +138,9 @@ impl TaskRef {
         async move { this.exited().await }
     }
 
-    /// Ties two tasks to each other: when one has ended, with whatever reason but
-    /// [`Normal`](ExitReason::Normal), the other is asked to end with the same reason, and killed if it
-    /// has not in five seconds; a supervisor or a daemon has the time that its children have. OTP's link.
+    /// Waits until the task is asked to exit, or has exited; returns the requested exit reason.
     ///
-    /// A second link between the same two has no effect. If one of them has ended already, it has just
-    /// ended. Unlike in OTP nobody can trap it, and who ends has the time to take leave.
-    pub fn link(&self, other: &Self) {
-        if self == other {
-            return;
-        }
-        for (one, of) in [(self, other), (other, self)] {
-            let ended = match &mut *one.life() {
-                Life::Running { links, .. } => {
-                    links.insert(of.id(), Arc::downgrade(&of.shared));
-                    continue;
-                }
-                Life::Ended(reason) => reason.clone(),
-            };
-            return of.struck(one.id(), &ended);
-        }
-    }
-
-    /// Unties two tasks.
-    pub fn unlink(&self, other: &Self) {
-        for (one, of) in [(self, other), (other, self)] {
-            if let Life::Running { links, .. } = &mut *one.life() {
-                links.remove(&of.id());
-            }
-        }
-    }
-
-    /// The task of this id, to which it was linked, has ended.
-    pub(super) fn struck(&self, id: u64, reason: &ExitReason) {
-        if let Life::Running { links, .. } = &mut *self.life() {
-            links.remove(&id);
-        }
-        if !matches!(reason, ExitReason::Normal) {
-            self.request_exit(reason.clone());
-            self.begin_shutdown(self.usual_shutdown());
-        }
-    }
-
-    /// Waits until the task is asked to end, or has ended; tells the reason it is to end with.
-    ///
-    /// For the task itself, which goes on until it chooses to heed it:
+    /// For the task itself, which runs until it chooses to return:
     ///
     /// ```
     /// use erps::{ChildSpec, ExitReason};
@@ -234,49 +172,102 @@ impl TaskRef {
                     request: Some(reason),
                     ..
                 }
-                | Life::Ended(reason) => return reason.clone(),
+                | Life::Exited(reason) => return reason.clone(),
                 Life::Running { .. } => {}
             }
             listener.await;
         }
     }
 
-    /// Asks the task to end with [`ExitReason::Shutdown`] and does not wait for it.
+    /// Asks the task to exit with [`ExitReason::Shutdown`] and does not wait.
     ///
-    /// A server finishes the message it is at and runs `terminate`.
+    /// A server finishes its current message and runs `terminate`.
     pub fn request_shutdown(&self) {
         self.request_exit(ExitReason::Shutdown);
     }
 
-    /// Ends the task at its next await; nothing of it runs any more but destructors.
+    /// Asks the task to exit with `reason`. The first request counts. A killed task ignores it: it
+    /// might still be running, and must not begin an orderly exit.
+    pub(crate) fn request_exit(&self, reason: ExitReason) {
+        let waiter = match &mut *self.life() {
+            Life::Running {
+                request: request @ None,
+                killed: false,
+                waiter,
+                ..
+            } => {
+                *request = Some(reason);
+                self.shared.exit_requested.store(true, Ordering::Release);
+                waiter.take()
+            }
+            _ => None,
+        };
+        if let Some(waiter) = waiter {
+            waiter.wake();
+        }
+        self.shared.changed.notify(usize::MAX);
+    }
+
+    /// For the task itself: ready, at every poll, once it has been asked to exit.
+    pub(crate) fn poll_exit_request(&self, cx: &mut Context<'_>) -> Poll<ExitReason> {
+        match &mut *self.life() {
+            Life::Running {
+                request: Some(reason),
+                ..
+            }
+            | Life::Exited(reason) => Poll::Ready(reason.clone()),
+            Life::Running { waiter, .. } => {
+                match waiter {
+                    Some(waker) => waker.clone_from(cx.waker()),
+                    None => *waiter = Some(cx.waker().clone()),
+                }
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Returns whether [`poll_exit_request`](Self::poll_exit_request) would be ready, without a lock.
+    pub(crate) fn exit_requested(&self) -> bool {
+        self.shared.exit_requested.load(Ordering::Acquire)
+    }
+
+    /// Kills the task at its next await; after that only its destructors run.
     ///
-    /// A destructor that panics then harms nobody else, and what the task owned besides is dropped all
-    /// the same. A second one that panics in the same breath ends the process, as anywhere in Rust.
+    /// A destructor that panics affects no other task, and everything else the task owned is still
+    /// dropped. A second panic during the first aborts the process, as everywhere in Rust.
     ///
-    /// A task that is computing and never awaits cannot be killed.
+    /// A task that computes and never awaits cannot be killed.
     pub fn kill(&self) {
         let task = match &mut *self.life() {
             Life::Running { task, killed, .. } => {
                 *killed = true;
                 task.take()
             }
-            Life::Ended(_) => None,
+            Life::Exited(_) => None,
         };
         drop(task);
     }
 
-    /// Makes the task end, in the given way, and waits until it has.
+    /// Returns whether the task was killed or has exited: what it owns is being dropped, or was.
+    pub(crate) fn is_killed_or_exited(&self) -> bool {
+        match &*self.life() {
+            Life::Running { killed, .. } => *killed,
+            Life::Exited(_) => true,
+        }
+    }
+
+    /// Shuts the task down in the given way, and waits until it has exited.
     ///
     /// # Cancel safety
     ///
-    /// Once polled, the task ends whether or not the future is dropped; a time limit is kept all
-    /// the same.
+    /// Once polled, the task is shut down whether or not the future is dropped; a time limit still
+    /// holds.
     pub async fn shutdown(&self, how: Shutdown) -> ExitReason {
         self.begin_shutdown(how);
         self.exited().await
     }
 
-    /// As [`shutdown`](Self::shutdown), without waiting. No effect on a task that has ended.
+    /// Begins a [`shutdown`](Self::shutdown) without waiting. No effect on a task that has exited.
     pub(crate) fn begin_shutdown(&self, how: Shutdown) {
         if !self.is_alive() {
             return;
@@ -287,8 +278,8 @@ impl TaskRef {
             Shutdown::Within(limit) => {
                 self.request_shutdown();
                 let this = self.clone();
-                let end = format_args!("the end of task {}", self.id());
-                self.shared.spawner.spawn(end, async move {
+                let what = format_args!("the shutdown of task {}", self.id());
+                self.shared.spawner.spawn(what, async move {
                     if timeout(limit, this.exited()).await.is_err() {
                         this.kill();
                     }
@@ -296,6 +287,51 @@ impl TaskRef {
             }
         }
     }
+
+    /// Notes that the task has children of its own, so that its default shutdown has no time limit:
+    /// each child has a limit of its own.
+    pub(crate) fn set_has_children(&self) {
+        self.shared.has_children.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns how it is shut down where the caller does not say.
+    pub(super) fn default_shutdown(&self) -> Shutdown {
+        match self.shared.has_children.load(Ordering::Relaxed) {
+            true => Shutdown::Infinity,
+            false => Shutdown::default(),
+        }
+    }
+
+    /// Sets what the task reports about itself. Only the first call has an effect.
+    pub(crate) fn set_facts(&self, facts: impl Facts) {
+        let _ = self.shared.facts.set(Box::new(facts));
+    }
+
+    pub(crate) fn facts(&self) -> Option<&dyn Facts> {
+        self.shared.facts.get().map(|facts| &**facts)
+    }
+
+    pub(crate) fn universe_id(&self) -> Option<u64> {
+        self.shared.universe
+    }
+
+    /// Gives the other task access to every universe that this one is allowed into from now on.
+    pub(crate) fn take_along(&self, other: &Self) {
+        self.shared.resident.take_along(&other.shared.resident);
+    }
+
+    pub(super) fn life(&self) -> MutexGuard<'_, Life> {
+        self.shared
+            .life
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Returns a number that no other task of this process has.
+fn next_id() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 impl fmt::Debug for TaskRef {

@@ -1,6 +1,6 @@
-//! Owners of tasks, and how they end them.
+//! Owners of tasks.
 
-use std::{ops::Deref, time::Duration};
+use std::ops::Deref;
 
 use super::TaskRef;
 use crate::{
@@ -8,29 +8,11 @@ use crate::{
     universe::{Resident, Resides},
 };
 
-/// How a task is made to end. OTP's `shutdown` of a child specification.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Shutdown {
-    /// It is asked, and killed if it has not ended in this time.
-    Within(Duration),
-    /// It is asked, and waited for however long it takes.
-    Infinity,
-    /// It is killed without being asked: no `terminate` runs.
-    BrutalKill,
-}
-
-/// Five seconds, as a worker's in OTP.
-impl Default for Shutdown {
-    fn default() -> Self {
-        Self::Within(Duration::from_secs(5))
-    }
-}
-
 /// The owner of a task: dropping it shuts the task down. What `start_link` returns.
 ///
-/// OTP's link in Rust's terms: the life of the task is tied to a scope. The drop only asks, with
-/// [`request_shutdown`](TaskRef::request_shutdown); [`shutdown`](Self::shutdown) also waits.
+/// OTP's link in Rust's terms: the lifetime of the task is tied to a scope. The drop calls
+/// [`request_shutdown`](TaskRef::request_shutdown) and does not wait; [`shutdown`](Self::shutdown)
+/// waits.
 #[must_use = "dropping the owner shuts the task down: bind it, as in `let _daemon = ...`"]
 #[derive(Debug)]
 pub struct Linked<T: AsRef<TaskRef>> {
@@ -46,7 +28,7 @@ impl<T: AsRef<TaskRef>> Linked<T> {
         }
     }
 
-    /// Gives up the ownership: the task lives on until someone else ends it.
+    /// Gives up ownership: the task runs until it exits by itself or is shut down through a handle.
     pub fn unlink(mut self) -> T
     where
         T: Clone,
@@ -55,17 +37,18 @@ impl<T: AsRef<TaskRef>> Linked<T> {
         self.handle.clone()
     }
 
-    /// Asks the task to end, waits until it has, and kills it after five seconds.
+    /// Shuts the task down: requests its exit, kills it after five seconds, and waits until it has
+    /// exited.
     ///
-    /// A supervisor and a daemon are not killed: they wait for their children, each of whom has a time
+    /// A supervisor and a daemon are not killed: they wait for their children, each of which has a time
     /// limit of its own.
     ///
     /// # Cancel safety
     ///
-    /// Once polled, the task ends whether or not the future is dropped.
+    /// Once polled, the task exits whether or not the future is dropped.
     pub async fn shutdown(self) -> ExitReason {
         let task = self.handle.as_ref();
-        task.shutdown(task.usual_shutdown()).await
+        task.shutdown(task.default_shutdown()).await
     }
 }
 

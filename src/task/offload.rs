@@ -1,11 +1,11 @@
-//! Work that is too large for a turn of a task, done on threads of its own.
+//! Work that exceeds a task's budget, done on threads of its own.
 //!
 //! ```text
 //! task --offload--> permit --> thread of smol's blocking pool --> task
 //! ```
 //!
-//! There are fewer permits than processors, so that however many peers send large packets, a processor is left
-//! for the tasks of everybody else.
+//! There are fewer permits than processors: however many peers send large packets, one processor is left for
+//! all other tasks.
 
 use std::{
     sync::{Arc, LazyLock},
@@ -19,8 +19,7 @@ use crate::universe::{
     integration::{Foreign, Panic, catch_panic, is_simulated},
 };
 
-/// How many threads of the process may do such work at a time: one less than it has processors, and at least
-/// one.
+/// Limits such work to one thread less than there are processors, and to at least one.
 static PERMITS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| {
     let processors = thread::available_parallelism().map_or(1, usize::from);
     Arc::new(Semaphore::new((processors - 1).max(1)))

@@ -76,8 +76,8 @@ impl Setup {
 type Set = fn(Setup, Duration) -> Setup;
 
 const OPTIONS: &[(&str, Set)] = &[
-    ("max_listener_restarts", |it, value| {
-        it.daemon(|it| it.max_listener_restarts(3, value))
+    ("max_listener_rebinds", |it, value| {
+        it.daemon(|it| it.max_listener_rebinds(3, value))
     }),
     ("server_shutdown", |it, value| {
         it.daemon(|it| it.server_shutdown(Shutdown::Within(value)))

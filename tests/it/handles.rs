@@ -7,10 +7,11 @@ use erps::{
     ClientBuilder, ConnectError, Context, Counts, Daemon, DaemonBuilder, DaemonInfo, Disconnect,
     DynamicSupervisor, DynamicSupervisorBuilder, ExitReason, HandshakeError, InitError, Linked,
     Network, PacketError, PeerIdentity, PeerInfo, ProtocolError, PushError, Pushes, Reconnect,
-    ReplyTo, Restart, SendError, ServerBuilder, ServerError, ServerOptions, ServerRecipe,
-    ServerRef, ServerSupervisor, Sharded, Shutdown, StartChildError, StartDaemonError, StartError,
-    StartServer, Started, Status, SupervisorGone, TaskRef, TcpOptions, Term, TerminateChildError,
-    Tls, TlsError, Universe, UnreadableCertificate, Untrusted, universe::InUniverse,
+    ReplyTo, Restart, SendError, ServerBuilder, ServerError, ServerOptions, ServerRef, ServerSpec,
+    ServerSupervisor, Sharded, Shutdown, StartChildError, StartDaemonError, StartError,
+    StartServer, Started, Status, SupervisorStopped, TaskRef, TcpOptions, Term,
+    TerminateChildError, Tls, TlsError, Universe, UnreadableCertificate, Untrusted,
+    universe::InUniverse,
 };
 use futures::{FutureExt as _, future::join_all};
 use smol::future;
@@ -56,7 +57,7 @@ fn builders_owners_and_values_can_be_shared_and_shown() {
     is_shareable::<Context<LabServer>>();
     is_shareable::<ReplyTo<Reply>>();
     is_shareable::<Pushes<Lab>>();
-    is_shareable::<ServerRecipe>();
+    is_shareable::<ServerSpec>();
     is_shareable::<ServerOptions>();
     is_shareable::<TcpOptions>();
     is_shareable::<Sharded<u8>>();
@@ -93,7 +94,7 @@ fn errors_are_errors() {
     is_an_error::<StartChildError>();
     is_an_error::<StartDaemonError>();
     is_an_error::<StartError>();
-    is_an_error::<SupervisorGone>();
+    is_an_error::<SupervisorStopped>();
     is_an_error::<TerminateChildError>();
     is_an_error::<TlsError>();
     is_an_error::<UnreadableCertificate>();

@@ -121,7 +121,7 @@ fn strangers_are_one_warning_and_then_a_summary_every_ten_seconds() {
             // The events are complete.
             let mut ended = 0;
             while let Some(event) = events.next().await {
-                ended += u64::from(matches!(event, DaemonEvent::Ended { .. }));
+                ended += u64::from(matches!(event, DaemonEvent::Closed { .. }));
             }
             assert_eq!(ended, 103);
         });

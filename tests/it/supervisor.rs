@@ -23,7 +23,7 @@ use std::{
 
 use erps::{
     ChildSpec, ChildState, Counts, DynamicSupervisor, ExitReason, Linked, Restart, Shutdown,
-    StartChildError, Started, SupervisorGone, TaskRef, TerminateChildError, Universe, time,
+    StartChildError, Started, SupervisorStopped, TaskRef, TerminateChildError, Universe, time,
 };
 use smol::{
     Executor, Timer,

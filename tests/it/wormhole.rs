@@ -10,7 +10,7 @@ use std::{
 use async_channel::{Receiver, Sender};
 use erps::{
     BoxError, Client, ClientContext, ClientHandler, Context, Daemon, DynamicSupervisor, ExitReason,
-    InitError, Linked, PeerInfo, Protocol, ReplyTo, Restart, Server, ServerRecipe, ServerRef,
+    InitError, Linked, PeerInfo, Protocol, ReplyTo, Restart, Server, ServerRef, ServerSpec,
     ServerSupervisor, Shutdown, Universe, universe,
 };
 use futures::future::join_all;
@@ -88,7 +88,7 @@ async fn born_in(home: Option<&Universe>, supervisor: impl Into<ServerSupervisor
 /// What a custom supervisor is for here: to start servers in `elsewhere`, by any means.
 fn custom<F>(
     elsewhere: &Universe,
-    start: impl Fn(ServerRecipe) -> F + Send + Sync + 'static,
+    start: impl Fn(ServerSpec) -> F + Send + Sync + 'static,
 ) -> ServerSupervisor
 where
     F: Future<Output = Result<erps::Started, BoxError>> + Send + 'static,

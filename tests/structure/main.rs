@@ -31,7 +31,7 @@ const LAYERS: &str = "
     server:     wire endpoint exit protocol task transport link mailbox outbox reply
     client:     wire endpoint exit protocol task transport link mailbox outbox reply backoff text throttle
     daemon:     wire endpoint exit protocol task transport link server supervisor throttle
-    recipes:    task protocol supervisor server client
+    child_spec: task protocol supervisor server client
 ";
 
 #[test]

@@ -1,12 +1,12 @@
-//! The sending half of a connection: from the outbox through the link to the socket.
+//! Writing: from the send queue through the link to the socket.
 
 use std::task::{Context, Poll};
 
-use super::{Connection, FAREWELL, SENDS};
+use super::{Connection, FLUSH_TIMEOUT, SENDS};
 use crate::{ExitReason, outbox::Taken, task};
 
 impl Connection {
-    /// Sends what can be sent now, and sees to it that the task is woken when more can be.
+    /// Sends what can be sent now. The task is woken when more can be sent.
     pub(in crate::server) fn poll_send(&mut self, cx: &mut Context<'_>) {
         if self.dead {
             return;
@@ -29,11 +29,11 @@ impl Connection {
                         Ok(false) => {}
                         Err(panic) => return self.die(task::panicked(panic)),
                     }
-                    // Either there is nothing more, or it is not its time yet. If the link was
-                    // merely full, it no longer is.
+                    // Either there is nothing more, or its time has not come. If the link was only
+                    // full, it no longer is.
                     let waits = self.next_send.is_some() || self.link.is_encoding();
                     if !took && (may_take || waits) {
-                        return self.poll_leave(cx);
+                        return self.poll_drain(cx);
                     }
                 }
                 Poll::Ready(Err(_)) => return self.die(ExitReason::Disconnected),
@@ -42,16 +42,16 @@ impl Connection {
                     if self.stalled.is_none_or(|(_, before)| before != taken) {
                         self.stalled = Some((task::now(), taken));
                     }
-                    return self.poll_leave(cx);
+                    return self.poll_drain(cx);
                 }
             }
         }
-        // The peer takes what it is sent as fast as it comes: others of the thread have their turn.
+        // The peer reads as fast as this task writes: it yields to other tasks.
         cx.waker().wake_by_ref();
-        self.poll_leave(cx);
+        self.poll_drain(cx);
     }
 
-    /// Moves packets from the outbox to the link. False if there are none.
+    /// Moves packets from the send queue to the link. Returns false if there are none.
     fn take(&mut self, cx: &mut Context<'_>) -> bool {
         match self.outbox.poll_take(cx, self.link.out()) {
             Poll::Ready(Taken::Bytes) => {
@@ -66,13 +66,13 @@ impl Connection {
         }
     }
 
-    /// Notes whether the connection is to be drained, and what has passed its deadline.
-    fn poll_leave(&mut self, cx: &mut Context<'_>) {
-        self.leave.ask(self.outbox.leaves());
+    /// Begins a drain if one was requested, and handles deadlines.
+    fn poll_drain(&mut self, cx: &mut Context<'_>) {
+        self.drain.begin(self.outbox.leaves());
         let _ = self.poll_deadlines(cx);
     }
 
-    /// Sends what is left, with the connection's habits, and closes it.
+    /// Flushes the send queue within a time limit, and closes the connection.
     pub(in crate::server) async fn close(mut self: Box<Self>) {
         self.outbox.close();
         let rest = std::future::poll_fn(|cx| {
@@ -83,7 +83,7 @@ impl Connection {
                 Poll::Pending
             }
         });
-        let sent = task::timeout(FAREWELL, rest).await;
+        let sent = task::timeout(FLUSH_TIMEOUT, rest).await;
         if !self.dead {
             if sent.is_ok() {
                 self.link.meter().part();
@@ -92,7 +92,7 @@ impl Connection {
         }
     }
 
-    /// Whether packets may be moved from the outbox to the link.
+    /// Returns whether packets may be moved from the send queue to the link.
     fn may_take(&mut self) -> bool {
         match self.pause {
             None => self.link.may_append(),

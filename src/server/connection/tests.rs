@@ -5,7 +5,7 @@ use futures_lite::{AsyncRead, AsyncWrite};
 use super::*;
 use crate::{Endpoint, Universe, link::WRITE_CHUNK, outbox::Sort, wire::codec::Codec};
 
-/// A peer that neither says nor takes anything.
+/// A peer that neither sends nor reads.
 struct Stuck;
 
 impl AsyncRead for Stuck {
@@ -32,7 +32,7 @@ impl AsyncWrite for Stuck {
     }
 }
 
-/// A connection that has a lot to send, and its outbox, which somebody keeps.
+/// A connection with a full send queue, and a second handle to the queue.
 fn stuck() -> (Connection, Arc<Outbox>) {
     let ends = Ends {
         peer: Endpoint::Inet(([127, 0, 0, 1], 1).into()),
@@ -58,10 +58,10 @@ fn stuck() -> (Connection, Arc<Outbox>) {
 }
 
 #[test]
-fn a_connection_that_is_gone_keeps_nothing_whoever_keeps_its_outbox() {
+fn dropping_a_connection_empties_its_send_queue() {
     Universe::simulated(1).run(async {
         let (connection, kept) = stuck();
-        // What is queued at a graceful end is still to be sent.
+        // An orderly close still flushes the queue.
         kept.close();
         assert_eq!(kept.bytes(), 10 * WRITE_CHUNK);
         drop(connection);
@@ -71,7 +71,7 @@ fn a_connection_that_is_gone_keeps_nothing_whoever_keeps_its_outbox() {
 }
 
 #[test]
-fn a_connection_whose_peer_is_given_up_keeps_nothing() {
+fn a_write_timeout_empties_the_send_queue() {
     Universe::simulated(1).run(async {
         let (mut connection, kept) = stuck();
         poll_fn(|cx| {

@@ -1,6 +1,6 @@
 //! What a custom supervisor may answer, and when; in simulated time.
 
-use erps::{ChildSpec, DynamicSupervisor, Network, ServerRecipe, Universe, time};
+use erps::{ChildSpec, DynamicSupervisor, Network, ServerSpec, Universe, time};
 use smol::future;
 
 use super::*;
@@ -60,7 +60,7 @@ impl Answer {
         })
     }
 
-    async fn give(self, recipe: ServerRecipe) -> Result<Started, BoxError> {
+    async fn give(self, recipe: ServerSpec) -> Result<Started, BoxError> {
         match self {
             Ignore => Ok(Started::Ignore),
             Error => Err("as the test asks".into()),
@@ -213,7 +213,7 @@ fn an_init_that_takes_too_long_is_killed_whoever_supervises_it() {
             None,
             Some(ServerSupervisor::Unsupervised),
             Some(DynamicSupervisor::builder().start().into()),
-            Some(ServerSupervisor::custom(ServerRecipe::start)),
+            Some(ServerSupervisor::custom(ServerSpec::start)),
         ]
     };
     for (n, nap) in (0..4).flat_map(|n| [LIMIT + SECOND, 100_000 * LIMIT].map(|nap| (n, nap))) {

@@ -5,8 +5,8 @@ use super::*;
 use std::collections::{BTreeMap, BTreeSet};
 
 use erps::{
-    AtLimit, ConnectionEnd, ConnectionStage, DaemonEvent, DaemonEvents, HandshakeFailure, Network,
-    NotAdmitted, ProtocolError, ServerOptions, TcpOptions, Universe, network::Line, time,
+    AtLimit, CloseReason, ConnectionStage, DaemonEvent, DaemonEvents, HandshakeFailure, Network,
+    ProtocolError, Rejection, ServerOptions, TcpOptions, Universe, network::Line, time,
 };
 
 use crate::support::{
@@ -14,7 +14,7 @@ use crate::support::{
     time::secs,
 };
 
-type End = (ConnectionStage, ConnectionEnd);
+type End = (ConnectionStage, CloseReason);
 
 /// All ends there are, once the daemon has ended; by the number of the connection.
 async fn ends(mut events: DaemonEvents) -> BTreeMap<u64, End> {
@@ -22,7 +22,7 @@ async fn ends(mut events: DaemonEvents) -> BTreeMap<u64, End> {
     while let Some(event) = events.next().await {
         match event {
             DaemonEvent::Accepted { id, .. } => accepted.push(id),
-            DaemonEvent::Ended {
+            DaemonEvent::Closed {
                 id, stage, reason, ..
             } => {
                 let before = ends.insert(id, (stage, reason));
@@ -54,45 +54,45 @@ async fn the_end(daemon: Linked<Daemon<LabServer>>, events: DaemonEvents) -> End
 fn each_way_to_end_is_one_event_with_its_stage_and_reason() {
     use ConnectionStage::{Handshake, Served, Start};
     type Change = fn(DaemonBuilder<LabServer>) -> DaemonBuilder<LabServer>;
-    type Is = fn(&ConnectionEnd) -> bool;
+    type Is = fn(&CloseReason) -> bool;
     let tls: Change = |it| it.transport(TestCa::new().tls(&["localhost"]));
     let ways: [(Change, &[u8], ConnectionStage, Is); 7] = [
         (
             |it| it,
             b"",
             Served,
-            |end| matches!(end, ConnectionEnd::Server(ExitReason::Shutdown)),
+            |end| matches!(end, CloseReason::Server(ExitReason::Shutdown)),
         ),
         (
             |it| it,
             b"nonsense that is no packet",
             Served,
-            |end| matches!(end, ConnectionEnd::Server(ExitReason::Error(_))),
+            |end| matches!(end, CloseReason::Server(ExitReason::Error(_))),
         ),
         (tls, b"", Handshake, |end| {
-            matches!(end, ConnectionEnd::Handshake(HandshakeFailure::TimedOut))
+            matches!(end, CloseReason::Handshake(HandshakeFailure::TimedOut))
         }),
         (tls, b"nonsense that is no TLS", Handshake, |end| {
             let not_tls = HandshakeError::NotTls.to_string();
-            matches!(end, ConnectionEnd::Handshake(HandshakeFailure::Failed(it)) if it.to_string() == not_tls)
+            matches!(end, CloseReason::Handshake(HandshakeFailure::Failed(it)) if it.to_string() == not_tls)
         }),
         (
             |it| it.max_connections_per_address(0),
             b"",
             Handshake,
-            |end| matches!(end, ConnectionEnd::NotAdmitted(NotAdmitted::Address)),
+            |end| matches!(end, CloseReason::Rejected(Rejection::Address)),
         ),
         (
             |it| it.server_supervisor(ServerSupervisor::custom(|_| async { Err("no".into()) })),
             b"",
             Start,
-            |end| matches!(end, ConnectionEnd::NotStarted(why) if why == "no"),
+            |end| matches!(end, CloseReason::NotStarted(why) if why == "no"),
         ),
         (
             |it| it.admit(|_: &erps::PeerInfo| Err("no")),
             b"",
             Handshake,
-            |end| matches!(end, ConnectionEnd::NotAdmitted(NotAdmitted::Hook(why)) if why == "no"),
+            |end| matches!(end, CloseReason::Rejected(Rejection::Hook(why)) if why == "no"),
         ),
     ];
     for (change, bytes, stage, is) in ways {
@@ -124,9 +124,9 @@ fn a_handshake_that_makes_way_and_one_that_the_daemon_ends_say_so() {
         daemon.shutdown().await;
         let ends = ends(events).await;
         let evicted = &ends[&1].1;
-        let is_evicted = matches!(evicted, ConnectionEnd::Handshake(HandshakeFailure::Evicted));
+        let is_evicted = matches!(evicted, CloseReason::Handshake(HandshakeFailure::Evicted));
         assert!(is_evicted, "{evicted:?}");
-        assert!(matches!(ends[&2].1, ConnectionEnd::DaemonEnded), "{ends:?}");
+        assert!(matches!(ends[&2].1, CloseReason::DaemonStopped), "{ends:?}");
     });
 }
 
@@ -150,7 +150,7 @@ fn who_is_there_to_be_refused_makes_way_before_who_may_come_in() {
         let ends = ends(events).await;
         let evicted = |id: &u64| {
             let end = &ends[id].1;
-            matches!(end, ConnectionEnd::Handshake(HandshakeFailure::Evicted))
+            matches!(end, CloseReason::Handshake(HandshakeFailure::Evicted))
         };
         let evicted: Vec<u64> = ends.keys().copied().filter(evicted).collect();
         assert_eq!(evicted, [2, 3], "{ends:?}");
@@ -179,7 +179,7 @@ fn who_was_served_and_left_at_once_was_served() {
             while let Some(event) = events.next().await {
                 match event {
                     DaemonEvent::Served { id, .. } => assert!(served.insert(id), "once"),
-                    DaemonEvent::Ended { id, stage, .. } => {
+                    DaemonEvent::Closed { id, stage, .. } => {
                         assert!(served.contains(&id), "served before it ended");
                         assert_eq!(stage, ConnectionStage::Served);
                         ended += 1;
@@ -257,7 +257,7 @@ fn a_receiver_that_is_slow_is_told_how_much_it_has_missed() {
         }
         let missed = events.next().await;
         assert!(
-            matches!(missed, Some(DaemonEvent::Missed { events: 2 })),
+            matches!(missed, Some(DaemonEvent::Lagged { events: 2 })),
             "{missed:?}"
         );
         let next = events.next().await;
@@ -285,9 +285,9 @@ fn who_asks_for_the_events_of_a_daemon_that_has_ended_is_told_of_the_end() {
 }
 
 /// What a server's end says of its peer.
-fn offence(end: &ConnectionEnd) -> Option<&ProtocolError> {
+fn offence(end: &CloseReason) -> Option<&ProtocolError> {
     match end {
-        ConnectionEnd::Server(ExitReason::Error(error)) => error.downcast_ref(),
+        CloseReason::Server(ExitReason::Error(error)) => error.downcast_ref(),
         _ => None,
     }
 }
@@ -296,7 +296,7 @@ fn offence(end: &ConnectionEnd) -> Option<&ProtocolError> {
 fn each_time_limit_is_one_event_at_its_time_with_its_stage_and_reason() {
     use ConnectionStage::{Handshake, Served};
     type Change = fn(DaemonBuilder<LabServer>) -> DaemonBuilder<LabServer>;
-    type Is = fn(&ConnectionEnd) -> bool;
+    type Is = fn(&CloseReason) -> bool;
     let options: Change = |it| {
         let options = ServerOptions::new()
             .first_packet_timeout(secs(5))
@@ -309,7 +309,7 @@ fn each_time_limit_is_one_event_at_its_time_with_its_stage_and_reason() {
     let echo = format!("{{:echo, \"{}\"}}", "x".repeat(5000));
     let deaf = raw::call(1, &echo).repeat(10);
     let lives = raw::call(1, ":ping");
-    let is_gone: Is = |end| matches!(end, ConnectionEnd::Server(ExitReason::Disconnected));
+    let is_gone: Is = |end| matches!(end, CloseReason::Server(ExitReason::Disconnected));
     // What is set, what the peer does before it falls silent, or vanishes; how far it gets, what is said
     // of it, and when.
     type Limit<'a> = (Change, &'a [u8], bool, ConnectionStage, Is, Duration);
@@ -322,7 +322,7 @@ fn each_time_limit_is_one_event_at_its_time_with_its_stage_and_reason() {
             b"",
             false,
             Handshake,
-            |end| matches!(end, ConnectionEnd::Handshake(HandshakeFailure::TimedOut)),
+            |end| matches!(end, CloseReason::Handshake(HandshakeFailure::TimedOut)),
             secs(4),
         ),
         (
@@ -366,7 +366,7 @@ fn each_time_limit_is_one_event_at_its_time_with_its_stage_and_reason() {
             }
             let end = loop {
                 let event = events.next().await.expect("its end");
-                if let DaemonEvent::Ended { stage, reason, .. } = event {
+                if let DaemonEvent::Closed { stage, reason, .. } = event {
                     break (stage, reason);
                 }
             };
@@ -388,7 +388,7 @@ async fn news(mut events: DaemonEvents) -> Vec<String> {
         use DaemonEvent as It;
         if !matches!(
             event,
-            It::Accepted { .. } | It::Served { .. } | It::Ended { .. }
+            It::Accepted { .. } | It::Served { .. } | It::Closed { .. }
         ) {
             news.push(format!("{event:?}"));
         }

@@ -89,7 +89,7 @@ fn at_the_limit_a_newcomer_is_told_when_to_come_back_and_comes_in_when_one_leave
         settled().await;
         served(&mut visitor(&network, &home, &daemon).await).await;
         let info = daemon.info();
-        assert_eq!((info.accepted, info.not_admitted.connections), (4, 1));
+        assert_eq!((info.accepted, info.rejected.connections), (4, 1));
         assert_eq!(info.failed, 0);
         drop(first);
         settled().await;
@@ -118,14 +118,14 @@ fn a_client_that_is_refused_learns_why_and_comes_back_no_sooner_than_it_is_told(
         time::sleep(secs(1)).await;
         let told = ("too many connections".to_owned(), Some(retry_after));
         assert_eq!(refused(), Some(told));
-        assert_eq!(daemon.info().not_admitted.connections, 1);
+        assert_eq!(daemon.info().rejected.connections, 1);
         // It is turned away each time it comes; and that is not oftener.
         time::sleep(secs(59)).await;
-        assert_eq!(daemon.info().not_admitted.connections, 12);
+        assert_eq!(daemon.info().rejected.connections, 12);
         // Who asks for it need not wait.
         let _ = second.connect().await;
         time::sleep(ms(100)).await;
-        assert_eq!(daemon.info().not_admitted.connections, 13);
+        assert_eq!(daemon.info().rejected.connections, 13);
         drop(first);
         time::sleep(2 * retry_after).await;
         assert!(second.status().is_connected());
@@ -145,7 +145,7 @@ fn a_client_that_a_hook_refuses_learns_why_and_comes_back_by_its_back_off() {
             panic!("{:?}", client.last_disconnect());
         };
         assert_eq!((&why[..], retry_after), ("closed on Sundays", None));
-        assert!(daemon.info().not_admitted.hook > 50);
+        assert!(daemon.info().rejected.hook > 50);
     });
 }
 
@@ -246,9 +246,9 @@ fn a_client_without_tls_waits_a_minute_at_most_when_told_to_come_back_later() {
         let client = lab::client(&daemon).backoff(Backoff::new(ms(1), ms(10)));
         let _client = client.connect().await.unwrap();
         time::sleep(secs(50)).await;
-        assert_eq!(daemon.info().not_admitted.connections, 1);
+        assert_eq!(daemon.info().rejected.connections, 1);
         time::sleep(secs(15)).await;
-        assert_eq!(daemon.info().not_admitted.connections, 2);
+        assert_eq!(daemon.info().rejected.connections, 2);
     });
 }
 
@@ -278,9 +278,9 @@ fn a_client_that_meets_the_closed_door_first_still_reads_why_it_is_refused() {
         assert_eq!(retry_after, Some(secs(50)));
         // It does as it is told.
         time::sleep(secs(45)).await;
-        assert_eq!(daemon.info().not_admitted.connections, 1);
+        assert_eq!(daemon.info().rejected.connections, 1);
         time::sleep(secs(10)).await;
-        assert_eq!(daemon.info().not_admitted.connections, 2);
+        assert_eq!(daemon.info().rejected.connections, 2);
     });
 }
 
@@ -293,7 +293,7 @@ fn at_the_limit_a_newcomer_is_closed_if_that_is_asked_for() {
         served(&mut first).await;
         assert_eq!(visitor(&network, &home, &daemon).await.text().await, None);
         served(&mut first).await;
-        assert_eq!(daemon.info().not_admitted.connections, 1);
+        assert_eq!(daemon.info().rejected.connections, 1);
     });
 }
 
@@ -355,7 +355,7 @@ fn one_greedy_address_cannot_push_out_others() {
             }
         }
         served(&mut visitor(&network, &modest, &daemon).await).await;
-        assert_eq!(daemon.info().not_admitted.address, 17);
+        assert_eq!(daemon.info().rejected.address, 17);
         inside.pop();
         settled().await;
         served(&mut visitor(&network, &greedy, &daemon).await).await;
@@ -402,7 +402,7 @@ fn one_certificate_has_so_many_connections_whatever_its_addresses() {
         let c = connect("c", &greedy).await;
         assert!(c.call(Call::Ping).await.is_err());
         settled().await;
-        assert_eq!(daemon.info().not_admitted.identity, 1);
+        assert_eq!(daemon.info().rejected.identity, 1);
         // Another certificate, if of the same name.
         is_served(&connect("c", &modest).await).await;
         drop(a);
@@ -431,7 +431,7 @@ fn hooks_say_who_is_let_in_and_why_not() {
         let shop = network.host("shop");
         served(&mut visitor(&network, &shop, &daemon).await).await;
         settled().await;
-        assert_eq!(daemon.info().not_admitted.hook, 1);
+        assert_eq!(daemon.info().rejected.hook, 1);
     });
 }
 
@@ -453,7 +453,7 @@ fn a_hook_on_addresses_is_asked_before_a_handshake_and_silent_where_there_is_one
             }
             settled().await;
             let info = daemon.info();
-            assert_eq!((info.not_admitted.hook, info.failed), (1, 0));
+            assert_eq!((info.rejected.hook, info.failed), (1, 0));
             assert!(is_empty(&info));
         });
     }
@@ -470,7 +470,7 @@ fn who_makes_a_hook_panic_is_not_let_in_and_harms_nobody() {
     at(hooked, |network, daemon| async move {
         Universe::current().unwrap().expect_panics("a secret");
         let mut peer = visitor(&network, &network.host("home"), &daemon).await;
-        told(&mut peer, "refused: not admitted").await;
+        told(&mut peer, "refused: rejected").await;
         served(&mut visitor(&network, &network.host("shop"), &daemon).await).await;
     });
 }

@@ -184,7 +184,7 @@ fn failures_are_logged_within_their_span() {
     let failed = pages
         .events
         .iter()
-        .find(|it| it.0.contains("no server for"));
+        .find(|it| it.0.contains("before it had a server"));
     let (_, spans) = failed.expect("it is logged");
     assert!(spans.last().unwrap().starts_with("connection peer="));
 }

@@ -14,7 +14,7 @@ use std::{
 };
 
 use erps::{
-    BoxError, BoxedStream, Client, ConnectionEnd, Context, Daemon, DaemonEvent, DaemonEvents,
+    BoxError, BoxedStream, Client, CloseReason, Context, Daemon, DaemonEvent, DaemonEvents,
     ExitReason, InitError, Network, Protocol, ReplyTo, Server, ServerOptions, Term, TestCa, Tls,
     Transport as _, Universe,
     network::Line,
@@ -320,19 +320,19 @@ impl Script<'_> {
 pub(crate) async fn is_over(events: &mut DaemonEvents) {
     loop {
         match events.next().await.expect("the daemon is there") {
-            DaemonEvent::Ended { reason, .. } => {
+            DaemonEvent::Closed { reason, .. } => {
                 let panicked = match &reason {
-                    ConnectionEnd::Server(reason) => matches!(reason, ExitReason::Panic { .. }),
-                    ConnectionEnd::Handshake(failure) => {
+                    CloseReason::Server(reason) => matches!(reason, ExitReason::Panic { .. }),
+                    CloseReason::Handshake(failure) => {
                         matches!(failure, erps::HandshakeFailure::Panicked(_))
                     }
-                    ConnectionEnd::NotStarted(_) => true,
+                    CloseReason::NotStarted(_) => true,
                     _ => false,
                 };
                 assert!(!panicked, "{reason}");
                 return;
             }
-            DaemonEvent::Missed { events } => panic!("{events} events were missed"),
+            DaemonEvent::Lagged { events } => panic!("{events} events were missed"),
             _ => {}
         }
     }

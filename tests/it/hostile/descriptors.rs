@@ -63,7 +63,7 @@ fn short_of_descriptors() {
         let error = loop {
             match events.next().await.expect("the daemon lives") {
                 DaemonEvent::AcceptPaused { error, .. } => break error,
-                DaemonEvent::Ended { .. } => panic!("{:?}", daemon.info()),
+                DaemonEvent::Closed { .. } => panic!("{:?}", daemon.info()),
                 _ => {}
             }
         };

@@ -100,7 +100,7 @@ fn a_listener_that_breaks_is_tried_again_until_it_is_too_often() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let ours = socket2::Socket::from(listener.try_clone().unwrap());
         let (builder, _watch) = lab::daemon();
-        let builder = builder.max_listener_restarts(2, secs(60));
+        let builder = builder.max_listener_rebinds(2, secs(60));
         let daemon = builder.listener(listener).start_link().await.unwrap();
         let mut events = daemon.events();
         let client = connected(daemon.local_addr()).await;

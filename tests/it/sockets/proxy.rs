@@ -1,7 +1,7 @@
 //! Daemons behind proxies: who is believed, and what becomes of what they say.
 
 use erps::{
-    AtLimit, ConnectionEnd, ConnectionStage, HandshakeFailure, NotAdmitted, ProxyError, TestCa,
+    AtLimit, CloseReason, ConnectionStage, HandshakeFailure, ProxyError, Rejection, TestCa,
     network::Stream,
     wire::{packet::Kind, proxy::MAX_LINE},
 };
@@ -48,10 +48,10 @@ async fn is_closed(mut stream: Stream) {
 }
 
 /// The next connection's end.
-async fn end(events: &mut DaemonEvents) -> (Endpoint, ConnectionStage, ConnectionEnd) {
+async fn end(events: &mut DaemonEvents) -> (Endpoint, ConnectionStage, CloseReason) {
     loop {
         match events.next().await.unwrap() {
-            DaemonEvent::Ended {
+            DaemonEvent::Closed {
                 address,
                 stage,
                 reason,
@@ -108,11 +108,8 @@ async fn who_is_not_trusted_is_closed_unread() {
         is_closed(dial_saying(HEADER).await).await;
         let (address, stage, reason) = end(&mut events).await;
         assert!(address.is_local() && stage == ConnectionStage::Handshake);
-        assert!(matches!(
-            reason,
-            ConnectionEnd::NotAdmitted(NotAdmitted::Proxy)
-        ));
-        assert_eq!(daemon.info().not_admitted.proxy, 1);
+        assert!(matches!(reason, CloseReason::Rejected(Rejection::Proxy)));
+        assert_eq!(daemon.info().rejected.proxy, 1);
         daemon.shutdown().await;
     }
 }
@@ -134,7 +131,7 @@ async fn without_a_header_or_with_a_bad_one_a_connection_ends_at_once() {
         is_closed(stream).await;
         let (_, stage, reason) = end(&mut events).await;
         assert_eq!(stage, ConnectionStage::Handshake);
-        let ConnectionEnd::Handshake(HandshakeFailure::Proxy(error)) = reason else {
+        let CloseReason::Handshake(HandshakeFailure::Proxy(error)) = reason else {
             panic!("{reason}");
         };
         assert_eq!(error, expected);
@@ -153,7 +150,7 @@ async fn a_header_that_does_not_come_in_time_ends_the_connection() {
         let (_, _, reason) = end(&mut events).await;
         assert!(matches!(
             reason,
-            ConnectionEnd::Handshake(HandshakeFailure::TimedOut)
+            CloseReason::Handshake(HandshakeFailure::TimedOut)
         ));
     }
     assert_eq!(time::now() - start, secs(20));
@@ -162,7 +159,7 @@ async fn a_header_that_does_not_come_in_time_ends_the_connection() {
     let (_, _, reason) = end(&mut events).await;
     assert!(matches!(
         reason,
-        ConnectionEnd::Handshake(HandshakeFailure::Failed(_))
+        CloseReason::Handshake(HandshakeFailure::Failed(_))
     ));
     drop(daemon);
 }
@@ -182,7 +179,7 @@ async fn the_time_of_the_header_is_the_handshakes() {
     assert_eq!(address, announced());
     assert!(matches!(
         reason,
-        ConnectionEnd::Handshake(HandshakeFailure::TimedOut)
+        CloseReason::Handshake(HandshakeFailure::TimedOut)
     ));
     assert_eq!(time::now() - start, secs(10));
     drop(daemon);
@@ -201,7 +198,7 @@ async fn silent_peers_behind_a_proxy_make_way_as_at_a_handshake() {
     let (_, _, reason) = end(&mut events).await;
     assert!(matches!(
         reason,
-        ConnectionEnd::Handshake(HandshakeFailure::Evicted)
+        CloseReason::Handshake(HandshakeFailure::Evicted)
     ));
     drop(daemon);
 }
@@ -225,7 +222,7 @@ async fn limits_per_address_are_those_of_the_announced_address() {
         "{text}"
     );
     settled().await;
-    assert_eq!(daemon.info().not_admitted.address, 1);
+    assert_eq!(daemon.info().rejected.address, 1);
     assert_eq!(daemon.info().connections, 2);
     drop(first);
     settled().await;

@@ -31,10 +31,10 @@ async fn hear(events: &mut DaemonEvents, during: impl Future<Output = ()>) -> He
                 DaemonEvent::ListenerFailed {
                     address, retry_in, ..
                 } => heard.push((address.port().unwrap(), Some(retry_in))),
-                DaemonEvent::ListenerRestarted { address } => {
+                DaemonEvent::ListenerRebound { address } => {
                     heard.push((address.port().unwrap(), None));
                 }
-                DaemonEvent::Missed { .. } => panic!("too slow"),
+                DaemonEvent::Lagged { .. } => panic!("too slow"),
                 _ => {}
             }
         }
@@ -127,7 +127,7 @@ async fn a_listener_that_fails_too_often_ends_the_daemon_with_its_error() {
 #[erps::test(simulated)]
 async fn failures_that_are_far_apart_are_not_too_many() {
     let (builder, _watch) = lab::daemon();
-    let builder = builder.max_listener_restarts(1, secs(10));
+    let builder = builder.max_listener_rebinds(1, secs(10));
     let (daemon, mut events) = started(builder).await;
     let network = Network::current().unwrap();
     for _ in 0..5 {

@@ -163,7 +163,7 @@ fn a_path_and_a_port_may_be_listened_at_together() {
             is_served(client).await;
         }
         is_served(&connected(daemon.local_addr()).await).await;
-        assert_eq!(daemon.info().not_admitted.address, 0);
+        assert_eq!(daemon.info().rejected.address, 0);
     });
 }
 

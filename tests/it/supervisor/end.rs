@@ -213,7 +213,7 @@ fn an_ending_supervisor_answers_but_starts_nothing() {
         supervisor.as_ref().request_shutdown();
         is_asked.recv().await.unwrap();
         let outcome = supervisor.start_child(idle()).await;
-        assert!(matches!(outcome, Err(StartChildError::SupervisorGone)));
+        assert!(matches!(outcome, Err(StartChildError::SupervisorStopped)));
         assert_eq!(counts(&supervisor).await, (1, 1));
     });
 }
@@ -254,7 +254,7 @@ fn whoever_waits_for_a_supervisor_that_is_killed_gets_an_error() {
             supervisor.as_ref().kill();
         };
         let (outcome, ()) = future::zip(supervisor.start_child(endless(&entered)), kill).await;
-        assert!(matches!(outcome, Err(StartChildError::SupervisorGone)));
+        assert!(matches!(outcome, Err(StartChildError::SupervisorStopped)));
     });
 }
 
@@ -269,7 +269,7 @@ fn a_command_that_was_never_looked_at_gets_an_error() {
         assert!(future::poll_once(&mut start).await.is_none());
         supervisor.as_ref().kill();
         let outcome = executor.run(start).await;
-        assert!(matches!(outcome, Err(StartChildError::SupervisorGone)));
+        assert!(matches!(outcome, Err(StartChildError::SupervisorStopped)));
     });
 }
 
@@ -280,14 +280,14 @@ fn a_handle_answers_with_errors_when_the_supervisor_has_ended() {
         let child = supervisor.start_child(idle()).await.unwrap();
         supervisor.as_ref().shutdown(Shutdown::Infinity).await;
         let outcome = supervisor.start_child(idle()).await;
-        assert!(matches!(outcome, Err(StartChildError::SupervisorGone)));
+        assert!(matches!(outcome, Err(StartChildError::SupervisorStopped)));
         assert_eq!(
             supervisor.terminate_child(&child).await,
-            Err(TerminateChildError::SupervisorGone)
+            Err(TerminateChildError::SupervisorStopped)
         );
         let listed = supervisor.which_children().await;
-        assert!(matches!(listed, Err(SupervisorGone)));
-        assert_eq!(supervisor.count_children().await, Err(SupervisorGone));
+        assert!(matches!(listed, Err(SupervisorStopped)));
+        assert_eq!(supervisor.count_children().await, Err(SupervisorStopped));
     });
 }
 
@@ -317,7 +317,7 @@ async fn yield_too_late(nursery: &DynamicSupervisor, end: impl FnOnce(&TaskRef))
         drop(go);
     };
     let (outcome, ()) = future::zip(start, meanwhile).await;
-    assert!(matches!(outcome, Err(StartChildError::SupervisorGone)));
+    assert!(matches!(outcome, Err(StartChildError::SupervisorStopped)));
     supervisor.as_ref().exited().await;
     late
 }

@@ -140,12 +140,18 @@ fn both_kinds_of_supervisors_say_the_same_of_a_crash_a_restart_and_that_they_giv
         let panicked = "panicked: as the test asks";
         let expected = [
             ("DEBUG", "child_started", "vase", first, ""),
-            ("WARN", "child_ended", "vase", first, panicked),
-            ("DEBUG", "child_restarts", "vase", first, panicked),
+            ("WARN", "child_exited", "vase", first, panicked),
+            ("DEBUG", "child_restarting", "vase", first, panicked),
             ("DEBUG", "child_started", "vase", second, ""),
-            ("WARN", "child_ended", "vase", second, panicked),
-            ("WARN", "supervisor_gives_up", "vase", second, panicked),
-            ("DEBUG", "supervisor_ends", "", supervisor, "shutdown"),
+            ("WARN", "child_exited", "vase", second, panicked),
+            ("WARN", "max_restarts_exceeded", "vase", second, panicked),
+            (
+                "DEBUG",
+                "supervisor_shutting_down",
+                "",
+                supervisor,
+                "shutdown",
+            ),
         ];
         let heard = ear.heard();
         let found: Vec<_> = heard
@@ -194,8 +200,8 @@ fn a_child_that_does_not_start_or_is_told_to_end_is_spoken_of_as_such() {
             ("WARN", "child_not_started", "ill", "as the test asks"),
             ("DEBUG", "child_ignored", "idle", ""),
             ("DEBUG", "child_started", "dull", ""),
-            ("DEBUG", "supervisor_ends", "", "shutdown"),
-            ("DEBUG", "child_ended", "dull", "it did not like that"),
+            ("DEBUG", "supervisor_shutting_down", "", "shutdown"),
+            ("DEBUG", "child_exited", "dull", "it did not like that"),
         ];
         let heard = ear.heard();
         let found: Vec<_> = heard
@@ -235,7 +241,7 @@ fn a_restart_may_wait_and_is_spoken_of_before_it_does() {
         let supervisor = builder.child(child).start_link().await.unwrap();
         time::sleep(SECOND).await;
         let names = ear.heard().iter().map(|it| it.name).collect::<Vec<_>>();
-        assert_eq!(names, ["child_started", "child_ended", "child_restarts"]);
+        assert_eq!(names, ["child_started", "child_exited", "child_restarting"]);
         supervisor.shutdown().await;
     };
     listening(&ear, || Universe::simulated(1).run(life));

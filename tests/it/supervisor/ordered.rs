@@ -569,11 +569,17 @@ fn what_makes_no_sense_is_refused() {
         };
         let never = Supervisor::builder().child(significant("a").restart(Restart::Transient));
         let error = refused(never).await;
-        assert!(matches!(error, StartChildError::Nonsense { .. }), "{error}");
+        assert!(
+            matches!(error, StartChildError::InvalidSpec { .. }),
+            "{error}"
+        );
 
         let any = Supervisor::builder().auto_shutdown(AutoShutdown::AnySignificant);
         let error = refused(any.child(significant("a"))).await;
-        assert!(matches!(error, StartChildError::Nonsense { .. }), "{error}");
+        assert!(
+            matches!(error, StartChildError::InvalidSpec { .. }),
+            "{error}"
+        );
 
         let twice = three(&troupe).child(troupe.child("b"));
         let error = refused(twice).await;
@@ -584,7 +590,10 @@ fn what_makes_no_sense_is_refused() {
 
         let dynamic = DynamicSupervisor::builder().start_link();
         let error = dynamic.start_child(significant("a")).await.unwrap_err();
-        assert!(matches!(error, StartChildError::Nonsense { .. }), "{error}");
+        assert!(
+            matches!(error, StartChildError::InvalidSpec { .. }),
+            "{error}"
+        );
         assert_eq!(troupe.seen(), "");
     });
 }
@@ -690,7 +699,7 @@ fn a_recipe_that_hangs_keeps_nobody_from_asking_nor_from_ending() {
         };
         let (outcome, ()) = future::zip(starting, watching).await;
         let error = outcome.unwrap_err();
-        assert!(matches!(error, StartSupervisorError::Ended(_)), "{error}");
+        assert!(matches!(error, StartSupervisorError::Exited(_)), "{error}");
         assert_eq!(troupe.seen(), "+a -a");
     });
 }

@@ -73,7 +73,7 @@ fn a_recipe_that_never_returns_holds_up_its_caller_only() {
         );
         supervisor.as_ref().shutdown(Shutdown::Infinity).await;
         let outcome = caller.await;
-        assert!(matches!(outcome, Err(StartChildError::SupervisorGone)));
+        assert!(matches!(outcome, Err(StartChildError::SupervisorStopped)));
     });
 }
 

@@ -73,7 +73,7 @@ fn a_tree_remembers_why_and_when_children_ended() {
         }
         let tree = app.tree().await.unwrap();
         let x = tree.find("x").unwrap();
-        assert_eq!(x.to_string(), "x: running, ended 2 times, last: killed");
+        assert_eq!(x.to_string(), "x: running, exited 2 times, last: killed");
         let ago: Vec<_> = x.history.iter().map(|exit| exit.ago.as_secs()).collect();
         assert_eq!(ago, [10, 20]);
         assert!(
@@ -156,7 +156,7 @@ fn who_is_gone_has_no_tree() {
         app.as_ref().exited().await;
         assert!(app.tree().await.is_err());
         let error = app.until(SECOND, |_| true).await.unwrap_err();
-        assert!(matches!(error, UntilError::SupervisorGone));
+        assert!(matches!(error, UntilError::SupervisorStopped));
         let dynamic = DynamicSupervisor::builder().start();
         dynamic.as_ref().kill();
         dynamic.as_ref().exited().await;
@@ -174,7 +174,7 @@ fn a_child_that_is_stopped_or_ignored_is_shown_as_such() {
         let tree = supervisor.tree().await.unwrap();
         assert_eq!(
             tree.to_string(),
-            "supervisor\n  a: stopped, ended once, last: shutdown\n  nothing: ignored"
+            "supervisor\n  a: stopped, exited once, last: shutdown\n  nothing: ignored"
         );
     });
 }
@@ -230,6 +230,6 @@ fn who_does_not_answer_is_not_waited_for() {
         let supervisor = supervisor.start();
         let limit = Duration::from_millis(20);
         let error = supervisor.until(limit, |_| true).await.unwrap_err();
-        assert!(matches!(error, UntilError::Silent), "{error}");
+        assert!(matches!(error, UntilError::NoReply), "{error}");
     });
 }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use erps::{
-    AtLimit, ConnectionEnd, Daemon, DaemonEvent, DaemonEvents, Linked, ServerOptions, TestCa, Tls,
+    AtLimit, CloseReason, Daemon, DaemonEvent, DaemonEvents, Linked, ServerOptions, TestCa, Tls,
     Universe, time,
 };
 
@@ -214,11 +214,11 @@ impl Ends {
         while let Some(event) = events.next().await {
             match event {
                 DaemonEvent::Accepted { .. } => all.accepted += 1,
-                DaemonEvent::Ended { stage, reason, .. } => {
+                DaemonEvent::Closed { stage, reason, .. } => {
                     // Without what differs from one to the other.
                     let reason = match reason {
-                        ConnectionEnd::Server(reason) => reason.to_string(),
-                        ConnectionEnd::Handshake(failure) => failure.to_string(),
+                        CloseReason::Server(reason) => reason.to_string(),
+                        CloseReason::Handshake(failure) => failure.to_string(),
                         other => panic!("{stage:?}: {other}"),
                     };
                     let reason = reason.split(" is 0x").next().unwrap();
@@ -226,7 +226,7 @@ impl Ends {
                         .entry(format!("{stage:?}: {reason}"))
                         .or_default() += 1;
                 }
-                DaemonEvent::Missed { events } => panic!("{events} events were missed"),
+                DaemonEvent::Lagged { events } => panic!("{events} events were missed"),
                 _ => {}
             }
         }

@@ -1,4 +1,4 @@
-//! What a builder has collected: the same for every start of a daemon.
+//! The settings of a daemon, as collected by its builder.
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -12,28 +12,28 @@ use crate::{
     transport::{Place, Tcp, TcpOptions, Transport},
 };
 
-/// What is the same for every start of a daemon.
+/// The settings that are the same for every start of a daemon.
 #[derive(Clone, Debug)]
-pub(in crate::daemon) struct Settings {
-    /// The one that [`DaemonBuilder::bind`] and [`DaemonBuilder::port`] speak of.
+pub(super) struct Settings {
+    /// Set by `DaemonBuilder::bind` and `DaemonBuilder::port`.
     pub(super) address: Option<SocketAddr>,
     pub(super) also: Vec<Place>,
     #[cfg(unix)]
     pub(super) unix_mode: u32,
-    pub(in crate::daemon) accept_loops: usize,
-    pub(in crate::daemon) listener_restarts: (usize, Duration),
-    pub(in crate::daemon) transport: Arc<dyn Transport>,
-    pub(in crate::daemon) plaintext_anywhere: bool,
-    pub(in crate::daemon) tcp: TcpOptions,
-    pub(in crate::daemon) server: ServerOptions,
-    pub(in crate::daemon) restart: Restart,
-    pub(in crate::daemon) shutdown: Shutdown,
-    pub(in crate::daemon) drain_timeout: Duration,
-    pub(in crate::daemon) start_timeout: Duration,
-    pub(in crate::daemon) limits: DaemonLimits,
-    pub(in crate::daemon) proxies: Option<Hook<Endpoint>>,
-    pub(in crate::daemon) admit_address: Option<Hook<Endpoint>>,
-    pub(in crate::daemon) admit: Option<Hook<PeerInfo>>,
+    pub(super) accept_loops: usize,
+    pub(super) listener_rebinds: (usize, Duration),
+    pub(super) transport: Arc<dyn Transport>,
+    pub(super) plaintext_anywhere: bool,
+    pub(super) tcp: TcpOptions,
+    pub(super) server: ServerOptions,
+    pub(super) restart: Restart,
+    pub(super) shutdown: Shutdown,
+    pub(super) drain_timeout: Duration,
+    pub(super) start_timeout: Duration,
+    pub(super) limits: DaemonLimits,
+    pub(super) proxies: Option<Hook<Endpoint>>,
+    pub(super) admit_address: Option<Hook<Endpoint>>,
+    pub(super) admit: Option<Hook<PeerInfo>>,
 }
 
 impl Default for Settings {
@@ -44,7 +44,7 @@ impl Default for Settings {
             #[cfg(unix)]
             unix_mode: UNIX_MODE,
             accept_loops: 1,
-            listener_restarts: (10, Duration::from_secs(60)),
+            listener_rebinds: (10, Duration::from_secs(60)),
             transport: Arc::new(Tcp),
             plaintext_anywhere: false,
             tcp: TcpOptions::new(),
@@ -66,10 +66,10 @@ impl Settings {
         self.address.get_or_insert(ANY_PORT)
     }
 
-    /// Where to listen, at least at one place.
+    /// Takes the addresses to listen on, at least one.
     ///
-    /// They are taken out: a listener that was handed in would be open as long as these settings are kept.
-    pub(in crate::daemon) fn take_places(&mut self) -> Vec<Place> {
+    /// They are removed: an existing listener would stay open as long as these settings are kept.
+    pub(super) fn take_places(&mut self) -> Vec<Place> {
         let named = self.address.map(Place::Inet);
         let also = std::mem::take(&mut self.also);
         let mut places: Vec<_> = named.into_iter().chain(also).collect();

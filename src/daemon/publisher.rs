@@ -1,4 +1,4 @@
-//! The counters of a daemon, and the queues of its event streams.
+//! The counters of a daemon, and the publication of its events.
 
 use std::{
     io,
@@ -6,38 +6,39 @@ use std::{
 };
 
 use super::{
-    ConnectionEnd, ConnectionStage, DaemonEvent, DaemonEvents, HandshakeCounts, HandshakeFailure,
-    NotAdmitted, NotAdmittedCounts, events::Queue,
+    CloseReason, ConnectionStage, DaemonEvent, DaemonEvents, HandshakeCounts, HandshakeFailure,
+    Rejection, RejectionCounts, events::Queue,
 };
 use crate::{Endpoint, HandshakeError};
 
+/// What [`DaemonInfo`](super::DaemonInfo) reports of the past.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Counts {
+pub(super) struct Counters {
     pub(super) accepted: u64,
-    pub(super) not_admitted: NotAdmittedCounts,
+    pub(super) rejected: RejectionCounts,
     pub(super) handshakes: HandshakeCounts,
     pub(super) not_started: u64,
     pub(super) probes: u64,
-    /// How often there was a shortage.
+    /// How often accepting paused for lack of resources.
     pub(super) accept_pauses: u64,
-    /// Of connections that are over.
+    /// Of closed connections.
     pub(super) bytes_received: u64,
     pub(super) bytes_sent: u64,
 }
 
-impl Counts {
-    fn ended(&mut self, stage: ConnectionStage, end: &ConnectionEnd) {
-        self.probes += u64::from(end.is_probe());
-        let (refused, handshakes) = (&mut self.not_admitted, &mut self.handshakes);
-        let count = match end {
-            ConnectionEnd::NotAdmitted(why) => match why {
-                NotAdmitted::Connections => &mut refused.connections,
-                NotAdmitted::Address => &mut refused.address,
-                NotAdmitted::Identity => &mut refused.identity,
-                NotAdmitted::Hook(_) => &mut refused.hook,
-                NotAdmitted::Proxy => &mut refused.proxy,
+impl Counters {
+    fn closed(&mut self, stage: ConnectionStage, reason: &CloseReason) {
+        self.probes += u64::from(reason.is_probe());
+        let (rejected, handshakes) = (&mut self.rejected, &mut self.handshakes);
+        let count = match reason {
+            CloseReason::Rejected(why) => match why {
+                Rejection::Connections => &mut rejected.connections,
+                Rejection::Address => &mut rejected.address,
+                Rejection::Identity => &mut rejected.identity,
+                Rejection::Hook(_) => &mut rejected.hook,
+                Rejection::Proxy => &mut rejected.proxy,
             },
-            ConnectionEnd::Handshake(failure) => match failure {
+            CloseReason::Handshake(failure) => match failure {
                 HandshakeFailure::TimedOut => &mut handshakes.timed_out,
                 HandshakeFailure::Evicted => &mut handshakes.evicted,
                 HandshakeFailure::Failed(HandshakeError::Untrusted(_)) => &mut handshakes.untrusted,
@@ -47,7 +48,7 @@ impl Counts {
                 | HandshakeFailure::Panicked(_)
                 | HandshakeFailure::Proxy(_) => &mut handshakes.other,
             },
-            ConnectionEnd::NotStarted(_) | ConnectionEnd::Server(_)
+            CloseReason::NotStarted(_) | CloseReason::Server(_)
                 if stage == ConnectionStage::Start =>
             {
                 &mut self.not_started
@@ -57,7 +58,7 @@ impl Counts {
         *count += 1;
     }
 
-    /// How many never got a server, though they were let in.
+    /// Returns how many were not rejected, and closed before they had a server.
     pub(super) fn failed(&self) -> u64 {
         let it = &self.handshakes;
         let known = it.timed_out + it.evicted + it.untrusted + it.mistrusted;
@@ -65,25 +66,25 @@ impl Counts {
     }
 }
 
-/// Counts events, and passes them to the daemon's event streams.
+/// Counts events, and publishes them to the daemon's event streams.
 #[derive(Default)]
-pub(super) struct Journal {
+pub(super) struct Publisher {
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
-    counts: Counts,
-    watchers: Vec<Weak<Queue>>,
+    counters: Counters,
+    subscribers: Vec<Weak<Queue>>,
     closed: bool,
 }
 
-impl Journal {
-    /// Gives a number to a connection that was just accepted.
+impl Publisher {
+    /// Counts a connection that was just accepted, and returns its id.
     pub(super) fn accepted(&self, address: Endpoint) -> u64 {
         let mut state = self.state();
-        state.counts.accepted += 1;
-        let id = state.counts.accepted;
+        state.counters.accepted += 1;
+        let id = state.counters.accepted;
         state.publish(&DaemonEvent::Accepted { id, address });
         id
     }
@@ -92,54 +93,54 @@ impl Journal {
         self.state().publish(event);
     }
 
-    /// Nobody can be accepted for now.
+    /// Counts and publishes that accepting pauses.
     pub(super) fn accept_paused(&self, address: &Endpoint, error: io::Error) {
         let address = address.clone();
         let error = Arc::new(error);
         let mut state = self.state();
-        state.counts.accept_pauses += 1;
+        state.counters.accept_pauses += 1;
         state.publish(&DaemonEvent::AcceptPaused { address, error });
     }
 
-    pub(super) fn count_end(&self, stage: ConnectionStage, end: &ConnectionEnd) {
-        self.state().counts.ended(stage, end);
+    pub(super) fn count_closed(&self, stage: ConnectionStage, reason: &CloseReason) {
+        self.state().counters.closed(stage, reason);
     }
 
-    /// A peer has closed its connection, without a handshake, and without having sent anything.
+    /// Counts a connection that its peer closed without a handshake and without having sent anything.
     pub(super) fn count_probe(&self) {
-        self.state().counts.probes += 1;
+        self.state().counters.probes += 1;
     }
 
-    /// A connection with a server is over.
+    /// Counts the bytes of a closed connection that had a server.
     pub(super) fn count_bytes(&self, received: u64, sent: u64) {
         let mut state = self.state();
-        state.counts.bytes_received += received;
-        state.counts.bytes_sent += sent;
+        state.counters.bytes_received += received;
+        state.counters.bytes_sent += sent;
     }
 
-    pub(super) fn counts(&self) -> Counts {
-        self.state().counts
+    pub(super) fn counters(&self) -> Counters {
+        self.state().counters
     }
 
-    pub(super) fn watch(&self) -> DaemonEvents {
+    pub(super) fn subscribe(&self) -> DaemonEvents {
         let queue = Arc::new(Queue::default());
         let mut state = self.state();
         if state.closed {
             queue.close();
         } else {
-            state.watchers.push(Arc::downgrade(&queue));
+            state.subscribers.push(Arc::downgrade(&queue));
         }
         DaemonEvents::new(queue)
     }
 
-    /// There will be nothing more, but this if it is the first to end it.
+    /// Closes the streams. The first call may publish a last event.
     pub(super) fn close(&self, last: Option<DaemonEvent>) {
         let mut state = self.state();
         if let Some(last) = last.filter(|_| !state.closed) {
             state.publish(&last);
         }
         state.closed = true;
-        for queue in state.watchers.drain(..).filter_map(|it| it.upgrade()) {
+        for queue in state.subscribers.drain(..).filter_map(|it| it.upgrade()) {
             queue.close();
         }
     }
@@ -151,8 +152,8 @@ impl Journal {
 
 impl State {
     fn publish(&mut self, event: &DaemonEvent) {
-        self.watchers.retain(|watcher| {
-            let queue = watcher.upgrade();
+        self.subscribers.retain(|subscriber| {
+            let queue = subscriber.upgrade();
             queue.map(|queue| queue.push(event.clone())).is_some()
         });
     }

@@ -1,10 +1,10 @@
-//! The connection of a server, as seen by those who look on from outside.
+//! A handle to the connection of a server.
 
 use std::{sync::Arc, time::Instant};
 
 use crate::{link::Meter, outbox::Outbox};
 
-/// A handle to the connection of a server. It may outlive it.
+/// A handle to the connection of a server. It may outlive the connection.
 #[derive(Clone, Debug)]
 pub(crate) struct ConnectionRef {
     outbox: Arc<Outbox>,
@@ -16,22 +16,22 @@ impl ConnectionRef {
         Self { outbox, meter }
     }
 
-    /// Has the connection take leave of its peer, which is listened to until then.
-    pub(crate) fn leave(&self, until: Instant) {
+    /// Drains the connection: packets are still read until the given time.
+    pub(crate) fn drain(&self, until: Instant) {
         self.outbox.leave(until);
     }
 
-    /// How many calls of the peer have no answer yet.
+    /// Returns the number of calls of the peer that have no reply yet.
     pub(crate) fn in_flight(&self) -> usize {
         self.outbox.in_flight()
     }
 
-    /// How many packets were ever to be sent.
+    /// Returns the number of packets sent or queued.
     pub(crate) fn packets_sent(&self) -> u64 {
         self.outbox.packets()
     }
 
-    /// How many bytes wait to be sent.
+    /// Returns the number of bytes in the send queue.
     pub(crate) fn bytes_unsent(&self) -> usize {
         self.outbox.bytes()
     }

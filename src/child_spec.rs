@@ -1,6 +1,6 @@
-//! What of this library can be a child of a supervisor, besides daemons and supervisors.
+//! Child specifications of servers and clients.
 //!
-//! Servers and clients know of no supervisor, and supervisors of neither.
+//! They are here because servers and clients do not depend on supervisors, nor the reverse.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -9,14 +9,14 @@ use crate::{
 };
 
 impl<S: Server> ServerBuilder<S> {
-    /// The server as a child of a supervisor. It keeps the universe current at this call through
-    /// every restart. Others find it by its [name](Self::name).
+    /// Returns a specification of the server as a child of a supervisor. It keeps the universe current at
+    /// this call through every restart. Other tasks find it by its [name](Self::name).
     ///
-    /// An `init` that returns [`InitError::Ignore`](crate::InitError::Ignore) makes it a child that had nothing to run.
+    /// If `init` returns [`InitError::Ignore`](crate::InitError::Ignore), the child is ignored.
     #[track_caller]
     pub fn child_spec(self, id: impl Into<String>) -> ChildSpec {
         let here = Here::capture();
-        // A seed need not be shared by threads to be cloned for each start.
+        // The seed need not be `Sync`.
         let builder = Mutex::new(self);
         let start = move || {
             let builder = builder.lock().unwrap_or_else(PoisonError::into_inner);
@@ -34,11 +34,11 @@ impl<S: Server> ServerBuilder<S> {
 }
 
 impl<P: Protocol> ClientBuilder<P> {
-    /// The client as a child of a supervisor. It keeps the universe current at this call through
-    /// every restart, and lives until it ends or is ended, whoever has a handle.
+    /// Returns a specification of the client as a child of a supervisor. It keeps the universe current at
+    /// this call through every restart, and runs until it exits or is shut down, even without a handle.
     ///
-    /// It does not wait for a connection: it heals from the beginning. One that does not
-    /// [reconnect](Self::reconnect) ends with its connection, and is restarted.
+    /// Its start does not wait for a connection. A client that does not [reconnect](Self::reconnect) exits
+    /// with its connection, and is restarted.
     #[track_caller]
     pub fn child_spec(self, id: impl Into<String>) -> ChildSpec {
         let here = Here::capture();
@@ -47,7 +47,7 @@ impl<P: Protocol> ClientBuilder<P> {
             here.scope(async move {
                 let client = builder.start();
                 let task = client.task().clone();
-                // A client ends with its last handle. This one is dropped when it has ended.
+                // A client exits with its last handle. This one is dropped when it has exited.
                 task.on_exit(move |_| drop(client));
                 Ok(Started::Running(task))
             })

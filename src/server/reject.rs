@@ -1,4 +1,4 @@
-//! A word to a peer that gets no server.
+//! Rejection of a peer that gets no server.
 
 use super::ServerOptions;
 use crate::{
@@ -7,9 +7,9 @@ use crate::{
     wire::{codec::UNLIMITED, packet::Kind},
 };
 
-/// Sends an error packet that belongs to no call, and closes the connection. It is the first packet
-/// that the peer receives, so that no client can take it for a part of another.
-pub(crate) async fn refuse(stream: BoxedStream, options: &ServerOptions, message: &str) {
+/// Sends an error packet that belongs to no call, and closes the connection. As it is the first packet
+/// that the peer receives, no client can mistake it for a part of another one.
+pub(crate) async fn reject(stream: BoxedStream, options: &ServerOptions, message: &str) {
     let codec = options.codec();
     let mut link = Link::new(stream, codec.max_payload);
     if let Err(error) = codec.term(link.out(), Kind::Error, message, UNLIMITED) {

@@ -1,0 +1,70 @@
+//! The result of a drain.
+
+use std::time::Duration;
+
+use crate::{Endpoint, ExitReason};
+
+/// The outcome of each connection of a daemon that was [drained](crate::Daemon::drain).
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct DrainReport {
+    /// How long it took until the last connection was closed, or until the limit.
+    pub took: Duration,
+    /// The connections that had a server, in the order in which they were closed.
+    pub connections: Vec<Drained>,
+    /// The number of connections closed before they had a server: during the handshake when the drain
+    /// began, or during `init` at the limit. No call of theirs was read.
+    pub without_server: usize,
+    /// The number of connections still open: their servers compute and never await, so that they cannot
+    /// be killed.
+    pub stuck: usize,
+}
+
+impl DrainReport {
+    /// Returns the connections whose calls were answered, and whose replies were handed to the system.
+    pub fn finished(&self) -> impl Iterator<Item = &Drained> {
+        let finished = |it: &&Drained| matches!(it.outcome, DrainOutcome::Finished);
+        self.connections.iter().filter(finished)
+    }
+
+    /// Returns the connections that were closed before they were finished.
+    pub fn cut(&self) -> impl Iterator<Item = &Drained> {
+        let cut = |it: &&Drained| matches!(it.outcome, DrainOutcome::Cut { .. });
+        self.connections.iter().filter(cut)
+    }
+
+    /// Returns whether no connection was cut and none is stuck.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.stuck == 0 && self.cut().next().is_none()
+    }
+}
+
+/// The outcome of one drained connection.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Drained {
+    /// The address of the peer.
+    pub peer: Endpoint,
+    /// Whether it was finished.
+    pub outcome: DrainOutcome,
+    /// The exit reason of its server.
+    pub reason: ExitReason,
+    /// How long after the start of the drain it was closed.
+    pub took: Duration,
+}
+
+/// Whether a connection was finished when it was closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DrainOutcome {
+    /// Its calls were answered, and the system has taken all that was to be sent.
+    Finished,
+    /// The peer closed it first.
+    PeerClosed,
+    /// It was shut down or killed first, or its peer did not read its replies.
+    Cut {
+        /// The number of unanswered calls at that moment.
+        calls: usize,
+    },
+}

@@ -1,0 +1,62 @@
+//! What a daemon knows about one of its servers.
+
+use std::time::{Duration, Instant};
+
+use super::{ConnectionInfo, DrainOutcome, Drained};
+use crate::{ExitReason, PeerInfo, TaskRef, server::ConnectionRef};
+
+/// One server of a daemon, from before its `init` until it exits.
+pub(super) struct ServerEntry {
+    pub(super) task: TaskRef,
+    pub(super) peer: PeerInfo,
+    pub(super) connection: ConnectionRef,
+    /// The number of unanswered calls when it was shut down before it was finished.
+    pub(super) cut: Option<usize>,
+}
+
+impl ServerEntry {
+    /// Notes that it is shut down now, finished or not.
+    pub(super) fn cut(&mut self) {
+        let calls = self.connection.in_flight();
+        self.cut.get_or_insert(calls);
+    }
+
+    /// Returns whether no byte was received or sent.
+    pub(super) fn is_unused(&self) -> bool {
+        let meter = self.connection.meter();
+        meter.read() == 0 && meter.written() == 0
+    }
+
+    /// Returns its outcome in a drain, once it has exited.
+    pub(super) fn drained(&self, reason: &ExitReason, took: Duration) -> Drained {
+        let outcome = match (self.cut, reason) {
+            (Some(calls @ 1..), _) => DrainOutcome::Cut { calls },
+            // Also if it was sending its last bytes when it was shut down.
+            (_, _) if self.connection.meter().has_parted() => DrainOutcome::Finished,
+            (_, ExitReason::Disconnected) => DrainOutcome::PeerClosed,
+            (_, _) => DrainOutcome::Cut { calls: 0 },
+        };
+        Drained {
+            peer: self.peer.address.clone(),
+            outcome,
+            reason: reason.clone(),
+            took,
+        }
+    }
+
+    pub(super) fn info(&self, now: Instant) -> ConnectionInfo {
+        let meter = self.connection.meter();
+        ConnectionInfo {
+            peer: self.peer.clone(),
+            server: self.task.clone(),
+            age: now.saturating_duration_since(meter.since()),
+            idle: now.saturating_duration_since(meter.heard_at()),
+            calls_in_flight: self.connection.in_flight(),
+            bytes_received: meter.read(),
+            bytes_sent: meter.written(),
+            bytes_unsent: self.connection.bytes_unsent(),
+            packets_received: meter.packets(),
+            packets_sent: self.connection.packets_sent(),
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! Pushes to the peer of a server's connection.
+
+use serde::Serialize;
+
+use super::{Context, Server, ServerRef};
+use crate::{
+    Protocol,
+    outbox::{Outbox, Sort, Untaken},
+    task::{self, TURN},
+    wire::{
+        codec::{PacketError, UNLIMITED},
+        packet::Kind,
+    },
+};
+
+impl<S: Server> ServerRef<S> {
+    /// Sends the peer of the server's connection a push.
+    ///
+    /// Waits while the send queue is full because the peer does not read. To push to many peers, use
+    /// [`try_push`](Self::try_push), so that the slowest does not delay the others.
+    ///
+    /// A push of more than 64 KiB is encoded, and compressed, off the executor's threads.
+    ///
+    /// # Errors
+    ///
+    /// As [`Context::push`](crate::Context::push).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it is ready, nothing is sent.
+    pub async fn push(&self, push: <S::Protocol as Protocol>::Push) -> Result<(), PushError> {
+        let outbox = self.outbox().ok_or(PushError::Disconnected)?;
+        if when_room(outbox, || send_push(outbox, &push, TURN)).await? {
+            return Ok(());
+        }
+        let codec = outbox.codec().clone();
+        let encode = move || {
+            let mut packet = Vec::new();
+            let encoded = codec.term(&mut packet, Kind::Push, &push, UNLIMITED);
+            encoded.map(|_| packet)
+        };
+        let encoded = task::offload(encode).await;
+        let encoded = encoded.unwrap_or_else(|panic| panic.resume());
+        let mut packet = encoded.map_err(unsendable)?;
+        when_room(outbox, || {
+            outbox.append(Sort::Push, &mut packet).map_err(untaken)
+        })
+        .await
+    }
+
+    /// As [`push`](Self::push), without waiting. The push is encoded by the caller, whatever its size.
+    ///
+    /// # Errors
+    ///
+    /// - [`PushError::Full`]: the send queue is above
+    ///   [`max_outgoing`](crate::ServerOptions::max_outgoing) because the peer does not read. Nothing was
+    ///   sent; consider to [`disconnect`](Self::disconnect) the peer.
+    /// - otherwise as [`push`](Self::push).
+    pub fn try_push(&self, push: &<S::Protocol as Protocol>::Push) -> Result<(), PushError> {
+        let outbox = self.outbox().ok_or(PushError::Disconnected)?;
+        if !outbox.has_room() {
+            return Err(PushError::Full);
+        }
+        send_push(outbox, push, UNLIMITED).map(|_| ())
+    }
+}
+
+impl<S: Server> Context<S> {
+    /// Sends the peer a push.
+    ///
+    /// Waits while the send queue is above [`max_outgoing`](crate::ServerOptions::max_outgoing) because the
+    /// peer does not read. When it returns, the peer may not have received the push yet.
+    ///
+    /// # Errors
+    ///
+    /// - [`PushError::Disconnected`]: there is no connection, or it is closed.
+    /// - [`PushError::Unsendable`]: the value cannot be encoded as a packet. Nothing was sent.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it is ready, nothing is sent.
+    pub async fn push(&self, push: <S::Protocol as Protocol>::Push) -> Result<(), PushError> {
+        self.this().push(push).await
+    }
+}
+
+/// Sends a push as soon as the send queue is below its limit.
+async fn when_room<T>(
+    outbox: &Outbox,
+    mut send: impl FnMut() -> Result<T, PushError>,
+) -> Result<T, PushError> {
+    loop {
+        let Ok(waited) = outbox.room().await else {
+            return Err(PushError::Disconnected);
+        };
+        let _turn = waited.then(|| Turn(outbox));
+        match send() {
+            // Another push may have been faster.
+            Err(PushError::Full) => {}
+            sent => return sent,
+        }
+    }
+}
+
+/// Returns whether the push could be encoded within this many bytes. If not, nothing was sent.
+fn send_push(outbox: &Outbox, push: &impl Serialize, within: usize) -> Result<bool, PushError> {
+    outbox
+        .send(Sort::Push, |codec, out| {
+            codec.term(out, Kind::Push, push, within)
+        })
+        .map_err(unsendable)?
+        .map_err(untaken)
+}
+
+fn unsendable(error: PacketError) -> PushError {
+    PushError::Unsendable(Box::new(error))
+}
+
+fn untaken(why: Untaken) -> PushError {
+    match why {
+        Untaken::Closed => PushError::Disconnected,
+        Untaken::Full => PushError::Full,
+    }
+}
+
+/// The turn of a push that has waited. It ends even if a user's `Serialize` panics.
+struct Turn<'a>(&'a Outbox);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.pass_on_room();
+    }
+}
+
+/// Why a push was not sent.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PushError {
+    /// The server has no connection, or it is closed.
+    #[error("not connected")]
+    Disconnected,
+    /// The send queue is full. Returned only by [`ServerRef::try_push`].
+    #[error("the send queue is full because the peer does not read; see `max_outgoing`")]
+    Full,
+    /// The value cannot be encoded as a packet: it has no form as a term, or is over the limit.
+    #[error("the push cannot be sent: {0}")]
+    Unsendable(#[source] Box<PacketError>),
+}
