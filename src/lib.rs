@@ -69,6 +69,7 @@
 mod backoff;
 mod client;
 mod daemon;
+mod encode;
 mod endpoint;
 mod exit;
 mod link;
