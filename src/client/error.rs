@@ -23,8 +23,8 @@ pub enum CallError {
     #[error("the send queue is full; see `max_queued`")]
     QueueFull,
     /// The call cannot be encoded as a packet. It was not sent.
-    #[error("the call cannot be encoded")]
-    Unsendable(#[source] Box<PacketError>),
+    #[error(transparent)]
+    Unsendable(Box<PacketError>),
     /// The call timed out.
     #[error("{}", if *.sent { "no reply in time" } else { "the call timed out before it was sent" })]
     TimedOut {
@@ -67,8 +67,8 @@ pub enum CastError {
     #[error("not connected")]
     Disconnected,
     /// The cast cannot be encoded as a packet.
-    #[error("the cast cannot be encoded")]
-    Unsendable(#[source] Box<PacketError>),
+    #[error(transparent)]
+    Unsendable(Box<PacketError>),
 }
 
 /// Why an attempt to connect has failed. No call was sent.
