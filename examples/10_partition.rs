@@ -11,7 +11,7 @@
 //!     0.020 s: connected
 //!     0.040 s: the server says 1
 //!     0.040 s: the cable is cut
-//!     5.040 s: no answer in time
+//!     5.040 s: no reply in time
 //!    60.040 s: the connection is given up
 //!   660.040 s: the cable is mended
 //!   660.060 s: connected again

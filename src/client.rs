@@ -1,54 +1,58 @@
-//! Clients: a proxy for a server elsewhere, which heals.
+//! Clients: handles to a server across a connection, which reconnect by themselves.
 //!
 //! ```text
-//! call, cast --> queue --+                          +--> reply --> caller
-//!                        +--> task --> link --> ... +
-//!   status <-------------+                          +--> push --> stream or handler
+//! call, cast --> queue --+                            +--> reply --> caller
+//!                        +--> client's task <--> link +
+//!      status <----------+    (`connection`)          +--> push --> stream or handler
 //! ```
 //!
-//! Many callers share one connection; replies may come in any order. One task dials, reads and
-//! writes; callers only append to its queue and wait for their own answer, so that they may sit
-//! in any runtime, or in none.
+//! Many callers share one connection, and replies may arrive in any order. One task dials, reads and writes. Callers
+//! only append to its queue and wait for their reply, so they may run on any runtime, or on none.
+//!
+//! Only the handles (`Client`, `Pushes`, the handler) know the protocol: the task is compiled once.
 
 mod address;
-mod complaints;
+mod builder;
 mod connection;
-mod encode;
 mod error;
 mod handler;
-mod options;
+mod message;
 mod pending;
 mod pushes;
 mod queue;
 mod retry;
+mod send;
 mod session;
-mod shared;
+mod settings;
+mod state;
 mod status;
+mod subscriber;
+mod warnings;
 
-use std::{fmt, panic::Location, sync::Arc, time::Duration};
+use std::{fmt, marker::PhantomData, panic::Location, sync::Arc, time::Duration};
 
 use futures_channel::oneshot;
 
 use crate::{
     ExitReason, Protocol, TaskRef,
-    mailbox::mailbox,
     universe::{self, Resident, Resides},
 };
-use shared::{Listener, Shared};
+use message::typed;
+use state::Shared;
 
 pub use address::Address;
+pub use builder::ClientBuilder;
 pub use connection::Reconnect;
 pub use error::{CallError, CastError, ConnectError, Disconnect};
 pub use handler::{ClientContext, ClientHandler, HandlerRef};
-pub use options::ClientBuilder;
 pub use pushes::Pushes;
 pub use status::Status;
 
-/// A proxy for a server at another place.
+/// A handle to a client: calls and casts to a server across one connection.
 ///
-/// Clones are handles to the same client and share its connection. When the last handle is
-/// dropped the client ends. Whatever the reason a connection is lost for, the client makes
-/// another: see [`ClientBuilder::backoff`]. What was in flight is lost then, and says so.
+/// Clones are handles to the same client and share its connection. When the last handle is dropped the client exits.
+/// When the connection is lost, whatever the cause, the client reconnects after a [back-off](ClientBuilder::backoff),
+/// and the calls in flight fail with [`CallError::Lost`].
 ///
 /// # Example
 ///
@@ -65,63 +69,57 @@ pub use status::Status;
 /// # }
 /// ```
 pub struct Client<P: Protocol> {
-    shared: Arc<Shared<P>>,
+    shared: Arc<Shared>,
     reply_timeout: Duration,
-    pushes: usize,
-    task: Arc<EndsWithLastHandle>,
+    max_pushes: usize,
+    task: Arc<ShutdownOnDrop>,
+    _protocol: PhantomData<fn() -> P>,
 }
 
-struct EndsWithLastHandle(TaskRef);
+struct ShutdownOnDrop(TaskRef);
 
-impl Drop for EndsWithLastHandle {
+impl Drop for ShutdownOnDrop {
     fn drop(&mut self) {
         self.0.request_shutdown();
     }
 }
 
 impl<P: Protocol> Client<P> {
-    /// Prepares a client of the server at `address`.
-    #[track_caller]
-    pub fn builder(address: impl Into<Address>) -> ClientBuilder<P> {
-        ClientBuilder::new(address.into())
-    }
-
-    fn new(task: TaskRef, shared: Arc<Shared<P>>, reply_timeout: Duration, pushes: usize) -> Self {
+    fn new(task: TaskRef, shared: Arc<Shared>, reply_timeout: Duration, max_pushes: usize) -> Self {
         Self {
             shared,
             reply_timeout,
-            pushes,
-            task: Arc::new(EndsWithLastHandle(task)),
+            max_pushes,
+            task: Arc::new(ShutdownOnDrop(task)),
+            _protocol: PhantomData,
         }
     }
 
-    /// Asks the server and waits for its answer, for up to
-    /// [`reply_timeout`](ClientBuilder::reply_timeout): 5 seconds unless set.
+    /// Calls the server and waits for its reply, up to [`reply_timeout`](ClientBuilder::reply_timeout): 5 seconds unless
+    /// set.
     ///
-    /// Every call has exactly one outcome, at its deadline at the latest; a later reply is
-    /// dropped. A call of more than 64 KiB is encoded, and compressed, off the executor's threads when everything
-    /// that was sent before it has left.
+    /// Every call has exactly one outcome, at its deadline at the latest; a later reply is dropped. A call of more than
+    /// 64 KiB is encoded and compressed on another thread, after everything before it in the queue was sent.
     ///
     /// # Errors
     ///
-    /// - [`CallError::Disconnected`], [`CallError::QueueFull`], [`CallError::Unsendable`]: it was
-    ///   not sent, or nobody was there to see it; the server has not seen it.
-    /// - [`CallError::TimedOut`]: no answer in time; `sent` tells whether the server may have
-    ///   seen it.
-    /// - [`CallError::Lost`]: sent, and the connection was lost. The server may have seen it.
-    /// - [`CallError::Remote`], [`CallError::Unanswered`], [`CallError::Undecodable`]: the server
-    ///   saw it, and answered with something else than a reply.
+    /// - [`CallError::Disconnected`], [`CallError::QueueFull`], [`CallError::Unsendable`]: the call was not sent, or the
+    ///   server rejected the connection. The server has not handled it.
+    /// - [`CallError::TimedOut`]: no reply in time. If `sent`, the server may have handled it.
+    /// - [`CallError::Lost`]: the call was sent, and the connection was lost. The server may have handled it.
+    /// - [`CallError::Remote`], [`CallError::Unanswered`], [`CallError::Undecodable`]: the server received the call and
+    ///   sent an error, or a reply that cannot be decoded.
     ///
     /// # Cancel safety
     ///
-    /// A call that has not left when its future is dropped does not leave. One that has may be
-    /// handled; its reply is dropped.
+    /// If the future is dropped before the call is sent, it is not sent. If later, the server may handle the call, and
+    /// its reply is dropped.
     #[track_caller]
     pub fn call(&self, call: P::Call) -> impl Future<Output = Result<P::Reply, CallError>> {
         self.call_within(call, self.reply_timeout)
     }
 
-    /// As [`call`](Self::call), with a time limit of its own.
+    /// Calls the server as [`call`](Self::call) does, with this timeout.
     ///
     /// # Errors
     ///
@@ -136,133 +134,107 @@ impl<P: Protocol> Client<P> {
         call: P::Call,
         limit: Duration,
     ) -> impl Future<Output = Result<P::Reply, CallError>> {
-        self.call_made_at(Location::caller(), call, limit)
+        self.call_from(Location::caller(), call, limit)
     }
 
-    async fn call_made_at(
+    async fn call_from(
         &self,
         at: &'static Location<'static>,
         call: P::Call,
         limit: Duration,
     ) -> Result<P::Reply, CallError> {
         let _pending = universe::integration::enlist(format_args!("a call"), at);
-        let (reference, reply) = self.shared.queue_call(call, limit)?;
-        let mut waiting = Waiting {
+        let (caller, reply) = oneshot::channel();
+        let reference = send::send_call(&self.shared, call, limit, caller)?;
+        let mut guard = AbandonOnDrop {
             shared: &self.shared,
             reference: Some(reference),
         };
         let outcome = reply.await;
-        waiting.reference = None;
-        // The client's task fails every call before it goes, so this is only for form's sake.
-        outcome.unwrap_or(Err(CallError::Lost))
+        guard.reference = None;
+        // The client's task fails every call before it exits: there always is an outcome.
+        outcome.unwrap_or(Err(CallError::Lost)).map(typed)
     }
 
-    /// Sends the server something it does not answer. Waits while the queue is full, and until a cast of more than
-    /// 64 KiB has been encoded, off the executor's threads; ready means queued, not received. What is queued still leaves if the client is told to disconnect or
-    /// to end.
+    /// Sends the server a message without a reply.
+    ///
+    /// Waits while the send queue is full, and until a cast of more than 64 KiB has been encoded, on another thread.
+    /// `Ok` means queued, not received. Queued casts are still sent when the client disconnects or exits, for up to
+    /// three seconds.
     ///
     /// # Errors
     ///
-    /// - [`CastError::Disconnected`]: there is no connection; it was not sent. *erps* drops it
-    ///   without a word.
-    /// - [`CastError::Unsendable`]: the value cannot be a packet.
+    /// - [`CastError::Disconnected`]: there is no connection; the cast was not sent. *erps* drops it silently.
+    /// - [`CastError::Unsendable`]: the cast cannot be encoded as a packet.
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it is ready, nothing is sent.
+    /// If the future is dropped before it is ready, nothing is sent.
     pub async fn cast(&self, cast: P::Cast) -> Result<(), CastError> {
-        self.shared.queue_cast(cast).await
+        send::send_cast(&self.shared, cast).await
     }
 
-    /// The stream of what the server sends unasked.
-    ///
-    /// It begins now: pushes that nobody listened to are gone. There is one stream at a time; an
-    /// earlier one ends. A client with a [handler](ClientBuilder::handler) gives its pushes to
-    /// that, and the stream ends at once.
-    #[must_use]
-    pub fn pushes(&self) -> Pushes<P> {
-        let (sender, events) = mailbox(self.pushes);
-        self.listen(Listener::Stream(sender));
-        Pushes {
-            events,
-            _client: self.clone(),
-        }
-    }
-
-    fn listen(&self, listener: Listener<P>) {
-        let mut state = self.shared.state();
-        let taken = matches!(state.listener, Some(Listener::Handler(_)));
-        if !taken && !matches!(state.status, Status::Ended(_)) {
-            let earlier = state.listener.replace(listener);
-            // A push may be waiting for room in the earlier stream.
-            if let Some(earlier) = earlier {
-                earlier.sender().close();
-            }
-        }
-    }
-
-    /// Where the client stands.
+    /// Returns the status of the client.
     #[must_use]
     pub fn status(&self) -> Status {
         self.shared.state().status.clone()
     }
 
-    /// Why the last connection was lost; `None` if none was yet.
+    /// Returns why the last connection was lost; `None` if none was lost yet.
     ///
-    /// A call that ends with [`CallError::Lost`] finds here what took its connection.
+    /// It is set before calls fail with [`CallError::Lost`].
     #[must_use]
     pub fn last_disconnect(&self) -> Option<Disconnect> {
         self.shared.state().last_disconnect.clone()
     }
 
-    /// Why the last attempt to connect failed; `None` if it did not, or none has ended yet.
+    /// Returns why the last attempt to connect failed; `None` if it succeeded or is the first and still running.
     ///
-    /// While a client heals, [`status`](Self::status) only says that it waits; this says what for.
+    /// [`Status::Waiting`] does not hold the error; this returns it.
     #[must_use]
     pub fn last_connect_error(&self) -> Option<ConnectError> {
         self.shared.state().last_connect_error.clone()
     }
 
-    /// Waits until the client's status is one that `wanted` wants, and returns it; or until the
-    /// client has ended.
+    /// Waits until `accept` returns true for the client's status, or the client has exited, and returns the status.
     ///
-    /// A status that passes quickly may be missed.
+    /// A status that lasts only briefly may be missed.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future has no effect.
-    pub async fn until(&self, wanted: impl Fn(&Status) -> bool) -> Status {
-        self.shared.until(wanted).await
+    pub async fn until(&self, accept: impl Fn(&Status) -> bool) -> Status {
+        self.shared.until(accept).await
     }
 
-    /// Connects, at once, whatever the back-off says, and waits for the outcome of that attempt.
+    /// Connects at once, without waiting for the back-off, and returns the outcome of that attempt.
     ///
-    /// Needed after [`disconnect`](Self::disconnect), and otherwise the way not to wait: the
-    /// [slow back-off](ClientBuilder::slow_backoff) begins anew. Ready immediately if there is a connection.
+    /// Needed after [`disconnect`](Self::disconnect). It resets the [slow back-off](ClientBuilder::slow_backoff), and is
+    /// ready immediately if the client is connected.
     ///
-    /// A server that does not let this client in, see [`Disconnect::Refused`], says so over a connection: that
-    /// one counts as made for the moment until its word has arrived.
+    /// A server that rejects this client does so over an established connection ([`Disconnect::Refused`]): this returns
+    /// `Ok` if the rejection has not arrived yet.
     ///
     /// # Errors
     ///
-    /// The [`ConnectError`] of the attempt. The client goes on trying, slowly if the error
+    /// The [`ConnectError`] of the attempt. The client keeps retrying, slowly if the error
     /// [is likely permanent](ConnectError::is_likely_permanent).
     ///
     /// # Cancel safety
     ///
-    /// Once polled, the attempt is made whether or not the future is dropped.
+    /// Once the future was polled, the client connects even if the future is dropped.
     pub async fn connect(&self) -> Result<(), ConnectError> {
-        let outcome = self.shared.tell(|state| {
-            if state.status.is_connected() && state.wanted {
+        let outcome = self.shared.update(|state| {
+            if state.status.is_connected() && state.connection_wanted {
                 return None;
             }
             let (waiter, outcome) = oneshot::channel();
             // Dropped at once if the client has ended.
             if !matches!(state.status, Status::Ended(_)) {
-                state.waiters.push(waiter);
-                state.wanted = true;
-                state.hurry = true;
-                state.leavers.clear();
+                state.connect_waiters.push(waiter);
+                state.connection_wanted = true;
+                state.connect_now = true;
+                state.disconnect_waiters.clear();
             }
             Some(outcome)
         });
@@ -275,30 +247,30 @@ impl<P: Protocol> Client<P> {
         }
     }
 
-    /// Closes the connection and makes no other until [`connect`](Self::connect) is called.
+    /// Closes the connection and stays disconnected until [`connect`](Self::connect) is called.
     ///
-    /// Casts that were queued leave first, for up to three seconds. Calls in flight end with
-    /// [`CallError::Lost`]. Ready when the connection is closed, or when somebody calls `connect`.
+    /// Queued casts are sent first, for up to three seconds. Calls in flight fail with [`CallError::Lost`]. Ready when
+    /// the connection is closed, or when `connect` is called.
     ///
     /// # Cancel safety
     ///
-    /// Once polled, the connection is closed whether or not the future is dropped.
+    /// Once the future was polled, the connection is closed even if the future is dropped.
     pub async fn disconnect(&self) {
-        let closed = self.shared.tell(|state| {
-            let (leaver, closed) = oneshot::channel();
-            state.wanted = false;
-            state.hurry = false;
-            state.answer_waiters(&Err(ConnectError::Disconnected));
+        let closed = self.shared.update(|state| {
+            let (waiter, closed) = oneshot::channel();
+            state.connection_wanted = false;
+            state.connect_now = false;
+            state.answer_connect_waiters(&Err(ConnectError::Disconnected));
             match state.status {
                 Status::Disconnected | Status::Ended(_) => {}
-                _ => state.leavers.push(leaver),
+                _ => state.disconnect_waiters.push(waiter),
             }
             closed
         });
         let _ = closed.await;
     }
 
-    /// Waits until the client has ended; tells why. OTP's monitor.
+    /// Waits until the client has exited and returns why. OTP's monitor.
     ///
     /// # Cancel safety
     ///
@@ -307,7 +279,7 @@ impl<P: Protocol> Client<P> {
         self.task().exited().await
     }
 
-    /// As [`exited`](Self::exited), for those who keep the future. It does not keep the client alive.
+    /// Returns a future like [`exited`](Self::exited) that borrows nothing. It does not keep the client alive.
     ///
     /// # Cancel safety
     ///
@@ -316,13 +288,13 @@ impl<P: Protocol> Client<P> {
         self.task().monitor()
     }
 
-    /// The handle to its task: to shut it down, kill it, or put it under supervision.
+    /// Returns the handle to the client's task: to shut it down, kill it, or supervise it.
     #[must_use]
     pub fn task(&self) -> &TaskRef {
         &self.task.0
     }
 
-    /// Why the client's connection is over for good, if it is.
+    /// Returns why the client has exited, if it has.
     fn ended(&self) -> Option<ExitReason> {
         match self.status() {
             Status::Ended(reason) => Some(reason),
@@ -362,13 +334,13 @@ impl<P: Protocol> fmt::Debug for Client<P> {
     }
 }
 
-/// Takes a call back if its caller gives up.
-struct Waiting<'a, P: Protocol> {
-    shared: &'a Shared<P>,
+/// Abandons a call if its future is dropped.
+struct AbandonOnDrop<'a> {
+    shared: &'a Shared,
     reference: Option<u64>,
 }
 
-impl<P: Protocol> Drop for Waiting<'_, P> {
+impl Drop for AbandonOnDrop<'_> {
     fn drop(&mut self) {
         if let Some(reference) = self.reference {
             self.shared.state().pending.abandon(reference);

@@ -1,4 +1,4 @@
-//! Where the end of a connection is. Pure: there are no sockets here.
+//! The address of one end of a connection. Pure: no sockets.
 
 pub(crate) mod host;
 
@@ -13,13 +13,13 @@ use std::{
 pub use host::AddressError;
 use serde::{Serialize, Serializer};
 
-/// One end of a connection, or where a daemon listens: an IP address and a port, or a Unix socket.
+/// The address of one end of a connection, or of a listener: an IP address and a port, or a Unix socket.
 ///
-/// What a client is to connect to is an [`Address`](crate::Address), which may also be a name.
+/// A client connects to an [`Address`](crate::Address), which may also be a host name.
 ///
-/// An IPv4 address that is written as IPv6 (`::ffff:10.0.0.1`) becomes plain IPv4 when one is made
-/// [from](From) it, so that a peer has one address whichever socket it came to. An IPv6 address keeps its
-/// scope (`[fe80::1%2]:4747`), without which a link-local one leads nowhere.
+/// Converting [from](From) an IPv4-mapped IPv6 address (`::ffff:10.0.0.1`) returns plain IPv4, so that a peer has the
+/// same address on every listener. An IPv6 address keeps its scope (`[fe80::1%2]:4747`), which a link-local address
+/// needs.
 ///
 /// # Example
 ///
@@ -38,24 +38,24 @@ use serde::{Serialize, Serializer};
 pub enum Endpoint {
     /// An IP address and a port.
     Inet(SocketAddr),
-    /// A Unix socket, by its path. The connecting end has none, most often.
+    /// A Unix socket and its path. The connecting end usually has no path.
     Unix(Option<Arc<Path>>),
 }
 
 impl Endpoint {
-    /// The IP address. `None` for a Unix socket.
+    /// Returns the IP address; `None` for a Unix socket.
     #[must_use]
     pub fn ip(&self) -> Option<IpAddr> {
         self.inet().map(|address| address.ip())
     }
 
-    /// The port. `None` for a Unix socket.
+    /// Returns the port; `None` for a Unix socket.
     #[must_use]
     pub fn port(&self) -> Option<u16> {
         self.inet().map(|address| address.port())
     }
 
-    /// The IP address and the port. `None` for a Unix socket.
+    /// Returns the IP address and the port; `None` for a Unix socket.
     #[must_use]
     pub fn inet(&self) -> Option<SocketAddr> {
         match self {
@@ -64,7 +64,7 @@ impl Endpoint {
         }
     }
 
-    /// The path of a Unix socket that has one.
+    /// Returns the path of a Unix socket, if it has one.
     #[must_use]
     pub fn path(&self) -> Option<&Path> {
         match self {
@@ -73,21 +73,21 @@ impl Endpoint {
         }
     }
 
-    /// Tells whether it is a Unix socket.
+    /// Returns true for a Unix socket.
     #[must_use]
     pub fn is_unix(&self) -> bool {
         matches!(self, Self::Unix(_))
     }
 
-    /// Tells whether it is a Unix socket, or a loopback address: on this machine for certain, if it is
-    /// whom the connection comes from. What a proxy [announces](crate::PeerInfo::proxy) is on its machine.
+    /// Returns true for a Unix socket and a loopback address. As the address of a peer it is on this machine, unless a
+    /// [proxy](crate::PeerInfo::proxy) announced it: then it is on the machine of the proxy.
     #[must_use]
     pub fn is_local(&self) -> bool {
         self.ip().is_none_or(|ip| ip.to_canonical().is_loopback())
     }
 
-    /// Tells whether the first `bits` bits of its IP address are those of `network`: whether 10.1.2.3 is
-    /// in 10.0.0.0/8. False for a Unix socket, and where one is IPv4 and the other IPv6.
+    /// Returns true if the first `bits` bits of the IP address equal those of `network`: 10.1.2.3 is within 10.0.0.0/8.
+    /// Returns false for a Unix socket, and if one address is IPv4 and the other IPv6.
     #[must_use]
     pub fn is_within(&self, network: impl Into<IpAddr>, bits: u8) -> bool {
         let Some(ip) = self.ip() else {
@@ -98,7 +98,7 @@ impl Endpoint {
     }
 }
 
-/// An address with all but its first bits zero.
+/// Returns an address with all but its first bits set to zero.
 pub(crate) fn prefix(ip: IpAddr, bits: u8) -> IpAddr {
     match ip {
         IpAddr::V4(ip) => {
@@ -141,7 +141,7 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// Reads what [`Display`](fmt::Display) writes. The scope of an IPv6 address is the number of an interface.
+/// Parses the text that [`Display`](fmt::Display) writes. The scope of an IPv6 address is the number of an interface.
 impl FromStr for Endpoint {
     type Err = AddressError;
 

@@ -1,9 +1,8 @@
-//! Supervised servers over two-way TLS, whose parallel tests do not disturb each other.
+//! Supervised network servers and reconnecting clients over mutual TLS, with tests that run isolated and in parallel.
 //!
-//! The Elixir library erps 0.7, in Rust, on smol; either end may be an Elixir node. A [`Protocol`]
-//! names what both ends agree on. A [`Server`] handles its calls and casts, one at a time, and answers
-//! through [`ReplyTo`]. A [`Daemon`] has one server started per connection, under a
-//! [`DynamicSupervisor`]. A [`Client`] is shared by many callers and heals. [`Tls`] secures both ends.
+//! The Elixir library erps 0.7 in Rust, on smol; either end may be an Elixir node. A [`Protocol`] defines the messages.
+//! A [`Server`] handles calls and casts, one at a time, and replies through [`ReplyTo`]. A [`Daemon`] listens on a port
+//! and starts one server per connection. A [`Client`] reconnects by itself. [`Tls`] secures both ends.
 //!
 //! ```
 //! use erps::{BoxError, Client, Context, Daemon, InitError, Protocol, ReplyTo, Server};
@@ -47,17 +46,17 @@
 //! # }
 //! ```
 //!
-//! - *To do X, read Y.* Typed messages: [`wire::etf`]. Untyped ones: [`Term`]. Certificates: [`Tls`].
-//!   Limits: [`ServerOptions`], [`DaemonBuilder`], [`ClientBuilder`]. Servers started by a closure:
-//!   [`ServerSupervisor`]. A server without a network: [`ServerRef`]. Elixir peers: [`Peer`].
-//! - *Cancel safety.* Any future may be dropped at any time; each says what has happened by then. Those
-//!   of clients, servers and daemons poll no socket and no timer: any runtime may wait for them.
-//! - *Supervision.* A restarted task has lost its state. A connection's server is not restarted; the
-//!   client makes another of both. [`CallError::may_have_run`] tells what may be repeated.
-//! - *Threads.* All tasks run on smol's executor: one thread unless `SMOL_THREADS` says more, or one of
-//!   your own. A callback that blocks holds up all on its thread. A packet that costs more than 64 KiB to decode or
-//!   encode is handled on smol's blocking pool, a processor short of all of them. Events go to `tracing`.
-//! - *Testing.* [`erps::test`](test) runs a test in a [`universe`]: own statics, and own clock and network.
+//! - *Where to read on.* Typed messages: [`wire::etf`]. Untyped messages: [`Term`]. Certificates: [`Tls`]. Limits:
+//!   [`ServerOptions`], [`DaemonBuilder`], [`ClientBuilder`]. Starting servers yourself: [`ServerSupervisor`], [`ServerRef`].
+//! - *Cancel safety.* Every future may be dropped at any time; its documentation states the effect. The futures of
+//!   clients, servers and daemons poll no sockets and no timers: they run on any runtime.
+//! - *Supervision.* A restarted task loses its state. The server of a connection is not restarted: the client
+//!   reconnects, and a new server is started. [`CallError::may_have_run`] returns whether a call may have been handled.
+//! - *Threads.* All tasks run on smol's global executor, with one thread unless `SMOL_THREADS` is set, or on an executor
+//!   of yours. A callback that blocks delays every task of its thread. A packet that costs more than 64 KiB to decode or
+//!   encode is handled on smol's blocking pool, by one thread fewer than there are processors (at least one). Events are
+//!   emitted through `tracing`, with the target `erps`.
+//! - *Testing.* [`erps::test`](test) runs a test in a [`universe`]: own statics, on request simulated clock and network.
 #![warn(
     clippy::panic,
     clippy::unwrap_used,
@@ -70,6 +69,7 @@ mod backoff;
 mod child_spec;
 mod client;
 mod daemon;
+mod encode;
 mod endpoint;
 mod exit;
 mod link;

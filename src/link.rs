@@ -20,7 +20,9 @@ use std::{
 use futures_lite::{AsyncRead, AsyncWrite, AsyncWriteExt as _, future};
 
 use crate::{
-    Endpoint, task,
+    Endpoint,
+    encode::Encode,
+    task,
     transport::{BoxedStream, PeerCredentials, PeerIdentity},
     wire::{
         decoder::{Decoder, FrameError, READ_CHUNK},
@@ -29,7 +31,6 @@ use crate::{
     },
 };
 
-pub(crate) use encoding::Encode;
 use encoding::Encoding;
 pub(crate) use large::Large;
 pub(crate) use meter::Meter;

@@ -23,7 +23,6 @@
 mod queue;
 
 use std::{
-    cell::RefCell,
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -35,15 +34,12 @@ use std::{
 use event_listener::Event;
 
 use crate::{
-    link::Encode,
+    encode::{Encode, put_back, scratch},
     task::TURN,
     wire::codec::{Codec, PacketError},
 };
 use queue::Queue;
 pub(crate) use queue::{CHUNK, Limits, Sort, Taken, Untaken};
-
-/// The most that the scratch buffer of a thread may keep between two packets.
-const SCRATCH: usize = 64 * 1024;
 
 #[derive(Debug)]
 pub(crate) struct Outbox {
@@ -292,23 +288,5 @@ impl Outbox {
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-thread_local! {
-    /// Packets are built here, so that building one neither allocates nor holds a lock.
-    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-}
-
-/// The thread's buffer, empty. A `Serialize` that itself sends finds a new one.
-pub(crate) fn scratch() -> Vec<u8> {
-    BUFFER.try_with(RefCell::take).unwrap_or_default()
-}
-
-pub(crate) fn put_back(mut scratch: Vec<u8>) {
-    if scratch.capacity() <= SCRATCH {
-        scratch.clear();
-        // A thread that is ending has no buffer any more.
-        let _ = BUFFER.try_with(|buffer| buffer.replace(scratch));
     }
 }

@@ -1,4 +1,4 @@
-//! What both ends of a connection agree on.
+//! The protocol of a connection: its messages, its name and its versions.
 
 use std::marker::PhantomData;
 
@@ -6,13 +6,13 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::wire::identity::{Identifier, Version, VersionReq, VersionReqError};
 
-/// Anything that can go over the wire. Implemented for every type that serde can write and read,
-/// and that owns what it holds: `String`, not `&str`.
+/// A message that can be sent to a peer. Implemented for every owned type that serde can serialize and deserialize:
+/// `String`, not `&str`.
 pub trait Message: Serialize + DeserializeOwned + Send + 'static {}
 
 impl<T: Serialize + DeserializeOwned + Send + 'static> Message for T {}
 
-/// The types and the name that a server and its clients agree on.
+/// The messages, the name and the versions that a server and its clients share.
 ///
 /// Both ends name the same protocol: [`Server::Protocol`](crate::Server::Protocol) and
 /// [`Client<P>`](crate::Client). How Rust types become Erlang terms is described in
@@ -45,44 +45,40 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Message for T {}
 /// }
 /// ```
 pub trait Protocol: Send + Sync + 'static {
-    /// The name of the service: what a client says it wants, and what a server insists on.
-    /// At most 36 bytes, checked when the program that uses it is built.
+    /// The name of the service, which a client sends and a server requires. At most 36 bytes, checked at compile time.
     ///
-    /// It is compared packet by packet. A client of another name connects; its calls fail with
-    /// [`CallError::Remote`](crate::CallError::Remote), and its casts are refused without a word.
+    /// The server compares it in every packet. A client with another name connects; its calls fail with
+    /// [`CallError::Remote`](crate::CallError::Remote), and its casts are silently rejected.
     ///
-    /// Default: empty, and a server takes every name.
+    /// Default: empty; a server accepts every name.
     const IDENTIFIER: &'static str = "";
 
-    /// The version a client says it speaks: three numbers of up to 255, checked when the program
-    /// that uses it is built. Default: `"0.0.0"`.
+    /// The version that a client sends: three numbers of up to 255, checked at compile time. Default: `"0.0.0"`.
     const VERSION: &'static str = "0.0.0";
 
-    /// The versions a server accepts, as an Elixir requirement: `"~> 0.2.4"` is 0.2.4 up to, and
-    /// not including, 0.3.0. Checked when a daemon starts. It is compared packet by packet, as the
-    /// [`IDENTIFIER`](Self::IDENTIFIER) is.
+    /// The versions that a server accepts, as an Elixir requirement: `"~> 0.2.4"` is 0.2.4 up to, and not including,
+    /// 0.3.0. Checked when a daemon starts, and compared in every packet, as the [`IDENTIFIER`](Self::IDENTIFIER) is.
     ///
-    /// Default: empty, and a server takes every version.
+    /// Default: empty; a server accepts every version.
     const ACCEPTS: &'static str = "";
 
-    /// What a client asks and waits for.
+    /// A request of a client that has a reply.
     type Call: Message;
-    /// What a server answers a call with.
+    /// The reply to a call.
     type Reply: Message;
-    /// What a client sends and does not wait for.
+    /// A request of a client without a reply.
     type Cast: Message;
-    /// What a server sends a client unasked.
+    /// A message of a server that is no reply.
     type Push: Message;
 }
 
-/// A message that there is none of: `type Cast = Never` says that a server takes no casts.
+/// A message without values: `type Cast = Never` declares that a server handles no casts.
 ///
-/// What a peer sends in its place is refused as not understood, and `match never {}` satisfies a
-/// callback that has to handle one.
+/// Decoding one always fails, so that a peer's is rejected. In a callback, `match never {}` handles it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Never {}
 
-/// What a protocol says of itself, as values. What can be checked by the compiler is.
+/// The constants of a protocol as values, checked at compile time where that is possible.
 pub(crate) struct Checked<P>(PhantomData<P>);
 
 impl<P: Protocol> Checked<P> {

@@ -1,11 +1,14 @@
-//! Texts whose length a peer decides, cut to a length that this end decides.
+//! Text in errors and events: cut to a length, and errors with their causes.
 
-use std::fmt::{self, Display, Write};
+use std::{
+    error::Error,
+    fmt::{self, Display, Write},
+};
 
-/// How much of a peer's text is logged, in bytes.
+/// How many bytes of a peer's text are logged.
 pub(crate) const MAX_LOGGED: usize = 256;
 
-/// The first `limit` bytes of what a value displays, and an ellipsis if that is not all. Formatting stops there.
+/// Returns the first `limit` bytes of a value's text, with an ellipsis if there are more. Formatting stops at the limit.
 pub(crate) fn capped(value: &dyn Display, limit: usize) -> String {
     let mut text = Capped {
         text: String::new(),
@@ -31,6 +34,21 @@ impl Write for Capped {
         self.text.push_str(&more[..fits]);
         if fits < more.len() {
             return Err(fmt::Error);
+        }
+        Ok(())
+    }
+}
+
+/// Displays an error and its causes: `cannot connect to 10.0.0.1:4747: connection refused`.
+pub(crate) struct Chain<'a>(pub(crate) &'a dyn Error);
+
+impl Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Display::fmt(self.0, f)?;
+        let mut source = self.0.source();
+        while let Some(error) = source {
+            write!(f, ": {error}")?;
+            source = error.source();
         }
         Ok(())
     }

@@ -1,19 +1,19 @@
-//! Where a server is.
+//! The address of a server.
 
 use std::{fmt, net::SocketAddr, path::Path, str::FromStr};
 
 use crate::{AddressError, Endpoint, endpoint::host, transport::Target};
 
-/// Where a server is: a name or an IP address, and a port; or the path of a Unix socket.
+/// The address of a server: a host name or an IP address, and a port; or the path of a Unix socket.
 ///
-/// The name is resolved anew for every connection. A certificate is checked against the name; one of a
-/// server at a Unix socket against `localhost`, unless [`Tls::server_name`](crate::Tls::server_name) says
-/// otherwise. A link-local IPv6 address has a scope, the name or number of an interface: `fe80::1%eth0`.
+/// The name is resolved for every connection. The server's certificate is verified against the name, or against
+/// `localhost` for a Unix socket, unless [`Tls::server_name`](crate::Tls::server_name) is set. A link-local IPv6 address
+/// has a scope, the name or number of an interface: `fe80::1%eth0`.
 ///
-/// In a text, `unix:` and a path is a Unix socket; `unix:` and digits is a port of a host of that name, as the
-/// file of that name is `unix:./4747`. A text that cannot be an address is an [`AddressError`], which says
-/// what to write. A pair of a host and a port is an address in any case: if it cannot be one, to connect
-/// fails with [`ConnectError::Address`](crate::ConnectError::Address).
+/// As text, `unix:` and a path is a Unix socket. `unix:` and digits is a port of a host named `unix`; write the file of
+/// that name as `unix:./4747`. Parsing an invalid text returns an [`AddressError`] that states what to write. Converting
+/// a pair of a host and a port never fails; if it is invalid, connecting fails with
+/// [`ConnectError::Address`](crate::ConnectError::Address).
 ///
 /// # Example
 ///
@@ -37,10 +37,10 @@ use crate::{AddressError, Endpoint, endpoint::host, transport::Target};
 pub struct Address(pub(super) Target);
 
 impl Address {
-    /// The Unix socket of this path.
+    /// Returns the address of the Unix socket at this path.
     ///
-    /// On Linux a connection to one whose backlog is full is not made later, as over TCP: it fails at once
-    /// (`EAGAIN`), and the client tries again after its [back-off](crate::ClientBuilder::backoff).
+    /// If the backlog of a Unix socket is full, Linux does not let connections wait as over TCP: connecting fails at
+    /// once (`EAGAIN`), and the client retries after its [back-off](crate::ClientBuilder::backoff).
     pub fn unix(path: impl AsRef<Path>) -> Self {
         Self(Target::Unix(path.as_ref().into()))
     }
@@ -56,12 +56,12 @@ impl Address {
 
 impl<H: Into<String>> From<(H, u16)> for Address {
     fn from((host, port): (H, u16)) -> Self {
-        // What cannot be a host is not kept: it may be a password.
+        // An invalid host is not kept: it may contain a password.
         Self::inet(&host.into(), port).unwrap_or_else(|error| Self(Target::Invalid(error)))
     }
 }
 
-/// For a Unix socket without a name this is an address that nobody can connect to.
+/// For a Unix socket without a path, connecting to the address fails.
 impl From<Endpoint> for Address {
     fn from(endpoint: Endpoint) -> Self {
         match endpoint {
@@ -97,7 +97,7 @@ impl FromStr for Address {
     }
 }
 
-/// Whether what follows `unix:` is, of a host of this name.
+/// Returns true if the text after `unix:` is a port of a host named `unix`.
 fn may_be_port(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_digit())
 }

@@ -1,54 +1,54 @@
-//! The state machine that heals.
+//! The client's task: connects, runs a session, and reconnects.
 //!
 //! ```text
-//!            +---------------- wait, longer each time <---------+
+//!            +------------- wait: the back-off <----------------+
 //!            v                                                  |
-//! start --> dial --> up --> the connection is lost -------------+
-//!            |        |                                         |
-//!            |        +---> disconnect() --> idle               |
+//! start --> dial --> session --> the connection is lost --------+
+//!            |          |                                       |
+//!            |          +---> disconnect() --> idle             |
 //!            +---> failed --------------------------------------+      idle --> connect() --> dial
 //! ```
 //!
-//! Every cause heals. Where another attempt most likely fails in the same way, because the server refuses
-//! this client's certificate, say, the wait is that of the slow back-off.
+//! The client reconnects whatever the cause. After an error that is likely permanent, such as a rejected
+//! certificate, it uses the slow back-off.
 
-use std::{fmt, future::poll_fn, sync::Arc, task::Poll, time::Duration};
+use std::{future::poll_fn, sync::Arc, task::Poll, time::Duration};
 
 use futures_lite::FutureExt as _;
 
 use super::{
     Address, ConnectError, Disconnect, Status,
-    handler::ClientEvent,
     retry::{Failures, Retry},
-    session::{End, Habits, Session, notify_handler},
-    shared::{Shared, State},
+    session::{End, Session, Timing},
+    state::{CloseOnDrop, Shared, State},
+    subscriber::ClientEvent,
 };
 use crate::{
-    ExitReason, PeerInfo, Protocol, TaskRef,
+    ExitReason, PeerInfo, TaskRef,
     backoff::Backoff,
     link::Link,
     task,
-    transport::{self, HandshakeError, Sockets, Transport},
+    text::Chain,
+    transport::{self, Sockets, Transport},
 };
 
-/// What a client does when its connection is lost, or cannot be made.
+/// What a client does when its connection is lost or an attempt to connect fails.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Reconnect {
-    /// It makes another, for as long as it takes.
+    /// The client reconnects, after a [back-off](crate::ClientBuilder::backoff), without a limit.
     #[default]
     Always,
-    /// It ends, and whoever supervises it starts another. What erps does.
+    /// The client exits, and its supervisor restarts it. This is what erps does.
     Never,
 }
 
-/// The longest that a client waits because it was told to over a transport that is not secure. Anybody on the path may
-/// have said it.
-const PLAIN_RETRY: Duration = Duration::from_secs(60);
+/// The longest `retry_after` that is honoured if the transport is not secure: anything on the path may have sent it.
+const MAX_INSECURE_RETRY_AFTER: Duration = Duration::from_secs(60);
 
-/// How a client gets, and keeps, its connection.
-pub(super) struct Healer<P: Protocol> {
-    pub(super) shared: Arc<Shared<P>>,
+/// Establishes a client's connections, one after another.
+pub(super) struct Connector {
+    pub(super) shared: Arc<Shared>,
     pub(super) address: Address,
     pub(super) transport: Arc<dyn Transport>,
     pub(super) tcp: Sockets,
@@ -58,35 +58,35 @@ pub(super) struct Healer<P: Protocol> {
     pub(super) slow_backoff: Backoff,
     pub(super) stable_after: Duration,
     pub(super) reconnect: Reconnect,
-    pub(super) habits: Habits,
+    pub(super) timing: Timing,
 }
 
-/// What comes after an attempt, or after a connection.
+/// What follows a failed attempt, or a session.
 enum Next {
-    /// The client ends.
+    /// The client exits.
     Exit(ExitReason),
-    /// Another attempt, after a while.
-    Again(Retry),
+    /// Another attempt, after a pause.
+    Retry(Retry),
     /// Nothing, until `connect` is called.
     Idle,
 }
 
-impl<P: Protocol> Healer<P> {
-    /// Runs until the client is told to end, or may not heal.
-    pub(super) async fn run(self, task: &TaskRef, mut last_rites: LastRites<P>) -> ExitReason {
-        last_rites.reason = self.heal(task).await;
-        last_rites.reason.clone()
+impl Connector {
+    /// Runs until the client has to exit, and returns why.
+    pub(super) async fn run(self, task: &TaskRef, mut close: CloseOnDrop) -> ExitReason {
+        close.reason = self.run_until_exit(task).await;
+        close.reason.clone()
     }
 
-    async fn heal(&self, task: &TaskRef) -> ExitReason {
+    async fn run_until_exit(&self, task: &TaskRef) -> ExitReason {
         let mut failures = Failures::new();
         loop {
-            self.shared.state().hurry = false;
+            self.shared.state().connect_now = false;
             self.shared.set_status(Status::Connecting);
-            let next = match self.dial_unless_asked(task).await {
+            let next = match self.dial_unless_cancelled(task).await {
                 Ok((link, peer)) => {
                     let since = task::now();
-                    let next = self.stay_connected(task, link, peer).await;
+                    let next = self.run_session(task, link, peer).await;
                     if task::now() - since >= self.stable_after {
                         failures = Failures::new();
                     }
@@ -94,22 +94,22 @@ impl<P: Protocol> Healer<P> {
                 }
                 Err(next) => next,
             };
-            let interrupted = match next {
-                Next::Exit(reason) => return reason,
+            let exit = match next {
+                Next::Exit(reason) => Some(reason),
                 Next::Idle => None,
-                Next::Again(retry) => self.wait(task, retry, &mut failures).await,
+                Next::Retry(retry) => self.pause(task, retry, &mut failures).await,
             };
-            if let Some(reason) = interrupted {
+            if let Some(reason) = exit {
                 return reason;
             }
-            let (wanted, hurry) = {
+            let (connection_wanted, connect_now) = {
                 let state = self.shared.state();
-                (state.wanted, state.hurry)
+                (state.connection_wanted, state.connect_now)
             };
-            if hurry {
+            if connect_now {
                 failures.likely_permanent = 0;
             }
-            if !wanted {
+            if !connection_wanted {
                 failures = Failures::new();
                 if let Some(reason) = self.idle(task).await {
                     return reason;
@@ -118,9 +118,8 @@ impl<P: Protocol> Healer<P> {
         }
     }
 
-    /// Waits before another attempt, unless a caller wants it now. Returns why the client ends, if it is told
-    /// to.
-    async fn wait(
+    /// Waits for the back-off, or until `connect` or `disconnect` is called. Returns `Some` if the client has to exit.
+    async fn pause(
         &self,
         task: &TaskRef,
         retry: Retry,
@@ -144,117 +143,124 @@ impl<P: Protocol> Healer<P> {
                 _ => Status::Waiting,
             };
             if let Some(error) = retry.failed {
-                state.answer_waiters(&Err(error));
+                state.answer_connect_waiters(&Err(error));
             }
         }
         self.shared.notify();
-        let asked = self.asked(task, |state| state.hurry || !state.wanted);
-        let rested = async {
+        let requested = self.requested(task, |state| state.connect_now || !state.connection_wanted);
+        let elapsed = async {
             task::sleep(pause).await;
             None
         };
-        asked.or(rested).await
+        requested.or(elapsed).await
     }
 
-    async fn stay_connected(&self, task: &TaskRef, link: Link, peer: PeerInfo) -> Next {
+    async fn run_session(&self, task: &TaskRef, link: Link, peer: PeerInfo) -> Next {
         {
             let mut state = self.shared.state();
             state.status = Status::Connected(peer.clone());
             state.last_connect_error = None;
-            state.answer_waiters(&Ok(()));
+            state.answer_connect_waiters(&Ok(()));
         }
         self.shared.notify();
         tracing::debug!(target: "erps", peer = %peer.address, "connected");
-        notify_handler(&self.shared, ClientEvent::Connected(peer));
-        let mut session = Session::new(link, &self.shared, task, self.habits);
+        self.shared.notify_handler(ClientEvent::Connected(peer));
+        let mut session = Session::new(link, &self.shared, task, self.timing);
         let end = session.run().await;
-        self.shared.complaints.end();
+        self.shared.warnings.flush();
         tracing::debug!(target: "erps", address = %self.address, why = %end, "disconnected");
         {
             let mut state = self.shared.state();
             state.status = Status::Connecting;
-            // Before the callers are told, who may want to know why.
+            // Before the calls fail: their callers may ask for it.
             state.last_disconnect = Some(Disconnect::from(&end));
-            let served = !matches!(end, End::Refused(_));
+            let served = !matches!(end, End::Rejected(_));
             state.pending.fail(served);
         }
         self.shared.notify();
         match &end {
-            End::Exit(_) | End::Asked => session.leave().await,
-            End::Closed | End::Refused(_) | End::Reported(_) => session.close().await,
+            End::Exit(_) | End::Disconnected => session.drain().await,
+            End::Closed | End::Rejected(_) | End::Reported(_) => session.close().await,
             End::Failed(_) | End::Broken(_) => drop(session),
         }
         self.shared.clear_queue();
-        let next = match &end {
-            End::Exit(reason) => Next::Exit(reason.clone()),
-            End::Asked => Next::Idle,
+        let disconnected = Disconnect::from(&end);
+        let next = self.after_session(end);
+        self.shared
+            .notify_handler(ClientEvent::Disconnected(disconnected));
+        next
+    }
+
+    fn after_session(&self, end: End) -> Next {
+        match end {
+            End::Exit(reason) => Next::Exit(reason),
+            End::Disconnected => Next::Idle,
             _ if self.reconnect == Reconnect::Never => Next::Exit(ExitReason::Disconnected),
-            End::Refused(refusal) => {
-                let told = refusal.retry_after.unwrap_or_default();
-                let secure = self.transport.is_secure();
-                Next::Again(Retry {
-                    at_least: if secure { told } else { told.min(PLAIN_RETRY) },
+            End::Rejected(refusal) => {
+                let mut at_least = refusal.retry_after.unwrap_or_default();
+                if !self.transport.is_secure() {
+                    at_least = at_least.min(MAX_INSECURE_RETRY_AFTER);
+                }
+                Next::Retry(Retry {
+                    at_least,
                     failed: None,
                 })
             }
             End::Closed | End::Reported(_) | End::Failed(_) | End::Broken(_) => {
-                Next::Again(Retry {
-                    failed: end.refusal().map(ConnectError::from),
+                Next::Retry(Retry {
+                    failed: end.rejection().map(ConnectError::from),
                     ..Retry::default()
                 })
             }
-        };
-        notify_handler(&self.shared, ClientEvent::Disconnected((&end).into()));
-        next
+        }
     }
 
-    async fn dial_unless_asked(&self, task: &TaskRef) -> Result<(Link, PeerInfo), Next> {
-        let stopped = async { Err(self.asked(task, |state| !state.wanted).await) };
-        let error = match stopped.or(async { Ok(self.dial().await) }).await {
+    async fn dial_unless_cancelled(&self, task: &TaskRef) -> Result<(Link, PeerInfo), Next> {
+        let cancelled = async { Err(self.requested(task, |it| !it.connection_wanted).await) };
+        let error = match cancelled.or(async { Ok(self.dial().await) }).await {
             Ok(Ok(connection)) => return Ok(connection),
             Ok(Err(error)) => error,
             Err(Some(reason)) => return Err(Next::Exit(reason)),
             Err(None) => {
                 let disconnected = Err(ConnectError::Disconnected);
-                self.shared.state().answer_waiters(&disconnected);
+                self.shared.state().answer_connect_waiters(&disconnected);
                 return Err(Next::Idle);
             }
         };
         if self.reconnect == Reconnect::Never {
-            tracing::warn!(target: "erps", address = %self.address, %error, "cannot connect");
+            tracing::warn!(target: "erps", address = %self.address, error = %Chain(&error), "cannot connect");
             let reason = ExitReason::error(error.clone());
             let mut state = self.shared.state();
             state.last_connect_error = Some(error.clone());
-            state.answer_waiters(&Err(error));
+            state.answer_connect_waiters(&Err(error));
             return Err(Next::Exit(reason));
         }
-        Err(Next::Again(Retry::failed(error)))
+        Err(Next::Retry(Retry::failed(error)))
     }
 
-    /// Waits for `connect`. Returns why the client ends, if it is told to.
+    /// Waits for `connect`. Returns `Some` if the client has to exit.
     async fn idle(&self, task: &TaskRef) -> Option<ExitReason> {
         {
             let mut state = self.shared.state();
             state.status = Status::Disconnected;
-            state.leavers.clear();
+            state.disconnect_waiters.clear();
         }
         self.shared.notify();
-        self.asked(task, |state| state.wanted).await
+        self.requested(task, |state| state.connection_wanted).await
     }
 
-    /// Waits until what the callers want is `awaited`. Returns why the client ends, if it is told
-    /// to.
-    async fn asked(
+    /// Waits until `condition` is true for the state. Returns `Some` if the client has to exit.
+    async fn requested(
         &self,
         task: &TaskRef,
-        awaited: impl Fn(&State<P>) -> bool,
+        condition: impl Fn(&State) -> bool,
     ) -> Option<ExitReason> {
         poll_fn(|cx| {
             if let Poll::Ready(reason) = task.poll_exit_request(cx) {
                 return Poll::Ready(Some(reason));
             }
             let mut state = self.shared.state();
-            if awaited(&state) {
+            if condition(&state) {
                 return Poll::Ready(None);
             }
             state.wait(cx);
@@ -284,58 +290,5 @@ impl<P: Protocol> Healer<P> {
             Link::new(secured.stream, self.shared.codec.max_payload),
             peer,
         ))
-    }
-}
-
-/// Leaves nobody waiting, whether the client ends, panics or is killed, even before it has begun.
-pub(super) struct LastRites<P: Protocol> {
-    shared: Arc<Shared<P>>,
-    reason: ExitReason,
-}
-
-impl<P: Protocol> LastRites<P> {
-    pub(super) fn new(shared: &Arc<Shared<P>>) -> Self {
-        Self {
-            shared: Arc::clone(shared),
-            reason: ExitReason::Killed,
-        }
-    }
-}
-
-impl<P: Protocol> Drop for LastRites<P> {
-    fn drop(&mut self) {
-        let mut state = self.shared.state();
-        state.status = Status::Ended(self.reason.clone());
-        state.pending.fail(true);
-        state.waiters.clear();
-        state.leavers.clear();
-        state.listener = None;
-        drop(state);
-        self.shared.clear_queue();
-        self.shared.notify();
-    }
-}
-
-impl End {
-    /// The refusal by the server's TLS, if that was the end.
-    fn refusal(&self) -> Option<HandshakeError> {
-        match self {
-            Self::Failed(error) => transport::refusal(error),
-            _ => None,
-        }
-    }
-}
-
-impl fmt::Display for End {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Exit(reason) => write!(f, "the client ends: {reason}"),
-            Self::Asked => f.write_str("as it was told"),
-            Self::Closed => f.write_str("the server closed the connection"),
-            Self::Refused(refusal) => refusal.fmt(f),
-            Self::Reported(why) => write!(f, "the server closed the connection: {why}"),
-            Self::Failed(error) => error.fmt(f),
-            Self::Broken(why) => f.write_str(why),
-        }
     }
 }

@@ -1,8 +1,7 @@
-//! Why there is no connection, no reply, or nothing sent.
+//! The errors of calls, casts and connections.
 
 use std::{io, sync::Arc, time::Duration};
 
-use super::session::End;
 use crate::{
     AddressError, Endpoint, ExitReason,
     transport::{DialError, HandshakeError},
@@ -11,44 +10,43 @@ use crate::{
 
 /// Why a call has no reply.
 ///
-/// Ordered by what the server may have done: nothing, or perhaps something.
-/// [`may_have_run`](Self::may_have_run) is the question to ask before trying again.
+/// The variants are ordered by what the server may have done.
+/// [`may_have_run`](Self::may_have_run) returns whether the server may have handled the call.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CallError {
-    /// There is no connection, or it was lost before the call left, or the server did not let this client
-    /// in. Nobody has seen it.
+    /// There is no connection, it was lost before the call was sent, or the server rejected this client. The server
+    /// has not handled the call.
     #[error("not connected")]
     Disconnected,
-    /// Too much waits to be sent already. It was never sent.
-    #[error("too many calls are waiting to be sent; see `max_queued`")]
+    /// The send queue is full. The call was not sent.
+    #[error("the send queue is full; see `max_queued`")]
     QueueFull,
-    /// The value cannot be a packet. It was never sent.
-    #[error("the call cannot be sent: {0}")]
-    Unsendable(#[source] Box<PacketError>),
-    /// No answer came in time.
-    #[error("no answer in time{}", if *.sent { "" } else { ": the call did not even leave" })]
+    /// The call cannot be encoded as a packet. It was not sent.
+    #[error(transparent)]
+    Unsendable(Box<PacketError>),
+    /// The call timed out.
+    #[error("{}", if *.sent { "no reply in time" } else { "the call timed out before it was sent" })]
     TimedOut {
-        /// Whether it left. If not, it will not.
+        /// Whether the call was sent. If not, it will not be.
         sent: bool,
     },
-    /// It was sent, and then the connection was lost.
-    #[error("the connection was lost before the answer came")]
+    /// The call was sent, and the connection was lost before the reply.
+    #[error("the connection was lost before the reply arrived")]
     Lost,
-    /// The server dropped the call without an answer.
+    /// The server dropped the call without a reply.
     #[error("the server dropped the call unanswered")]
     Unanswered,
-    /// The server refused the call, or failed at it, with this message.
-    #[error("the server says: {0}")]
+    /// The server rejected the call, or failed to handle it, with this message.
+    #[error("error from the server: {0}")]
     Remote(String),
-    /// The server answered with something that is not the protocol's reply.
-    #[error("the answer was not understood: {0}")]
+    /// The reply cannot be decoded as the protocol's.
+    #[error("the reply cannot be decoded: {0}")]
     Undecodable(String),
 }
 
 impl CallError {
-    /// Tells whether the server may have handled the call, or part of it. If not, it is safe to
-    /// call again.
+    /// Returns true if the server may have handled the call, or part of it. If not, it is safe to repeat the call.
     #[must_use]
     pub fn may_have_run(&self) -> bool {
         !matches!(
@@ -68,62 +66,63 @@ pub enum CastError {
     /// There is no connection.
     #[error("not connected")]
     Disconnected,
-    /// The value cannot be a packet.
-    #[error("the cast cannot be sent: {0}")]
-    Unsendable(#[source] Box<PacketError>),
+    /// The cast cannot be encoded as a packet.
+    #[error(transparent)]
+    Unsendable(Box<PacketError>),
 }
 
-/// Why there is no connection. No call was sent.
+/// Why an attempt to connect has failed. No call was sent.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// What the client was given cannot be an address. Nothing was sent.
-    #[error("no address to connect to: {0}")]
+    /// The client was given an invalid address. Nothing was sent.
+    #[error(transparent)]
     Address(#[from] AddressError),
-    /// The host's name leads to no address.
-    #[error("cannot resolve {host:?}: {source}")]
+    /// The host name has no address.
+    #[error("cannot resolve {host:?}")]
     Unresolved {
-        /// The host that was asked for.
+        /// The host name.
         host: Arc<str>,
-        /// What the system's resolver says.
+        /// The error of the system's resolver.
         source: Arc<io::Error>,
     },
-    /// The host does not answer, or refuses connections. Of several addresses, the last.
-    #[error("cannot connect to {address}: {source}")]
+    /// The system could not connect: the port refuses connections or the host is unreachable, for instance. If the
+    /// host name has several addresses, this is the error of the last.
+    #[error("cannot connect to {address}")]
     Unreachable {
         /// The address that was tried.
         address: Endpoint,
-        /// What the system says.
+        /// The error of the system.
         source: Arc<io::Error>,
     },
-    /// The host did not answer in time.
-    #[error("cannot connect to {address}: no answer within {limit:?}")]
+    /// The host did not respond within the [connect timeout](crate::ClientBuilder::connect_timeout).
+    #[error("cannot connect to {address}: no response within {limit:?}")]
     TimedOut {
         /// The address that was tried.
         address: Endpoint,
-        /// The time limit.
+        /// The timeout.
         limit: Duration,
     },
-    /// The transport did not secure the connection.
-    #[error("no secure connection: {0}")]
+    /// The handshake of the transport failed.
+    #[error(transparent)]
     Handshake(#[from] HandshakeError),
-    /// The server did not complete the handshake in this time.
-    #[error("no secure connection: the server did not complete its handshake within {0:?}")]
+    /// The handshake timed out after this [time](crate::ClientBuilder::handshake_timeout).
+    #[error("the server did not complete its handshake within {0:?}")]
     HandshakeTimeout(Duration),
-    /// `disconnect` was called meanwhile.
+    /// [`Client::disconnect`](crate::Client::disconnect) was called during the attempt.
     #[error("the client was told to disconnect")]
     Disconnected,
-    /// The client has ended.
-    #[error("the client has ended: {0}")]
+    /// The client has exited.
+    #[error("the client has exited: {0}")]
     Ended(ExitReason),
 }
 
 impl ConnectError {
-    /// Returns true if another attempt most likely fails in the same way, until the settings of one end are
-    /// changed: the address cannot be one, or the server refuses this client.
+    /// Returns true if another attempt most likely fails in the same way until the settings of one end are changed: the
+    /// address is invalid, or the server rejects this client.
     ///
-    /// The client tries again all the same, [slowly](crate::ClientBuilder::slow_backoff): what it was told
-    /// may be a mistake, or come from a stranger on the way.
+    /// The client retries all the same, [slowly](crate::ClientBuilder::slow_backoff): a rejection may be a mistake of
+    /// the server, or forged by anything on the path.
     #[must_use]
     pub fn is_likely_permanent(&self) -> bool {
         match self {
@@ -133,7 +132,7 @@ impl ConnectError {
         }
     }
 
-    /// What it is logged as the same as. There are only so many.
+    /// Returns the kind by which log messages are rate-limited. There are few kinds.
     pub(super) fn kind(&self) -> (&'static str, Option<io::ErrorKind>) {
         match self {
             Self::Address(_) => ("address", None),
@@ -173,46 +172,32 @@ impl From<DialError> for ConnectError {
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Disconnect {
-    /// It was told to disconnect, or to end.
-    #[error("as it was told")]
+    /// [`Client::disconnect`](crate::Client::disconnect) was called, or the client exits.
+    #[error("the client was told to disconnect")]
     Asked,
     /// The server closed the connection.
     #[error("the server closed the connection")]
     Closed,
-    /// The server did not let this client in, and said why. A client that heals waits at least as long
-    /// as it was told, unless [`connect`](crate::Client::connect) is called: a day at most, and a minute at most if the
-    /// transport is not secure, for then anybody on the path may have said it.
-    #[error("the server does not let this client in: {why}")]
+    /// The server rejected this client and sent the reason.
+    ///
+    /// The client waits at least `retry_after` before it reconnects, unless [`connect`](crate::Client::connect) is
+    /// called. It waits a day at most, and a minute at most if the transport is not secure: then anything on the path
+    /// may have sent the rejection.
+    #[error("rejected by the server: {why}")]
     Refused {
-        /// What the server says.
+        /// The reason, as the server sent it.
         why: String,
-        /// When to come back, if it said so.
+        /// When to reconnect, if the server sent that.
         retry_after: Option<Duration>,
     },
-    /// The server reported this error as its last word, and closed the connection: what it was sent last was
-    /// over a limit of its, for instance, or no packet.
+    /// The server sent this error as its last packet and closed the connection: it received a packet over its limit, for
+    /// instance, or bytes that are no packet.
     #[error("the server closed the connection: {0}")]
     Reported(String),
     /// The connection failed.
     #[error("{0}")]
     Failed(Arc<io::Error>),
-    /// The server sent what is no packet, or did not go on in time.
+    /// The server violated the protocol, did not complete a packet in time, or did not read in time.
     #[error("{0}")]
     Broken(String),
-}
-
-impl From<&End> for Disconnect {
-    fn from(end: &End) -> Self {
-        match end {
-            End::Exit(_) | End::Asked => Self::Asked,
-            End::Closed => Self::Closed,
-            End::Refused(refusal) => Self::Refused {
-                why: refusal.why.clone(),
-                retry_after: refusal.retry_after,
-            },
-            End::Reported(why) => Self::Reported(why.clone()),
-            End::Failed(error) => Self::Failed(Arc::clone(error)),
-            End::Broken(why) => Self::Broken(why.clone()),
-        }
-    }
 }

@@ -1,23 +1,25 @@
-//! A client with callbacks: told of connections, pushes and what the process sends it.
+//! A client's handler: its callbacks, and the task that runs them.
 
 use std::{error::Error, fmt};
 
 use futures_lite::FutureExt as _;
 
-use super::{CallError, CastError, Client, Disconnect};
+use super::{
+    CallError, CastError, Client, Disconnect, message::typed, settings::HandlerTask,
+    subscriber::ClientEvent,
+};
 use crate::{
-    BoxError, ExitReason, PeerInfo, Protocol, SendError, TaskRef,
+    BoxError, ExitReason, PeerInfo, Protocol, SendError,
     mailbox::{Receiver, Sender, mailbox},
     task::{Caught, Contained, Foreign, Spawner},
 };
 
 /// The callbacks of a client. They run one at a time, in a task of their own: a callback may call
-/// the server and wait for the answer.
+/// the server and wait for the reply.
 ///
-/// An `Err` or a panic ends the client with it, but for one: an error that says only that the
-/// connection is gone ([`CallError::Disconnected`], [`CallError::Lost`],
-/// [`CastError::Disconnected`]) is passed over, for the client heals. Given to
-/// [`ClientBuilder::handler`](crate::ClientBuilder::handler).
+/// If a callback returns an `Err` or panics, the client exits with that reason. Errors of a lost connection
+/// ([`CallError::Disconnected`], [`CallError::Lost`], [`CastError::Disconnected`]) are ignored, because the client
+/// reconnects. Passed to [`ClientBuilder::handler`](crate::ClientBuilder::handler).
 ///
 /// # Example
 ///
@@ -44,12 +46,12 @@ use crate::{
 /// }
 /// ```
 pub trait ClientHandler: Sized + Send + 'static {
-    /// What the client speaks.
+    /// The protocol of the client.
     type Protocol: Protocol;
-    /// What it may be told from inside the process.
+    /// The messages that this process may send the handler.
     type Info: Send + 'static;
 
-    /// Runs first. Nobody waits for it: the connection may be there before it is done. Default:
+    /// Runs first. The client does not wait for it: a connection may be established before it returns. Default:
     /// nothing.
     fn init(
         &mut self,
@@ -59,9 +61,9 @@ pub trait ClientHandler: Sized + Send + 'static {
         async { Ok(()) }
     }
 
-    /// Runs whenever a connection has been made: the place to subscribe again. Default: nothing.
+    /// Runs after each connection is established: the place to subscribe again. Default: nothing.
     ///
-    /// The connection may be lost again before this has run.
+    /// The connection may be lost before this runs.
     fn handle_connect(
         &mut self,
         server: PeerInfo,
@@ -71,11 +73,10 @@ pub trait ClientHandler: Sized + Send + 'static {
         async { Ok(()) }
     }
 
-    /// Handles what the server sent unasked. Default: ignores it.
+    /// Handles a push. Default: ignores it.
     ///
-    /// While it runs, further pushes wait; when too many do, nothing more is read from the
-    /// connection. That goes for replies too: a call made here by a client that is flooded with
-    /// pushes may wait until its deadline.
+    /// While it runs, further pushes wait. At the [limit](crate::ClientBuilder::max_pushes) the client reads nothing more
+    /// from the connection, replies included: a call made here may then time out.
     fn handle_push(
         &mut self,
         push: <Self::Protocol as Protocol>::Push,
@@ -85,7 +86,7 @@ pub trait ClientHandler: Sized + Send + 'static {
         async { Ok(()) }
     }
 
-    /// Handles what [`HandlerRef::info`] sent. Default: ignores it.
+    /// Handles a message sent by [`HandlerRef::info`]. Default: ignores it.
     fn handle_info(
         &mut self,
         info: Self::Info,
@@ -95,7 +96,7 @@ pub trait ClientHandler: Sized + Send + 'static {
         async { Ok(()) }
     }
 
-    /// Runs whenever the connection is gone, before another is tried. Default: nothing.
+    /// Runs after each connection is lost or closed. Default: nothing.
     fn handle_disconnect(
         &mut self,
         why: Disconnect,
@@ -105,7 +106,7 @@ pub trait ClientHandler: Sized + Send + 'static {
         async { Ok(()) }
     }
 
-    /// Runs last, whatever the reason, unless the client is killed. Default: nothing.
+    /// Runs last, before the client exits, unless it is killed. Default: nothing.
     fn terminate(
         &mut self,
         reason: &ExitReason,
@@ -116,7 +117,7 @@ pub trait ClientHandler: Sized + Send + 'static {
     }
 }
 
-/// What a client's callback may do besides changing its state.
+/// The context of a handler's callbacks.
 pub struct ClientContext<H: ClientHandler> {
     client: Client<H::Protocol>,
     this: HandlerRef<H>,
@@ -124,19 +125,19 @@ pub struct ClientContext<H: ClientHandler> {
 }
 
 impl<H: ClientHandler> ClientContext<H> {
-    /// The client itself: to call the server, or to disconnect.
+    /// Returns the client: to call the server, or to disconnect.
     #[must_use]
     pub fn client(&self) -> &Client<H::Protocol> {
         &self.client
     }
 
-    /// The handle by which the process sends this handler [`Info`](ClientHandler::Info).
+    /// Returns the handle through which this process sends the handler [`Info`](ClientHandler::Info).
     #[must_use]
     pub fn this(&self) -> &HandlerRef<H> {
         &self.this
     }
 
-    /// Ends the client with `reason` when this callback has returned.
+    /// Makes the client exit with `reason` when this callback returns.
     pub fn stop(&mut self, reason: ExitReason) {
         self.stop = Some(reason);
     }
@@ -150,23 +151,23 @@ impl<H: ClientHandler> fmt::Debug for ClientContext<H> {
     }
 }
 
-/// A handle to a client's handler. Made by [`ClientContext::this`].
+/// A handle to a client's handler. Returned by [`ClientContext::this`].
 pub struct HandlerRef<H: ClientHandler> {
     infos: Sender<H::Info>,
     client: Client<H::Protocol>,
 }
 
 impl<H: ClientHandler> HandlerRef<H> {
-    /// Sends the handler a message that only code in this process can send. Waits while too many
-    /// are waiting.
+    /// Sends the handler a message. Waits while its mailbox is full, which holds as many messages as
+    /// [pushes](crate::ClientBuilder::max_pushes).
     ///
     /// # Errors
     ///
-    /// [`SendError`] if the client has ended: it was not delivered.
+    /// [`SendError`] if the client has exited: the message was not delivered.
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it is ready, nothing is sent.
+    /// If the future is dropped before it is ready, nothing is sent.
     pub async fn info(&self, info: H::Info) -> Result<(), SendError> {
         match self.infos.send(info).await {
             Ok(()) => Ok(()),
@@ -192,30 +193,21 @@ impl<H: ClientHandler> fmt::Debug for HandlerRef<H> {
     }
 }
 
-/// What a client's connection has to tell.
-pub(super) enum ClientEvent<P: Protocol> {
-    Connected(PeerInfo),
-    Push(P::Push),
-    Disconnected(Disconnect),
-}
-
-/// What a handler is told next.
-enum Told<H: ClientHandler> {
-    Event(ClientEvent<H::Protocol>),
+/// What a handler handles next.
+enum Next<H: ClientHandler> {
+    Event(ClientEvent),
     Info(H::Info),
     Ended,
 }
 
-/// Runs a handler until its client ends; if the handler ends first, so does the client.
-///
-/// What is returned is ready when the handler's task is gone.
+/// Starts the task of a handler. It runs until the client exits; if the handler exits first, so does the client.
 pub(super) fn start<H: ClientHandler>(
     handler: H,
     client: Client<H::Protocol>,
-    mut events: Receiver<ClientEvent<H::Protocol>>,
+    mut events: Receiver<ClientEvent>,
     capacity: usize,
     spawner: &Spawner,
-) -> Owned {
+) -> HandlerTask {
     let (infos, mut inbox) = mailbox(capacity);
     let mut handler = Foreign::new(handler);
     let task = client.task().clone();
@@ -238,37 +230,22 @@ pub(super) fn start<H: ClientHandler>(
     });
     task.take_along(&handler_task);
     handler_task.on_exit(move |reason| task.request_exit(reason.clone()));
-    Owned(handler_task)
-}
-
-/// A handler's task, owned by its client's: it does not outlive a client that is killed.
-pub(super) struct Owned(TaskRef);
-
-impl Owned {
-    pub(super) async fn gone(self) {
-        self.0.exited().await;
-    }
-}
-
-impl Drop for Owned {
-    fn drop(&mut self) {
-        self.0.kill();
-    }
+    HandlerTask(handler_task)
 }
 
 async fn run<H: ClientHandler>(
     handler: &mut H,
     cx: &mut ClientContext<H>,
-    events: &mut Receiver<ClientEvent<H::Protocol>>,
+    events: &mut Receiver<ClientEvent>,
     inbox: &mut Receiver<H::Info>,
 ) -> ExitReason {
     let mut outcome = handler.init(cx).await;
     let mut infos_first = true;
     loop {
         match outcome {
-            // The connection is gone again; the client heals, and its handler hears of it.
+            // The client reconnects, and its handler receives both events.
             Err(error) if is_disconnection(&*error) => {
-                tracing::debug!(target: "erps", %error, "a handler lost its connection");
+                tracing::debug!(target: "erps", %error, "ignored: the connection was lost during a callback");
             }
             Err(error) => return ExitReason::error(error),
             Ok(()) => {}
@@ -276,25 +253,25 @@ async fn run<H: ClientHandler>(
         if let Some(reason) = cx.stop.take() {
             return reason;
         }
-        let event = async { events.recv().await.map_or(Told::<H>::Ended, Told::Event) };
-        let info = async { inbox.recv().await.map_or(Told::Ended, Told::Info) };
-        // In turns: neither kind can keep the other waiting.
+        let event = async { events.recv().await.map_or(Next::<H>::Ended, Next::Event) };
+        let info = async { inbox.recv().await.map_or(Next::Ended, Next::Info) };
+        // Alternating, so that neither kind starves the other.
         infos_first = !infos_first;
-        let told = match infos_first {
+        let next = match infos_first {
             true => info.or(event).await,
             false => event.or(info).await,
         };
-        outcome = match told {
-            Told::Event(ClientEvent::Connected(server)) => handler.handle_connect(server, cx).await,
-            Told::Event(ClientEvent::Push(push)) => handler.handle_push(push, cx).await,
-            Told::Event(ClientEvent::Disconnected(why)) => handler.handle_disconnect(why, cx).await,
-            Told::Info(info) => handler.handle_info(info, cx).await,
-            Told::Ended => return cx.client.ended().unwrap_or(ExitReason::Shutdown),
+        outcome = match next {
+            Next::Event(ClientEvent::Connected(server)) => handler.handle_connect(server, cx).await,
+            Next::Event(ClientEvent::Push(push)) => handler.handle_push(typed(push), cx).await,
+            Next::Event(ClientEvent::Disconnected(why)) => handler.handle_disconnect(why, cx).await,
+            Next::Info(info) => handler.handle_info(info, cx).await,
+            Next::Ended => return cx.client.ended().unwrap_or(ExitReason::Shutdown),
         };
     }
 }
 
-/// Tells whether a callback failed only because the client was disconnected meanwhile.
+/// Returns true if a callback failed only because the connection was lost.
 fn is_disconnection(error: &(dyn Error + 'static)) -> bool {
     let call = error.downcast_ref();
     let cast = error.downcast_ref();

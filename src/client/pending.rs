@@ -1,4 +1,4 @@
-//! The calls that wait for replies.
+//! The calls that wait for their replies.
 
 use std::{
     cmp::Reverse,
@@ -8,54 +8,53 @@ use std::{
 
 use futures_channel::oneshot;
 
-use super::CallError;
+use super::{CallError, message::Decoded};
 
-type Answer<R> = oneshot::Sender<Result<R, CallError>>;
+/// The sending end of a call's one outcome.
+pub(super) type ReplySender = oneshot::Sender<Result<Decoded, CallError>>;
 
-/// Calls by their reference. Each gets exactly one outcome.
-#[derive(Debug)]
-pub(super) struct Pending<R> {
-    calls: HashMap<u64, Call<R>>,
-    /// May hold calls that are long over; they are dropped when their turn comes.
+/// Pending calls by reference. Each gets exactly one outcome.
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    calls: HashMap<u64, Call>,
+    /// May hold entries of finished calls; they are removed when they reach the top.
     deadlines: BinaryHeap<Reverse<(Instant, u64)>>,
+    /// How many of `calls` were sent.
     sent: usize,
 }
 
 #[derive(Debug)]
-struct Call<R> {
-    /// `None` if the caller has given up, or has been told that it waited long enough.
-    answer: Option<Answer<R>>,
+struct Call {
+    /// `None` if the caller has dropped its future, or the call has timed out.
+    caller: Option<ReplySender>,
     sent: bool,
-    /// Its time was up once, and it still stands in the way of others.
+    /// The call has timed out and still blocks the calls behind it.
     overdue: bool,
 }
 
-/// How long a server that takes one packet at a time may go on with a call that nobody waits for
-/// any more. Until then nothing else is sent to it; then the connection is given up.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a server that takes one packet at a time may work on a call after its timeout. Until then the client
+/// sends nothing else; then it closes the connection.
+const OVERDUE_LIMIT: Duration = Duration::from_secs(30);
 
-impl<R> Pending<R> {
-    pub(super) fn new() -> Self {
-        Self {
-            calls: HashMap::new(),
-            deadlines: BinaryHeap::new(),
-            sent: 0,
-        }
-    }
-
-    /// How many calls have left and are neither answered nor out of time.
+impl Pending {
+    /// Returns how many calls were sent and have neither a reply nor a timeout.
     pub(super) fn sent(&self) -> usize {
         self.sent
     }
 
-    pub(super) fn insert(&mut self, reference: u64, answer: Answer<R>, deadline: Option<Instant>) {
+    pub(super) fn insert(
+        &mut self,
+        reference: u64,
+        caller: ReplySender,
+        deadline: Option<Instant>,
+    ) {
         let call = Call {
-            answer: Some(answer),
+            caller: Some(caller),
             sent: false,
             overdue: false,
         };
         self.calls.insert(reference, call);
-        // Calls that are over, and behind one that is not, are cleared out before they add up.
+        // Entries of finished calls below one that is pending must not add up.
         if self.deadlines.len() > 2 * self.calls.len() + 64 {
             let calls = &self.calls;
             self.deadlines
@@ -66,8 +65,8 @@ impl<R> Pending<R> {
         }
     }
 
-    /// Notes that the call leaves now. False if nobody wants it any more.
-    pub(super) fn send(&mut self, reference: u64) -> bool {
+    /// Marks a call as sent. Returns false if it is no longer pending and must not be sent.
+    pub(super) fn mark_sent(&mut self, reference: u64) -> bool {
         match self.calls.get_mut(&reference) {
             Some(call) => {
                 call.sent = true;
@@ -78,27 +77,26 @@ impl<R> Pending<R> {
         }
     }
 
-    /// Ends a call; its outcome goes to whoever is returned. A reply that comes too late finds
-    /// nobody.
-    pub(super) fn take(&mut self, reference: u64) -> Option<Answer<R>> {
+    /// Removes a call and returns where its outcome goes; `None` if nothing waits for the outcome.
+    pub(super) fn take(&mut self, reference: u64) -> Option<ReplySender> {
         let call = self.calls.remove(&reference)?;
         self.sent -= usize::from(call.sent);
-        call.answer
+        call.caller
     }
 
-    /// The caller has given up. What has not left does not leave; what has left counts as in
-    /// flight until it is answered or out of time, for the server is still at it.
+    /// Handles a caller that has dropped its future. An unsent call is removed; a sent one counts as in flight until
+    /// its reply or its timeout, because the server still works on it.
     pub(super) fn abandon(&mut self, reference: u64) {
         if let Some(call) = self.calls.get_mut(&reference) {
             if call.sent {
-                call.answer = None;
+                call.caller = None;
             } else {
                 self.calls.remove(&reference);
             }
         }
     }
 
-    /// The only call in flight, if there is just one.
+    /// Returns the call in flight, if there is exactly one.
     pub(super) fn only_sent(&self) -> Option<u64> {
         let mut sent = self.calls.iter().filter(|(_, call)| call.sent);
         match (sent.next(), sent.next()) {
@@ -107,7 +105,7 @@ impl<R> Pending<R> {
         }
     }
 
-    /// When the first of the calls runs out of time.
+    /// Returns the earliest deadline of a pending call.
     pub(super) fn next_deadline(&mut self) -> Option<Instant> {
         while let Some(Reverse((deadline, reference))) = self.deadlines.peek() {
             if self.calls.contains_key(reference) {
@@ -118,10 +116,10 @@ impl<R> Pending<R> {
         None
     }
 
-    /// Fails the calls that are out of time. False if the connection must be given up.
+    /// Times out the calls whose deadline has passed. Returns false if the connection has to be closed.
     ///
-    /// If the server takes one packet at a time, a call it has not answered keeps its place: a
-    /// second packet might reach the server together with a third.
+    /// If the server takes one packet at a time, a sent call keeps its place after its timeout: a second packet might
+    /// reach the server together with a third.
     pub(super) fn expire(&mut self, now: Instant, one_at_a_time: bool) -> bool {
         while self.next_deadline().is_some_and(|deadline| deadline <= now) {
             let Some(Reverse((_, reference))) = self.deadlines.pop() else {
@@ -131,28 +129,28 @@ impl<R> Pending<R> {
                 continue;
             };
             let sent = call.sent;
-            if let Some(answer) = call.answer.take() {
-                let _ = answer.send(Err(CallError::TimedOut { sent }));
+            if let Some(caller) = call.caller.take() {
+                let _ = caller.send(Err(CallError::TimedOut { sent }));
             }
             if !(one_at_a_time && sent) {
                 self.take(reference);
             } else if std::mem::replace(&mut call.overdue, true) {
                 return false;
-            } else if let Some(later) = now.checked_add(PATIENCE) {
+            } else if let Some(later) = now.checked_add(OVERDUE_LIMIT) {
                 self.deadlines.push(Reverse((later, reference)));
             }
         }
         true
     }
 
-    /// Fails all calls, in the order they were made: the connection is gone. `served` tells whether there
-    /// may have been somebody at its other end who saw those that have left.
+    /// Fails all calls, in the order they were made, because the connection is closed. `served` is false if the
+    /// server has certainly handled none of the calls that were sent.
     pub(super) fn fail(&mut self, served: bool) {
         let mut calls: Vec<_> = self.calls.drain().collect();
         calls.sort_unstable_by_key(|(reference, _)| *reference);
         for (_, call) in calls {
-            if let Some(answer) = call.answer {
-                let _ = answer.send(Err(if call.sent && served {
+            if let Some(caller) = call.caller {
+                let _ = caller.send(Err(if call.sent && served {
                     CallError::Lost
                 } else {
                     CallError::Disconnected

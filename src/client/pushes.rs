@@ -1,4 +1,4 @@
-//! The stream of what the server sends unasked.
+//! The stream of pushes.
 
 use std::{
     fmt,
@@ -8,24 +8,47 @@ use std::{
 
 use futures_lite::Stream;
 
-use super::{Client, handler::ClientEvent};
-use crate::{Protocol, mailbox::Receiver};
+use super::{
+    Client,
+    message::typed,
+    subscriber::{ClientEvent, Subscriber},
+};
+use crate::{
+    Protocol,
+    mailbox::{Receiver, mailbox},
+};
 
-/// What a server sends unasked, in order. Made by [`Client::pushes`].
+/// The pushes of a server, in order. Returned by [`Client::pushes`].
 ///
-/// Ends when the client does. While it is full and nobody takes anything from it, nothing is read
-/// from the connection.
+/// The stream ends when the client does. While it is full, the client reads nothing from its connection.
 pub struct Pushes<P: Protocol> {
-    pub(super) events: Receiver<ClientEvent<P>>,
-    pub(super) _client: Client<P>,
+    events: Receiver<ClientEvent>,
+    _client: Client<P>,
+}
+
+impl<P: Protocol> Client<P> {
+    /// Returns the stream of the server's pushes.
+    ///
+    /// The stream starts empty: earlier pushes are dropped. A client has one stream at a time; a second call ends the
+    /// first stream. If the client has a [handler](crate::ClientBuilder::handler), the handler receives the pushes
+    /// and the stream ends at once.
+    #[must_use]
+    pub fn pushes(&self) -> Pushes<P> {
+        let (sender, events) = mailbox(self.max_pushes);
+        self.shared.subscribe(Subscriber::Stream(sender));
+        Pushes {
+            events,
+            _client: self.clone(),
+        }
+    }
 }
 
 impl<P: Protocol> Pushes<P> {
-    /// The next push; `None` when the client has ended, or another stream took over.
+    /// Waits for the next push; returns `None` when the client has ended or another stream has replaced this one.
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it is ready, nothing is lost.
+    /// If the future is dropped before it is ready, no push is lost.
     pub async fn next(&mut self) -> Option<P::Push> {
         std::future::poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
     }
@@ -37,7 +60,7 @@ impl<P: Protocol> Stream for Pushes<P> {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<P::Push>> {
         loop {
             match std::task::ready!(self.events.poll_recv(cx)) {
-                Some(ClientEvent::Push(push)) => return Poll::Ready(Some(push)),
+                Some(ClientEvent::Push(push)) => return Poll::Ready(Some(typed(push))),
                 Some(_) => {}
                 None => return Poll::Ready(None),
             }

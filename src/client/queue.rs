@@ -1,39 +1,36 @@
-//! The packets that wait to be sent.
+//! The send queue of a client.
 
 use std::collections::VecDeque;
 
-use crate::{
-    link::{Encode, WRITE_CHUNK},
-    task::TURN,
-};
+use crate::{encode::Encode, link::WRITE_CHUNK, task::TURN};
 
-/// Packets in the order of sending, as they go over the wire, or to be encoded when they do.
+/// Packets in the order of sending: encoded, or jobs that encode them.
 #[derive(Default)]
 pub(super) struct Queue {
-    /// Those that are small.
+    /// The bytes of the small packets.
     small: Vec<u8>,
-    /// How much of `small` is gone already.
+    /// How many bytes of `small` were popped.
     taken: usize,
     packets: VecDeque<Queued>,
-    /// How many bytes wait.
+    /// The bytes of all packets.
     bytes: usize,
 }
 
 struct Queued {
-    /// `None` for what has no answer.
+    /// `None` if the packet has no reply.
     reference: Option<u64>,
     packet: Packet,
 }
 
 enum Packet {
-    /// So many bytes of those that are small.
+    /// The length of a packet in `small`.
     Small(usize),
     Large(Vec<u8>),
-    /// It counts as [`TURN`] bytes.
+    /// A packet that is encoded when it is sent. It counts as [`TURN`] bytes.
     Unencoded(Encode),
 }
 
-/// A packet that is to be sent now.
+/// A packet that was taken from the queue.
 pub(super) enum Popped<'a> {
     Small(&'a [u8]),
     Large(Vec<u8>),
@@ -41,7 +38,7 @@ pub(super) enum Popped<'a> {
 }
 
 impl Queue {
-    /// Appends a packet. A large one is taken out of `packet`.
+    /// Appends a packet. A large one is moved out of `packet`.
     pub(super) fn push(&mut self, packet: &mut Vec<u8>, reference: Option<u64>) {
         let len = packet.len();
         let packet = if len > WRITE_CHUNK {
@@ -54,7 +51,7 @@ impl Queue {
         self.packets.push_back(Queued { reference, packet });
     }
 
-    /// Appends a packet that is to be encoded when it is sent.
+    /// Appends a packet that is encoded when it is sent.
     pub(super) fn push_unencoded(&mut self, packet: Encode, reference: Option<u64>) {
         let packet = Packet::Unencoded(packet);
         self.bytes += TURN;
@@ -69,12 +66,12 @@ impl Queue {
         self.bytes
     }
 
-    /// The reference of the first packet, if there is one and if it is a call.
+    /// Returns the reference of the first packet: `None` if the queue is empty, `Some(None)` if it is no call.
     pub(super) fn front(&self) -> Option<Option<u64>> {
         self.packets.front().map(|queued| queued.reference)
     }
 
-    /// Takes the first packet, if there is one.
+    /// Removes the first packet; `None` if the queue is empty.
     pub(super) fn pop(&mut self) -> Option<Popped<'_>> {
         let len = match self.packets.pop_front()?.packet {
             Packet::Small(len) => len,
@@ -97,7 +94,7 @@ impl Queue {
         Some(Popped::Small(&self.small[start..self.taken]))
     }
 
-    /// Gives back memory if everything was taken.
+    /// Releases memory if the queue is empty.
     pub(super) fn tidy(&mut self) {
         if self.packets.is_empty() {
             self.taken = 0;

@@ -1,19 +1,19 @@
-//! How long a client waits before another attempt to connect, and what it logs of those that failed.
+//! The pause before another attempt to connect, and the log of failed attempts.
 
 use std::{io, time::Duration};
 
 use super::{Address, ConnectError};
-use crate::{backoff::Backoff, task, throttle::Throttle};
+use crate::{backoff::Backoff, task, text::Chain, throttle::Throttle};
 
-/// How often failures are summed up in the log. Attempts go on for as long as it takes.
-const SUMMARY: Duration = Duration::from_secs(10 * 60);
+/// How often a summary of failures is logged. The number of attempts has no limit.
+const SUMMARY_INTERVAL: Duration = Duration::from_secs(10 * 60);
 
-/// Why there is to be another attempt.
+/// A retry and its cause.
 #[derive(Default)]
 pub(super) struct Retry {
-    /// The shortest wait, before the back-off is added.
+    /// The pause that the back-off is added to.
     pub(super) at_least: Duration,
-    /// Why there was no connection, or none that counts.
+    /// Why the attempt failed, or the server rejected the client right after it. `None` if a connection was lost.
     pub(super) failed: Option<ConnectError>,
 }
 
@@ -31,7 +31,7 @@ impl Retry {
     }
 }
 
-/// What has failed since the last stable connection.
+/// The failures since the last stable connection.
 pub(super) struct Failures {
     all: u32,
     pub(super) likely_permanent: u32,
@@ -43,27 +43,28 @@ impl Failures {
         Self {
             all: 0,
             likely_permanent: 0,
-            log: Throttle::new(SUMMARY),
+            log: Throttle::new(SUMMARY_INTERVAL),
         }
     }
 
-    /// Draws the wait before another attempt: clients that were disconnected together do not come back
-    /// together.
+    /// Draws the pause before another attempt. It is random, so that clients that were disconnected together do not
+    /// reconnect together.
     pub(super) fn pause(&mut self, retry: &Retry, usual: Backoff, slow: Backoff) -> Duration {
         let mut pause = task::random_below(usual.bound(self.all));
         self.all = self.all.saturating_add(1);
         if retry.is_slow() {
             let half = slow.bound(self.likely_permanent) / 2;
             self.likely_permanent = self.likely_permanent.saturating_add(1);
-            // Never faster than after an error that may pass.
+            // Never faster than after a temporary error.
             pause = pause.max(half.saturating_add(task::random_below(half)));
         }
         retry.at_least.saturating_add(pause)
     }
 
-    /// Logs the first failure of each kind, and now and then how many there were.
+    /// Logs the first failure of each kind, and summaries of those that follow.
     pub(super) fn log(&mut self, address: &Address, error: &ConnectError, retry_in: Duration) {
         let (now, kind) = (task::now(), error.kind());
+        let error = Chain(error);
         if self.log.admits(kind, now) {
             tracing::warn!(target: "erps", %address, %error, ?retry_in, "cannot connect");
         } else {

@@ -1,5 +1,23 @@
-//! A connection that is up: one task reads, matches replies to calls, and writes.
+//! A session: one connection, from its handshake to its end.
+//!
+//! One task polls it: [`poll`](Session::poll) reads and decodes packets, matches replies to calls, and sends what is
+//! queued.
+//!
+//! ```text
+//!             +--------------------- deadline handled, bytes read ----------------------+
+//!             v                                                                         |
+//! exit requested? -> decode what was read -> send what is queued -> read from the socket -> wait
+//!             |           |   ^                       |                       |              for the socket,
+//!             v           v   | done                  v                       v              the queue,
+//!            End         busy: a large packet        End                     End             a deadline
+//!                        or a full mailbox
+//! ```
+//!
+//! While the session is *busy* it decodes and reads nothing, but sends. When its budget is spent it yields to other
+//! tasks before it reads. Every arrow to `End` carries the reason.
 
+mod deadlines;
+mod end;
 mod receive;
 mod send;
 
@@ -12,137 +30,120 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{
-    handler::ClientEvent,
-    shared::{Listener, Shared},
-};
+use super::{message::Decoded, state::Shared, subscriber::ClientEvent};
 use crate::{
-    ExitReason, Protocol, TaskRef,
+    TaskRef,
     link::{Arrived, Link},
     mailbox::TrySendError,
     task::{self, Alarm, Budget},
-    wire::{packet::KEEPALIVE, refusal::Refusal},
+    wire::refusal::Refusal,
 };
+pub(super) use end::End;
 use receive::{Received, receive};
 
-/// How long a client that leaves tries to get rid of the casts that are queued.
-const FAREWELL: Duration = Duration::from_secs(3);
+/// How long `disconnect` and an exit wait until the queued casts are sent.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How many chunks are sent before other tasks of the thread run.
 const SENDS: usize = 8;
 
-/// How often a client that can write no more reads what was said to it before.
+/// How often a session reads after a write has failed, for the reason that the server may have sent.
 const LAST_READS: usize = 4;
 
-/// Why a connection is over.
-pub(super) enum End {
-    /// The client is to end.
-    Exit(ExitReason),
-    /// `disconnect` was called.
-    Asked,
-    /// The peer closed it.
-    Closed,
-    /// The peer said that it does not let this client in, and closed it.
-    Refused(Refusal),
-    /// The peer reported this error, and closed it.
-    Reported(String),
-    /// It failed.
-    Failed(Arc<io::Error>),
-    /// The peer sent what makes no sense, or nothing for too long in the middle of a packet.
-    Broken(String),
-}
-
-/// What a connection of a client does by the clock.
+/// The intervals and timeouts of a session.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Habits {
+pub(super) struct Timing {
     pub(super) keepalive: Option<Duration>,
     pub(super) packet_timeout: Duration,
     pub(super) write_timeout: Duration,
-    /// For a peer that takes one packet at a time: how long to wait after one without an answer.
+    /// The pause after a packet without a reply, for a server that takes one packet at a time.
     pub(super) pause: Option<Duration>,
 }
 
-/// A packet that is being decoded elsewhere, or a push that the listener has no room for, of which nothing comes.
-type Busy<P> = dyn Future<Output = Option<Result<Result<Received<P>, String>, task::Panic>>> + Send;
+/// A decoded packet, or what its decoder has panicked with.
+type Offloaded = Result<Result<Received, String>, task::Panic>;
 
-pub(super) struct Session<'a, P: Protocol> {
+/// What has to finish before anything more is read: a packet that is decoded on another thread, or a push that waits
+/// for space in its subscriber's mailbox, which yields `None`.
+type Busy = Pin<Box<dyn Future<Output = Option<Offloaded>> + Send>>;
+
+pub(super) struct Session<'a> {
     link: Link,
-    shared: &'a Arc<Shared<P>>,
+    shared: &'a Arc<Shared>,
     task: &'a TaskRef,
-    habits: Habits,
+    timing: Timing,
     next_keepalive: Option<Instant>,
     next_send: Option<Instant>,
     /// Since when a packet is incomplete.
-    midway: Option<Instant>,
-    /// Since when the peer has taken nothing, and how much it had taken by then.
+    incomplete_since: Option<Instant>,
+    /// When writes stalled, and how many bytes had been written by then.
     stalled: Option<(Instant, u64)>,
-    /// A packet without an answer has been handed to the link: once it is gone, a pause is due.
+    /// A packet without a reply is in the link: once it is written, a pause is due.
     pause_due: bool,
-    /// The connection is to be closed as soon as the casts that are queued have left.
-    leaving: bool,
+    /// The connection is closed as soon as the queued casts are written.
+    draining: bool,
     alarm: Alarm,
-    /// As `pause_due`, for the packet that is being encoded.
+    /// As `pause_due`, for the packet that the link encodes.
     encoding_pause: bool,
-    /// What is to be done before anything more is read.
-    busy: Option<Pin<Box<Busy<P>>>>,
+    busy: Option<Busy>,
     budget: Budget,
-    /// The error that the server's last packet was, if it belonged to no call.
-    last_word: Option<String>,
+    /// The error in the last packet of the server, if that belongs to no call.
+    last_error: Option<String>,
 }
 
-impl<'a, P: Protocol> Session<'a, P> {
+impl<'a> Session<'a> {
     pub(super) fn new(
         link: Link,
-        shared: &'a Arc<Shared<P>>,
+        shared: &'a Arc<Shared>,
         task: &'a TaskRef,
-        habits: Habits,
+        timing: Timing,
     ) -> Self {
         Self {
             link,
             shared,
             task,
-            next_keepalive: habits.keepalive.and_then(|it| task::now().checked_add(it)),
-            habits,
+            next_keepalive: timing.keepalive.and_then(|it| task::now().checked_add(it)),
+            timing,
             next_send: None,
-            midway: None,
+            incomplete_since: None,
             stalled: None,
             pause_due: false,
-            leaving: false,
+            draining: false,
             alarm: Alarm::default(),
             encoding_pause: false,
             busy: None,
             budget: Budget::default(),
-            last_word: None,
+            last_error: None,
         }
     }
 
-    /// Runs until the connection is over.
+    /// Runs until the session ends.
     pub(super) async fn run(&mut self) -> End {
         let end = poll_fn(|cx| {
-            // A user's `Deserialize` may panic, which must not be taken for a kill.
+            // A panic of the user's `Deserialize` exits the client with that reason.
             task::catch(|| self.poll(cx)).unwrap_or_else(|panic| Poll::Ready(End::Exit(panic)))
         });
-        match (end.await, self.last_word.take()) {
-            (End::Closed | End::Failed(_), Some(word)) => self.closed_with(word),
+        match (end.await, self.last_error.take()) {
+            (End::Closed | End::Failed(_), Some(error)) => self.closed_with(error),
             (end, _) => end,
         }
     }
 
-    /// The server says why, and closes. If that is all that it has said, it may be that nobody was let in.
-    fn closed_with(&self, word: String) -> End {
+    /// The server sent an error and closed the connection. If that was its only packet, it may be a rejection.
+    fn closed_with(&self, error: String) -> End {
         let only = self.link.meter().packets() == 1;
-        let refusal = only.then(|| Refusal::read(&word)).flatten();
-        refusal.map_or(End::Reported(word), End::Refused)
+        let refusal = only.then(|| Refusal::read(&error)).flatten();
+        refusal.map_or(End::Reported(error), End::Rejected)
     }
 
     /// Sends the casts that are queued, and closes the connection.
-    pub(super) async fn leave(mut self) {
-        self.leaving = true;
+    pub(super) async fn drain(mut self) {
+        self.draining = true;
         let rest = poll_fn(|cx| {
             loop {
-                let is_over = self.send(cx).is_some();
+                let has_ended = self.send(cx).is_some();
                 let is_empty = || self.shared.state().queue.len() == 0;
-                if is_over || (self.link.is_flushed() && is_empty()) {
+                if has_ended || (self.link.is_flushed() && is_empty()) {
                     return Poll::Ready(());
                 }
                 match self.poll_deadlines(cx) {
@@ -152,7 +153,7 @@ impl<'a, P: Protocol> Session<'a, P> {
                 }
             }
         });
-        let _ = task::timeout(FAREWELL, rest).await;
+        let _ = task::timeout(DRAIN_TIMEOUT, rest).await;
         self.close().await;
     }
 
@@ -169,7 +170,7 @@ impl<'a, P: Protocol> Session<'a, P> {
                 && let Poll::Ready(received) = busy.as_mut().poll(cx)
             {
                 self.busy = None;
-                if let Some(end) = received.and_then(|it| self.received_elsewhere(it)) {
+                if let Some(end) = received.and_then(|it| self.received_offloaded(it)) {
                     return Poll::Ready(end);
                 }
             }
@@ -177,12 +178,12 @@ impl<'a, P: Protocol> Session<'a, P> {
             if let Some(end) = self.receive_all() {
                 return Poll::Ready(end);
             }
-            // After the answers, for they let calls leave that waited for them.
+            // After the replies: each lets another call be sent.
             if let Some(end) = self.send(cx) {
                 return Poll::Ready(end);
             }
             if was_busy {
-                self.midway = None;
+                self.incomplete_since = None;
                 match self.poll_deadlines(cx) {
                     Poll::Ready(Some(end)) => return Poll::Ready(end),
                     Poll::Ready(None) => continue,
@@ -193,7 +194,7 @@ impl<'a, P: Protocol> Session<'a, P> {
                 continue;
             }
             if self.budget.is_spent() {
-                // Time passes for calls even if the server never stops sending.
+                // Calls time out even if the server never stops sending.
                 if let Poll::Ready(Some(end)) = self.poll_deadlines(cx) {
                     return Poll::Ready(end);
                 }
@@ -206,7 +207,7 @@ impl<'a, P: Protocol> Session<'a, P> {
                 Poll::Pending => {
                     self.budget.refill();
                     if self.link.is_midway() {
-                        self.midway.get_or_insert_with(task::now);
+                        self.incomplete_since.get_or_insert_with(task::now);
                     }
                     match self.poll_deadlines(cx) {
                         Poll::Ready(Some(end)) => return Poll::Ready(end),
@@ -218,11 +219,11 @@ impl<'a, P: Protocol> Session<'a, P> {
         }
     }
 
-    /// A peer that refuses a client says so and closes; the client may meet the closed door
-    /// first. What was said is still there to be read.
-    fn why_unwritable(&mut self, cx: &mut Context<'_>, error: io::Error) -> End {
-        // One that leaves listens to nobody any more.
-        let reads = if self.leaving { 0 } else { LAST_READS };
+    /// Returns why writing has failed. A server that rejects a client sends the reason and closes the connection; a
+    /// write may fail before the reason is read.
+    fn write_failed(&mut self, cx: &mut Context<'_>, error: io::Error) -> End {
+        // A session that drains reads nothing.
+        let reads = if self.draining { 0 } else { LAST_READS };
         for _ in 0..reads {
             match self.link.poll_read(cx) {
                 Poll::Ready(Ok(1..)) => {
@@ -231,7 +232,7 @@ impl<'a, P: Protocol> Session<'a, P> {
                         return end;
                     }
                 }
-                Poll::Ready(Err(said)) => return End::Failed(said.into()),
+                Poll::Ready(Err(reason)) => return End::Failed(reason.into()),
                 Poll::Ready(Ok(0)) | Poll::Pending => break,
             }
         }
@@ -252,12 +253,12 @@ impl<'a, P: Protocol> Session<'a, P> {
                     let decoded =
                         task::offload(move || receive(&packet.join().as_packet(), &shared));
                     self.busy = Some(Box::pin(async { Some(decoded.await) }));
-                    self.midway = None;
+                    self.incomplete_since = None;
                     return None;
                 }
                 Err(error) => return Some(End::Broken(error.to_string())),
             };
-            self.midway = None;
+            self.incomplete_since = None;
             if let Some(end) = self.received(received) {
                 return Some(end);
             }
@@ -265,80 +266,34 @@ impl<'a, P: Protocol> Session<'a, P> {
         None
     }
 
-    /// A user's `Deserialize` may have panicked.
-    fn received_elsewhere(
-        &mut self,
-        received: Result<Result<Received<P>, String>, task::Panic>,
-    ) -> Option<End> {
+    fn received_offloaded(&mut self, received: Offloaded) -> Option<End> {
         match received {
             Ok(received) => self.received(received),
             Err(panic) => Some(End::Exit(task::panicked(panic))),
         }
     }
 
-    fn received(&mut self, received: Result<Received<P>, String>) -> Option<End> {
-        self.last_word = None;
+    fn received(&mut self, received: Result<Received, String>) -> Option<End> {
+        self.last_error = None;
         match received {
-            Ok(Received::Sorted) => {}
-            Ok(Received::Push(push)) => self.busy = hand_over(self.shared, push),
-            Ok(Received::Error(word)) => self.last_word = Some(word),
+            Ok(Received::Handled) => {}
+            Ok(Received::Push(push)) => self.busy = deliver(self.shared, push),
+            Ok(Received::Error(error)) => self.last_error = Some(error),
             Err(why) => return Some(End::Broken(why)),
         }
         None
     }
-
-    /// Ready once a deadline has passed and was dealt with: with an end, if it was the last.
-    fn poll_deadlines(&mut self, cx: &mut Context<'_>) -> Poll<Option<End>> {
-        let packet = self.midway;
-        let packet = packet.and_then(|since| since.checked_add(self.habits.packet_timeout));
-        let write = self.stalled;
-        let write = write.and_then(|(since, _)| since.checked_add(self.habits.write_timeout));
-        let call = self.shared.state().pending.next_deadline();
-        let next = [packet, write, call, self.next_keepalive, self.next_send]
-            .into_iter()
-            .flatten()
-            .min();
-        if self.alarm.poll(cx, next).is_pending() {
-            return Poll::Pending;
-        }
-        let now = task::now();
-        let is_over = |deadline: Option<Instant>| deadline.is_some_and(|it| it <= now);
-        if is_over(packet) {
-            let why = "the server did not complete a packet in time";
-            return Poll::Ready(Some(End::Broken(why.to_owned())));
-        }
-        if is_over(write) {
-            let why = "the server took nothing of what was sent in time";
-            return Poll::Ready(Some(End::Broken(why.to_owned())));
-        }
-        if is_over(self.next_send) {
-            self.next_send = None;
-        }
-        let mut state = self.shared.state();
-        if is_over(call) && !state.pending.expire(now, self.shared.limits.one_at_a_time) {
-            let why = "the server takes one packet at a time and does not answer";
-            return Poll::Ready(Some(End::Broken(why.to_owned())));
-        }
-        if is_over(self.next_keepalive) {
-            // What waits to be sent shows as well that the client lives.
-            if state.queue.len() == 0 {
-                state.queue.push(&mut KEEPALIVE.to_vec(), None);
-            }
-            self.next_keepalive = self.habits.keepalive.and_then(|it| now.checked_add(it));
-        }
-        Poll::Ready(None)
-    }
 }
 
-/// Gives a push to whoever listens. If there is no room, what is returned waits for some.
-fn hand_over<P: Protocol>(shared: &Shared<P>, push: P::Push) -> Option<Pin<Box<Busy<P>>>> {
+/// Delivers a push to the subscriber. If its mailbox is full, returns a future that waits for space.
+fn deliver(shared: &Shared, push: Decoded) -> Option<Busy> {
     let sender = shared
         .state()
-        .listener
+        .subscriber
         .as_ref()
         .map(|it| it.sender().clone());
     let Some(sender) = sender else {
-        tracing::debug!(target: "erps", "a push found nobody who listens");
+        tracing::debug!(target: "erps", "push dropped: the client has neither a stream nor a handler");
         return None;
     };
     match sender.try_send(ClientEvent::Push(push)) {
@@ -347,13 +302,5 @@ fn hand_over<P: Protocol>(shared: &Shared<P>, push: P::Push) -> Option<Pin<Box<B
             let _ = sender.send(event).await;
             None
         })),
-    }
-}
-
-/// Tells a handler, which hears of more than pushes. It need not have room for it: a handler
-/// that is busy may be waiting for this very connection.
-pub(super) fn notify_handler<P: Protocol>(shared: &Shared<P>, event: ClientEvent<P>) {
-    if let Some(Listener::Handler(sender)) = &shared.state().listener {
-        sender.send_beyond(event);
     }
 }

@@ -1,38 +1,40 @@
-//! Where a client stands.
+//! The status of a client.
 
 use std::time::Instant;
 
 use super::ConnectError;
 use crate::{ExitReason, PeerInfo};
 
-/// Where a client stands.
+/// The status of a client. Returned by [`Client::status`](crate::Client::status).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Status {
-    /// It is making a connection.
+    /// The client is connecting.
     Connecting,
-    /// It has one, to this server.
+    /// The client is connected to this server.
     Connected(PeerInfo),
-    /// It lost its connection, or could not make one, and waits before it tries again.
+    /// The connection was lost or an attempt has failed, and the client waits for its
+    /// [back-off](crate::ClientBuilder::backoff) before it retries.
     Waiting,
-    /// It could not make a connection, or lost it at once, for a reason that is
-    /// [likely permanent](ConnectError::is_likely_permanent), and waits
-    /// [longer](crate::ClientBuilder::slow_backoff) before it tries again. [`Client::connect`](crate::Client::connect) does not wait.
+    /// The server rejected the client, or the attempt failed for another reason that is
+    /// [likely permanent](ConnectError::is_likely_permanent), and the client waits for its
+    /// [slow back-off](crate::ClientBuilder::slow_backoff) before it retries.
+    /// [`Client::connect`](crate::Client::connect) retries at once.
     RetryingSlowly {
-        /// Why.
+        /// Why the last attempt failed.
         error: ConnectError,
-        /// When it tries again, by the clock of [`time::now`](crate::time::now()). `None`: in a century or
-        /// later, as the back-off says.
+        /// When the client retries, by the clock of [`time::now`](crate::time::now()). `None` if the back-off is a
+        /// century or longer.
         next_attempt: Option<Instant>,
     },
-    /// It was told to disconnect.
+    /// [`Client::disconnect`](crate::Client::disconnect) was called.
     Disconnected,
-    /// It has ended.
+    /// The client has exited.
     Ended(ExitReason),
 }
 
 impl Status {
-    /// Tells whether there is a connection.
+    /// Returns true if the client is connected.
     #[must_use]
     pub fn is_connected(&self) -> bool {
         matches!(self, Self::Connected(_))

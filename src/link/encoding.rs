@@ -5,10 +5,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use crate::task;
-
-/// Encodes a packet; returns `None` if there is nothing to send after all. It reports its own errors.
-pub(crate) type Encode = Box<dyn FnOnce() -> Option<Vec<u8>> + Send>;
+use crate::{encode::Encode, task};
 
 type Encoded = Result<Option<Vec<u8>>, task::Panic>;
 

@@ -7,7 +7,7 @@ use std::{
     time::Instant,
 };
 
-use crate::{link::Encode, task::TURN};
+use crate::{encode::Encode, task::TURN};
 
 /// How large a chunk of several packets becomes. One packet may be larger.
 pub(crate) const CHUNK: usize = 64 * 1024;

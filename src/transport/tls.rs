@@ -24,6 +24,7 @@ mod expiry;
 mod fault;
 mod files;
 mod pem;
+mod provider;
 mod reason;
 mod revocation;
 mod settings;
@@ -38,8 +39,8 @@ use std::{
     time::Duration,
 };
 
-pub(super) use credentials::sha256;
 pub use error::TlsError;
+pub(super) use provider::sha256;
 
 use self::{
     credentials::Credentials,

@@ -151,7 +151,7 @@ async fn every_command_is_answered(daemon: &Daemon, options: &[&str]) {
 
     let unknown = with(&["call", "{:nope, 1}"]);
     daemon
-        .fails(&unknown, "the server says: unknown call: {:nope, 1}")
+        .fails(&unknown, "error from the server: unknown call: {:nope, 1}")
         .await;
     let crash = with(&["call", ":crash"]);
     daemon.fails(&crash, "unanswered").await;
@@ -208,7 +208,7 @@ fn every_command_is_answered_over_tls_and_nobody_else_is() {
         every_command_is_answered(&daemon, &named).await;
 
         let unnamed = [&["ping"], tls.as_slice()].concat();
-        daemon.fails(&unnamed, "no secure connection").await;
+        daemon.fails(&unnamed, "the peer is not trusted").await;
         let other = TestCa::new();
         let stranger = Pem::new(
             &ca,
@@ -221,7 +221,9 @@ fn every_command_is_answered_over_tls_and_nobody_else_is() {
         let stranger = files(&stranger);
         let stranger: Vec<_> = stranger.iter().map(String::as_str).collect();
         let stranger = [&["ping", "--server-name", "example"], stranger.as_slice()].concat();
-        daemon.fails(&stranger, "no secure connection").await;
+        daemon
+            .fails(&stranger, "the peer rejected this end's certificate")
+            .await;
         assert_ne!(daemon.ask(&["ping"]).await.status, Some(0));
     });
 }
@@ -250,11 +252,11 @@ fn only_the_right_name_and_version_are_served() {
         ended("peer_client", &ask).await.with(0, &[":pong"]);
         let wrong = ["ping", "--identifier", "other", "--version", "1.9.0"];
         daemon
-            .fails(&wrong, "the server says: wrong identifier")
+            .fails(&wrong, "error from the server: wrong identifier")
             .await;
         let wrong = ["ping", "--identifier", "oracle", "--version", "2.0.0"];
         daemon
-            .fails(&wrong, "the server says: incompatible version")
+            .fails(&wrong, "error from the server: incompatible version")
             .await;
     });
 }

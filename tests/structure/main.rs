@@ -20,16 +20,17 @@ const LAYERS: &str = "
     throttle:
     endpoint:
     text:
+    encode:
     mailbox:
     protocol:   wire
     task:       exit endpoint
     transport:  endpoint task exit
-    link:       wire endpoint transport task
-    outbox:     wire task link
+    link:       wire encode endpoint transport task
+    outbox:     wire encode task
     reply:      wire endpoint task outbox
     supervisor: endpoint exit backoff task
     server:     wire endpoint exit protocol task transport link mailbox outbox reply
-    client:     wire endpoint exit protocol task transport link mailbox outbox reply backoff text throttle
+    client:     wire encode endpoint exit protocol task transport link mailbox reply backoff text throttle
     daemon:     wire endpoint exit protocol task transport link server supervisor throttle
     child_spec: task protocol supervisor server client
 ";

@@ -1,8 +1,17 @@
-//! What a client makes of a packet: a reply, a push, or an error.
+//! The receiving half of a session: decodes a packet and finishes the call it belongs to.
+//!
+//! | packet | outcome |
+//! |---|---|
+//! | reply `{reply, reference}` | the call's reply; dropped if the call is no longer pending |
+//! | error `{reason, reference}` | the call fails |
+//! | error of another form | logged, and kept in case the server closes the connection next |
+//! | push | returned, to be delivered |
+//! | keepalive | nothing |
+//! | of another kind, or with an executable term | the connection is closed |
 
 use crate::{
-    CallError, Protocol, Term,
-    client::shared::Shared,
+    CallError, Term,
+    client::{message::Decoded, state::Shared},
     reply::UNANSWERED,
     text::capped,
     wire::{
@@ -11,33 +20,35 @@ use crate::{
     },
 };
 
-/// The longest reference of a reply that is looked at, in bytes. Those of this client have up to twelve.
+/// The longest reference that is decoded from a damaged reply, in bytes. Those of this client have up to twelve.
 const MAX_REFERENCE: usize = 64;
 
-/// How much of a server's message [`CallError::Remote`] keeps, in bytes.
+/// How much of a server's error message [`CallError::Remote`] keeps, in bytes.
 const MAX_REMOTE: usize = 64 * 1024;
 
-/// How much is kept of an error that belongs to no call, in bytes.
+/// How much of an error that belongs to no call is kept, in bytes.
 const MAX_REPORTED: usize = 1024;
 
-/// What a packet leaves to be done.
-pub(super) enum Received<P: Protocol> {
-    /// Nothing: it has gone where it belongs.
-    Sorted,
-    Push(P::Push),
-    /// To remember the error, which belongs to no call.
+/// What the session does with a packet.
+pub(super) enum Received {
+    /// Nothing more.
+    Handled,
+    /// Deliver the push.
+    Push(Decoded),
+    /// Keep the error, which belongs to no call.
     Error(String),
 }
 
-/// Sorts a packet. An error is why the connection cannot go on.
-pub(super) fn receive<P: Protocol>(
-    packet: &Packet<'_>,
-    shared: &Shared<P>,
-) -> Result<Received<P>, String> {
+/// Handles a packet. An error is why the connection has to be closed.
+pub(super) fn receive(packet: &Packet<'_>, shared: &Shared) -> Result<Received, String> {
     match packet.header.kind {
-        Kind::Keepalive => return Ok(Received::Sorted),
+        Kind::Keepalive => return Ok(Received::Handled),
         Kind::Reply | Kind::Push | Kind::Error => {}
-        kind => return Err(format!("a client takes no packets of kind {kind:?}")),
+        kind => {
+            return Err(format!(
+                "the server sent a packet of kind {kind:?}, which only clients send"
+            ));
+        }
     }
     let checked = match etf::check(packet.payload, &shared.codec.limits) {
         Ok(checked) => checked,
@@ -51,46 +62,50 @@ pub(super) fn receive<P: Protocol>(
                 let error = CallError::Undecodable(error.to_string());
                 shared.finish(reference, Err(error));
             } else {
-                shared
-                    .complaints
-                    .add("a packet of the server is no term", &error);
+                shared.warnings.add(
+                    "the server sent a packet whose payload is no valid term",
+                    &error,
+                );
             }
-            return Ok(Received::Sorted);
+            return Ok(Received::Handled);
         }
     };
     match packet.header.kind {
         Kind::Reply => answer(shared, &checked),
-        Kind::Error => return Ok(fail(shared, &checked).map_or(Received::Sorted, Received::Error)),
-        _ => match checked.decode() {
+        Kind::Error => return Ok(fail(shared, &checked).map_or(Received::Handled, Received::Error)),
+        _ => match (shared.decoders.push)(&checked) {
             Ok(push) => return Ok(Received::Push(push)),
-            Err(error) => shared.complaints.add("a push was not understood", &error),
+            Err(error) => shared
+                .warnings
+                .add("the server sent a push that cannot be decoded", &error),
         },
     }
-    Ok(Received::Sorted)
+    Ok(Received::Handled)
 }
 
-/// A reply goes to its caller; one that comes too late goes to nobody.
-fn answer<P: Protocol>(shared: &Shared<P>, checked: &Checked<'_>) {
+/// Finishes the call that a reply belongs to. A late reply is dropped.
+fn answer(shared: &Shared, checked: &Checked<'_>) {
     let Some((reply, reference)) = checked.pair() else {
-        shared
-            .complaints
-            .add("a reply is no pair {reply, reference}", &"");
+        shared.warnings.add(
+            "the server sent a reply that is no pair {reply, reference}",
+            &"",
+        );
         return;
     };
     let Ok(reference) = reference.decode() else {
-        shared
-            .complaints
-            .add("a reply has a reference that was never sent", &"");
+        shared.warnings.add(
+            "the server sent a reply with a reference of another kind",
+            &"",
+        );
         return;
     };
-    let reply = reply
-        .decode()
-        .map_err(|error| CallError::Undecodable(error.to_string()));
+    let reply =
+        (shared.decoders.reply)(&reply).map_err(|error| CallError::Undecodable(error.to_string()));
     shared.finish(reference, reply);
 }
 
-/// An error is `{reason, reference}`, or a reason of its own, which belongs to no call and is returned.
-fn fail<P: Protocol>(shared: &Shared<P>, checked: &Checked<'_>) -> Option<String> {
+/// Fails the call that an error `{reason, reference}` belongs to. Any other error is returned.
+fn fail(shared: &Shared, checked: &Checked<'_>) -> Option<String> {
     if let Some((reason, reference)) = checked.pair()
         && let Ok(reference) = reference.decode()
     {
@@ -106,7 +121,7 @@ fn fail<P: Protocol>(shared: &Shared<P>, checked: &Checked<'_>) -> Option<String
         Ok(reason) => message(&reason, MAX_REPORTED),
         Err(error) => error.to_string(),
     };
-    // Elixir's server names no call. It has one at a time only if it is treated so.
+    // Elixir's server sends no reference. If it is sent one call at a time, the error belongs to that.
     let only = match shared.limits.one_at_a_time {
         true => shared.state().pending.only_sent(),
         false => None,
@@ -114,13 +129,13 @@ fn fail<P: Protocol>(shared: &Shared<P>, checked: &Checked<'_>) -> Option<String
     match only {
         Some(reference) => shared.finish(reference, Err(CallError::Remote(reason.clone()))),
         None => shared
-            .complaints
-            .add("the server reports an error", &reason),
+            .warnings
+            .add("the server sent an error that belongs to no call", &reason),
     }
     Some(reason)
 }
 
-/// A text as it is, anything else as Elixir would print it; of that the first `limit` bytes.
+/// Returns the first `limit` bytes of an error message: a text as it is, any other term as Elixir prints it.
 fn message(reason: &Term, limit: usize) -> String {
     match reason.as_str() {
         Some(text) => capped(&text, limit),

@@ -1,11 +1,16 @@
-//! The sending half of a session: from the client's queue through the link to the socket.
+//! The sending half of a session: moves packets from the queue to the link and writes them.
+//!
+//! ```text
+//! queue --take--> link buffer --poll_write--> socket          until the buffer is empty, then again
+//!            +--> link encoder --poll_encode--> link buffer   one large packet at a time
+//! ```
 
 use std::task::{Context, Poll};
 
 use super::{End, SENDS, Session};
-use crate::{Protocol, client::queue::Popped, task};
+use crate::{client::queue::Popped, task};
 
-impl<P: Protocol> Session<'_, P> {
+impl Session<'_> {
     /// Moves what is queued to the link and writes what can be written now.
     pub(super) fn send(&mut self, cx: &mut Context<'_>) -> Option<End> {
         for _ in 0..SENDS {
@@ -18,7 +23,7 @@ impl<P: Protocol> Session<'_, P> {
                 Poll::Ready(Ok(())) => {
                     self.stalled = None;
                     if std::mem::take(&mut self.pause_due) {
-                        self.next_send = self.habits.pause.map(|pause| task::now() + pause);
+                        self.next_send = self.timing.pause.map(|pause| task::now() + pause);
                     }
                     match self.link.poll_encode(cx) {
                         Ok(true) => {
@@ -28,14 +33,13 @@ impl<P: Protocol> Session<'_, P> {
                         Ok(false) => {}
                         Err(panic) => return Some(End::Exit(task::panicked(panic))),
                     }
-                    // Either there is nothing more, or it is not its time yet. If the link was
-                    // merely full, it no longer is.
+                    // The queue is empty, or the next packet has to wait. A link that was full has space now.
                     let waits = self.next_send.is_some() || self.link.is_encoding();
                     if !took && (may_take || waits) {
                         return None;
                     }
                 }
-                Poll::Ready(Err(error)) => return Some(self.why_unwritable(cx, error)),
+                Poll::Ready(Err(error)) => return Some(self.write_failed(cx, error)),
                 Poll::Pending => {
                     let taken = self.link.taken();
                     if self.stalled.is_none_or(|(_, before)| before != taken) {
@@ -45,33 +49,33 @@ impl<P: Protocol> Session<'_, P> {
                 }
             }
         }
-        // The server takes what it is sent as fast as it comes: others of the thread have their turn.
+        // The server reads as fast as the session writes: other tasks of the thread run first.
         cx.waker().wake_by_ref();
         None
     }
 
-    /// Whether packets may be moved from the queue to the link.
+    /// Returns true if packets may be moved from the queue to the link.
     fn may_take(&self) -> bool {
-        match self.habits.pause {
+        match self.timing.pause {
             None => self.link.may_append(),
             Some(_) => self.next_send.is_none() && self.link.is_flushed(),
         }
     }
 
-    /// Moves packets from the queue to the link, if it may, and tells whether it did. The task is
-    /// woken when there are more.
+    /// Moves packets from the queue to the link, if `may_take`, and returns whether it did. Registers the task to be
+    /// woken when more are queued.
     fn take(&mut self, cx: &mut Context<'_>, may_take: bool) -> Result<bool, End> {
         let one_at_a_time = self.shared.limits.one_at_a_time;
         let mut state = self.shared.state();
-        if !state.wanted && !self.leaving {
-            return Err(End::Asked);
+        if !state.connection_wanted && !self.draining {
+            return Err(End::Disconnected);
         }
-        if !self.leaving {
-            state.answer_waiters(&Ok(()));
+        if !self.draining {
+            state.answer_connect_waiters(&Ok(()));
         }
         state.clock.follow();
         state.wait(cx);
-        let had_room = self.shared.has_room(&state);
+        let had_space = self.shared.has_space(&state);
         let mut took = false;
         while may_take
             && self.link.may_append()
@@ -82,7 +86,7 @@ impl<P: Protocol> Session<'_, P> {
             }
             let wanted = match reference {
                 Some(_) if state.pending.sent() >= self.shared.limits.in_flight => break,
-                Some(reference) => state.pending.send(reference),
+                Some(reference) => state.pending.mark_sent(reference),
                 None => true,
             };
             match state.queue.pop() {
@@ -90,7 +94,7 @@ impl<P: Protocol> Session<'_, P> {
                     self.append(packet, reference.is_none());
                     took = true;
                 }
-                // Dropped without the lock: it is the user's.
+                // The lock is released first: the job holds the user's values.
                 Some(Popped::Unencoded(unwanted)) => {
                     drop(state);
                     drop(unwanted);
@@ -100,9 +104,9 @@ impl<P: Protocol> Session<'_, P> {
             }
         }
         state.queue.tidy();
-        let has_room = self.shared.has_room(&state);
+        let has_space = self.shared.has_space(&state);
         drop(state);
-        if !had_room && has_room {
+        if !had_space && has_space {
             self.shared.notify();
         }
         Ok(took)

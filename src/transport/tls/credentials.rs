@@ -7,28 +7,17 @@ use rustls::{
     WantsVerifier,
     client::WebPkiServerVerifier,
     crypto::CryptoProvider,
-    server::{
-        ProducesTickets, VerifierBuilderError, WebPkiClientVerifier, danger::ClientCertVerifier,
-    },
+    server::{VerifierBuilderError, WebPkiClientVerifier, danger::ClientCertVerifier},
     sign::{CertifiedKey, SingleCertAndKey},
 };
 
 use super::{
     PeerIdentity, TlsError,
     fault::{about_certificate, about_list},
+    provider,
     revocation::Lists,
     source::{Source, Sources, key_fault},
 };
-
-#[cfg(all(feature = "aws-lc-rs", not(feature = "ring")))]
-use rustls::crypto::aws_lc_rs as crypto;
-#[cfg(feature = "ring")]
-use rustls::crypto::ring as crypto;
-
-#[cfg(not(any(feature = "ring", feature = "aws-lc-rs")))]
-compile_error!(
-    "erps needs a crypto provider for TLS: enable its feature `ring` (the default) or `aws-lc-rs`"
-);
 
 /// Everything that has been verified, from which configurations are made without fail.
 ///
@@ -61,7 +50,7 @@ impl Credentials {
             key,
             lists: list,
         } = &*sources;
-        let provider = Arc::new(crypto::default_provider());
+        let provider = Arc::new(provider::new());
         let roots = Arc::new(ca.roots()?);
         let chain = certificate.chain()?;
         let (identity, life) = certificate.life_of(&chain)?;
@@ -115,11 +104,6 @@ impl Credentials {
             sources,
         })
     }
-
-    /// What encrypts the sessions that a server's clients keep for it, with a key that is new.
-    pub(super) fn ticketer(&self) -> Result<Arc<dyn ProducesTickets>, TlsError> {
-        crypto::Ticketer::new().map_err(TlsError::provider)
-    }
 }
 
 fn unbuilt(error: &VerifierBuilderError) -> String {
@@ -127,11 +111,4 @@ fn unbuilt(error: &VerifierBuilderError) -> String {
         VerifierBuilderError::InvalidCrl(error) => about_list(error),
         _ => "it holds no CA".to_owned(),
     }
-}
-
-/// The SHA-256 of `bytes`, computed by the provider.
-pub(in crate::transport) fn sha256(bytes: &[u8]) -> Option<[u8; 32]> {
-    let suite = crypto::cipher_suite::TLS13_AES_128_GCM_SHA256.tls13()?;
-    let digest = suite.common.hash_provider.hash(bytes);
-    digest.as_ref().try_into().ok()
 }

@@ -8,16 +8,15 @@
 //! is a fault. The library takes both for one, so that half a key would be part of a certificate,
 //! which everybody may see.
 
+mod der;
 mod diagnosis;
-
-use std::borrow::Cow;
+mod line;
 
 use rustls::pki_types::pem::{PemObject as _, SectionKind};
 
-pub(super) use diagnosis::{hidden, is_no_path, plain};
-
-/// What is wrong with a text.
-pub(super) type Fault = Cow<'static, str>;
+pub(super) use diagnosis::{looks_like_contents, why_no_section, without_mark};
+pub(super) use line::Fault;
+use line::{BEGIN, DASHES, END, contains, lines, literal_newlines, trimmed};
 
 /// What a section holds, by its label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,11 +110,6 @@ pub(super) struct Sections<'a> {
     pub(super) fault: Option<Fault>,
 }
 
-const BEGIN: &[u8] = b"-----BEGIN ";
-const END: &[u8] = b"-----END ";
-const DASHES: &[u8] = b"-----";
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
-
 impl<'a> Sections<'a> {
     /// Cuts `text` into its sections. Ends of lines may be of any kind, and lines may be indented.
     pub(super) fn of(text: &'a [u8]) -> Self {
@@ -141,7 +135,7 @@ impl<'a> Sections<'a> {
         open: &mut Option<Section<'a>>,
     ) -> Result<(), Fault> {
         for line in lines.split(|byte| *byte == b'\r') {
-            let mut line = bare(line);
+            let mut line = trimmed(line);
             // Where the last line of a file has no end, the next file begins on it.
             while !line.is_empty() {
                 line = match open {
@@ -171,7 +165,7 @@ fn begin(line: &[u8], number: usize) -> Result<Option<Section<'_>>, Fault> {
     };
     let label = match label.strip_suffix(DASHES) {
         Some(label) if !contains(label, b"--") => label,
-        _ if contains(label, b"\\n") || contains(label, b"\\r") => return Err(literal()),
+        _ if contains(label, b"\\n") || contains(label, b"\\r") => return Err(literal_newlines()),
         _ if contains(label, DASHES) => return Err(joined(number)),
         _ => return Err(format!("line {number}, a line BEGIN, is damaged").into()),
     };
@@ -191,7 +185,7 @@ impl<'a> Section<'a> {
             return Err(cut_off(self));
         }
         if contains(line, b"\\n") || contains(line, b"\\r") {
-            return Err(literal());
+            return Err(literal_newlines());
         }
         if contains(line, b"-----END") {
             return Err(joined(number));
@@ -225,9 +219,9 @@ impl<'a> Section<'a> {
             return Err(format!("line {number}, a line END, is damaged").into());
         };
         if rest.starts_with(b"\\") {
-            return Err(literal());
+            return Err(literal_newlines());
         }
-        let rest = bare(rest);
+        let rest = trimmed(rest);
         if contains(rest, BEGIN) && !rest.starts_with(BEGIN) {
             return Err(joined(number));
         }
@@ -249,7 +243,7 @@ impl<'a> Section<'a> {
         let Ok((_, der)) = <(SectionKind, Vec<u8>)>::from_pem_slice(&text) else {
             return Err(format!("{of} is damaged: it is not valid base64").into());
         };
-        let Some(length) = diagnosis::der_length(&der) else {
+        let Some(length) = der::length(&der) else {
             return Err(format!("{of} is damaged: it holds something else").into());
         };
         match length.cmp(&der.len()) {
@@ -260,33 +254,10 @@ impl<'a> Section<'a> {
     }
 }
 
-/// Returns a line without white space and byte-order marks around it.
-fn bare(line: &[u8]) -> &[u8] {
-    let mut line = line.trim_ascii();
-    while let Some(rest) = line.strip_prefix(BYTE_ORDER_MARK) {
-        line = rest.trim_ascii();
-    }
-    line
-}
-
-fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
-    text.split(|byte| *byte == b'\n')
-}
-
-fn contains(text: &[u8], part: &[u8]) -> bool {
-    text.windows(part.len()).any(|window| window == part)
-}
-
 fn cut_off(section: &Section<'_>) -> Fault {
     let name = section.kind.name();
     let line = section.line;
     format!("{name} is cut off: its line BEGIN, line {line}, has no line END").into()
-}
-
-fn literal() -> Fault {
-    Cow::Borrowed(
-        "it has the two characters `\\` and `n` where lines should end, as from an environment variable: replace them by line feeds",
-    )
 }
 
 fn joined(number: usize) -> Fault {

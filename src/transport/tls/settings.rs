@@ -15,6 +15,7 @@ use rustls::{
 
 use super::{
     credentials::Credentials,
+    provider,
     verify::{Check, OnceTicket, Verifier},
 };
 use crate::{HandshakeError, TlsError, task};
@@ -75,7 +76,7 @@ impl Settings {
             .with_cert_resolver(Arc::clone(&credentials.own) as _);
         if options.resumption {
             client.resumption = Resumption::in_memory_sessions(SESSIONS);
-            server.ticketer = credentials.ticketer()?;
+            server.ticketer = provider::ticketer().map_err(TlsError::provider)?;
         } else {
             client.resumption = Resumption::disabled();
             server.ticketer = Arc::new(OnceTicket);

@@ -17,7 +17,7 @@ use x509_parser::{certificate::X509Certificate, prelude::FromDer as _};
 use super::{
     PeerIdentity, TlsError,
     fault::about,
-    pem::{Fault, Kind, Section, Sections, hidden, is_no_path, plain},
+    pem::{Fault, Kind, Section, Sections, looks_like_contents, why_no_section, without_mark},
     revocation::Lists,
 };
 
@@ -70,7 +70,7 @@ impl Source {
 
     pub(super) fn file(role: &'static str, path: &Path) -> Result<Self, TlsError> {
         let pem = fs::read(path).map_err(|source| {
-            if is_no_path(path.as_os_str().as_encoded_bytes()) {
+            if looks_like_contents(path.as_os_str().as_encoded_bytes()) {
                 return TlsError::NotAPath { role };
             }
             TlsError::Unreadable {
@@ -167,7 +167,7 @@ impl Source {
         kind: Kind,
         none: impl FnOnce(String) -> TlsError,
     ) -> Result<Vec<Vec<u8>>, TlsError> {
-        let text = match plain(&self.pem) {
+        let text = match without_mark(&self.pem) {
             Ok(text) => text,
             Err(why) => return Err(none(why.into_owned())),
         };
@@ -190,7 +190,7 @@ impl Source {
             what: self.name(),
             why,
         };
-        let text = plain(&self.pem).map_err(|why| none(why.into_owned()))?;
+        let text = without_mark(&self.pem).map_err(|why| none(why.into_owned()))?;
         let Sections { all, fault } = Sections::of(text);
         let Some(section) = all.iter().find(|it| it.kind == Kind::PrivateKey) else {
             return Err(match fault {
@@ -236,7 +236,7 @@ fn instead(kind: Kind, others: &[&Section<'_>], text: &[u8]) -> String {
     names.sort_unstable();
     names.dedup();
     if names.is_empty() {
-        return hidden(text).into_owned();
+        return why_no_section(text).into_owned();
     }
     let found = names.join(" and ");
     format!("it holds {found} instead, and needs a section {needed}")

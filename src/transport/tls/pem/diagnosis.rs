@@ -1,9 +1,12 @@
 //! What a text is that is no PEM.
 
-use super::{BEGIN, BYTE_ORDER_MARK, Fault, contains};
+use super::{
+    der,
+    line::{BEGIN, BYTE_ORDER_MARK, Fault, contains, literal_newlines},
+};
 
 /// Returns the text without a byte-order mark, or says in which form it is instead of PEM.
-pub(in crate::transport::tls) fn plain(bytes: &[u8]) -> Result<&[u8], Fault> {
+pub(in crate::transport::tls) fn without_mark(bytes: &[u8]) -> Result<&[u8], Fault> {
     let text = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
     let fault = if text.trim_ascii().is_empty() {
         "it is empty"
@@ -11,10 +14,10 @@ pub(in crate::transport::tls) fn plain(bytes: &[u8]) -> Result<&[u8], Fault> {
         return Ok(text);
     } else if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") || is_wide(bytes) {
         "it is in UTF-16 or UTF-32: save it as UTF-8 or ASCII"
-    } else if is_pkcs12(text) {
+    } else if der::is_pkcs12(text) {
         "it is PKCS #12 (.p12, .pfx), which is not PEM: `openssl pkcs12 -nodes` turns it into PEM"
     } else if text[0] == 0x30
-        && (text.get(1) >= Some(&0x80) || der_length(text) == Some(text.len()))
+        && (text.get(1) >= Some(&0x80) || der::length(text) == Some(text.len()))
     {
         "it is DER, which is not PEM: `openssl x509 -inform DER` and `openssl pkey -inform DER` turn it into PEM"
     } else if text.starts_with(b"\xfe\xed\xfe\xed") {
@@ -28,9 +31,9 @@ pub(in crate::transport::tls) fn plain(bytes: &[u8]) -> Result<&[u8], Fault> {
 }
 
 /// Says why a text with a line BEGIN has no section.
-pub(in crate::transport::tls) fn hidden(text: &[u8]) -> Fault {
+pub(in crate::transport::tls) fn why_no_section(text: &[u8]) -> Fault {
     if contains(text, b"\\n") {
-        return super::literal();
+        return literal_newlines();
     }
     "something stands before `-----BEGIN` on its line, a quotation mark for instance: the line must begin with it".into()
 }
@@ -69,42 +72,6 @@ fn is_wide(text: &[u8]) -> bool {
         .any(|wide| contains(text, wide))
 }
 
-/// Returns the length that a DER value says it has: that of a sequence, as all are here.
-pub(super) fn der_length(der: &[u8]) -> Option<usize> {
-    let (tag, rest) = der.split_first()?;
-    let (&first, rest) = rest.split_first()?;
-    if *tag != 0x30 {
-        return None;
-    }
-    if first < 0x80 {
-        return Some(2 + usize::from(first));
-    }
-    let count = usize::from(first & 0x7f);
-    let bytes = rest.get(..count)?;
-    if !(1..=4).contains(&count) {
-        return None;
-    }
-    let length = bytes
-        .iter()
-        .fold(0_usize, |length, &byte| length << 8 | usize::from(byte));
-    length.checked_add(2 + count)
-}
-
-/// Tells whether a sequence begins with the number 3, PKCS #12's version.
-fn is_pkcs12(text: &[u8]) -> bool {
-    const VERSION: &[u8] = b"\x02\x01\x03";
-    let [0x30, first, ..] = *text else {
-        return false;
-    };
-    let skipped = 2 + if first > 0x80 {
-        usize::from(first & 0x7f)
-    } else {
-        0
-    };
-    text.get(skipped..)
-        .is_some_and(|it| it.starts_with(VERSION))
-}
-
 fn is_path(text: &[u8]) -> bool {
     const ENDINGS: [&str; 10] = [
         ".pem", ".crt", ".cer", ".cert", ".key", ".der", ".p12", ".pfx", ".crl", ".txt",
@@ -124,7 +91,7 @@ fn is_path(text: &[u8]) -> bool {
 /// Tells whether what was given as a path is a text, which might be a key.
 ///
 /// Base64 changes between capitals, small letters and digits more often than words do.
-pub(in crate::transport::tls) fn is_no_path(path: &[u8]) -> bool {
+pub(in crate::transport::tls) fn looks_like_contents(path: &[u8]) -> bool {
     const RUN: usize = 24;
     if path.len() > 4096 || path.iter().any(u8::is_ascii_control) || contains(path, b"-----") {
         return true;

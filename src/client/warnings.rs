@@ -1,4 +1,4 @@
-//! What is wrong with the packets of a server, logged once in a while.
+//! Rate-limited warnings about the packets of a server.
 
 use std::{
     fmt::Display,
@@ -12,22 +12,23 @@ use crate::{
     throttle::Throttle,
 };
 
-/// How often a complaint of the same kind is logged as a warning.
+/// How often warnings of the same kind are logged.
 const INTERVAL: Duration = Duration::from_secs(10);
 
-/// Logs the first complaint of each kind, and then one summary in ten seconds: a server may send any number of
-/// packets that give rise to one.
+/// Logs the first warning of each kind, and then one summary per interval: a server may send any number of packets
+/// that cause one.
 #[derive(Debug)]
-pub(super) struct Complaints {
+pub(super) struct Warnings {
     throttle: Mutex<Throttle<&'static str>>,
 }
 
-impl Complaints {
+impl Warnings {
     pub(super) fn new() -> Self {
         let throttle = Mutex::new(Throttle::new(INTERVAL));
         Self { throttle }
     }
 
+    /// Logs a warning, or counts it for the next summary.
     pub(super) fn add(&self, kind: &'static str, detail: &dyn Display) {
         let now = task::now();
         let (admitted, summaries) = {
@@ -35,7 +36,7 @@ impl Complaints {
             let summaries = throttle.summaries(now);
             (throttle.admits(kind, now), summaries)
         };
-        summarise(summaries);
+        log_summaries(summaries);
         let detail = capped(detail, MAX_LOGGED);
         if admitted {
             tracing::warn!(target: "erps", detail, "{kind}");
@@ -44,10 +45,10 @@ impl Complaints {
         }
     }
 
-    /// Logs the summaries that are still due: the connection is closed.
-    pub(super) fn end(&self) {
+    /// Logs the summaries that are not due yet, because the connection is closed.
+    pub(super) fn flush(&self) {
         let summaries = self.throttle().all_summaries(task::now());
-        summarise(summaries);
+        log_summaries(summaries);
     }
 
     fn throttle(&self) -> MutexGuard<'_, Throttle<&'static str>> {
@@ -55,7 +56,7 @@ impl Complaints {
     }
 }
 
-fn summarise(summaries: Vec<(&'static str, u64)>) {
+fn log_summaries(summaries: Vec<(&'static str, u64)>) {
     for (kind, count) in summaries {
         tracing::warn!(target: "erps", count, "again: {kind}");
     }
