@@ -3,7 +3,6 @@
 use serde::de::Visitor;
 
 use crate::DecodeError;
-use crate::reader::mismatch;
 use crate::token::Token;
 
 #[inline]
@@ -27,12 +26,12 @@ pub(super) fn visit_big<'de, V: Visitor<'de>>(
         magnitude,
     };
     let Some(wide) = wide(magnitude) else {
-        return Err(mismatch(&token, &visitor));
+        return Err(token.mismatch(&visitor));
     };
     if negative {
         return match 0_i128.checked_sub_unsigned(wide) {
             Some(value) => visitor.visit_i128(value),
-            None => Err(mismatch(&token, &visitor)),
+            None => Err(token.mismatch(&visitor)),
         };
     }
     match (u64::try_from(wide), i128::try_from(wide)) {

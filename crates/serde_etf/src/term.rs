@@ -20,13 +20,17 @@ mod codec;
 mod encode;
 mod number;
 mod parse;
+mod parse_error;
 mod print;
 mod read;
+mod syntax;
 mod text;
 mod walk;
 
 pub use number::{BigInteger, Float, NotFinite};
-pub use parse::ParseTermError;
+pub use parse_error::ParseTermError;
+
+use number::Integer;
 
 /// A term of Erlang.
 ///
@@ -83,7 +87,14 @@ impl Term {
     /// An integer of any size, from its little-endian magnitude.
     #[must_use]
     pub fn integer(negative: bool, magnitude: &[u8]) -> Self {
-        number::integer(negative, magnitude)
+        Self::from_integer(number::integer(negative, magnitude))
+    }
+
+    fn from_integer(integer: Integer) -> Self {
+        match integer {
+            Integer::Small(value) => Self::Integer(value),
+            Integer::Big(value) => Self::BigInteger(value),
+        }
     }
 
     /// A binary.

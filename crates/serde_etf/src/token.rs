@@ -5,7 +5,10 @@
 
 use std::fmt;
 
-use crate::{DecodeError, error::Name, tag};
+use serde::de::Expected;
+
+use crate::error::{Name, short};
+use crate::{DecodeError, tag};
 
 /// As many characters as Erlang allows in an atom.
 pub(super) const MAX_ATOM_CHARS: usize = 255;
@@ -55,7 +58,15 @@ impl Token<'_> {
     }
 }
 
-/// What an error message says was found: names and numbers, but no text.
+impl Token<'_> {
+    /// Returns the error for a token that the type does not take.
+    #[cold]
+    pub(super) fn mismatch(&self, wanted: &dyn Expected) -> DecodeError {
+        DecodeError::Mismatch(short(format_args!("expected {wanted}, found {self}")))
+    }
+}
+
+/// For error messages: names and numbers, but no text.
 impl fmt::Display for Token<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {

@@ -1,7 +1,10 @@
 //! How a term begins, written. The typed encoder and the dynamic `Term` share it.
 
 use crate::token::MAX_ATOM_CHARS;
-use crate::{EncodeError, room, tag};
+use crate::{EncodeError, output_limit, tag};
+
+/// The length of a tag with four bytes of length, as a binary has it.
+pub(super) const HEAD: usize = 5;
 
 #[inline]
 pub(crate) fn integer(out: &mut Vec<u8>, value: i128) {
@@ -59,8 +62,8 @@ pub(crate) fn atom(out: &mut Vec<u8>, name: &str) -> Result<(), EncodeError> {
 
 #[inline]
 pub(crate) fn binary(out: &mut Vec<u8>, bytes: &[u8]) -> Result<(), EncodeError> {
-    room::check(out, bytes.len())?;
-    out.reserve(5 + bytes.len());
+    output_limit::check(out, bytes.len())?;
+    out.reserve(HEAD + bytes.len());
     head(out, tag::BINARY, bytes.len())?;
     out.extend_from_slice(bytes);
     Ok(())

@@ -11,12 +11,12 @@ use serde::ser::{Error as _, Serialize, SerializeTuple, Serializer};
 
 use super::encode::{self, Unencodable};
 use super::{Term, read};
-use crate as etf;
+use crate::{encode_into, marker};
 
 /// Our encoder takes a whole encoded term; any other, one part after the other.
 impl Serialize for Term {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_newtype_struct(etf::TERM_TOKEN, &Parts(self))
+        serializer.serialize_newtype_struct(marker::TERM, &Parts(self))
     }
 }
 
@@ -24,7 +24,7 @@ struct Parts<'a>(&'a Term);
 
 impl Serialize for Parts<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if etf::knock(&serializer) {
+        if marker::takes_encoded_term(&serializer) {
             let mut parts = serializer.serialize_tuple(0)?;
             return match encode::chunks(self.0, |part| parts.serialize_element(&Bytes(part))) {
                 Ok(()) => parts.end(),
@@ -44,7 +44,7 @@ impl Serialize for Parts<'_> {
                 "nil" => serializer.serialize_unit(),
                 "true" => serializer.serialize_bool(true),
                 "false" => serializer.serialize_bool(false),
-                name => serializer.serialize_newtype_struct(etf::ATOM_TOKEN, name),
+                name => serializer.serialize_newtype_struct(marker::ATOM, name),
             },
             Term::Tuple(elements) => {
                 let mut tuple = serializer.serialize_tuple(elements.len())?;
@@ -61,8 +61,8 @@ impl Serialize for Parts<'_> {
             },
             Term::BigInteger(_) | Term::BitBinary(_) | Term::ImproperList(..) | Term::Opaque(_) => {
                 let mut term = Vec::new();
-                etf::encode_into(&mut term, self.0).map_err(S::Error::custom)?;
-                let name = etf::VERBATIM_TOKEN;
+                encode_into(&mut term, self.0).map_err(S::Error::custom)?;
+                let name = marker::ENCODED;
                 serializer.serialize_newtype_variant(name, 0, "external_term", &Bytes(&term))
             }
         }
@@ -81,13 +81,13 @@ struct Name<'a>(&'a str);
 
 impl Serialize for Name<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_newtype_struct(etf::ATOM_TOKEN, self.0)
+        serializer.serialize_newtype_struct(marker::ATOM, self.0)
     }
 }
 
 impl<'de> Deserialize<'de> for Term {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_newtype_struct(etf::TERM_TOKEN, Whole)
+        deserializer.deserialize_newtype_struct(marker::TERM, Whole)
     }
 }
 

@@ -1,13 +1,13 @@
 //! Integers of any size, and floats that are always finite.
 
 use std::cmp::Ordering;
+use std::error::Error;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
-use super::Term;
-use crate as etf;
+use crate::token::small;
 
-/// An integer beyond 64 bits: sign and magnitude. Made by [`Term::integer`].
+/// An integer beyond 64 bits: sign and magnitude. Created by [`Term::integer`](super::Term::integer).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BigInteger {
     negative: bool,
@@ -28,15 +28,22 @@ impl BigInteger {
     }
 }
 
-pub(super) fn integer(negative: bool, magnitude: &[u8]) -> Term {
+/// An integer of any size.
+pub(super) enum Integer {
+    Small(i64),
+    Big(BigInteger),
+}
+
+/// Returns the integer of a little-endian magnitude, which may end in zeros.
+pub(super) fn integer(negative: bool, magnitude: &[u8]) -> Integer {
     let used = magnitude
         .iter()
         .rposition(|&byte| byte != 0)
         .map_or(0, |i| i + 1);
     let magnitude = &magnitude[..used];
-    match etf::small(negative, magnitude) {
-        Some(value) => Term::Integer(value),
-        None => Term::BigInteger(BigInteger {
+    match small(negative, magnitude) {
+        Some(value) => Integer::Small(value),
+        None => Integer::Big(BigInteger {
             negative,
             magnitude: magnitude.into(),
         }),
@@ -48,7 +55,7 @@ pub(super) fn integer(negative: bool, magnitude: &[u8]) -> Term {
 pub(super) const MAX_DECIMAL_DIGITS: usize = 200_000;
 
 /// Reads decimal digits, [`MAX_DECIMAL_DIGITS`] at most.
-pub(super) fn of_decimal(negative: bool, digits: &str) -> Term {
+pub(super) fn of_decimal(negative: bool, digits: &str) -> Integer {
     let mut limbs: Vec<u64> = Vec::new();
     // Nineteen digits fit a limb.
     for group in digits.as_bytes().chunks(19) {
@@ -70,7 +77,7 @@ pub(super) fn of_decimal(negative: bool, digits: &str) -> Term {
 }
 
 /// Reads digits of so many bits each, 1 to 4, in time that grows with their number.
-pub(super) fn of_bits(negative: bool, bits: u32, digits: &str) -> Term {
+pub(super) fn of_bits(negative: bool, bits: u32, digits: &str) -> Integer {
     let mut magnitude = Vec::with_capacity(digits.len() * bits as usize / 8 + 1);
     let (mut pending, mut count) = (0_u32, 0);
     for digit in digits.chars().rev().filter_map(|c| c.to_digit(1 << bits)) {
@@ -203,6 +210,13 @@ impl fmt::Display for Float {
 }
 
 /// The float is infinite, or not a number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a finite float")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotFinite;
+
+impl fmt::Display for NotFinite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not a finite float")
+    }
+}
+
+impl Error for NotFinite {}

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::mem;
 use std::str::FromStr;
 
-use super::Term;
-use super::text::{Parsed, Text};
+use super::parse_error::Parsed;
+use super::text::Text;
+use super::{ParseTermError, Term};
 
 /// How deeply brackets may nest: as deeply as a peer's term may by default.
 const MAX_DEPTH: usize = 512;
@@ -211,31 +212,5 @@ impl Open {
             }
             Shape::Map => Term::Map(mem::take(&mut self.pairs)),
         })
-    }
-}
-
-/// Why a text is not a term.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected {expected} at byte {position}")]
-pub struct ParseTermError {
-    position: usize,
-    expected: &'static str,
-}
-
-impl ParseTermError {
-    pub(super) fn new(position: usize, expected: &'static str) -> Self {
-        Self { position, expected }
-    }
-
-    /// The byte at which the text stops being a term.
-    #[must_use]
-    pub fn position(&self) -> usize {
-        self.position
-    }
-
-    /// What would have to stand there.
-    #[must_use]
-    pub fn expected(&self) -> &'static str {
-        self.expected
     }
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, btree_map};
 use std::fmt::{self, Display, Formatter, Write};
 use std::{slice, vec};
 
+use super::syntax::{OPERATORS, continues_name, starts_name};
 use super::{BitBinary, Opaque, Term};
 use crate::tag;
 
@@ -214,15 +215,8 @@ fn module(name: &str) -> Option<&str> {
 /// Whether a name needs no quotes: letters, digits, `_` and `@`, and perhaps `?` or `!` at its end.
 fn is_identifier(name: &str) -> bool {
     let stem = name.strip_suffix(['?', '!']).unwrap_or(name);
-    stem.starts_with(super::text::starts_name) && stem.chars().all(super::text::continues_name)
+    stem.starts_with(starts_name) && stem.chars().all(continues_name)
 }
-
-/// Operators that are atoms without quotes, longer before shorter.
-pub(super) const OPERATORS: [&str; 36] = [
-    "!==", "===", "&&&", "|||", "<<<", ">>>", "<<~", "~>>", "<~>", "+++", "---", "^^^", "!=", "==",
-    "=~", "<=", ">=", "&&", "||", "<>", "++", "--", "|>", "<~", "~>", "..", "!", "<", ">", "+",
-    "-", "*", "/", "=", "&", "|",
-];
 
 fn binary(f: &mut Formatter<'_>, bytes: &[u8]) -> fmt::Result {
     match std::str::from_utf8(bytes) {

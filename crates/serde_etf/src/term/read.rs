@@ -4,7 +4,8 @@ use serde::de::Error as _;
 
 use super::build::{Builder, DuplicateKey, Shape};
 use super::{Float, Opaque, Term};
-use crate::{self as etf, Cursor, DecodeError, Token};
+use crate::DecodeError;
+use crate::token::{Cursor, Token, latin1};
 
 /// Reads one whole term.
 ///
@@ -71,7 +72,7 @@ fn leaf_of(token: Token<'_>) -> Result<Term, DecodeError> {
         } => Term::integer(negative, magnitude),
         Token::Float(value) => Term::Float(Float::try_from(value).map_err(DecodeError::custom)?),
         Token::Atom(name) => Term::atom(name),
-        Token::Latin1Atom(name) => Term::Atom(etf::latin1(name).into()),
+        Token::Latin1Atom(name) => Term::Atom(latin1(name).into()),
         Token::Charlist(bytes) => Term::List(integers(bytes).collect()),
         Token::Tuple(_) => Term::Tuple(Vec::new()),
         Token::Map(_) => Term::map([]),

@@ -1,6 +1,8 @@
 //! What the text of a term is made of: names, numbers, quoted text, and bits.
 
-use super::{ParseTermError, Term, number, print};
+use super::parse_error::Parsed;
+use super::syntax::{OPERATORS, continues_name, starts_name};
+use super::{ParseTermError, Term, number};
 
 /// A text, read from left to right.
 pub(super) struct Text<'a> {
@@ -8,8 +10,6 @@ pub(super) struct Text<'a> {
     /// The byte that comes next, always at a character.
     at: usize,
 }
-
-pub(super) type Parsed<T> = Result<T, ParseTermError>;
 
 impl<'a> Text<'a> {
     pub(super) fn new(text: &'a str) -> Self {
@@ -106,10 +106,7 @@ impl<'a> Text<'a> {
             "" => {}
             name => return Ok(Term::atom(name)),
         }
-        match print::OPERATORS
-            .iter()
-            .find(|operator| self.accept(operator))
-        {
+        match OPERATORS.iter().find(|operator| self.accept(operator)) {
             Some(operator) => Ok(Term::atom(operator)),
             None => self.expected("the name of an atom"),
         }
@@ -131,7 +128,11 @@ impl<'a> Text<'a> {
         let negative = self.accept("-");
         for (prefix, bits) in [("0x", 4), ("0o", 3), ("0b", 1)] {
             if self.accept(prefix) {
-                return Ok(number::of_bits(negative, bits, &self.digits(1 << bits)?));
+                return Ok(Term::from_integer(number::of_bits(
+                    negative,
+                    bits,
+                    &self.digits(1 << bits)?,
+                )));
             }
         }
         let start = self.at;
@@ -142,7 +143,7 @@ impl<'a> Text<'a> {
                 self.at = start;
                 return self.expected("at most 200000 decimal digits, or hexadecimal ones");
             }
-            return Ok(number::of_decimal(negative, &whole));
+            return Ok(Term::from_integer(number::of_decimal(negative, &whole)));
         }
         self.at += 1;
         let mut float = format!("{whole}.{}", self.digits(10)?);
@@ -295,14 +296,6 @@ impl<'a> Text<'a> {
         self.expect(">>")?;
         Ok(Term::bits(bytes, used))
     }
-}
-
-pub(super) fn starts_name(c: char) -> bool {
-    c.is_alphabetic() || c == '_'
-}
-
-pub(super) fn continues_name(c: char) -> bool {
-    c.is_alphanumeric() || c == '_' || c == '@'
 }
 
 fn push(text: &mut Vec<u8>, c: char) {

@@ -1,8 +1,8 @@
-//! The inside of lists, tuples, maps and enums, one element at a time.
+//! Lists, tuples and maps, read one element at a time.
 
 use serde::de::{self, DeserializeSeed, Error as _};
 
-use crate::reader::Decoder;
+use crate::decoder::Decoder;
 use crate::token::{Cursor, Token};
 use crate::{DecodeError, tag};
 
@@ -35,15 +35,16 @@ impl<'de> de::SeqAccess<'de> for Elements<'_, 'de> {
     }
 }
 
-/// The elements of a list: what is left of its current part, `List`, `Charlist` or `Nil`.
+/// The elements of a list.
 ///
-/// The tail of a part may be a list again; Erlang takes both for one list.
+/// The tail of an encoded list may be a list again, which continues it.
 pub(super) struct List<'a, 'de> {
     pub(super) decoder: &'a mut Decoder<'de>,
-    pub(super) part: Token<'de>,
+    /// The unread rest of the current encoded list: `List`, `Charlist` or `Nil`.
+    pub(super) rest: Token<'de>,
 }
 
-/// Every byte of a packed list as the term it stands for, so that it is decoded like any other.
+/// The term of every byte of a packed list, so that it is decoded like any other.
 static SMALL_INTEGERS: [[u8; 2]; 256] = {
     let mut terms = [[tag::SMALL_INTEGER, 0]; 256];
     let mut byte = 0;
@@ -54,25 +55,29 @@ static SMALL_INTEGERS: [[u8; 2]; 256] = {
     terms
 };
 
+/// The next element of a list.
 pub(super) enum Next {
+    /// One that was packed.
     Byte(u8),
+    /// One that is to be read.
     Term,
 }
 
 impl List<'_, '_> {
+    /// Moves on to the next element, if there is one.
     #[inline]
-    pub(super) fn more(&mut self) -> Result<Option<Next>, DecodeError> {
+    pub(super) fn advance(&mut self) -> Result<Option<Next>, DecodeError> {
         loop {
-            match &mut self.part {
-                Token::List(0) => self.part = self.decoder.token()?,
+            match &mut self.rest {
+                Token::List(0) => self.rest = self.decoder.token()?,
                 Token::List(left) => {
                     *left -= 1;
                     return Ok(Some(Next::Term));
                 }
-                Token::Charlist([]) => self.part = Token::Nil,
+                Token::Charlist([]) => self.rest = Token::Nil,
                 Token::Charlist(bytes) => {
-                    let (first, rest) = bytes.split_first().expect("not empty");
-                    *bytes = rest;
+                    let (first, others) = bytes.split_first().expect("not empty");
+                    *bytes = others;
                     return Ok(Some(Next::Byte(*first)));
                 }
                 Token::Nil => return Ok(None),
@@ -93,7 +98,7 @@ impl<'de> de::SeqAccess<'de> for List<'_, 'de> {
         &mut self,
         seed: T,
     ) -> Result<Option<T::Value>, DecodeError> {
-        match self.more()? {
+        match self.advance()? {
             None => Ok(None),
             Some(Next::Term) => seed.deserialize(&mut *self.decoder).map(Some),
             Some(Next::Byte(byte)) => {
@@ -107,7 +112,7 @@ impl<'de> de::SeqAccess<'de> for List<'_, 'de> {
     }
 
     fn size_hint(&self) -> Option<usize> {
-        match self.part {
+        match self.rest {
             Token::List(left) => Some(left as usize),
             Token::Charlist(bytes) => Some(bytes.len()),
             _ => Some(0),
@@ -122,13 +127,14 @@ pub(super) struct Pairs<'a, 'de> {
     pub(super) keys: Keys,
 }
 
-/// Whose keys they are.
+/// The type whose keys are read.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Keys {
-    /// A map's, or those of a struct that keeps `__struct__`.
+    /// A map, or a struct with a field `__struct__`.
     Map,
+    /// A struct.
     Struct,
-    /// Those of a struct, and of a map or struct flattened into it.
+    /// A struct with a flattened field.
     Flattened,
 }
 

@@ -1,45 +1,15 @@
-//! The unread rest of a term, and what is read alike for many types.
+//! The reads that several serde methods share.
 
-use serde::de::{Error as _, Expected, Visitor};
+use serde::de::{Error as _, Visitor};
 
-use crate::access::{Elements, Keys, List, Next, Pairs};
-use crate::guess::Guess;
-use crate::memory::Budget;
+use crate::DecodeError;
+use crate::de_compound::{Elements, Keys, List, Next, Pairs};
+use crate::decoder::Decoder;
 use crate::number::{visit_big, visit_integer};
-use crate::token::{Cursor, Token};
-use crate::{DecodeError, error::short};
-
-/// Reads one term after the other.
-pub(super) struct Decoder<'de> {
-    pub(super) cursor: Cursor<'de>,
-    /// What `Term`s, and what serde buffers, may still take.
-    pub(super) budget: Budget,
-    /// What a tuple that begins with an atom is taken for where serde buffers it.
-    pub(super) guess: Guess,
-    /// Whether such a tuple has been read.
-    pub(super) has_guessed: bool,
-    /// Whether the next key is one of a struct with a flattened field, and may be no name.
-    pub(super) any_key: bool,
-}
+use crate::token::Token;
 
 impl<'de> Decoder<'de> {
-    #[inline]
-    pub(super) fn new(term: &'de [u8], budget: Budget, guess: Guess) -> Self {
-        Self {
-            cursor: Cursor::new(term),
-            budget,
-            guess,
-            has_guessed: false,
-            any_key: false,
-        }
-    }
-
-    #[inline]
-    pub(super) fn token(&mut self) -> Result<Token<'de>, DecodeError> {
-        self.cursor.token()
-    }
-
-    /// Reads an atom that may be `nil`; anything else stays unread.
+    /// Reads the atom `nil` if it comes next, and returns whether it did.
     #[inline]
     pub(super) fn nil(&mut self) -> Result<bool, DecodeError> {
         let before = self.cursor;
@@ -58,7 +28,7 @@ impl<'de> Decoder<'de> {
                 negative,
                 magnitude,
             } => visit_big(negative, magnitude, visitor),
-            other => Err(mismatch(&other, &visitor)),
+            other => Err(other.mismatch(&visitor)),
         }
     }
 
@@ -68,21 +38,21 @@ impl<'de> Decoder<'de> {
         match token {
             Token::Binary(bytes) => match std::str::from_utf8(bytes) {
                 Ok(text) => visitor.visit_borrowed_str(text),
-                Err(_) => Err(mismatch(&token, &visitor)),
+                Err(_) => Err(token.mismatch(&visitor)),
             },
             Token::Nil => visitor.visit_borrowed_str(""),
             Token::Charlist(_) | Token::List(_) => {
                 let point = |point| u32::try_from(point).ok().and_then(char::from_u32);
                 match self.integers(token, point)? {
                     Some(text) => visitor.visit_string(text),
-                    None => Err(mismatch(&token, &visitor)),
+                    None => Err(token.mismatch(&visitor)),
                 }
             }
-            other => Err(mismatch(&other, &visitor)),
+            other => Err(other.mismatch(&visitor)),
         }
     }
 
-    /// Collects the integers of a proper list, if it has nothing else and all of them convert.
+    /// Collects the integers of a proper list; `None` if it has other elements or one that does not convert.
     pub(super) fn integers<T, C: Default + Extend<T>>(
         &mut self,
         list: Token<'de>,
@@ -91,17 +61,17 @@ impl<'de> Decoder<'de> {
         let mut collected = C::default();
         let mut list = List {
             decoder: self,
-            part: list,
+            rest: list,
         };
         loop {
-            let integer = match list.more() {
+            let integer = match list.advance() {
                 Ok(Some(Next::Byte(byte))) => byte.into(),
                 Ok(Some(Next::Term)) => match list.decoder.token()? {
                     Token::Integer(value) => value,
                     _ => return Ok(None),
                 },
                 Ok(None) => return Ok(Some(collected)),
-                // It has a tail.
+                // The list is improper.
                 Err(_) => return Ok(None),
             };
             match convert(integer) {
@@ -133,10 +103,10 @@ impl<'de> Decoder<'de> {
     ) -> Result<V::Value, DecodeError> {
         let mut list = List {
             decoder: self,
-            part: token,
+            rest: token,
         };
         let value = visitor.visit_seq(&mut list)?;
-        match list.more()? {
+        match list.advance()? {
             None => Ok(value),
             Some(_) => Err(DecodeError::custom("more elements than the type takes")),
         }
@@ -160,16 +130,11 @@ impl<'de> Decoder<'de> {
     }
 }
 
-/// Some visitors stop early; what follows must not be read in their elements' place.
+/// Returns an error if elements are left, which some visitors leave unread.
 #[inline]
 fn complete(left: u32) -> Result<(), DecodeError> {
     match left {
         0 => Ok(()),
         _ => Err(DecodeError::custom("more elements than the type takes")),
     }
-}
-
-#[cold]
-pub(super) fn mismatch(found: &Token<'_>, wanted: &dyn Expected) -> DecodeError {
-    DecodeError::Mismatch(short(format_args!("expected {wanted}, found {found}")))
 }

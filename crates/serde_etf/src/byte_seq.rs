@@ -1,18 +1,17 @@
-//! A binary where a list or tuple of bytes is wanted.
+//! A binary decoded as a list or tuple of bytes.
 
 use serde::de::{self, DeserializeSeed, Deserializer, Visitor};
 
 use crate::DecodeError;
-use crate::reader::mismatch;
 use crate::token::Token;
 
-/// The bytes of a binary as elements, for types that take `u8` and nothing else.
-pub(super) struct Octets<'de> {
+/// The bytes of a binary as elements, for element types that accept `u8` only.
+pub(super) struct ByteSeq<'de> {
     rest: &'de [u8],
     whole: &'de [u8],
 }
 
-impl<'de> Octets<'de> {
+impl<'de> ByteSeq<'de> {
     pub(super) fn new(bytes: &'de [u8]) -> Self {
         Self {
             rest: bytes,
@@ -21,7 +20,7 @@ impl<'de> Octets<'de> {
     }
 }
 
-impl<'de> de::SeqAccess<'de> for Octets<'de> {
+impl<'de> de::SeqAccess<'de> for ByteSeq<'de> {
     type Error = DecodeError;
 
     #[inline]
@@ -30,18 +29,18 @@ impl<'de> de::SeqAccess<'de> for Octets<'de> {
         seed: T,
     ) -> Result<Option<T::Value>, DecodeError> {
         let Some((&byte, rest)) = self.rest.split_first() else {
-            // Of an empty binary no element tells whether it is wanted.
+            // With no element to decode, only the size tells whether the type is a byte.
             return match size_of::<T::Value>() == size_of::<u8>() {
                 true => Ok(None),
-                false => Err(mismatch(&Token::Binary(self.whole), &"a list")),
+                false => Err(Token::Binary(self.whole).mismatch(&"a list")),
             };
         };
         self.rest = rest;
-        let octet = Octet {
+        let element = Byte {
             byte,
             whole: self.whole,
         };
-        seed.deserialize(octet).map(Some)
+        seed.deserialize(element).map(Some)
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -49,12 +48,12 @@ impl<'de> de::SeqAccess<'de> for Octets<'de> {
     }
 }
 
-struct Octet<'de> {
+struct Byte<'de> {
     byte: u8,
     whole: &'de [u8],
 }
 
-impl<'de> Deserializer<'de> for Octet<'de> {
+impl<'de> Deserializer<'de> for Byte<'de> {
     type Error = DecodeError;
 
     #[inline]
@@ -71,7 +70,7 @@ impl<'de> Deserializer<'de> for Octet<'de> {
     }
 
     fn deserialize_any<V: Visitor<'de>>(self, _visitor: V) -> Result<V::Value, DecodeError> {
-        Err(mismatch(&Token::Binary(self.whole), &"a list"))
+        Err(Token::Binary(self.whole).mismatch(&"a list"))
     }
 
     fn is_human_readable(&self) -> bool {

@@ -1,32 +1,23 @@
-//! What serde hides: where it buffers, and what for.
+//! Values that serde decodes from a buffer of its own.
 //!
-//! A part of a value that is flattened, internally tagged or untagged is read without a type, kept in a buffer of
-//! serde's own, and matched against types later. The buffer has no word for enums: it knows them only as a map
-//! from the variant's name to its content, and tuples only as sequences. The bytes do not say which of the two
-//! a tuple such as `{:add, 1}` is, so that decoding tries one after the other.
+//! serde reads a flattened, internally tagged or untagged value without a type, keeps it in a buffer, and decodes
+//! types from that later. The buffer has no form for enums, which it expects as a map from the variant's name to its
+//! content, and holds tuples as sequences. The bytes do not tell which of the two a tuple such as `{:add, 1}`
+//! is, so decoding tries one after the other ([`TupleAs`](crate::decoder::TupleAs)).
 
 use std::fmt::{self, Write};
 
 use serde::de::value::{BorrowedBytesDeserializer, SeqAccessDeserializer};
 use serde::de::{self, DeserializeSeed, Deserializer, Expected, IntoDeserializer, Visitor};
 
-use crate::access::Elements;
-use crate::reader::Decoder;
+use crate::de_compound::Elements;
+use crate::decoder::{Decoder, TupleAs};
 use crate::token::Token;
 use crate::{DecodeError, result};
 
-/// What tuples that begin with an atom are taken for in serde's buffers, in the order in which it is tried.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Guess {
-    Variants,
-    /// `{:ok, …}` and `{:error, …}` are variants of the standard `Result`.
-    Results,
-    Tuples,
-}
-
 impl Decoder<'_> {
-    /// Returns whether the tuple that was begun is to pass serde's buffer as a variant.
-    pub(super) fn guess_variant<'de>(
+    /// Returns whether the tuple whose head was read is given to serde's buffer as a variant.
+    pub(super) fn is_variant<'de>(
         &mut self,
         arity: u32,
         visitor: &impl Visitor<'de>,
@@ -40,12 +31,12 @@ impl Decoder<'_> {
             Token::Latin1Atom(_) => true,
             _ => false,
         };
-        self.has_guessed |= is_name;
-        Ok(is_name && self.guess != Guess::Tuples)
+        self.is_ambiguous |= is_name;
+        Ok(is_name && self.tuple_as != TupleAs::Tuple)
     }
 }
 
-/// A tuple that begins with an atom, as serde's buffer has a variant.
+/// A tuple that begins with an atom, in the form that serde's buffer expects of a variant.
 pub(super) struct VariantMap<'a, 'de> {
     decoder: &'a mut Decoder<'de>,
     arity: u32,
@@ -73,7 +64,7 @@ impl<'de> de::MapAccess<'de> for VariantMap<'_, 'de> {
             return Ok(None);
         }
         self.is_named = true;
-        if self.decoder.guess != Guess::Results {
+        if self.decoder.tuple_as != TupleAs::Result {
             return seed.deserialize(&mut *self.decoder).map(Some);
         }
         let name = result::decoded(self.decoder.token()?);
@@ -94,12 +85,13 @@ impl<'de> de::MapAccess<'de> for VariantMap<'_, 'de> {
     }
 }
 
-/// A term that serde's buffer has no word for, in its encoded form, under a newtype struct within one.
+/// A term that serde's buffer has no form for, passed in its encoded form.
 ///
-/// A `Term` that is read from the buffer takes the outer one off; the inner one tells it from a binary.
-pub(super) struct Wordless<'de>(pub(super) &'de [u8]);
+/// It is wrapped in two newtype structs. A `Term` that is decoded from the buffer removes the outer one, and the
+/// inner one distinguishes it from a binary.
+pub(super) struct EncodedTerm<'de>(pub(super) &'de [u8]);
 
-impl<'de> Deserializer<'de> for Wordless<'de> {
+impl<'de> Deserializer<'de> for EncodedTerm<'de> {
     type Error = DecodeError;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
@@ -112,25 +104,24 @@ impl<'de> Deserializer<'de> for Wordless<'de> {
     }
 }
 
-/// Returns whether what is read goes into a buffer of serde's own, which says that it expects "any value" or
-/// "a type tag `…` or any other value".
+/// Returns whether the visitor fills serde's buffer: it expects "any value", or "a type tag `…` or any other value".
 pub(super) fn is_buffer<'de>(visitor: &impl Visitor<'de>) -> bool {
     expects(visitor, "any value") || expects(visitor, "a type tag")
 }
 
-/// Returns whether a map is read for a struct with a flattened field, which expects "struct …".
-pub(super) fn is_of_struct<'de>(visitor: &impl Visitor<'de>) -> bool {
+/// Returns whether the visitor of a map is that of a struct with a flattened field: it expects "struct …".
+pub(super) fn is_flattening<'de>(visitor: &impl Visitor<'de>) -> bool {
     expects(visitor, "struct ")
 }
 
 fn expects(visitor: &dyn Expected, start: &'static str) -> bool {
     let mut rest = Rest(start);
-    // Writing ends with an error as soon as the answer is known.
+    // Writing stops with an error as soon as the answer is known.
     let _ = write!(rest, "{visitor}");
     rest.0.is_empty()
 }
 
-/// What is still to be written of an expected beginning.
+/// The rest of an expected beginning that has not been written yet.
 struct Rest(&'static str);
 
 impl Write for Rest {

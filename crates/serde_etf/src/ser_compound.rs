@@ -2,36 +2,35 @@
 
 use serde::ser::{self, Serialize};
 
-use crate::part::Part;
-use crate::ser::Encoder;
-use crate::{EncodeError, room, tag, write};
+use crate::encoder::{Context, Encoder};
+use crate::{EncodeError, output_limit, tag, write};
 
-/// A list or map whose length is filled in at its end: serde may not know it before.
+/// A list or map whose length is filled in at its end, because serde may not know it before.
 struct Counted<'a> {
     out: &'a mut Vec<u8>,
-    /// Where its four bytes of length are.
+    /// The position of its four length bytes.
     at: usize,
     written: usize,
-    part: Part,
+    context: Context,
 }
 
 impl<'a> Counted<'a> {
     #[inline]
-    fn new(out: &'a mut Vec<u8>, tag: u8, part: Part) -> Self {
+    fn new(out: &'a mut Vec<u8>, tag: u8, context: Context) -> Self {
         out.extend([tag, 0, 0, 0, 0]);
         let at = out.len() - 4;
         Self {
             out,
             at,
             written: 0,
-            part,
+            context,
         }
     }
 
     #[inline]
     fn term<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), EncodeError> {
-        room::check(self.out, 1)?;
-        value.serialize(Encoder::of(self.out, value, self.part))
+        output_limit::check(self.out, 1)?;
+        value.serialize(Encoder::new(self.out, self.context))
     }
 
     #[inline]
@@ -42,16 +41,16 @@ impl<'a> Counted<'a> {
     }
 }
 
-/// A list under way.
+/// A list that is being written.
 pub(super) struct List<'a> {
     elements: Counted<'a>,
 }
 
 impl<'a> List<'a> {
     #[inline]
-    pub(super) fn new(out: &'a mut Vec<u8>, part: Part) -> Self {
+    pub(super) fn new(out: &'a mut Vec<u8>, context: Context) -> Self {
         Self {
-            elements: Counted::new(out, tag::LIST, part),
+            elements: Counted::new(out, tag::LIST, context),
         }
     }
 }
@@ -78,25 +77,29 @@ impl ser::SerializeSeq for List<'_> {
     }
 }
 
-/// A tuple under way.
+/// A tuple that is being written.
 pub(super) struct Tuple<'a> {
     out: &'a mut Vec<u8>,
     missing: usize,
-    part: Part,
+    context: Context,
 }
 
 impl<'a> Tuple<'a> {
     #[inline]
-    pub(super) fn new(out: &'a mut Vec<u8>, missing: usize, part: Part) -> Self {
-        Self { out, missing, part }
+    pub(super) fn new(out: &'a mut Vec<u8>, missing: usize, context: Context) -> Self {
+        Self {
+            out,
+            missing,
+            context,
+        }
     }
 
-    /// For chunks of bytes, written as they are.
-    pub(super) fn verbatim(out: &'a mut Vec<u8>) -> Self {
+    /// Takes an encoded term in chunks of bytes, which are written as they are.
+    pub(super) fn encoded_term(out: &'a mut Vec<u8>) -> Self {
         Self {
             out,
             missing: 0,
-            part: Part::Verbatim,
+            context: Context::EncodedTerm,
         }
     }
 }
@@ -107,11 +110,11 @@ impl ser::SerializeTuple for Tuple<'_> {
 
     #[inline]
     fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), EncodeError> {
-        room::check(self.out, 1)?;
-        if self.part != Part::Verbatim {
+        output_limit::check(self.out, 1)?;
+        if self.context != Context::EncodedTerm {
             self.missing = self.missing.checked_sub(1).ok_or(EncodeError::Arity)?;
         }
-        value.serialize(Encoder::of(self.out, value, self.part))
+        value.serialize(Encoder::new(self.out, self.context))
     }
 
     #[inline]
@@ -153,48 +156,57 @@ impl ser::SerializeTupleVariant for Tuple<'_> {
     }
 }
 
-/// A map under way.
+/// A map that is being written.
 pub(super) struct Map<'a> {
     pairs: Counted<'a>,
-    names: Names,
-    /// The part that the values belong to, but for those of a flattened map.
-    part: Part,
+    keys: Keys,
+    /// The context of all values but those of a flattened map.
+    context: Context,
+    /// The name of the struct that is written as a map.
+    name: Option<&'static str>,
 }
 
-/// What the keys are that serde gives as names.
+/// Whether keys that are strings are fields, which are written as atoms.
 #[derive(Clone, Copy, PartialEq)]
-pub(super) enum Names {
-    /// Fields of a struct.
-    Atoms,
-    /// Keys of a map that are strings.
-    Binaries,
-    /// Either. A struct with a flattened field is written as a map of unknown length, but only serde itself
-    /// writes keys that are names and not in a variable of their own.
+pub(super) enum Keys {
+    /// They are fields of a struct.
+    Struct,
+    /// They are keys of a map, which are binaries.
+    Map,
+    /// Either. A struct with a flattened field is written as a map of unknown length; its own fields are
+    /// recognised by their type, a bare `str`.
     Unknown,
 }
 
 impl<'a> Map<'a> {
     #[inline]
-    pub(super) fn new(out: &'a mut Vec<u8>, part: Part, names: Names) -> Self {
+    pub(super) fn new(out: &'a mut Vec<u8>, context: Context, keys: Keys) -> Self {
         Self {
-            pairs: Counted::new(out, tag::MAP, part),
-            names,
-            part,
+            pairs: Counted::new(out, tag::MAP, context),
+            keys,
+            context,
+            name: None,
         }
     }
 
-    /// Writes a key of what may be a struct with a flattened field.
+    #[inline]
+    pub(super) fn with_name(mut self, name: &'static str) -> Self {
+        self.name = Some(name);
+        self
+    }
+
+    /// Writes a key of a map of unknown length.
     fn key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), EncodeError> {
         if is_unsized(key) {
-            self.names = Names::Atoms;
-            self.pairs.part = self.part;
-            return Encoder::new(self.pairs.out).name(key);
+            self.keys = Keys::Struct;
+            self.pairs.context = self.context;
+            return Encoder::new(self.pairs.out, Context::Plain).atom(key);
         }
         let start = self.pairs.out.len();
         self.pairs.term(key)?;
-        if self.names == Names::Atoms {
-            // It is the key of a flattened map.
-            self.pairs.part = Part::Buffered;
+        if self.keys == Keys::Struct {
+            // The key of a flattened map.
+            self.pairs.context = Context::Buffered;
             let tag = self.pairs.out.get(start);
             if tag.is_some_and(|tag| tag::COMPOUND.contains(tag)) {
                 return Err(EncodeError::Key);
@@ -203,10 +215,23 @@ impl<'a> Map<'a> {
         Ok(())
     }
 
-    /// What was written is the tag of an internally tagged enum; what follows is its content.
-    fn tagged(&mut self) {
-        self.part = Part::Buffered;
-        self.pairs.part = Part::Buffered;
+    /// Looks at the first field, which starts at `start` in the output: after the tag of an internally tagged enum
+    /// all values are decoded from serde's buffer.
+    ///
+    /// A struct may have a tag too, which is its name, and is not buffered.
+    #[inline]
+    fn after_value<T: ?Sized>(&mut self, value: &T, start: usize) {
+        if self.pairs.written > 1 || !is_unsized(value) {
+            return;
+        }
+        let is_name = |name: &str| self.pairs.out[start..].ends_with(name.as_bytes());
+        let is_name = self.name.is_some_and(|name| {
+            self.pairs.out.len() - start == write::HEAD + name.len() && is_name(name)
+        });
+        if !is_name {
+            self.context = Context::Buffered;
+            self.pairs.context = Context::Buffered;
+        }
     }
 }
 
@@ -217,9 +242,9 @@ impl ser::SerializeMap for Map<'_> {
     #[inline]
     fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), EncodeError> {
         self.pairs.written += 1;
-        match self.names {
-            Names::Binaries => self.pairs.term(key),
-            Names::Atoms | Names::Unknown => self.key(key),
+        match self.keys {
+            Keys::Map => self.pairs.term(key),
+            Keys::Struct | Keys::Unknown => self.key(key),
         }
     }
 
@@ -235,9 +260,10 @@ impl ser::SerializeMap for Map<'_> {
         value: &V,
     ) -> Result<(), EncodeError> {
         self.serialize_key(key)?;
+        let start = self.pairs.out.len();
         self.serialize_value(value)?;
-        if is_unsized(key) && is_unsized(value) {
-            self.tagged();
+        if is_unsized(key) {
+            self.after_value(value, start);
         }
         Ok(())
     }
@@ -248,9 +274,9 @@ impl ser::SerializeMap for Map<'_> {
     }
 }
 
-/// Returns whether this is the text itself, not a variable that holds one.
+/// Returns whether the value is a bare `str`.
 ///
-/// So serde writes the names that it derives; a `String` and a `&str` come as a reference to them.
+/// serde's derive writes field names and tags so; a field of type `String` or `&str` comes as a reference to one.
 #[inline]
 fn is_unsized<T: ?Sized>(_: &T) -> bool {
     size_of::<&T>() > size_of::<&()>()
@@ -268,10 +294,9 @@ impl ser::SerializeStruct for Map<'_> {
     ) -> Result<(), EncodeError> {
         self.pairs.written += 1;
         write::atom(self.pairs.out, name)?;
+        let start = self.pairs.out.len();
         self.pairs.term(value)?;
-        if is_unsized(value) {
-            self.tagged();
-        }
+        self.after_value(value, start);
         Ok(())
     }
 

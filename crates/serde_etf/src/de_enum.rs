@@ -1,9 +1,9 @@
-//! The inside of enums.
+//! Enums.
 
 use serde::de::{self, DeserializeSeed, Error as _, IntoDeserializer, Visitor};
 
 use crate::DecodeError;
-use crate::reader::Decoder;
+use crate::decoder::Decoder;
 use crate::result;
 
 /// An enum: an atom, or a tuple that begins with one. `arity` is 0 for the bare atom.
@@ -14,8 +14,9 @@ pub(super) struct Variant<'a, 'de> {
 }
 
 impl Variant<'_, '_> {
+    /// Returns an error unless the variant is a tuple with so many elements after its name.
     #[inline]
-    fn is_tuple_with(&self, elements: usize) -> Result<(), DecodeError> {
+    fn check_elements(&self, elements: usize) -> Result<(), DecodeError> {
         match self.arity as usize {
             arity if arity == elements + 1 => Ok(()),
             0 => Err(DecodeError::custom("expected a tuple, found a bare atom")),
@@ -66,11 +67,11 @@ impl<'de> de::VariantAccess<'de> for Variant<'_, 'de> {
         seed: T,
     ) -> Result<T::Value, DecodeError> {
         if self.is_result && self.arity == 0 {
-            // A bare `:ok` is that of nothing.
-            let nil = &mut Decoder::new(result::NIL, self.decoder.budget, self.decoder.guess);
+            // A bare `:ok` stands for `Ok(())`.
+            let nil = &mut Decoder::new(result::NIL, self.decoder.budget, self.decoder.tuple_as);
             return seed.deserialize(nil);
         }
-        self.is_tuple_with(1)?;
+        self.check_elements(1)?;
         seed.deserialize(self.decoder)
     }
 
@@ -80,7 +81,7 @@ impl<'de> de::VariantAccess<'de> for Variant<'_, 'de> {
         elements: usize,
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
-        self.is_tuple_with(elements)?;
+        self.check_elements(elements)?;
         self.decoder.elements(self.arity - 1, visitor)
     }
 
@@ -90,7 +91,7 @@ impl<'de> de::VariantAccess<'de> for Variant<'_, 'de> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
-        self.is_tuple_with(1)?;
+        self.check_elements(1)?;
         de::Deserializer::deserialize_struct(self.decoder, "", fields, visitor)
     }
 }
