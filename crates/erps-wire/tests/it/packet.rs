@@ -2,9 +2,9 @@
 
 mod decoder;
 
-use erps::wire::decoder::{Decoder, FrameError, MAX_PAYLOAD};
-use erps::wire::identity::{Identifier, Version};
-use erps::wire::packet::{
+use erps_wire::decoder::{Decoder, FrameError, MAX_PAYLOAD};
+use erps_wire::identity::{Identifier, Version};
+use erps_wire::packet::{
     self, Acceptance, COOKIE, HEADER_LEN, Header, KEEPALIVE, Kind, PacketTooLarge, Refusal,
 };
 use serde_json::Value;
@@ -16,7 +16,7 @@ struct Golden(Value);
 
 impl Golden {
     fn all(kinds: &[&str]) -> Vec<Self> {
-        let file = include_str!("../golden/packets.json");
+        let file = include_str!("../../../../tests/golden/packets.json");
         let records: Vec<Value> = serde_json::from_str(file).unwrap();
         let wanted = |record: &Value| kinds.iter().any(|kind| record["kind"] == *kind);
         records.into_iter().filter(wanted).map(Self).collect()

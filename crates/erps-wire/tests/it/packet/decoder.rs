@@ -1,7 +1,7 @@
 //! Streams in any pieces, what is refused when, and how much memory it takes.
 
-use erps::wire::decoder::{Decoder, FrameError, MAX_PAYLOAD, READ_CHUNK};
-use erps::wire::packet::{HEADER_LEN, KEEPALIVE, Kind};
+use erps_wire::decoder::{Decoder, FrameError, MAX_PAYLOAD, READ_CHUNK};
+use erps_wire::packet::{HEADER_LEN, KEEPALIVE, Kind};
 use proptest::prelude::*;
 
 use super::{Golden, Owned, cast, decode, decode_one, drain};

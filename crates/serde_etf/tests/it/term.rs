@@ -1,11 +1,10 @@
 //! The dynamic term: its bytes, its syntax, and itself inside typed values.
 
-use erps::Term;
-use erps::wire::etf::{self, Limits};
-use erps::wire::term::Float;
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
+use serde_etf::term::Float;
+use serde_etf::{self as etf, Limits, Term};
 
 mod syntax;
 

@@ -2,11 +2,11 @@
 
 use std::io::Write;
 
-use erps::Term;
-use erps::wire::etf::{self, Limits, cost, first_of_pair, second_of_pair};
 use proptest::prelude::*;
+use serde_etf::{self as etf, Limits, Term, cost, first_of_pair, second_of_pair};
 
-use super::{negative, term};
+use super::golden::negative;
+use super::term;
 
 const MAX: usize = 64;
 

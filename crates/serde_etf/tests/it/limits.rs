@@ -4,10 +4,9 @@ use std::fmt::Debug;
 use std::io::Write;
 use std::thread;
 
-use erps::Term;
-use erps::wire::etf::{self, DecodeError, Limits};
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
+use serde_etf::{self as etf, DecodeError, Limits, Term};
 
 use super::{from_elixir, term};
 

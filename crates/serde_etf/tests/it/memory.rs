@@ -3,10 +3,9 @@
 use std::process::Command;
 use std::{fmt, fs, thread};
 
-use erps::Term;
-use erps::wire::etf::{self, DecodeError, Limits};
 use serde::de::{IgnoredAny, Visitor};
 use serde::{Deserialize, Deserializer};
+use serde_etf::{self as etf, DecodeError, Limits, Term};
 
 use super::bounds::{decode, head, list_of};
 use super::term;
@@ -122,7 +121,7 @@ struct Counted;
 
 impl<'de> Deserialize<'de> for Counted {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_newtype_struct("$erps::Term", Self)
+        deserializer.deserialize_newtype_struct("$serde_etf::Term", Self)
     }
 }
 

@@ -1,6 +1,6 @@
 //! What is no term in Elixir's syntax.
 
-use erps::Term;
+use serde_etf::Term;
 
 use super::parse;
 

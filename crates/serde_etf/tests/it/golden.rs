@@ -1,45 +1,14 @@
-//! The External Term Format: packets of the original, and a second opinion by Erlang itself.
+//! Payloads that the original library wrote, and a second opinion by Erlang itself.
 
-use std::fmt::Debug;
 use std::process::Command;
 
-use erps::Term;
-use erps::wire::etf::{self, DecodeError, Limits};
-use serde::de::{DeserializeOwned, IgnoredAny};
-use serde::{Deserialize, Serialize};
+use serde::de::IgnoredAny;
+use serde_etf::{self as etf, DecodeError, Limits, Term};
 
-mod bounds;
-mod buffered;
-mod hostile;
-mod interop;
-mod limits;
-mod mapping;
-mod memory;
-mod pairs;
-mod undecodable;
+use super::{Call, term};
 
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-enum Call {
-    Ping,
-    Sleep(u64),
-    Add(i32, i32),
-    Set { name: String, value: Option<i64> },
-    Nothing(),
-}
-
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
-struct Point {
-    x: i32,
-    y: i32,
-}
-
-fn from_elixir<T: DeserializeOwned>(elixir: &str) -> Result<T, DecodeError> {
-    etf::from_slice(&etf::to_vec(&term(elixir)).unwrap())
-}
-
-fn golden() -> Vec<serde_json::Value> {
-    serde_json::from_str(include_str!("../golden/packets.json")).unwrap()
+pub(super) fn golden() -> Vec<serde_json::Value> {
+    serde_json::from_str(include_str!("../../../../tests/golden/packets.json")).unwrap()
 }
 
 fn unhex(hex: &str) -> Vec<u8> {
@@ -50,12 +19,12 @@ fn unhex(hex: &str) -> Vec<u8> {
 }
 
 /// The payload of a packet, if it has a whole header before it.
-fn payload(packet: &serde_json::Value) -> Option<Vec<u8>> {
+pub(super) fn payload(packet: &serde_json::Value) -> Option<Vec<u8>> {
     let bytes = unhex(packet["hex"].as_str()?);
     bytes.get(96..).map(<[u8]>::to_vec)
 }
 
-fn negative(name: &str) -> Vec<u8> {
+pub(super) fn negative(name: &str) -> Vec<u8> {
     payload(
         golden()
             .iter()
@@ -63,12 +32,6 @@ fn negative(name: &str) -> Vec<u8> {
             .unwrap(),
     )
     .unwrap()
-}
-
-fn term(elixir: &str) -> Term {
-    elixir
-        .parse()
-        .unwrap_or_else(|error| panic!("{elixir}: {error}"))
 }
 
 /// What Elixir prints shorter than it is.

@@ -3,12 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Debug;
 
-use erps::Term;
-use erps::wire::etf;
 use proptest::prelude::*;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
+use serde_etf::{self as etf, Term};
 
 use super::{Point, from_elixir, term};
 

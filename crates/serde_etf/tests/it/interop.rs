@@ -3,11 +3,10 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt::Debug;
 
-use erps::Term;
-use erps::wire::etf::{self, Limits};
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
+use serde_etf::{self as etf, Limits, Term};
 
 use super::{from_elixir, term};
 

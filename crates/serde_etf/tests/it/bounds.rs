@@ -4,10 +4,9 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Write;
 use std::{fmt, thread};
 
-use erps::Term;
-use erps::wire::etf::{self, DecodeError, Limits};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
+use serde_etf::{self as etf, DecodeError, Limits, Term};
 
 use super::term;
 

@@ -3,10 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::{self, Debug};
 
-use erps::Term;
-use erps::wire::etf::{self, DecodeError, EncodeError, Limits};
 use serde::de::{DeserializeOwned, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_etf::{self as etf, DecodeError, EncodeError, Limits, Term};
 
 use super::{Call, Point, from_elixir, term};
 

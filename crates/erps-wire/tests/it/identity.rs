@@ -1,6 +1,6 @@
 //! Identifiers, versions and Elixir's version requirements.
 
-use erps::wire::identity::{
+use erps_wire::identity::{
     Identifier, IdentifierError, Version, VersionError, VersionReq, VersionReqError,
 };
 use proptest::prelude::*;

@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use erps::Term;
-use erps::wire::etf::{self, DecodeError, Limits};
 use proptest::prelude::*;
 use serde::de::IgnoredAny;
+use serde_etf::{self as etf, DecodeError, Limits, Term};
 
-use super::{Call, Point, golden, payload};
+use super::golden::{golden, payload};
+use super::{Call, Point};
 
 /// Whatever the bytes are, they are a value or an error.
 fn survives(bytes: &[u8]) {
