@@ -68,6 +68,26 @@ soak N="10":
         echo "run $run of {{ N }}: $(grep '^test result' "$output")"
     done
 
+# Checks licences, advisories and sources of the dependencies. Needs cargo-deny.
+deny:
+    cargo deny check
+
+# Compares the public API of each crate with its last release. Needs cargo-semver-checks.
+semver:
+    cargo semver-checks --workspace --exclude erps-renamed
+
+# Builds every crate from its own archive, as crates.io would.
+package:
+    cargo package --workspace --exclude erps-renamed --allow-dirty
+
+# The order in which the crates are published: each after those that it depends on.
+publish-order:
+    @echo "serde_etf erps-wire test-universe-macros test-universe erps" | tr ' ' '\n'
+
+# Tries to publish every crate in that order, without uploading anything.
+publish-dry-run:
+    cargo publish --workspace --exclude erps-renamed --dry-run --allow-dirty
+
 # Feeds arbitrary bytes to one target, or to all in turn, for so many seconds: `just fuzz server 600`.
 # Needs a nightly toolchain and cargo-fuzz. What it finds goes to tests/it/corpus, where the tests run it.
 fuzz TARGET="all" SECONDS="60":

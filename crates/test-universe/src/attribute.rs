@@ -11,7 +11,7 @@ use crate::{Check, Universe, inherit};
 ///
 /// ```no_run
 /// use std::time::Duration;
-/// use test_universe::{BoxError, Universe, time};
+/// use test_universe::{Universe, time};
 ///
 /// #[test_universe::test]
 /// async fn a_test_is_in_a_universe() {
@@ -19,7 +19,7 @@ use crate::{Check, Universe, inherit};
 /// }
 ///
 /// #[test_universe::test(simulated)]
-/// async fn a_year_takes_no_time() -> Result<(), BoxError> {
+/// async fn a_year_takes_no_time() -> Result<(), std::io::Error> {
 ///     time::sleep(Duration::from_secs(365 * 24 * 3600)).await;
 ///     Ok(())
 /// }
@@ -81,13 +81,10 @@ use crate::{Check, Universe, inherit};
 /// or by [`Universe::expect_panics`]:
 ///
 /// ```no_run
-/// # use test_universe::{ChildSpec, DynamicSupervisor};
 /// #[test_universe::test(simulated, panics = "the disk is full")]
-/// async fn a_writer_is_restarted() {
-///     let supervisor = DynamicSupervisor::builder().max_restarts(0, std::time::Duration::MAX).start_link();
-///     let writer = ChildSpec::task("writer", |_| async { panic!("the disk is full") });
-///     supervisor.start_child(writer).await.unwrap();
-///     assert!(!supervisor.exited().await.is_abnormal());
+/// async fn a_writer_that_panics_ends_alone() {
+///     let writer = test_universe::spawn(async { panic!("the disk is full") });
+///     writer.detach();
 /// }
 /// ```
 ///
@@ -97,13 +94,13 @@ use crate::{Check, Universe, inherit};
 /// inherits the universe by one word:
 ///
 /// ```no_run
-/// use test_universe::{BoxError, Universe, universe};
+/// use test_universe::{Universe, inherit};
 ///
 /// #[test_universe::test]
-/// async fn a_task_of_tokio_is_in_the_universe_of_the_test() -> Result<(), BoxError> {
+/// async fn a_task_of_tokio_is_in_the_universe_of_the_test() -> Result<(), Box<dyn std::error::Error>> {
 ///     let runtime = tokio::runtime::Runtime::new()?;
 ///     let _entered = runtime.enter();
-///     let task = tokio::spawn(universe::inherit(async { Universe::current() }));
+///     let task = tokio::spawn(inherit(async { Universe::current() }));
 ///     assert_eq!(task.await?, Universe::current());
 ///     Ok(())
 /// }

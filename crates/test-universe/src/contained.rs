@@ -42,6 +42,10 @@ impl<F> Contained<F> {
 
 impl<F: Future> Contained<F> {
     /// Polls the future and returns what it panicked with, if it did.
+    ///
+    /// # Panics
+    ///
+    /// If it is polled again after it has completed.
     pub fn poll_caught(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -75,6 +79,10 @@ impl<T> Foreign<T> {
     }
 
     /// Returns the value, which is then dropped like any other.
+    ///
+    /// # Panics
+    ///
+    /// Never: the value is only taken here.
     pub fn into_inner(mut self) -> T {
         self.0.take().expect(TAKEN)
     }

@@ -5,47 +5,34 @@
 //! is drawn is drawn from its seed.
 //!
 //! ```
-//! use std::time::Duration;
-//! # use test_universe::{BoxError, Client, Context, Daemon, InitError, Network, Protocol, ReplyTo, Server, Universe};
-//! # use test_universe::{network::Line, time};
-//! # struct Echo;
-//! # impl Protocol for Echo {
-//! #     type Call = u32;
-//! #     type Reply = u32;
-//! #     type Cast = ();
-//! #     type Push = ();
-//! # }
-//! # struct EchoServer;
-//! # impl Server for EchoServer {
-//! #     type Protocol = Echo;
-//! #     type Seed = ();
-//! #     type Info = ();
-//! #     async fn init(_: (), _: &mut Context<Self>) -> Result<Self, InitError> { Ok(Self) }
-//! #     async fn handle_call(&mut self, n: u32, from: ReplyTo<u32>, _: &mut Context<Self>) -> Result<(), BoxError> {
-//! #         from.reply(n);
-//! #         Ok(())
-//! #     }
-//! # }
+//! use std::{io, net::SocketAddr, time::Duration};
+//! use futures_lite::{AsyncReadExt as _, AsyncWriteExt as _};
+//! use test_universe::{Network, Universe, network::Line, time};
 //!
 //! Universe::simulated(1).run(async {
 //!     let network = Network::current().unwrap();
 //!     let (shop, home) = (network.host("shop"), network.host("home"));
 //!     network.set_line("shop", "home", Line::new().latency(Duration::from_millis(20)));
 //!
-//!     // Other hosts are not loopback: without TLS that is asked for by name.
-//!     let daemon = Daemon::<EchoServer>::builder(()).bind(shop.ip()).port(4747).plaintext_anywhere();
-//!     let _daemon = shop.scope(daemon.start_link()).await?;
-//!     let client = Client::<Echo>::builder(("shop", 4747));
-//!     let client = home.scope(client.connect()).await?;
-//!     assert_eq!(client.call(5).await?, 5);
+//!     let address = SocketAddr::from((shop.ip(), 4747));
+//!     let listener = shop.enter(|| network.listen(address))?;
+//!     let mut client = home.scope(network.connect(address)).await?;
+//!     let (mut server, _) = listener.accept().await?;
 //!
+//!     // Bytes sent during a partition arrive after it.
 //!     network.partition("shop", "home");
-//!     assert!(client.call(6).await.is_err());
-//!     time::sleep(Duration::from_secs(600)).await;
-//!     network.heal("shop", "home");
-//!     client.connect().await?;
-//!     assert_eq!(client.call(7).await?, 7);
-//!     Ok::<_, BoxError>(())
+//!     client.write_all(b"hi").await?;
+//!     let start = time::now();
+//!     let healed = home.scope(async {
+//!         time::sleep(Duration::from_secs(600)).await;
+//!         network.heal("shop", "home");
+//!     });
+//!     let mut bytes = [0; 2];
+//!     let (_, read) = futures_lite::future::zip(healed, server.read_exact(&mut bytes)).await;
+//!     read?;
+//!     assert_eq!(&bytes, b"hi");
+//!     assert!(time::now() - start >= Duration::from_secs(600));
+//!     Ok::<_, io::Error>(())
 //! })
 //! # .unwrap();
 //! ```
@@ -247,7 +234,12 @@ impl Network {
         }
     }
 
-    /// As [`connect`](Self::connect), for clients: they are listed themselves among what lives.
+    /// Connects like [`connect`](Self::connect), without an entry in [`Universe::living`]: for libraries whose clients
+    /// have one of their own.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect).
     pub async fn dial(&self, address: SocketAddr) -> io::Result<Stream> {
         self.net.dial(self.here(), address).await
     }
@@ -274,7 +266,12 @@ impl Network {
         Ok(self.bind(address, backlog)?.enlist(at))
     }
 
-    /// As [`listen_with`](Self::listen_with), for daemons: they are listed themselves among what lives.
+    /// Listens like [`listen_with`](Self::listen_with), without an entry in [`Universe::living`]: for libraries whose
+    /// servers have one of their own.
+    ///
+    /// # Errors
+    ///
+    /// As [`listen`](Self::listen).
     pub fn bind(&self, address: SocketAddr, backlog: u32) -> io::Result<Listener> {
         self.net.listen(self.here(), address, backlog)
     }
@@ -288,7 +285,11 @@ impl Network {
         self.net.with(|state| state.log.events())
     }
 
-    /// The address of the host of this name.
+    /// Returns the address of the host of this name.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`, if there is no such host.
     pub fn resolve(&self, name: &str) -> io::Result<IpAddr> {
         if name == LOCALHOST {
             return Ok(Ipv4Addr::LOCALHOST.into());

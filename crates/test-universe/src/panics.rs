@@ -59,15 +59,14 @@ impl Universe {
     /// # Example
     ///
     /// ```
-    /// use test_universe::{ChildSpec, DynamicSupervisor, Restart, Universe};
+    /// use test_universe::{Universe, inherit};
     ///
     /// let universe = Universe::simulated(1);
     /// universe.expect_panics("the disk is full");
     /// universe.run(async {
-    ///     let supervisor = DynamicSupervisor::builder().start_link();
-    ///     let spec = ChildSpec::task("writer", |_| async { panic!("the disk is full") });
-    ///     let writer = supervisor.start_child(spec.restart(Restart::Temporary)).await.unwrap();
-    ///     assert!(writer.exited().await.is_abnormal());
+    ///     let writer = inherit(async { panic!("the disk is full") });
+    ///     let writer = std::thread::spawn(|| smol::block_on(writer));
+    ///     assert!(writer.join().is_err());
     /// });
     /// ```
     pub fn expect_panics(&self, text: impl Into<String>) {

@@ -84,17 +84,19 @@ impl Universe {
     /// # Example
     ///
     /// ```
-    /// use test_universe::{DynamicSupervisor, Universe};
+    /// use test_universe::{Universe, inherit};
     ///
     /// Universe::new().run(async {
-    ///     let _ends_here = DynamicSupervisor::builder().start_link();
+    ///     let task = inherit(async { 5 });
+    ///     assert_eq!(task.await, 5);
     /// });
     /// ```
     ///
     /// ```should_panic
-    /// # use test_universe::{DynamicSupervisor, Universe};
+    /// # use test_universe::{Universe, inherit};
     /// Universe::simulated(7).run(async {
-    ///     let _nobody_ends_it = DynamicSupervisor::builder().start();
+    ///     let leaked = inherit(std::future::pending::<()>());
+    ///     std::thread::spawn(|| smol::block_on(leaked));
     /// });
     /// ```
     #[track_caller]

@@ -115,11 +115,10 @@ impl Sim {
             return self.sleeps();
         }
         let sim = Arc::clone(self);
-        let end = async move {
-            async_io::Timer::after(HANDOVER).await;
+        thread::spawn(move || {
+            async_io::block_on(async_io::Timer::after(HANDOVER));
             sim.sleeps();
-        };
-        smol::spawn(end).detach();
+        });
     }
 
     fn wakes(&self) {

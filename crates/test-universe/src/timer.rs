@@ -68,6 +68,10 @@ pub async fn sleep(duration: Duration) {
 pub struct Elapsed;
 
 /// As [`time::timeout`](crate::time::timeout), for the library's own tasks.
+///
+/// # Errors
+///
+/// [`Elapsed`], if it takes longer.
 pub async fn timeout<T>(limit: Duration, future: impl Future<Output = T>) -> Result<T, Elapsed> {
     let mut future = pin!(future);
     let mut timer = Timer::after(limit);
@@ -194,6 +198,10 @@ pub struct Alarm {
 
 impl Alarm {
     /// Ready once `deadline` has passed; `None` never passes.
+    ///
+    /// # Panics
+    ///
+    /// Only in a simulated universe: see [`now`].
     pub fn poll(&mut self, cx: &mut Context<'_>, deadline: Option<Instant>) -> Poll<()> {
         let Some(deadline) = deadline else {
             return Poll::Pending;

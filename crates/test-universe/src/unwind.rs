@@ -44,6 +44,10 @@ impl Panic {
     }
 
     /// Goes on unwinding with the same payload.
+    ///
+    /// # Panics
+    ///
+    /// Always, with the payload that was caught.
     pub fn resume(mut self) -> ! {
         panic::resume_unwind(self.payload.take().expect("only its end takes it out"))
     }
@@ -58,6 +62,10 @@ impl Panic {
     }
 
     /// The payload itself, if it is of this type.
+    ///
+    /// # Errors
+    ///
+    /// The panic itself, if its payload is of another type.
     pub fn downcast<T: 'static>(mut self) -> Result<Box<T>, Self> {
         match self.payload.take().map(<Box<dyn Any + Send>>::downcast) {
             Some(Ok(payload)) => Ok(payload),
@@ -101,6 +109,10 @@ fn text(payload: &(dyn Any + Send)) -> Option<&str> {
 }
 
 /// Calls a function, and catches what it panics with.
+///
+/// # Errors
+///
+/// The panic.
 pub fn catch<R>(f: impl FnOnce() -> R) -> Result<R, Panic> {
     panic::catch_unwind(AssertUnwindSafe(f)).map_err(Panic::new)
 }
