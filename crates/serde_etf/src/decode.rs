@@ -21,18 +21,18 @@ pub fn from_slice<T: DeserializeOwned>(payload: &[u8]) -> Result<T, DecodeError>
     check(payload, &Limits::default())?.decode()
 }
 
-/// Verifies a payload: 131, perhaps compression, and one whole term within the limits.
+/// Checks that a payload is one whole term within the limits, after 131 and perhaps compressed.
 ///
-/// Bytes after the term are ignored, as erps 0.7 does. A map that has a key twice is refused; keys are
+/// Bytes after the term are ignored. A map that has a key twice is refused; keys are
 /// compared by their bytes, so `1` and `1.0` differ, as they do in Erlang. Every node writes
-/// equal keys in equal bytes; a peer that does not can only lose values of its own.
+/// equal keys in equal bytes; a peer that does not may lose one of the values.
 ///
 /// # Errors
 ///
 /// - [`DecodeError::Executable`]: a function or port in safe mode.
 /// - [`DecodeError::Depth`], [`DecodeError::Elements`], [`DecodeError::Inflated`],
 ///   [`DecodeError::Ratio`]: over a limit.
-/// - any other: the payload is not a term.
+/// - any other: the payload is malformed.
 pub fn check<'a>(payload: &'a [u8], limits: &Limits) -> Result<Checked<'a>, DecodeError> {
     let body = match payload {
         [] => return Err(DecodeError::Truncated),
@@ -63,13 +63,13 @@ impl Checked<'_> {
     ///
     /// # Errors
     ///
-    /// - [`DecodeError::Mismatch`]: the term is none of the type's.
+    /// - [`DecodeError::Mismatch`]: the type does not accept the term.
     /// - [`DecodeError::TermMemory`]: the `Term`s in the value are over that limit.
     pub fn decode<'de, T: Deserialize<'de>>(&'de self) -> Result<T, DecodeError> {
         self.as_element().decode()
     }
 
-    /// The two elements, if the term is a pair.
+    /// Returns the two elements if the term is a tuple of two.
     #[must_use]
     pub fn pair(&self) -> Option<(Element<'_>, Element<'_>)> {
         let mut cursor = Cursor::new(&self.term);
@@ -85,7 +85,7 @@ impl Checked<'_> {
         Some((element(first), element(second)))
     }
 
-    /// The whole term.
+    /// Returns the whole term.
     #[must_use]
     pub fn as_element(&self) -> Element<'_> {
         Element {
@@ -103,7 +103,7 @@ pub struct Element<'a> {
 }
 
 impl<'a> Element<'a> {
-    /// The term as it came, without 131.
+    /// Returns the encoded term, without 131.
     #[must_use]
     pub fn as_bytes(&self) -> &'a [u8] {
         self.term
@@ -113,7 +113,7 @@ impl<'a> Element<'a> {
     ///
     /// # Errors
     ///
-    /// - [`DecodeError::Mismatch`]: the term is none of the type's.
+    /// - [`DecodeError::Mismatch`]: the type does not accept the term.
     /// - [`DecodeError::TermMemory`]: the `Term`s in the value are over that limit.
     pub fn decode<T: Deserialize<'a>>(&self) -> Result<T, DecodeError> {
         let mut decoder = Decoder::new(self.term, self.budget, TupleAs::Variant);

@@ -20,17 +20,17 @@ pub fn to_vec<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, EncodeError> 
 
 /// Appends a value to `out` as a term, without the leading 131.
 ///
-/// On an error, `out` is as it was. A `Serialize` that writes a map key twice makes a term that
-/// every receiver refuses; none that serde derives does, and neither does [`Term`].
+/// On an error, `out` is unchanged. A hand-written `Serialize` that writes a map key twice makes a term that
+/// every receiver refuses.
 ///
 /// # Errors
 ///
 /// - [`EncodeError::AtomTooLong`]: a variant or field name has more than 255 characters.
-/// - [`EncodeError::NotFinite`]: Erlang has no such float.
+/// - [`EncodeError::NotFinite`]: a float is infinite or not a number.
 /// - [`EncodeError::TooLarge`]: a length does not fit the format.
-/// - [`EncodeError::Wide`], [`EncodeError::Key`]: serde could not decode it again.
-/// - [`EncodeError::Arity`]: a `Serialize` announces one tuple and writes another.
-/// - [`EncodeError::Custom`]: a `Serialize` fails for a reason of its own.
+/// - [`EncodeError::Wide`], [`EncodeError::Key`]: serde could not decode the value again.
+/// - [`EncodeError::Arity`]: a `Serialize` writes more or fewer elements of a tuple than it announced.
+/// - [`EncodeError::Custom`]: a `Serialize` returns an error of its own.
 pub fn encode_into<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) -> Result<(), EncodeError> {
     encode_within(out, value, usize::MAX).map(|_| ())
 }

@@ -1,4 +1,4 @@
-//! Integers of the format in the types that serde has.
+//! Integers of the format as the numeric types of serde.
 
 use serde::de::Visitor;
 
@@ -47,7 +47,7 @@ fn wide(magnitude: &[u8]) -> Option<u128> {
     Some(u128::from_le_bytes(bytes))
 }
 
-/// The nearest float, of an integer of any size; infinite if it is beyond all floats.
+/// Returns the float nearest to an integer of any size; infinite if it is out of range.
 pub(super) fn nearest_f64(negative: bool, magnitude: &[u8]) -> f64 {
     let (high, rest) = top(magnitude);
     let bits = i32::try_from(8 * rest).unwrap_or(i32::MAX);
@@ -63,8 +63,8 @@ pub(super) fn nearest_f32(negative: bool, magnitude: &[u8]) -> f32 {
     if negative { -value } else { value }
 }
 
-/// The highest sixteen bytes, and how many are below them. If one of those is not zero, the lowest bit is set:
-/// too low to count, but for what lies half way between two floats.
+/// Returns the highest sixteen bytes, and the number of bytes below them. If one of those is not zero, the lowest bit is
+/// set, so that a value just above the middle of two floats is rounded up.
 fn top(magnitude: &[u8]) -> (u128, usize) {
     let rest = magnitude.len().saturating_sub(16);
     let (low, high) = magnitude.split_at(rest);

@@ -1,4 +1,4 @@
-//! How a term begins, written. The typed encoder and the dynamic `Term` share it.
+//! The heads of encoded terms, written by the typed encoder and the dynamic `Term`.
 
 use crate::token::MAX_ATOM_CHARS;
 use crate::{EncodeError, output_limit, tag};
@@ -24,7 +24,7 @@ pub(super) fn big(out: &mut Vec<u8>, negative: bool, magnitude: u128) {
     out.extend_from_slice(&magnitude.to_le_bytes()[..used]);
 }
 
-/// An integer of any size, the last byte of its magnitude not zero.
+/// Writes an integer of any size. The last byte of its magnitude must not be zero.
 pub(crate) fn magnitude(
     out: &mut Vec<u8>,
     negative: bool,
@@ -78,7 +78,7 @@ pub(crate) fn tuple(out: &mut Vec<u8>, arity: usize) -> Result<(), EncodeError> 
     Ok(())
 }
 
-/// A tag, and four bytes of length.
+/// Writes a tag and four bytes of length.
 #[inline]
 pub(crate) fn head(out: &mut Vec<u8>, tag: u8, length: usize) -> Result<(), EncodeError> {
     let [a, b, c, d] = count(length)?.to_be_bytes();

@@ -15,13 +15,13 @@ pub struct BigInteger {
 }
 
 impl BigInteger {
-    /// Whether it is below zero.
+    /// Returns whether it is below zero.
     #[must_use]
     pub fn is_negative(&self) -> bool {
         self.negative
     }
 
-    /// The magnitude in little-endian bytes, the last of which is not zero.
+    /// Returns the magnitude in little-endian bytes, the last of which is not zero.
     #[must_use]
     pub fn magnitude(&self) -> &[u8] {
         &self.magnitude
@@ -50,11 +50,11 @@ pub(super) fn integer(negative: bool, magnitude: &[u8]) -> Integer {
     }
 }
 
-/// How many decimal digits an integer may be read from. Reading them takes time that grows with the square
-/// of their number: for so many, some hundredths of a second.
+/// The most decimal digits of an integer that is parsed. The time grows with the square of their number, and is some
+/// hundredths of a second at the limit.
 pub(super) const MAX_DECIMAL_DIGITS: usize = 200_000;
 
-/// Reads decimal digits, [`MAX_DECIMAL_DIGITS`] at most.
+/// Parses at most [`MAX_DECIMAL_DIGITS`] decimal digits.
 pub(super) fn of_decimal(negative: bool, digits: &str) -> Integer {
     let mut limbs: Vec<u64> = Vec::new();
     // Nineteen digits fit a limb.
@@ -76,7 +76,7 @@ pub(super) fn of_decimal(negative: bool, digits: &str) -> Integer {
     integer(negative, &magnitude)
 }
 
-/// Reads digits of so many bits each, 1 to 4, in time that grows with their number.
+/// Parses digits of `bits` bits each, 1 to 4, in linear time.
 pub(super) fn of_bits(negative: bool, bits: u32, digits: &str) -> Integer {
     let mut magnitude = Vec::with_capacity(digits.len() * bits as usize / 8 + 1);
     let (mut pending, mut count) = (0_u32, 0);
@@ -93,7 +93,7 @@ pub(super) fn of_bits(negative: bool, bits: u32, digits: &str) -> Integer {
     integer(negative, &magnitude)
 }
 
-/// Decimal takes time that grows with the square of the length; a peer chooses the length.
+/// The largest magnitude that is printed in decimal, which takes quadratic time, while a peer chooses the length.
 const MAX_DECIMAL_BYTES: usize = 1024;
 
 /// Decimal, or hexadecimal above 1024 bytes.
@@ -144,7 +144,7 @@ impl fmt::Display for BigInteger {
 pub struct Float(f64);
 
 impl Float {
-    /// The float.
+    /// Returns the float.
     #[must_use]
     pub fn value(self) -> f64 {
         self.0
@@ -188,10 +188,10 @@ impl Hash for Float {
     }
 }
 
-/// As Erlang prints it: the shortest digits that read back the same, in the shorter notation.
+/// Prints as Erlang does: the shortest digits that read back the same, in the shorter notation.
 impl fmt::Display for Float {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        /// From here on not every integer is a float, and Erlang prints an exponent always.
+        /// From here on not every integer is a float, and Erlang always prints an exponent.
         const EXACT: f64 = 9_007_199_254_740_992.0;
 
         let mut decimal = self.0.to_string();
@@ -209,7 +209,7 @@ impl fmt::Display for Float {
     }
 }
 
-/// The float is infinite, or not a number.
+/// The error for a float that is infinite or not a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotFinite;
 

@@ -1,13 +1,13 @@
-//! What the text of a term is made of: names, numbers, quoted text, and bits.
+//! The scanner of Elixir's syntax: names, numbers, quoted text, and bits.
 
 use super::parse_error::Parsed;
 use super::syntax::{OPERATORS, continues_name, starts_name};
 use super::{ParseTermError, Term, number};
 
-/// A text, read from left to right.
+/// A text that is read from left to right.
 pub(super) struct Text<'a> {
     text: &'a str,
-    /// The byte that comes next, always at a character.
+    /// The position of the next character, in bytes.
     at: usize,
 }
 
@@ -55,7 +55,7 @@ impl<'a> Text<'a> {
         &rest[..end]
     }
 
-    /// Reads a term that has no terms in it.
+    /// Reads a term that contains no terms.
     pub(super) fn leaf(&mut self) -> Parsed<Term> {
         match self.peek() {
             Some(':') => self.atom(),
@@ -85,7 +85,7 @@ impl<'a> Text<'a> {
         }
     }
 
-    /// Reads a bare name; empty if there is none.
+    /// Reads a bare name, or an empty one if there is none.
     fn name(&mut self) -> &'a str {
         let start = self.at;
         if self.peek().is_some_and(starts_name) {
@@ -219,7 +219,7 @@ impl<'a> Text<'a> {
                 text.push(self.code_point(2)? as u8);
                 return Ok(());
             }
-            // The line goes on.
+            // The text continues on the next line.
             '\n' => return Ok(()),
             other => other,
         };
@@ -227,7 +227,7 @@ impl<'a> Text<'a> {
         Ok(())
     }
 
-    /// Reads so many hexadecimal digits, or up to six in braces.
+    /// Reads `length` hexadecimal digits, or up to six in braces.
     fn code_point(&mut self, length: usize) -> Parsed<char> {
         let digits = if self.accept("{") {
             let digits = self.take_while(|c| c.is_ascii_hexdigit());
