@@ -207,7 +207,7 @@ impl From<&End> for Disconnect {
             End::Exit(_) | End::Asked => Self::Asked,
             End::Closed => Self::Closed,
             End::Refused(refusal) => Self::Refused {
-                why: refusal.why.clone(),
+                why: refusal.reason.clone(),
                 retry_after: refusal.retry_after,
             },
             End::Reported(why) => Self::Reported(why.clone()),

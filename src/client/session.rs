@@ -21,7 +21,7 @@ use crate::{
     link::{Arrived, Link},
     mailbox::TrySendError,
     task::{self, Alarm, Budget},
-    wire::{packet::KEEPALIVE, refusal::Refusal},
+    wire::{packet::KEEPALIVE, rejection::Rejection},
 };
 use receive::{Received, receive};
 
@@ -43,7 +43,7 @@ pub(super) enum End {
     /// The peer closed it.
     Closed,
     /// The peer said that it does not let this client in, and closed it.
-    Refused(Refusal),
+    Refused(Rejection),
     /// The peer reported this error, and closed it.
     Reported(String),
     /// It failed.
@@ -131,7 +131,7 @@ impl<'a, P: Protocol> Session<'a, P> {
     /// The server says why, and closes. If that is all that it has said, it may be that nobody was let in.
     fn closed_with(&self, word: String) -> End {
         let only = self.link.meter().packets() == 1;
-        let refusal = only.then(|| Refusal::read(&word)).flatten();
+        let refusal = only.then(|| Rejection::read(&word)).flatten();
         refusal.map_or(End::Reported(word), End::Refused)
     }
 

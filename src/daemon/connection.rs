@@ -27,7 +27,7 @@ use crate::{
     task::{self, Caught, Spawner},
     transport::{BoxedStream, Socketed},
     universe::Here,
-    wire::refusal::Refusal,
+    wire::rejection::Rejection,
 };
 
 pub(super) fn start<S: Server>(
@@ -173,7 +173,11 @@ fn word(at_limit: AtLimit, why: &NotAdmitted) -> String {
         _ => None,
     };
     let why = why.to_string();
-    Refusal { why, retry_after }.to_string()
+    Rejection {
+        reason: why,
+        retry_after,
+    }
+    .to_string()
 }
 
 /// Has the server started by whoever supervises it.

@@ -7,7 +7,7 @@ use futures_lite::{AsyncRead, AsyncReadExt as _};
 use super::HandshakeFailure;
 use crate::{
     Endpoint, HandshakeError,
-    wire::proxy::{self, Announced, Step},
+    wire::proxy::{self, Addresses, Step},
 };
 
 /// Reads the header, and not a byte more. `None`: the proxy does not say, or speaks for itself, so that the
@@ -33,10 +33,10 @@ pub(super) async fn read(
     }
 }
 
-fn source(announced: Announced) -> Option<Endpoint> {
+fn source(announced: Addresses) -> Option<Endpoint> {
     match announced {
-        Announced::Inet { source, .. } => Some(source.into()),
-        Announced::Unix { source, .. } => Some(Endpoint::Unix(path(&source))),
+        Addresses::Inet { source, .. } => Some(source.into()),
+        Addresses::Unix { source, .. } => Some(Endpoint::Unix(path(&source))),
         // A connection of the proxy's own, or one whose source it does not know.
         _ => None,
     }

@@ -17,7 +17,7 @@ use crate::{
         codec::{Codec, UNLIMITED},
         decoder::FrameError,
         etf::{self, DecodeError},
-        packet::{Acceptance, Kind, Packet, Refusal},
+        packet::{Acceptance, Kind, Packet, Rejection},
     },
 };
 
@@ -100,7 +100,7 @@ impl Receiver {
         }
     }
 
-    fn receive_cast<P: Protocol>(&self, payload: &[u8], refusal: Option<Refusal>) -> Received<P> {
+    fn receive_cast<P: Protocol>(&self, payload: &[u8], refusal: Option<Rejection>) -> Received<P> {
         let why = match (etf::check(payload, &self.codec.limits), refusal) {
             (_, Some(refusal)) => refusal.to_string(),
             (Err(error), None) => no_term(error)?,
@@ -113,7 +113,7 @@ impl Receiver {
         Ok(None)
     }
 
-    fn receive_call<P: Protocol>(&self, payload: &[u8], refusal: Option<Refusal>) -> Received<P> {
+    fn receive_call<P: Protocol>(&self, payload: &[u8], refusal: Option<Rejection>) -> Received<P> {
         let refusal = refusal.map(|refusal| refusal.to_string());
         let checked = match etf::check(payload, &self.codec.limits) {
             Ok(checked) => checked,

@@ -1,4 +1,4 @@
-//! Erlang's External Term Format, to and from anything serde knows.
+//! Erlang's External Term Format for [serde].
 //!
 //! ```text
 //! value --to_vec--> 131 term            payload --check--> Checked --decode--> value
@@ -6,9 +6,11 @@
 //!                                                             +--pair--> Element, Element
 //! ```
 //!
-//! Decoding takes two steps. [`check`] walks the whole term once, without recursion, and holds it to
-//! [`Limits`]; only what passed can be decoded, by recursion over a depth that is known by then.
-//! There is no tree in between: the typed decoder reads the bytes, and the encoder writes them.
+//! A payload is decoded in two steps. [`check`] reads the whole term once, without recursion, and checks it against
+//! [`Limits`]. Decoding then recurses to a known depth. There is no tree in between: the typed decoder reads the
+//! bytes, and the encoder writes them. [`from_slice`] does both steps with the default limits.
+//!
+//! # Mapping
 //!
 //! | Rust | Erlang |
 //! |---|---|
@@ -20,7 +22,7 @@
 //! | `serde_bytes` | binary; a list of bytes is accepted |
 //! | `Vec<T>` | list; a `Vec<u8>` accepts a binary |
 //! | tuple, tuple struct, array | tuple; an array of bytes accepts a binary |
-//! | newtype struct | what it wraps |
+//! | newtype struct | its content |
 //! | struct | map with atom keys; `__struct__` is ignored, binary keys are accepted |
 //! | map | map; string keys are binaries |
 //! | unit variant | atom |
@@ -34,26 +36,26 @@
 //! | `#[serde(untagged)]` | as its content |
 //! | [`Term`] | any term |
 //!
-//! # Flattened, tagged and untagged parts
+//! # Flattened, tagged and untagged values
 //!
-//! serde reads these from a buffer of its own, in which some things are lost. What is encoded can be decoded, but for:
+//! serde decodes these from a buffer of its own, which loses some information. Encoded values can be decoded, except:
 //!
-//! - *128-bit integers*, however small: use a [`Term`], a string, or 64 bits. In an internally tagged enum, in a
-//!   flattened map and directly in an untagged enum they are refused when they are encoded
-//!   ([`EncodeError::Wide`]). In a flattened struct, and in what an untagged enum contains, they cannot be
-//!   told from others, and are refused when they are decoded.
+//! - *128-bit integers*, however small: use a [`Term`], a string or 64 bits. In an internally tagged enum and in a
+//!   flattened map the encoder refuses them ([`EncodeError::Wide`]). In a flattened struct, in an untagged enum, and in
+//!   a newtype variant whose name is that of its struct, the encoder cannot distinguish them from others, and the
+//!   decoder refuses them. Everywhere else they are encoded and decoded.
 //! - *Tuples that begin with a unit variant*, beside variants with content or a `Result` in the same value.
-//!   Such a tuple and `{:variant, a}` are the same term; all in a value are taken for one or the other.
-//! - *Variants called* `nil`, `true` or `false`.
-//! - *Types with a compact form*, such as `IpAddr`: they expect text there. Write them as text with `#[serde(with)]`.
-//! - *Atoms and tuples in a* [`Term`], which turn into strings, lists or maps.
+//!   Such a tuple and `{:variant, a}` are the same term. All in a value are decoded as one or the other.
+//! - *Variants named* `nil`, `true` or `false`.
+//! - *Types with a compact form*, such as `IpAddr`, which expect text there. Write them as text with `#[serde(with)]`.
+//! - *Atoms and tuples in a* [`Term`], which become strings, lists or maps.
 //! - *A binary for a* `Vec<u8>` and a list for `serde_bytes`, from a peer that writes the other one.
 //!
 //! # Example
 //!
 //! ```
-//! use serde_etf as etf;
 //! use serde::{Deserialize, Serialize};
+//! use serde_etf as etf;
 //!
 //! #[derive(Debug, PartialEq, Deserialize, Serialize)]
 //! #[serde(rename_all = "snake_case")]

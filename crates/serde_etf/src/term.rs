@@ -39,7 +39,7 @@ use number::Integer;
 ///
 /// Within [`etf`](crate) nothing is lost. In a format that is not Erlang's, atoms turn into
 /// strings and tuples into sequences; so they do in a
-/// [flattened, tagged or untagged part](crate#flattened-tagged-and-untagged-parts) of a serde type. A decoded `Term` takes up to a hundred times the
+/// [flattened, tagged or untagged value](crate#flattened-tagged-and-untagged-values) of a serde type. A decoded `Term` takes up to a hundred times the
 /// bytes it came in, and never more than
 /// [`Limits::term_memory`](crate::Limits::term_memory).
 ///

@@ -165,7 +165,7 @@ proptest! {
 
 /// From the documentation of Elixir's `Version`, and its tests. First the versions taken, then the others.
 #[test]
-fn a_requirement_takes_what_elixir_takes() {
+fn a_requirement_matches_the_same_versions_as_in_elixir() {
     let table: &[(&str, &[&str], &[&str])] = &[
         ("2.3.0", &["2.3.0"], &["2.4.0", "2.3.1", "2.2.255"]),
         ("== 2.0.0", &["2.0.0"], &["2.0.1", "1.255.255"]),
@@ -266,7 +266,7 @@ fn and_binds_tighter_than_or_on_either_side() {
 }
 
 #[test]
-fn a_requirement_may_name_numbers_no_version_reaches() {
+fn a_requirement_may_have_numbers_above_255() {
     for req in [
         "== 256.0.0",
         ">= 1.2.256 and < 1.3.0",
@@ -294,7 +294,7 @@ fn a_requirement_may_name_numbers_no_version_reaches() {
 }
 
 #[test]
-fn spaces_mean_nothing_except_around_and_and_or() {
+fn spaces_are_ignored_except_around_and_and_or() {
     for req in [
         ">=1.0.0 and <2.0.0",
         "  >=   1.0.0   and   <   2.0.0  ",
@@ -320,7 +320,7 @@ fn spaces_mean_nothing_except_around_and_and_or() {
 }
 
 #[test]
-fn a_requirement_that_cannot_be_read_says_where_and_why() {
+fn the_error_for_an_invalid_requirement_has_position_and_reason() {
     let expected = |at| format!("expected a version such as 1.2.3 at byte {at}");
     let not_a_version = |found, at| {
         format!(
@@ -328,7 +328,7 @@ fn a_requirement_that_cannot_be_read_says_where_and_why() {
         )
     };
     let no_patch = |found, at| {
-        format!("`{found}` at byte {at} lacks its third number, which only `~>` can do without")
+        format!("`{found}` at byte {at} lacks its third number, which is optional only after `~>`")
     };
     let tagged = |found, at| {
         format!(
@@ -372,7 +372,7 @@ fn a_requirement_that_cannot_be_read_says_where_and_why() {
 }
 
 #[test]
-fn a_requirement_gives_its_text_back() {
+fn a_requirement_prints_its_text() {
     let text = "  ~> 1.2 or ==  0.1.3 ";
     let req: VersionReq = text.parse().unwrap();
     assert_eq!(req.to_string(), text);

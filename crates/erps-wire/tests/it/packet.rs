@@ -5,7 +5,7 @@ mod decoder;
 use erps_wire::decoder::{Decoder, FrameError, MAX_PAYLOAD};
 use erps_wire::identity::{Identifier, Version};
 use erps_wire::packet::{
-    self, Acceptance, COOKIE, HEADER_LEN, Header, KEEPALIVE, Kind, PacketTooLarge, Refusal,
+    self, Acceptance, COOKIE, HEADER_LEN, Header, KEEPALIVE, Kind, PacketTooLarge, Rejection,
 };
 use serde_json::Value;
 
@@ -167,7 +167,7 @@ fn every_golden_packet_is_encoded_byte_for_byte() {
 }
 
 #[test]
-fn the_parts_of_a_packet_lie_where_the_original_has_them() {
+fn header_fields_have_the_offsets_of_the_original() {
     let bytes = encode(Kind::Call, Version::new(7, 8, 9), "id", b"payload");
     assert_eq!(bytes[..4], COOKIE);
     assert_eq!(bytes[4..8], [0, 0, 0, 7]);
@@ -180,7 +180,7 @@ fn the_parts_of_a_packet_lie_where_the_original_has_them() {
 // Kinds
 
 #[test]
-fn there_are_six_kinds_and_no_other() {
+fn there_are_exactly_six_kinds() {
     let known: Vec<u8> = (0..=255)
         .filter(|byte| Kind::try_from(*byte).is_ok())
         .collect();
@@ -213,7 +213,7 @@ fn packets_are_encoded_one_after_the_other_into_one_buffer() {
 }
 
 #[test]
-fn a_payload_may_be_as_large_as_the_limit_and_no_larger() {
+fn a_payload_over_the_limit_is_not_encoded() {
     let name = Identifier::EMPTY;
     for (size, fits) in [(63, true), (64, true), (65, false), (70, false)] {
         let mut out = b"before".to_vec();
@@ -257,7 +257,7 @@ fn oracle() -> Acceptance {
 }
 
 #[test]
-fn golden_packets_are_refused_in_the_words_of_the_original() {
+fn golden_packets_are_rejected_with_the_texts_of_the_original() {
     for (name, verdict) in [
         ("call_payload_not_a_pair", Ok(())),
         ("identifier_wrong", Err("wrong identifier")),
@@ -280,7 +280,7 @@ fn golden_packets_are_refused_in_the_words_of_the_original() {
 }
 
 #[test]
-fn a_receiver_checks_only_what_it_has() {
+fn a_receiver_without_identifier_and_versions_accepts_any() {
     let header = Header {
         kind: Kind::Call,
         version: Version::new(9, 0, 0),
@@ -295,16 +295,16 @@ fn a_receiver_checks_only_what_it_has() {
         identifier: None,
         ..oracle()
     };
-    assert_eq!(oracle().check(&header), Err(Refusal::WrongIdentifier));
-    assert_eq!(only_name.check(&header), Err(Refusal::WrongIdentifier));
+    assert_eq!(oracle().check(&header), Err(Rejection::WrongIdentifier));
+    assert_eq!(only_name.check(&header), Err(Rejection::WrongIdentifier));
     assert_eq!(
         only_versions.check(&header),
-        Err(Refusal::IncompatibleVersion)
+        Err(Rejection::IncompatibleVersion)
     );
     let anything = Acceptance::default();
     assert_eq!(
         anything.check(&header),
-        Err(Refusal::AuthenticationProvided)
+        Err(Rejection::AuthenticationProvided)
     );
     let authenticated = false;
     assert_eq!(
@@ -317,7 +317,7 @@ fn a_receiver_checks_only_what_it_has() {
 }
 
 #[test]
-fn a_keepalive_is_taken_by_every_receiver() {
+fn a_keepalive_is_always_accepted() {
     let (header, _) = decode_one(&KEEPALIVE);
     assert_eq!(oracle().check(&header), Ok(()));
 }
@@ -339,5 +339,5 @@ fn an_identifier_that_is_not_utf8_frames_and_is_the_wrong_one() {
     bytes[12..18].copy_from_slice(b"orac\xff\xfe");
     let (header, _) = decode_one(&bytes);
     assert_eq!(header.identifier.to_str(), None);
-    assert_eq!(oracle().check(&header), Err(Refusal::WrongIdentifier));
+    assert_eq!(oracle().check(&header), Err(Rejection::WrongIdentifier));
 }

@@ -37,7 +37,7 @@ pub(super) fn decode(payload: &[u8], limits: &Limits) -> Result<Term, DecodeErro
 }
 
 #[test]
-fn a_list_of_numbers_counts_a_quarter_of_its_elements() {
+fn numbers_count_as_a_quarter_of_an_element() {
     let limits = |elements| Limits::default().elements(elements);
     let check = |payload: &[u8], elements| etf::check(payload, &limits(elements)).map(drop);
     let over = |limit| Err(DecodeError::Elements { limit });
@@ -78,7 +78,7 @@ fn by_default_lists_of_numbers_fill_16_mebibytes() {
 }
 
 #[test]
-fn a_compressed_term_inflates_by_the_ratio_and_no_further() {
+fn a_compressed_term_over_the_ratio_limit_is_refused() {
     let limit = 256;
     for (plain, refused) in [
         (vec![0; (1 << 20) - 5], false),
@@ -103,7 +103,7 @@ fn a_compressed_term_inflates_by_the_ratio_and_no_further() {
 }
 
 #[test]
-fn a_binary_of_ten_mebibytes_is_within_every_default() {
+fn a_binary_of_ten_mebibytes_is_within_the_default_limits() {
     let term = Term::tuple([Term::from(1), Term::binary(vec![7; 10 << 20])]);
     let payload = etf::to_vec(&term).unwrap();
     assert_eq!(etf::from_slice::<Term>(&payload).unwrap(), term);
@@ -175,7 +175,7 @@ fn nested_tails_are_one_list() {
 
 /// Where each level copies the elements of the next, this takes minutes.
 #[test]
-fn nested_tails_are_read_in_time_that_grows_with_their_number() {
+fn nested_tails_are_decoded_in_linear_time() {
     let mut bytes = vec![131];
     for _ in 0..50_000 {
         bytes.extend([108, 0, 0, 0, 1, 106]);
@@ -187,7 +187,7 @@ fn nested_tails_are_read_in_time_that_grows_with_their_number() {
 }
 
 #[test]
-fn errors_are_short_whatever_the_payload_holds() {
+fn error_texts_are_bounded_for_any_payload() {
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
     #[expect(dead_code, reason = "it is only read")]
@@ -242,7 +242,7 @@ fn errors_are_short_whatever_the_payload_holds() {
 }
 
 #[test]
-fn long_integers_are_read_in_hexadecimal_or_refused() {
+fn long_integers_are_parsed_in_hexadecimal_and_refused_in_decimal() {
     let digits = |count: usize| "9".repeat(count).parse::<Term>();
     for count in [19, 20, 38, 2466, 2467, 20_000] {
         // In hexadecimal, a power of ten ends with as many zero bits as it has tens.

@@ -202,7 +202,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn what_serde_buffers_is_decoded_as_it_was(fields in fields(), wide: i128, id: u64, x: i32) {
+    fn values_in_serdes_buffer_round_trip(fields in fields(), wide: i128, id: u64, x: i32) {
         returns(fields.clone());
         let optional = (x > 0).then_some(Point { x, y: -x });
         let flat = Flat { id, wide, fields: fields.clone(), optional };
@@ -301,7 +301,7 @@ fn a_flattened_struct_has_atoms_for_keys() {
 }
 
 #[test]
-fn a_flattened_part_denies_unknown_fields_but_not_the_name_of_a_struct() {
+fn a_flattened_struct_denies_unknown_fields_except_the_struct_name() {
     #[derive(Debug, PartialEq, Deserialize, Serialize)]
     #[serde(deny_unknown_fields)]
     struct Strict {
@@ -316,7 +316,7 @@ fn a_flattened_part_denies_unknown_fields_but_not_the_name_of_a_struct() {
 }
 
 #[test]
-fn tuples_and_results_are_told_from_variants() {
+fn tuples_and_results_are_distinguished_from_variants() {
     #[derive(Debug, PartialEq, Deserialize, Serialize)]
     #[serde(untagged)]
     enum Any {
@@ -361,7 +361,7 @@ fn a_content_that_comes_before_its_tag_is_decoded() {
 }
 
 #[test]
-fn untagged_and_ignored_parts_work() {
+fn untagged_and_ignored_values_are_decoded() {
     #[derive(Debug, PartialEq, Deserialize, Serialize)]
     #[serde(untagged)]
     enum Any {

@@ -100,7 +100,7 @@ fn a_term_is_compressed_when_the_original_compresses_it() {
 }
 
 #[test]
-fn executable_terms_and_ports_are_told_apart_from_other_mistakes() {
+fn executable_terms_and_ports_have_an_error_of_their_own() {
     for (name, tag) in [
         ("executable_external_fun_bare", 113),
         ("executable_local_fun", 112),
@@ -144,7 +144,7 @@ fn executable_terms_and_ports_are_told_apart_from_other_mistakes() {
 }
 
 #[test]
-fn an_executable_term_hides_neither_in_depth_nor_in_compression() {
+fn an_executable_term_is_found_in_nested_and_compressed_terms() {
     let fun = &negative("executable_external_fun_bare")[1..];
     let mut deep = vec![131];
     deep.extend([104, 1].repeat(100));
@@ -161,7 +161,7 @@ fn an_executable_term_hides_neither_in_depth_nor_in_compression() {
 }
 
 #[test]
-fn undecodable_payloads_say_why() {
+fn each_malformed_payload_has_its_error() {
     for (name, error) in [
         ("etf_bad_version_byte", DecodeError::Version(130)),
         ("etf_truncated_term", DecodeError::Truncated),
@@ -199,7 +199,7 @@ fn undecodable_payloads_say_why() {
 }
 
 #[test]
-fn atoms_that_nobody_has_seen_are_accepted() {
+fn unknown_atoms_are_accepted() {
     for (name, atom) in [
         ("unsafe_atom_ext_100", "never_seen_atom_zzz_01"),
         ("unsafe_atom_small_utf8_119", "never_seen_atom_zzz_02"),
@@ -279,7 +279,7 @@ fn a_pair_is_found_in_a_compressed_payload_too() {
 
 /// Has Erlang decode our bytes and encode what it understood.
 #[test]
-fn erlang_understands_what_we_write() {
+fn erlang_decodes_encoded_terms() {
     const SCRIPT: &str = "#!/usr/bin/env escript\n\
         main(Hexes) -> [io:format(\"~s~n\", [again(Hex)]) || Hex <- Hexes].\n\
         again(Hex) ->\n\

@@ -22,7 +22,7 @@ fn refuses<T: DeserializeOwned + Debug>(elixir: &str, message: &str) {
 }
 
 #[test]
-fn a_binary_is_taken_for_a_list_of_bytes() {
+fn a_binary_decodes_as_a_list_of_bytes() {
     #[derive(Debug, PartialEq, Deserialize)]
     struct Byte(u8);
 
@@ -47,7 +47,7 @@ fn a_binary_is_taken_for_a_list_of_bytes() {
 }
 
 #[test]
-fn a_list_of_bytes_is_taken_for_bytes() {
+fn a_list_of_bytes_decodes_as_bytes() {
     let bytes = |bytes: &[u8]| ByteBuf::from(bytes);
     takes("[0, 255]", bytes(&[0, 255]));
     takes("[]", bytes(&[]));
@@ -70,7 +70,7 @@ fn a_list_of_bytes_is_taken_for_bytes() {
 }
 
 #[test]
-fn a_charlist_may_come_in_parts() {
+fn a_charlist_may_be_nested_lists() {
     for (list, text) in [
         (
             &[
@@ -95,7 +95,7 @@ fn a_charlist_may_come_in_parts() {
 }
 
 #[test]
-fn an_integer_of_any_size_is_the_nearest_float() {
+fn an_integer_of_any_size_decodes_as_the_nearest_float() {
     let float = |text: &str| {
         let (integer, float) = (term(text), text.parse::<f64>().unwrap());
         let payload = etf::to_vec(&integer).unwrap();

@@ -19,7 +19,7 @@ fn nested(depth: usize) -> Vec<u8> {
 }
 
 #[test]
-fn a_term_may_be_as_deep_as_the_limit_and_no_deeper() {
+fn a_term_over_the_depth_limit_is_refused() {
     let too_deep = |limit| Err::<(), _>(DecodeError::Depth { limit });
     assert!(etf::from_slice::<Term>(&nested(512)).is_ok());
     assert_eq!(
@@ -116,7 +116,7 @@ fn zipped(announced: u32, plain: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn a_compressed_term_inflates_to_the_limit_and_no_further() {
+fn a_compressed_term_over_the_size_limit_is_refused() {
     let plain = &etf::to_vec(&"x".repeat(1000)).unwrap()[1..];
     let packed = zipped(1005, plain);
     let check = |limit| etf::check(&packed, &Limits::default().inflated(limit)).map(drop);
@@ -126,7 +126,7 @@ fn a_compressed_term_inflates_to_the_limit_and_no_further() {
 }
 
 #[test]
-fn a_compressed_term_is_as_large_as_it_announces() {
+fn a_compressed_term_with_a_wrong_announced_size_is_refused() {
     let plain = &etf::to_vec(&"x".repeat(1000)).unwrap()[1..];
     for announced in [0, 1004, 1006, 1 << 20] {
         let error = etf::from_slice::<Term>(&zipped(announced, plain)).unwrap_err();
@@ -179,7 +179,7 @@ fn peak_memory() -> usize {
 }
 
 #[test]
-fn announced_lengths_reserve_nothing() {
+fn announced_lengths_allocate_no_memory() {
     for tag in [105, 108, 109, 111, 116, 77] {
         for bytes in [
             [131, tag, 255, 255, 255, 255, 97, 1, 97, 1],
@@ -192,7 +192,7 @@ fn announced_lengths_reserve_nothing() {
 }
 
 #[test]
-fn a_map_has_every_key_once() {
+fn duplicate_map_keys_are_refused() {
     let map = |keys: &mut dyn Iterator<Item = u32>| {
         let keys: Vec<_> = keys.collect();
         let mut bytes = vec![131, 116];
@@ -229,7 +229,7 @@ fn a_map_has_every_key_once() {
 }
 
 #[test]
-fn keys_of_nested_maps_are_told_apart() {
+fn equal_keys_of_nested_maps_are_no_duplicates() {
     // Maps within keys, within values, deeper than what is kept inline.
     let mut map = term("%{a: 1, b: 2}");
     for i in 0..40 {
@@ -270,7 +270,7 @@ fn an_atom_is_decoded_up_to_255_characters() {
 }
 
 #[test]
-fn keys_that_hold_terms_are_compared_whole() {
+fn compound_keys_are_compared_as_a_whole() {
     assert!(from_elixir::<Term>("%{{1, 2} => 0, {3, 2} => 0, [1 | 2] => 0}").is_ok());
     let twice = [
         131, 116, 0, 0, 0, 2, 104, 1, 97, 1, 97, 0, 104, 1, 97, 1, 97, 0,

@@ -59,7 +59,7 @@ fn integers_are_integers_up_to_128_bits() {
 }
 
 #[test]
-fn an_integer_out_of_range_is_named() {
+fn the_error_for_an_integer_out_of_range_names_it() {
     refuses::<u8>("256", "invalid value: integer `256`, expected u8");
     refuses::<u8>("-1", "invalid value: integer `-1`, expected u8");
     refuses::<i32>(
@@ -136,7 +136,7 @@ fn floats_accept_integers_and_their_old_text_form() {
 }
 
 #[test]
-fn strings_are_binaries_and_charlists_are_understood() {
+fn strings_are_binaries_and_charlists_are_accepted() {
     maps("héllo".to_owned(), "\"héllo\"");
     maps('é', "\"é\"");
     assert_eq!(from_elixir::<String>("~c\"日本\"").unwrap(), "日本");
@@ -226,7 +226,7 @@ fn structs_are_maps_with_atom_keys() {
 }
 
 #[test]
-fn the_name_of_an_elixir_struct_is_no_unknown_field() {
+fn the_name_of_an_elixir_struct_is_ignored() {
     #[derive(Debug, PartialEq, Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Strict {
@@ -318,7 +318,7 @@ fn a_failed_encoding_leaves_the_buffer_as_it_was() {
 }
 
 #[test]
-fn a_visitor_that_stops_early_does_not_shift_what_follows() {
+fn a_visitor_that_stops_early_is_an_error() {
     struct First;
 
     impl<'de> Deserialize<'de> for First {

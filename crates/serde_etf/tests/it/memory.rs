@@ -38,7 +38,7 @@ fn terms_within_one_value_share_one_memory_limit() {
 }
 
 #[test]
-fn what_serde_buffers_is_held_to_the_memory_limit() {
+fn values_in_serdes_buffer_count_towards_the_memory_limit() {
     #[derive(Debug, Deserialize)]
     #[serde(untagged)]
     #[expect(dead_code, reason = "it is only read")]
@@ -139,7 +139,7 @@ impl Visitor<'_> for Counted {
 
 /// Each shape is measured in a process of its own, which runs this test again.
 #[test]
-fn estimated_memory_is_close_to_what_terms_take() {
+fn estimated_memory_is_close_to_allocated_memory() {
     const SHAPE: &str = "ERPS_TEST_SHAPE";
 
     if resident() == 0 {

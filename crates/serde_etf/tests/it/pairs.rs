@@ -32,7 +32,7 @@ fn second(payload: &[u8], max: usize) -> Option<Vec<u8>> {
 }
 
 #[test]
-fn a_reference_is_found_beside_what_is_refused() {
+fn a_reference_is_read_beside_a_refused_request() {
     let deep = [[104, 1].repeat(100_000), vec![106]].concat();
     let maps = [
         &[108, 0, 1, 0, 0][..],
@@ -83,7 +83,7 @@ fn a_reference_is_found_beside_what_is_refused() {
 }
 
 #[test]
-fn the_first_of_a_pair_is_found_whatever_follows() {
+fn the_first_of_a_pair_is_read_whatever_bytes_follow() {
     for rest in [&[][..], &[0], &[109, 255, 255, 255, 255], &[80, 131, 0]] {
         let call = [&[131, 104, 2, 97, 7], rest].concat();
         assert_eq!(first_of_pair(&call, MAX), Some(vec![131, 97, 7]));
@@ -105,7 +105,7 @@ fn the_first_of_a_pair_is_found_whatever_follows() {
 }
 
 #[test]
-fn the_second_of_a_pair_is_not_looked_for_beyond_the_limits() {
+fn the_second_of_a_pair_is_not_read_beyond_the_limits() {
     let mut large = vec![131, 104, 2, 109, 0, 255, 0, 0];
     large.resize(large.len() + 0xff_0000, 0);
     large.extend([97, 7]);
@@ -122,7 +122,7 @@ fn the_second_of_a_pair_is_not_looked_for_beyond_the_limits() {
 }
 
 #[test]
-fn what_is_no_pair_has_neither_element() {
+fn a_term_that_is_not_a_pair_has_neither_element() {
     for text in ["{}", "{1}", "{1, 2, 3}", "[1, 2]", "%{1 => 2}", ":a"] {
         let payload = etf::to_vec(&term(text)).unwrap();
         for payload in [zipped(&payload), payload] {
@@ -150,7 +150,7 @@ fn what_is_no_pair_has_neither_element() {
 }
 
 #[test]
-fn the_cost_of_a_payload_is_what_it_announces() {
+fn the_cost_of_a_payload_is_its_announced_size() {
     let payload = etf::to_vec(&"x".repeat(10_000)).unwrap();
     assert_eq!(cost(&payload), 10_006);
     assert_eq!(cost(&zipped(&payload)), 10_005);

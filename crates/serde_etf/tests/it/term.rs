@@ -200,7 +200,7 @@ fn lists_tuples_and_maps_read_and_print() {
 }
 
 #[test]
-fn pids_and_references_are_kept_as_they_came() {
+fn pids_and_references_round_trip_unchanged() {
     let node = [119, 1, b'n'];
     for (tag, prefix, rest, prints) in [
         (88, vec![], 12, "#PID<"),
@@ -222,7 +222,7 @@ fn pids_and_references_are_kept_as_they_came() {
 }
 
 #[test]
-fn a_term_stands_inside_typed_values_without_loss() {
+fn a_term_inside_a_typed_value_round_trips() {
     #[derive(Debug, PartialEq, Deserialize, Serialize)]
     struct Envelope {
         id: u8,
@@ -243,7 +243,7 @@ fn a_term_stands_inside_typed_values_without_loss() {
 }
 
 #[test]
-fn foreign_formats_see_strings_and_sequences() {
+fn other_formats_get_strings_and_sequences() {
     let json = serde_json::to_string(&parse("{:ok, \"x\", nil, true, [1, 1.5], %{a: 1}}")).unwrap();
     assert_eq!(json, r#"["ok","x",null,true,[1,1.5],{"a":1}]"#);
     let back: Term = serde_json::from_str(&json).unwrap();

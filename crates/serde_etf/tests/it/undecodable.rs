@@ -58,7 +58,7 @@ fn wide_integers_behind_a_tag_or_in_a_flattened_map_are_refused_by_the_encoder()
 }
 
 #[test]
-fn wide_integers_anywhere_else_return() {
+fn wide_integers_outside_of_buffers_round_trip() {
     #[derive(Debug, PartialEq, Deserialize, Serialize)]
     #[serde(transparent)]
     struct Wei(u128);
@@ -104,7 +104,7 @@ fn wide_integers_anywhere_else_return() {
 
 /// Types that are larger than the integer that they write, as an untagged enum is.
 #[test]
-fn a_large_type_that_writes_one_wide_integer_returns() {
+fn a_large_type_that_writes_one_wide_integer_round_trips() {
     #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
     #[serde(into = "u128", from = "u128")]
     struct Into {
@@ -150,7 +150,7 @@ fn a_large_type_that_writes_one_wide_integer_returns() {
 
 /// The tag of a struct is its name. Unlike a tagged enum, it is decoded from the term.
 #[test]
-fn a_tagged_struct_with_wide_integers_returns() {
+fn a_tagged_struct_with_wide_integers_round_trips() {
     #[derive(Debug, PartialEq, Deserialize, Serialize)]
     #[serde(tag = "type")]
     struct Account {
@@ -171,7 +171,7 @@ fn a_tagged_struct_with_wide_integers_returns() {
 
 /// A bare `str` is a tag only as the first field.
 #[test]
-fn a_literal_after_the_first_field_is_no_tag() {
+fn a_literal_after_the_first_field_is_not_taken_for_a_tag() {
     struct Account(u128);
     impl Serialize for Account {
         fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

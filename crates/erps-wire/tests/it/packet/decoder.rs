@@ -24,7 +24,7 @@ fn glued() -> (Vec<u8>, Vec<Owned>) {
 // Pieces
 
 #[test]
-fn a_golden_packet_split_anywhere_comes_out_the_same() {
+fn a_golden_packet_split_anywhere_decodes_to_the_same() {
     for golden in Golden::packets() {
         let bytes = golden.bytes();
         let whole = decode_one(&bytes);
@@ -43,7 +43,7 @@ fn a_golden_packet_split_anywhere_comes_out_the_same() {
 }
 
 #[test]
-fn a_stream_of_all_golden_packets_comes_out_the_same_in_chunks_of_any_size() {
+fn golden_packets_in_chunks_of_any_size_decode_to_the_same() {
     let (stream, expected) = glued();
     for size in [1, 2, 3, 7, 95, 96, 97, 1000, stream.len()] {
         let (packets, end, decoder) = decode(MAX_PAYLOAD, stream.chunks(size));
@@ -176,7 +176,7 @@ fn offset_of_error(max_payload: usize, bytes: &[u8]) -> Option<(usize, FrameErro
 }
 
 #[test]
-fn an_error_shows_at_the_first_byte_that_makes_it_one() {
+fn an_error_is_returned_at_the_first_invalid_byte() {
     let good = cast(b"hello");
     let with = |at: usize, byte: u8| {
         let mut bytes = good.clone();
@@ -199,7 +199,7 @@ fn an_error_shows_at_the_first_byte_that_makes_it_one() {
 }
 
 #[test]
-fn an_oversized_packet_of_unknown_kind_is_oversized_however_it_arrives() {
+fn an_oversized_packet_of_unknown_kind_is_reported_as_oversized() {
     let mut bytes = cast(b"hello");
     bytes[4] = 0xff;
     bytes[8] = 0xff;
@@ -213,7 +213,7 @@ fn an_oversized_packet_of_unknown_kind_is_oversized_however_it_arrives() {
 }
 
 #[test]
-fn a_received_payload_may_be_as_large_as_the_limit_and_no_larger() {
+fn a_received_payload_over_the_limit_is_an_error() {
     for (size, fits) in [(63, true), (64, true), (65, false)] {
         let (packets, end, _) = decode(64, [cast(&vec![7; size]).as_slice()]);
         if fits {
@@ -229,7 +229,7 @@ fn a_received_payload_may_be_as_large_as_the_limit_and_no_larger() {
 }
 
 #[test]
-fn after_an_error_there_are_no_packets_any_more() {
+fn after_an_error_no_packet_is_returned() {
     let error = FrameError::BadCookie { at: 0, found: b'G' };
     let mut decoder = Decoder::new(MAX_PAYLOAD);
     decoder.extend(&cast(b"before"));
@@ -246,7 +246,7 @@ fn after_an_error_there_are_no_packets_any_more() {
 }
 
 #[test]
-fn a_decoder_does_not_show_what_it_holds() {
+fn debug_does_not_print_buffered_bytes() {
     let mut decoder = Decoder::new(64);
     decoder.extend(&KEEPALIVE);
     let shown = format!("{decoder:?}");
@@ -255,7 +255,7 @@ fn a_decoder_does_not_show_what_it_holds() {
 }
 
 #[test]
-fn errors_say_what_happened() {
+fn error_texts_name_the_cause() {
     let texts = [
         (
             FrameError::BadCookie { at: 0, found: b'G' },
@@ -282,12 +282,12 @@ fn errors_say_what_happened() {
 // Memory
 
 #[test]
-fn a_decoder_without_bytes_holds_no_memory() {
+fn a_new_decoder_allocates_nothing() {
     assert_eq!(Decoder::new(MAX_PAYLOAD).capacity(), 0);
 }
 
 #[test]
-fn an_announced_length_costs_nothing_until_the_bytes_arrive() {
+fn an_announced_length_allocates_nothing_until_the_bytes_arrive() {
     let bytes = cast(&vec![7; MAX_PAYLOAD]);
     let mut decoder = Decoder::new(MAX_PAYLOAD);
     for arrived in [1024, 100_000, 1_000_000] {
@@ -307,7 +307,7 @@ fn an_announced_length_costs_nothing_until_the_bytes_arrive() {
 }
 
 #[test]
-fn the_largest_packet_takes_no_more_room_than_itself_and_one_read() {
+fn the_buffer_is_bounded_by_the_largest_packet_and_one_read() {
     let limit = 1_000_000;
     let bytes = cast(&vec![7; limit]);
     let mut decoder = Decoder::new(limit);
@@ -337,7 +337,7 @@ fn the_buffer_shrinks_again_after_a_large_packet() {
 }
 
 #[test]
-fn an_idle_decoder_gives_its_buffer_back_and_one_midway_does_not() {
+fn release_frees_an_empty_buffer_and_keeps_a_partial_packet() {
     let bytes = cast(b"hello");
     let mut decoder = Decoder::new(MAX_PAYLOAD);
     decoder.extend(&bytes[..50]);
@@ -352,7 +352,7 @@ fn an_idle_decoder_gives_its_buffer_back_and_one_midway_does_not() {
 }
 
 #[test]
-fn a_busy_stream_of_small_packets_settles_in_one_buffer() {
+fn a_busy_stream_of_small_packets_reuses_one_buffer() {
     let stream = cast(&[7; 900]).repeat(2000);
     let mut decoder = Decoder::new(MAX_PAYLOAD);
     let mut packets = 0;
@@ -366,15 +366,15 @@ fn a_busy_stream_of_small_packets_settles_in_one_buffer() {
 }
 
 #[test]
-fn spare_room_is_never_empty() {
+fn spare_is_never_empty() {
     let mut decoder = Decoder::new(0);
     assert!(!decoder.spare(0).is_empty());
     assert!(decoder.spare(READ_CHUNK).len() >= READ_CHUNK);
 }
 
 #[test]
-#[should_panic(expected = "a reader fills no more than the room it was given")]
-fn filling_more_than_the_spare_room_is_a_bug_of_the_caller() {
+#[should_panic(expected = "a reader fills no more than the spare part")]
+fn filling_more_than_the_spare_part_panics() {
     let mut decoder = Decoder::new(64);
     let room = decoder.spare(10).len();
     decoder.filled(room + 1);

@@ -5,7 +5,7 @@ use serde_etf::Term;
 use super::parse;
 
 #[test]
-fn what_is_no_literal_is_refused_with_its_place() {
+fn the_error_for_an_invalid_literal_has_its_position() {
     for (text, position, expected) in [
         ("", 0, "a term"),
         ("{1, 2", 5, "}"),
