@@ -2,9 +2,13 @@
 default:
     @just --list --unsorted
 
-# Runs all tests: those in tests/it, the examples, the code in the documentation.
+# Runs the tests, with few seeds and rounds each.
 test *ARGS:
     cargo test {{ ARGS }}
+
+# Runs the tests in their long form, as CI does: hundreds of seeds, thousands of connections and children.
+test-all *ARGS:
+    ERPS_TEST_ALL=1 cargo test {{ ARGS }}
 
 # Runs everything that has to pass.
 ci:

@@ -13,6 +13,7 @@ use erps::{
 use smol::{future, io::AsyncWriteExt as _};
 
 use crate::support::{
+    extent::short_or_long,
     raw::{self, Raw},
     time::{STEP, ms, secs, settled, timed},
 };
@@ -564,7 +565,7 @@ async fn keeps_calling(client: Client<Work>, drains_at: std::time::Instant) -> u
 
 #[test]
 fn no_call_that_was_on_its_way_is_lost_under_load() {
-    for seed in 0..20 {
+    for seed in 0..short_or_long(4, 20) {
         simulated(seed, |network| async move {
             network.set_default_line(Line::new().latency(ms(30)));
             let (builder, _ends) = daemon(Duration::ZERO);

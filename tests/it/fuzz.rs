@@ -10,6 +10,7 @@ mod targets;
 
 use std::{env, fs, path::Path, thread};
 
+use crate::support::extent::short_or_long;
 use targets::{decoder, handshake, identity, proxy, server, term, text};
 
 /// Says which input it was.
@@ -37,37 +38,37 @@ fn check(name: &str, run: fn(&[u8]), mutations: u64) {
 
 #[test]
 fn a_stream_has_the_same_packets_in_any_pieces() {
-    check("decoder", decoder::run, 20_000);
+    check("decoder", decoder::run, short_or_long(2000, 20_000));
 }
 
 #[test]
 fn a_payload_that_is_taken_is_written_as_it_was_read() {
-    check("term", term::run, 20_000);
+    check("term", term::run, short_or_long(2000, 20_000));
 }
 
 #[test]
 fn a_text_that_is_a_term_is_printed_as_one() {
-    check("text", text::run, 20_000);
+    check("text", text::run, short_or_long(2000, 20_000));
 }
 
 #[test]
 fn a_requirement_means_what_its_parts_mean() {
-    check("identity", identity::run, 5_000);
+    check("identity", identity::run, short_or_long(500, 5_000));
 }
 
 #[test]
 fn a_proxy_is_heard_to_the_end_and_no_further() {
-    check("proxy", proxy::run, 20_000);
+    check("proxy", proxy::run, short_or_long(2000, 20_000));
 }
 
 #[test]
 fn a_daemon_outlives_whatever_a_peer_does() {
-    check("server", server::run, 1000);
+    check("server", server::run, short_or_long(100, 1000));
 }
 
 #[test]
 fn a_daemon_with_tls_outlives_whatever_a_stranger_sends() {
-    check("handshake", handshake::run, 300);
+    check("handshake", handshake::run, short_or_long(100, 300));
 }
 
 #[test]

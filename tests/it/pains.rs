@@ -109,7 +109,7 @@ const PAINS: [Pain; 30] = [
         &[
             "admission::answers::an_init_that_takes_its_time_holds_nobody_else_up",
             "admission::answers::an_init_may_ask_its_own_supervisor_for_a_child",
-            "supervisor::many::ten_thousand_children_are_started_crashed_and_restarted_without_a_trace",
+            "supervisor::many::many_children_are_started_crashed_and_restarted_without_a_trace",
         ],
     ),
     pain(
@@ -137,7 +137,7 @@ const PAINS: [Pain; 30] = [
         &[
             "network::library::a_client_tries_again_as_its_backoff_says",
             "healing::the_back_off_begins_anew_after_a_connection_that_was_stable",
-            "network::herd::a_herd_of_ten_thousand_does_not_come_back_at_once",
+            "network::herd::many_clients_do_not_reconnect_at_once",
         ],
     ),
     pain(

@@ -3,6 +3,7 @@
 pub(crate) mod cores;
 pub(crate) mod events;
 pub(crate) mod examples;
+pub(crate) mod extent;
 pub(crate) mod fixture;
 pub(crate) mod lab;
 pub(crate) mod panics;

@@ -1,7 +1,7 @@
 //! Hundreds of guests, good and bad, for a while; and then nothing is left of them.
 //!
-//! What each of them does is drawn from the seed. Over real sockets it takes some seconds, or as many as
-//! `ERPS_TORTURE=180` says, with the seed of `ERPS_SEED`; in simulated time it takes next to none.
+//! What each of them does is drawn from the seed. Over real sockets it takes a second, ten with `ERPS_TEST_ALL`,
+//! with the seed of `ERPS_SEED`; in simulated time it takes next to none.
 
 mod guest;
 mod house;
@@ -12,6 +12,7 @@ use erps::{Network, Universe, network::Line, time};
 
 use self::{guest::Guest, house::House};
 use crate::support::{
+    extent::short_or_long,
     fixture,
     time::{ms, secs},
 };
@@ -21,12 +22,10 @@ const GUESTS: u64 = 250;
 
 #[test]
 fn hundreds_of_unruly_clients_leave_nothing_behind() {
-    let given = |name| env::var(name).ok();
-    let seed = given("ERPS_SEED").unwrap_or_else(|| "0".into());
-    let seconds = given("ERPS_TORTURE").unwrap_or_else(|| "3".into());
-    println!("to reproduce: ERPS_TORTURE={seconds} ERPS_SEED={seed} cargo test torture::hundreds");
+    let seed = env::var("ERPS_SEED").unwrap_or_else(|_| "0".into());
+    println!("to reproduce: ERPS_SEED={seed} cargo test torture::hundreds");
     // In a process of its own, whose descriptors are nobody else's.
-    let variables = [("ERPS_SEED", seed.as_str()), ("ERPS_TORTURE", &seconds)];
+    let variables = [("ERPS_SEED", seed.as_str())];
     println!(
         "{}",
         fixture::passes("torture::over_real_sockets", &variables)
@@ -41,7 +40,7 @@ fn over_real_sockets() {
         Some(digits) => u64::from_str_radix(digits, 16).unwrap(),
         None => seed.parse().unwrap(),
     };
-    let lasts = secs(env::var("ERPS_TORTURE").unwrap().parse().unwrap());
+    let lasts = secs(short_or_long(1, 10));
     let run = |guests, lasts| {
         let storm = time::timeout(lasts + secs(240), storm(seed, guests, lasts));
         let ended = Universe::new().run(storm);
@@ -73,7 +72,7 @@ fn descriptors() -> Vec<String> {
     all
 }
 
-#[erps::test(simulated, seeds = 12, timeout = 300)]
+#[erps::test(simulated, seeds = short_or_long(4, 12), timeout = 300)]
 async fn dozens_of_unruly_clients_leave_nothing_behind_whatever_the_order() {
     let seed = Universe::current().unwrap().seed().unwrap();
     let network = Network::current().unwrap();

@@ -6,6 +6,7 @@ use erps::{Client, Daemon, Linked, Status};
 
 use crate::support::{
     cores::cores,
+    extent::short_or_long,
     lab::{Call, Lab, LabServer},
 };
 
@@ -114,7 +115,7 @@ fn survive(seed: u64) {
 #[test]
 fn whatever_happens_calls_end_in_time_and_clients_heal() {
     let _core = cores(1);
-    for seed in 0..20 {
+    for seed in 0..short_or_long(4, 20) {
         survive(seed);
     }
 }

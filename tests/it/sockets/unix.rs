@@ -17,6 +17,8 @@ use erps::{Address, Supervisor, TestCa};
 
 use super::*;
 
+use crate::support::extent::short_or_long;
+
 /// A directory that goes with this, whatever is in it.
 pub(super) struct Directory(PathBuf);
 
@@ -220,12 +222,12 @@ fn rival(path: &Path, barrier: &Barrier) -> Option<io::ErrorKind> {
 
 #[test]
 fn of_two_that_start_at_a_new_path_at_once_one_has_it() {
-    race(300, |_| ());
+    race(short_or_long(50, 300), |_| ());
 }
 
 #[test]
 fn of_two_that_start_over_a_stale_socket_at_once_one_has_it() {
-    race(300, stale);
+    race(short_or_long(50, 300), stale);
 }
 
 #[test]

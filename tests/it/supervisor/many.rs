@@ -1,4 +1,4 @@
-//! Ten thousand of everything, and nothing of it left: counted.
+//! Many of everything, ten thousand with `ERPS_TEST_ALL`, and nothing of it left: counted.
 
 use std::{
     collections::BTreeSet,
@@ -17,11 +17,14 @@ use erps::{
 
 use crate::support::{
     cores::cores,
+    extent::short_or_long,
     fixture,
     lab::{Call, Lab, Reply},
 };
 
-const MANY: usize = 10_000;
+fn many() -> usize {
+    short_or_long(1000, 10_000)
+}
 
 /// How many of them there are.
 #[derive(Clone, Default)]
@@ -51,7 +54,8 @@ fn living() -> usize {
 }
 
 #[test]
-fn ten_thousand_children_are_started_crashed_and_restarted_without_a_trace() {
+fn many_children_are_started_crashed_and_restarted_without_a_trace() {
+    let many = many();
     Universe::simulated(1).run(async {
         let before = living();
         let count = Count::default();
@@ -63,21 +67,21 @@ fn ten_thousand_children_are_started_crashed_and_restarted_without_a_trace() {
                 me.shutdown_requested().await
             }
         });
-        let builder = DynamicSupervisor::builder().max_restarts(2 * MANY, Duration::MAX);
+        let builder = DynamicSupervisor::builder().max_restarts(2 * many, Duration::MAX);
         let supervisor = builder.start();
-        for _ in 0..MANY {
+        for _ in 0..many {
             supervisor.start_child(spec.clone()).await.unwrap();
         }
         time::sleep(Duration::from_millis(1)).await;
-        assert_eq!(count.now(), MANY);
-        assert_eq!(living(), before + MANY + 1);
+        assert_eq!(count.now(), many);
+        assert_eq!(living(), before + many + 1);
 
         let mut seen = BTreeSet::new();
         for round in 0..2 {
             let children = supervisor.which_children().await.unwrap();
             let task = |state: &ChildState| state.task().cloned();
             let tasks: Vec<TaskRef> = children.iter().filter_map(|it| task(&it.state)).collect();
-            assert_eq!(tasks.len(), MANY);
+            assert_eq!(tasks.len(), many);
             for task in &tasks {
                 assert!(seen.insert(task.id()), "it is another one");
                 if round == 0 {
@@ -85,8 +89,8 @@ fn ten_thousand_children_are_started_crashed_and_restarted_without_a_trace() {
                 }
             }
             time::sleep(Duration::from_millis(1)).await;
-            assert_eq!(count.now(), MANY);
-            assert_eq!(living(), before + MANY + 1);
+            assert_eq!(count.now(), many);
+            assert_eq!(living(), before + many + 1);
         }
         supervisor.as_ref().shutdown(Shutdown::Infinity).await;
         assert_eq!(count.now(), 0);
@@ -193,11 +197,11 @@ fn loops(seed: u64, loops: usize) {
 }
 
 #[test]
-fn ten_thousand_trees_are_started_and_ended_without_a_trace() {
+fn many_trees_are_started_and_ended_without_a_trace() {
     let _cores = cores(2);
     std::thread::scope(|scope| {
         for seed in 0..2 {
-            scope.spawn(move || loops(seed, MANY / 2));
+            scope.spawn(move || loops(seed, many() / 2));
         }
     });
 }
@@ -211,13 +215,13 @@ fn held() -> (usize, usize) {
 #[test]
 #[ignore = "it counts the descriptors of its process"]
 fn some_hundred_trees_on_real_sockets() {
-    real_loops(400);
+    real_loops(short_or_long(100, 400));
 }
 
 #[test]
 #[ignore = "it counts the descriptors of its process, and leaves ten thousand ports waiting"]
 fn ten_thousand_trees_on_real_sockets() {
-    real_loops(MANY);
+    real_loops(10_000);
 }
 
 fn real_loops(loops: usize) {

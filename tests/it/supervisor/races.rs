@@ -14,7 +14,10 @@ use erps::{
 use futures::future::join_all;
 use smol::future::{self, FutureExt as _};
 
-use crate::support::lab::{self, Call, Lab, LabServer};
+use crate::support::{
+    extent::short_or_long,
+    lab::{self, Call, Lab, LabServer},
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -29,7 +32,7 @@ async fn a_moment() {
 static CROWN: Registry<&str, ServerRef<LabServer>> = Registry::unique();
 
 /// Some want a name, some kill whoever has it, and some watch.
-#[erps::test(simulated, seeds = 200, allow_panics = "as the test asks")]
+#[erps::test(simulated, seeds = short_or_long(40, 200), allow_panics = "as the test asks")]
 async fn a_name_has_one_owner_who_lives_and_is_free_when_that_is_gone() {
     let claimant = async || {
         for _ in 0..5 {
@@ -76,7 +79,7 @@ async fn a_name_has_one_owner_who_lives_and_is_free_when_that_is_gone() {
 }
 
 /// More clients than there is room for, all of which may go at any time.
-#[erps::test(simulated, seeds = 200, allow_panics = "as the test asks")]
+#[erps::test(simulated, seeds = short_or_long(40, 200), allow_panics = "as the test asks")]
 async fn a_permit_is_given_back_whoever_goes_first() {
     let (seed, _watch) = lab::seed();
     let daemon = Daemon::<LabServer>::builder(seed).max_connections(2);
@@ -215,7 +218,7 @@ fn restless_three(alive: &Alive) -> SupervisorBuilder {
 }
 
 /// Commands of all kinds while children crash, end, fail to start, and are restarted.
-#[erps::test(simulated, seeds = 300, allow_panics = "as the test asks")]
+#[erps::test(simulated, seeds = short_or_long(60, 300), allow_panics = "as the test asks")]
 async fn commands_and_restarts_in_any_order_leave_one_of_each_at_most_and_none_at_the_end() {
     let alive = Alive::default();
     let Ok(supervisor) = restless_three(&alive).start().await else {
@@ -268,7 +271,7 @@ async fn commands_and_restarts_in_any_order_leave_one_of_each_at_most_and_none_a
 }
 
 /// A supervisor is killed at any moment of the life of its children.
-#[erps::test(simulated, seeds = 200, allow_panics = "as the test asks")]
+#[erps::test(simulated, seeds = short_or_long(40, 200), allow_panics = "as the test asks")]
 async fn whenever_a_supervisor_is_killed_its_children_are_gone_soon() {
     let alive = Alive::default();
     let starting = restless_three(&alive).start();
@@ -284,7 +287,7 @@ async fn whenever_a_supervisor_is_killed_its_children_are_gone_soon() {
 }
 
 /// A supervisor is asked to end at any moment, also while it starts or restarts its children.
-#[erps::test(simulated, seeds = 300, allow_panics = "as the test asks")]
+#[erps::test(simulated, seeds = short_or_long(60, 300), allow_panics = "as the test asks")]
 async fn whenever_a_supervisor_is_asked_to_end_nobody_is_left_when_it_has() {
     let alive = Alive::default();
     let (handle, handles) = async_channel::bounded::<Supervisor>(1);
@@ -312,7 +315,7 @@ async fn whenever_a_supervisor_is_asked_to_end_nobody_is_left_when_it_has() {
     commander.await;
 }
 
-#[erps::test(simulated, seeds = 200)]
+#[erps::test(simulated, seeds = short_or_long(40, 200))]
 async fn a_dynamic_child_that_is_terminated_while_it_restarts_stays_ended() {
     let alive = Alive::default();
     let supervisor = DynamicSupervisor::builder()

@@ -1,4 +1,5 @@
-//! Ten thousand universes, five hundred at once and twenty copies of each, over smol, tokio and threads.
+//! Five hundred universes at once, twenty copies of each, over smol, tokio and threads; ten thousand one after
+//! the other with `ERPS_TEST_ALL`.
 
 use std::{
     sync::{Arc, Barrier},
@@ -13,9 +14,10 @@ use futures::future::join_all;
 use serde::{Deserialize, Serialize};
 use smol::lock::{self, Semaphore, SemaphoreGuard};
 
-use crate::support::cores::cores;
+use crate::support::{cores::cores, extent::short_or_long};
 
-const UNIVERSES: u64 = 500;
+/// How many are there at once.
+const AT_ONCE: usize = 500;
 const COPIES: usize = 20;
 const PORT: u16 = 4747;
 
@@ -119,9 +121,9 @@ async fn live<T>(number: u64, all_are_there: impl Future<Output = T>) {
 
 /// Who is there at once: five hundred, of each number all copies.
 fn crowds() -> impl Iterator<Item = Vec<u64>> {
-    let numbers: Vec<u64> = (0..UNIVERSES).collect();
+    let numbers: Vec<u64> = (0..short_or_long(25, 500)).collect();
     let crowds: Vec<_> = numbers
-        .chunks(UNIVERSES as usize / COPIES)
+        .chunks(AT_ONCE / COPIES)
         .map(|some| some.repeat(COPIES))
         .collect();
     crowds.into_iter()
