@@ -2,6 +2,6 @@
 //!
 //! Two crates that also stand alone: [erps-wire](erps_wire) for packets, [serde_etf] for their payloads.
 
-pub(crate) use erps_wire::{codec, refusal};
+pub(crate) use erps_wire::{codec, rejection};
 pub use erps_wire::{decoder, identity, packet, proxy};
 pub use serde_etf::{self as etf, term};

@@ -1,7 +1,6 @@
 #![no_main]
-#![allow(dead_code, reason = "the others have programs of their own")]
 
-#[path = "../../tests/it/fuzz/targets.rs"]
-mod targets;
+#[path = "../../tests/it/fuzz/identity.rs"]
+mod identity;
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| targets::identity::run(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| identity::run(data));

@@ -1,7 +1,6 @@
 #![no_main]
-#![allow(dead_code, reason = "the others have programs of their own")]
 
-#[path = "../../tests/it/fuzz/targets.rs"]
-mod targets;
+#[path = "../../tests/it/fuzz/proxy.rs"]
+mod proxy;
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| targets::proxy::run(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| proxy::run(data));

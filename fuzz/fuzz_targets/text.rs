@@ -1,7 +1,6 @@
 #![no_main]
-#![allow(dead_code, reason = "the others have programs of their own")]
 
-#[path = "../../tests/it/fuzz/targets.rs"]
-mod targets;
+#[path = "../../tests/it/fuzz/text.rs"]
+mod text;
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| targets::text::run(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| text::run(data));

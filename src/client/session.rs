@@ -36,7 +36,7 @@ use crate::{
     link::{Arrived, Link},
     mailbox::TrySendError,
     task::{self, Alarm, Budget},
-    wire::refusal::Refusal,
+    wire::rejection::Rejection,
 };
 pub(super) use end::End;
 use receive::{Received, receive};
@@ -132,7 +132,7 @@ impl<'a> Session<'a> {
     /// The server sent an error and closed the connection. If that was its only packet, it may be a rejection.
     fn closed_with(&self, error: String) -> End {
         let only = self.link.meter().packets() == 1;
-        let refusal = only.then(|| Refusal::read(&error)).flatten();
+        let refusal = only.then(|| Rejection::read(&error)).flatten();
         refusal.map_or(End::Reported(error), End::Rejected)
     }
 

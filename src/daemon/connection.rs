@@ -27,7 +27,7 @@ use crate::{
     task::{self, Caught, Spawner},
     transport::{BoxedStream, Socketed},
     universe::Here,
-    wire::refusal::Refusal,
+    wire::rejection,
 };
 
 /// Starts the task of a connection. Without a slot the connection is rejected.
@@ -177,7 +177,11 @@ fn rejection_message(at_limit: AtLimit, why: &Rejection) -> String {
         _ => None,
     };
     let why = why.to_string();
-    Refusal { why, retry_after }.to_string()
+    rejection::Rejection {
+        reason: why,
+        retry_after,
+    }
+    .to_string()
 }
 
 /// Starts the server under its supervisor, within the time limit.

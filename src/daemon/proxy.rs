@@ -7,7 +7,7 @@ use futures_lite::{AsyncRead, AsyncReadExt as _};
 use super::HandshakeFailure;
 use crate::{
     Endpoint, HandshakeError,
-    wire::proxy::{self, Announced, Step},
+    wire::proxy::{self, Addresses, Step},
 };
 
 /// Reads the header, and not a byte more. Returns `None` if it announces no address: the connection counts
@@ -33,10 +33,10 @@ pub(super) async fn read(
     }
 }
 
-fn source(announced: Announced) -> Option<Endpoint> {
+fn source(announced: Addresses) -> Option<Endpoint> {
     match announced {
-        Announced::Inet { source, .. } => Some(source.into()),
-        Announced::Unix { source, .. } => Some(Endpoint::Unix(path(&source))),
+        Addresses::Inet { source, .. } => Some(source.into()),
+        Addresses::Unix { source, .. } => Some(Endpoint::Unix(path(&source))),
         // A connection of the proxy itself, or one of unknown source.
         _ => None,
     }

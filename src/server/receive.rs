@@ -17,7 +17,7 @@ use crate::{
         codec::{Codec, UNLIMITED},
         decoder::FrameError,
         etf::{self, Checked, DecodeError, Element},
-        packet::{Acceptance, Kind, Packet, Refusal},
+        packet::{Acceptance, Kind, Packet, Rejection},
     },
 };
 
@@ -99,7 +99,7 @@ impl Receiver {
         }
     }
 
-    fn receive_cast<P: Protocol>(&self, payload: &[u8], refusal: Option<Refusal>) -> Received<P> {
+    fn receive_cast<P: Protocol>(&self, payload: &[u8], refusal: Option<Rejection>) -> Received<P> {
         let why = match (etf::check(payload, &self.codec.limits), refusal) {
             (_, Some(refusal)) => refusal.to_string(),
             (Err(error), None) => invalid_term(error)?,
@@ -112,7 +112,7 @@ impl Receiver {
         Ok(None)
     }
 
-    fn receive_call<P: Protocol>(&self, payload: &[u8], refusal: Option<Refusal>) -> Received<P> {
+    fn receive_call<P: Protocol>(&self, payload: &[u8], refusal: Option<Rejection>) -> Received<P> {
         let refusal = refusal.map(|refusal| refusal.to_string());
         let checked = match etf::check(payload, &self.codec.limits) {
             Ok(checked) => checked,

@@ -9,7 +9,7 @@ struct Pain {
     pain: &'static str,
     /// What is promised here.
     promise: &'static str,
-    /// Where it is shown: file and name, as `cargo test` prints them.
+    /// The tests that show it, as `cargo test` prints them; those of another crate after its name.
     shown: &'static [&'static str],
 }
 
@@ -204,8 +204,8 @@ const PAINS: [Pain; 30] = [
             "healing::a_client_tells_what_took_its_last_connection",
             "healing::a_client_tells_what_the_server_said_last_before_it_closed",
             "supervisor::pairs::when_the_client_is_killed_its_server_ends_as_disconnected",
-            "packet::every_golden_packet_is_encoded_byte_for_byte",
-            "packet::every_golden_packet_decodes_to_what_was_encoded",
+            "erps-wire::packet::every_golden_packet_is_encoded_byte_for_byte",
+            "erps-wire::packet::every_golden_packet_decodes_to_what_was_encoded",
         ],
     ),
     pain(
@@ -315,7 +315,7 @@ const PAINS: [Pain; 30] = [
 
 #[test]
 fn each_promise_is_kept_by_tests_that_exist() {
-    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     for Pain {
         pain,
         promise,
@@ -324,8 +324,15 @@ fn each_promise_is_kept_by_tests_that_exist() {
     {
         assert!(!shown.is_empty(), "nobody shows that {promise}");
         for test in shown {
-            let (rooms, name) = test.rsplit_once("::").unwrap();
-            let file = tests.join(rooms.replace("::", "/")).with_extension("rs");
+            let (modules, name) = test.rsplit_once("::").unwrap();
+            let (package, modules) = match modules.split_once("::") {
+                Some((first, rest)) if root.join("crates").join(first).exists() => {
+                    (root.join("crates").join(first), rest)
+                }
+                _ => (root.to_owned(), modules),
+            };
+            let file = package.join("tests/it").join(modules.replace("::", "/"));
+            let file = file.with_extension("rs");
             let text = fs::read_to_string(&file);
             let text = text.unwrap_or_else(|error| panic!("{}: {error}", file.display()));
             let (before, _) = text

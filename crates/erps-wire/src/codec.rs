@@ -1,4 +1,4 @@
-//! Values to whole packets.
+//! Encoding of values as whole packets.
 
 use serde::Serialize;
 use serde_etf::{self as etf, EncodeError};
@@ -10,10 +10,10 @@ use crate::{
 
 /// The first byte of every payload.
 const TERM_FORMAT: u8 = 131;
-/// A tuple of two, as the payloads of calls and replies are.
+/// The head of a tuple of two, which the payloads of calls and replies are.
 const PAIR: [u8; 2] = [104, 2];
 
-/// One end's packet settings: what its packets say and how large they may be.
+/// The packet settings of one end: header fields, limits and compression.
 #[derive(Clone, Debug)]
 pub struct Codec {
     /// The identifier in the header of each packet.
@@ -28,17 +28,17 @@ pub struct Codec {
     pub compression: Option<u8>,
 }
 
-/// Encodes a packet in one go, whatever its size up to [`Codec::max_payload`].
+/// As `within`: encodes a packet of any size up to [`Codec::max_payload`].
 pub const UNLIMITED: usize = usize::MAX;
 
 /// Each method appends a packet to `out` and returns `true`. If the payload would have more than `within` bytes it
 /// stops and returns `false`. Then, and on an error, `out` is unchanged.
 impl Codec {
-    /// Encodes a packet whose payload is one value: a cast, a push, or an error that answers no call.
+    /// Encodes a packet whose payload is one value: a cast, a push, or an error without a call.
     ///
     /// # Errors
     ///
-    /// The value has no form as a term, or its payload is over [`max_payload`](Self::max_payload).
+    /// The value cannot be encoded as a term, or its payload is over [`max_payload`](Self::max_payload).
     pub fn term<T: Serialize + ?Sized>(
         &self,
         out: &mut Vec<u8>,
@@ -70,7 +70,7 @@ impl Codec {
         })
     }
 
-    /// Encodes the answer to a call: `{reply, reference}`. The reference is a term as the caller encoded it.
+    /// Encodes the reply or error of a call: `{reply, reference}`. The reference is a term as the caller encoded it.
     ///
     /// # Errors
     ///
@@ -108,7 +108,7 @@ impl Codec {
         }
         let size = out.len() - start;
         if size > self.max_payload {
-            // Also if it would be compressed: the receiver inflates no more than that.
+            // Before compression, because the receiver inflates no more than that.
             begun.cancel(out);
             let limit = self.max_payload;
             return Err(PacketTooLarge { size, limit }.into());
@@ -132,10 +132,10 @@ impl Codec {
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PacketError {
-    /// It has no form as an Erlang term.
+    /// It cannot be encoded as an Erlang term.
     #[error(transparent)]
     Encode(#[from] EncodeError),
-    /// It is over the limit of a packet.
+    /// Its payload is over the limit.
     #[error(transparent)]
     TooLarge(#[from] PacketTooLarge),
 }

@@ -1,4 +1,4 @@
-//! Packets out of a stream that arrives in any pieces.
+//! A buffer that reads packets from a stream in any pieces.
 //!
 //! ```text
 //!        taken        received, not yet taken         spare
@@ -8,31 +8,30 @@
 //!              start                             end
 //! ```
 //!
-//! The socket writes into the spare room, packets are taken from the front without copying. When room runs
-//! out, what is left (a part of one packet) moves to the front.
+//! Sockets read into the spare part, and packets are taken from the front without copying. When the spare part is too
+//! small, the received bytes (a part of one packet) are moved to the front.
 //!
-//! The buffer grows with what has arrived, never with what a length promises, and errors are found at the
-//! first byte that shows them: how a stream is cut into pieces makes no difference to what comes out of it.
+//! The buffer grows with the bytes that arrive and not with an announced length. An error is returned at the first byte
+//! that shows it, so that packets and errors do not depend on how a stream is split.
 
 use std::fmt;
 
 use crate::packet::{COOKIE, HEADER_LEN, Header, KEEPALIVE, Kind, LENGTH_AT, Packet, UnknownKind};
 
-/// The largest payload a peer may send, unless set otherwise: 16 MiB.
+/// The default limit of a received payload: 16 MiB.
 pub const MAX_PAYLOAD: usize = 16 * 1024 * 1024;
 
-/// How much to read from a busy socket at a time: 64 KiB. More saves no system calls worth counting, and
-/// every connection with bytes underway holds this much.
+/// The number of bytes to read from a busy socket at a time: 64 KiB. Larger reads save few system calls, and every
+/// active connection holds a buffer of this size.
 pub const READ_CHUNK: usize = 64 * 1024;
 
-/// The most an empty buffer keeps for its next use. A busy stream of small packets needs two chunks, so only
-/// packets larger than this cost an allocation of their own.
+/// The most memory that an empty buffer keeps. A busy stream of small packets needs two chunks, so only
+/// packets larger than this are allocated anew.
 const KEEP: usize = 4 * READ_CHUNK;
 
 /// A buffer that bytes are read into and packets are taken from.
 ///
-/// Take packets until there is none before reading on; then no more is ever held than one packet of the
-/// largest size and what was read on top of it.
+/// If all packets are taken before the next read, it holds at most one packet of the largest size and one read.
 ///
 /// # Example
 ///
@@ -51,7 +50,7 @@ const KEEP: usize = 4 * READ_CHUNK;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Decoder {
-    /// All of it is initialised, so that a socket can read into the spare part; growing zeroes once.
+    /// All of it is initialised, so that a socket can read into the spare part.
     buf: Vec<u8>,
     start: usize,
     end: usize,
@@ -60,7 +59,7 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// A decoder that takes payloads of up to `max_payload` bytes. It holds no memory until bytes come.
+    /// Creates a decoder of payloads of up to `max_payload` bytes. It allocates at the first read.
     pub const fn new(max_payload: usize) -> Self {
         Self {
             buf: Vec::new(),
@@ -71,9 +70,9 @@ impl Decoder {
         }
     }
 
-    /// The room to read into: `at_least` so many bytes, and never none. What it holds means nothing.
+    /// Returns a buffer of at least `at_least` bytes, and at least one, to read into. Its contents are unspecified.
     ///
-    /// Say with [`filled`](Self::filled) how many bytes were read.
+    /// Call [`filled`](Self::filled) with the number of bytes that were read.
     pub fn spare(&mut self, at_least: usize) -> &mut [u8] {
         let at_least = at_least.max(1);
         if self.start == self.end {
@@ -84,13 +83,13 @@ impl Decoder {
             }
         }
         if self.buf.len() - self.end < at_least {
-            self.make_room(at_least);
+            self.grow(at_least);
         }
         &mut self.buf[self.end..]
     }
 
-    /// Moves what is left to the front, and grows the buffer if that is not enough.
-    fn make_room(&mut self, at_least: usize) {
+    /// Moves the received bytes to the front, and grows the buffer if that is not enough.
+    fn grow(&mut self, at_least: usize) {
         let left = self.buffered();
         self.buf.copy_within(self.start..self.end, 0);
         self.start = 0;
@@ -106,23 +105,21 @@ impl Decoder {
         }
     }
 
-    /// Says that `n` bytes were read into the [`spare`](Self::spare) room.
-    ///
-    /// After a [`FrameError`] they are dropped.
+    /// Adds `n` bytes that were read into [`spare`](Self::spare). After a [`FrameError`] they are dropped.
     ///
     /// # Panics
     ///
-    /// If that is more than there was room for.
+    /// If `n` is larger than the spare part.
     pub fn filled(&mut self, n: usize) {
         let end = self.end.checked_add(n);
         let end = end.filter(|end| *end <= self.buf.len());
-        let end = end.expect("a reader fills no more than the room it was given");
+        let end = end.expect("a reader fills no more than the spare part");
         if self.failed.is_none() {
             self.end = end;
         }
     }
 
-    /// Takes in bytes that were read elsewhere, by copying them.
+    /// Copies bytes that were read elsewhere into the buffer.
     pub fn extend(&mut self, bytes: &[u8]) {
         self.spare(bytes.len())[..bytes.len()].copy_from_slice(bytes);
         self.filled(bytes.len());
@@ -132,8 +129,7 @@ impl Decoder {
     ///
     /// # Errors
     ///
-    /// A [`FrameError`] as soon as a byte shows it. A stream that went wrong once has no packets any more:
-    /// the error stays, and the buffer is given back.
+    /// A [`FrameError`] as soon as a byte shows it. All later calls return the same error, and the buffer is freed.
     pub fn next_packet(&mut self) -> Result<Option<Packet<'_>>, FrameError> {
         if let Some(error) = self.failed {
             return Err(error);
@@ -154,9 +150,9 @@ impl Decoder {
         }
     }
 
-    /// Takes a packet of more than `large` bytes that has begun to arrive out of the buffer: its header, what has
-    /// arrived of its payload, and how many bytes are missing. The next bytes to be read are not for the decoder, but
-    /// for whoever took it.
+    /// Removes an incomplete packet of more than `large` bytes from the buffer: its header, the part that has
+    /// arrived of its payload, and the number of missing bytes. These must be read by the caller and not be added to the
+    /// decoder.
     pub fn take_unfinished(&mut self, large: usize) -> Option<(Header, Vec<u8>, usize)> {
         let received = &self.buf[self.start..self.end];
         let (header, arrived) = received.split_first_chunk::<HEADER_LEN>()?;
@@ -178,33 +174,31 @@ impl Decoder {
         Some(taken)
     }
 
-    /// The packet that was [returned](Self::next_packet) last, once more.
+    /// Returns the packet that [`next_packet`](Self::next_packet) returned last again.
     pub fn last_packet(&self, header: Header, payload: usize) -> Packet<'_> {
         let payload = &self.buf[self.start - payload..self.start];
         Packet { header, payload }
     }
 
-    /// Whether a packet has begun to arrive and is not complete.
-    ///
-    /// That is when a time limit for its completion should be running.
+    /// Returns whether a packet has begun to arrive and is incomplete, so that a timeout should run.
     pub fn is_midway(&self) -> bool {
         let received = &self.buf[self.start..self.end];
         !received.is_empty() && measure(received, self.max_payload) == Ok(None)
     }
 
-    /// How many bytes have arrived and were not taken.
+    /// Returns the number of received bytes that were not taken.
     pub fn buffered(&self) -> usize {
         self.end - self.start
     }
 
-    /// How many bytes of memory the buffer holds.
+    /// Returns the allocated size of the buffer, in bytes.
     pub fn capacity(&self) -> usize {
         self.buf.capacity()
     }
 
-    /// Gives the buffer back if there is nothing in it.
+    /// Frees the buffer if it is empty.
     ///
-    /// For a connection that goes idle. The next [`spare`](Self::spare) allocates again.
+    /// For a connection that becomes idle. The next [`spare`](Self::spare) allocates again.
     pub fn release(&mut self) {
         if self.start == self.end {
             self.buf = Vec::new();
@@ -214,7 +208,7 @@ impl Decoder {
     }
 }
 
-/// Counts what is in the buffer, and does not show it: it is large, and none of a log's business.
+/// Prints sizes and not the buffer's contents, which do not belong in logs.
 impl fmt::Debug for Decoder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Decoder")
@@ -226,9 +220,9 @@ impl fmt::Debug for Decoder {
     }
 }
 
-/// The kind and length of the packet at the front of `received`, or `None` if it is not complete.
+/// Returns the kind and length of the packet at the front of `received`, or `None` if it is incomplete.
 ///
-/// Looks at each field as soon as it is there, in the order they arrive.
+/// Fields are checked in the order in which they arrive, each as soon as it is complete.
 fn measure(received: &[u8], max_payload: usize) -> Result<Option<(Kind, usize)>, FrameError> {
     if !received.starts_with(&COOKIE) {
         return check_cookie(received).map(|()| None);
@@ -236,7 +230,7 @@ fn measure(received: &[u8], max_payload: usize) -> Result<Option<(Kind, usize)>,
     let Some((length, rest)) = received[LENGTH_AT..].split_first_chunk::<4>() else {
         return Ok(None);
     };
-    // Where a usize holds less than a length can say, no limit lets such a length through.
+    // A length that does not fit a usize is over every limit.
     let size = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
     if size > max_payload {
         let limit = max_payload;
@@ -254,7 +248,7 @@ fn measure(received: &[u8], max_payload: usize) -> Result<Option<(Kind, usize)>,
     Ok((received.len() >= len).then_some((kind, len)))
 }
 
-/// Finds the first byte that is not the cookie's, in what may be a part of it.
+/// Returns an error at the first byte that differs from the cookie.
 fn check_cookie(received: &[u8]) -> Result<(), FrameError> {
     let wrong = received.iter().zip(COOKIE).position(|(a, b)| *a != b);
     match wrong {
@@ -266,7 +260,7 @@ fn check_cookie(received: &[u8]) -> Result<(), FrameError> {
     }
 }
 
-/// Reads a packet of which all bytes are there.
+/// Reads a complete packet.
 fn read(kind: Kind, packet: &[u8]) -> Packet<'_> {
     match packet.split_first_chunk() {
         Some((header, payload)) => Packet {
@@ -281,12 +275,12 @@ fn read(kind: Kind, packet: &[u8]) -> Packet<'_> {
     }
 }
 
-/// What a peer sent is not a stream of packets. The connection cannot go on: nobody knows where the next
-/// packet would start.
+/// The error of a stream that does not consist of packets. The connection must be closed: the start of the next packet is
+/// unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FrameError {
-    /// A packet does not start with the cookie, so the peer speaks something else.
+    /// A packet does not start with the cookie: the peer speaks another protocol.
     #[error(
         "not an erps packet: its byte {at} is {found:#04x}, which is not the cookie's{}",
         if is_tls(*at, *found) { "; it looks like TLS, which has to be set at both ends" } else { "" }
@@ -294,29 +288,29 @@ pub enum FrameError {
     BadCookie {
         /// The first byte that differs, counted from 0.
         at: usize,
-        /// What it is.
+        /// Its value.
         found: u8,
     },
-    /// There is no kind of packet with this number.
+    /// A packet has this unknown kind.
     #[error("there is no packet of kind {0}")]
     UnknownKind(u8),
-    /// A keepalive announces a payload, which it cannot have.
+    /// A keepalive announces a payload.
     #[error("a keepalive with a payload of {size} bytes, where none may have any")]
     KeepaliveWithPayload {
         /// The size it announces, in bytes.
         size: usize,
     },
-    /// A packet announces a payload over the limit. None of it was read.
+    /// A packet announces a payload over the limit. The payload was not read.
     #[error("payload of {size} bytes is over the limit of {limit} bytes")]
     TooLarge {
         /// The size it announces, in bytes.
         size: usize,
-        /// The most it may be, in bytes.
+        /// The limit, in bytes.
         limit: usize,
     },
 }
 
-/// Tells whether a stream begins as a TLS record does.
+/// Returns whether the first byte is that of a TLS record.
 fn is_tls(at: usize, found: u8) -> bool {
     at == 0 && (0x14..=0x17).contains(&found)
 }

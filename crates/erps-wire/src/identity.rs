@@ -1,7 +1,6 @@
-//! Who speaks: the identifier and the version each packet carries, and which versions a receiver takes.
+//! The service identifier and the version in each packet, and the requirement that a receiver has for versions.
 //!
-//! All three live within what the wire can hold: an identifier of 36 bytes, a version of three single bytes.
-//! What would not fit cannot be built, so nothing is cut off or wrapped on its way out.
+//! Only values that fit the header can be constructed: an identifier of 36 bytes, a version of three single bytes.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,11 +9,10 @@ pub use crate::requirement::{VersionReq, VersionReqError};
 
 /// The name of a service, at most 36 bytes of UTF-8.
 ///
-/// On the wire it is padded with zero bytes to its full width, and that is also how it is held: comparing
-/// two identifiers compares 36 bytes.
+/// It is padded with zero bytes to its full width, in memory as on the wire.
 ///
-/// A peer may send bytes that are no UTF-8. They make an identifier like any other, which equals none that
-/// [`new`](Self::new) can build and displays with replacement characters.
+/// A received identifier may not be UTF-8. It then equals none that [`new`](Self::new) returns, and is displayed with
+/// replacement characters.
 ///
 /// # Example
 ///
@@ -30,18 +28,18 @@ pub use crate::requirement::{VersionReq, VersionReqError};
 pub struct Identifier([u8; Self::LEN]);
 
 impl Identifier {
-    /// The width of the field on the wire, and so the longest identifier, in bytes.
+    /// The width of the field on the wire, in bytes.
     pub const LEN: usize = 36;
 
-    /// No name at all: 36 zero bytes, which is what a server of the original sends.
+    /// No name: 36 zero bytes, which servers of the original library send.
     pub const EMPTY: Self = Self([0; Self::LEN]);
 
-    /// Pads `name` to the width of the wire. Zero bytes inside a name are kept.
+    /// Creates an identifier. Zero bytes inside a name are kept.
     ///
     /// # Errors
     ///
     /// - [`TooLong`](IdentifierError::TooLong): more than 36 bytes.
-    /// - [`EndsInNul`](IdentifierError::EndsInNul): the reader would trim the end and see another name.
+    /// - [`EndsInNul`](IdentifierError::EndsInNul): receivers would trim the zero byte.
     pub fn new(name: &str) -> Result<Self, IdentifierError> {
         if name.len() > Self::LEN {
             return Err(IdentifierError::TooLong { len: name.len() });
@@ -54,23 +52,23 @@ impl Identifier {
         Ok(Self(padded))
     }
 
-    /// Takes the field as it came over the wire, whatever it holds.
+    /// Creates an identifier from the header field, which may hold any bytes.
     pub const fn from_wire(field: [u8; Self::LEN]) -> Self {
         Self(field)
     }
 
-    /// The field as it goes over the wire, padding included.
+    /// Returns the header field, including the padding.
     pub const fn as_wire(&self) -> &[u8; Self::LEN] {
         &self.0
     }
 
-    /// The bytes of the name, without the padding.
+    /// Returns the bytes of the name, without the padding.
     pub fn as_bytes(&self) -> &[u8] {
         let padding = self.0.iter().rev().take_while(|byte| **byte == 0).count();
         &self.0[..Self::LEN - padding]
     }
 
-    /// The name, or `None` if the peer sent something that is not UTF-8.
+    /// Returns the name, or `None` if it is not UTF-8.
     pub fn to_str(&self) -> Option<&str> {
         str::from_utf8(self.as_bytes()).ok()
     }
@@ -127,16 +125,16 @@ impl fmt::Debug for Identifier {
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Version {
-    /// The first number, counted up for changes that break.
+    /// The first number, incremented for breaking changes.
     pub major: u8,
-    /// The second number, counted up for additions.
+    /// The second number, incremented for additions.
     pub minor: u8,
-    /// The third number, counted up for repairs.
+    /// The third number, incremented for fixes.
     pub patch: u8,
 }
 
 impl Version {
-    /// Puts the three numbers together.
+    /// Creates a version from its three numbers.
     pub const fn new(major: u8, minor: u8, patch: u8) -> Self {
         Self {
             major,
@@ -152,7 +150,7 @@ impl fmt::Display for Version {
     }
 }
 
-/// Reads `1.2.3`: three numbers from 0 to 255, nothing before, between or after them.
+/// Parses `1.2.3`: three numbers from 0 to 255 and nothing else.
 impl FromStr for Version {
     type Err = VersionError;
 
@@ -173,7 +171,7 @@ impl TryFrom<&str> for Version {
     }
 }
 
-/// Reads one part of a version.
+/// Parses one part of a version.
 fn byte(part: &str) -> Result<u8, VersionError> {
     if !is_number(part) {
         return Err(VersionError::NotANumber { part: part.into() });
@@ -182,7 +180,7 @@ fn byte(part: &str) -> Result<u8, VersionError> {
         .map_err(|_| VersionError::TooLarge { part: part.into() })
 }
 
-/// Whether Elixir takes `part` for a number: digits only, and no zero in front of others.
+/// Returns whether Elixir accepts `part` as a number: digits only, without leading zeros.
 pub(super) fn is_number(part: &str) -> bool {
     let digits = !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
     digits && (part == "0" || !part.starts_with('0'))
@@ -192,17 +190,17 @@ pub(super) fn is_number(part: &str) -> bool {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum IdentifierError {
-    /// The name is longer than its field.
+    /// The name is longer than 36 bytes.
     #[error(
         "an identifier of {len} bytes does not fit the wire's {} bytes",
         Identifier::LEN
     )]
     TooLong {
-        /// How many bytes the name has.
+        /// The length of the name, in bytes.
         len: usize,
     },
-    /// The name ends in a zero byte, which a reader would take for padding.
-    #[error("an identifier may not end in a zero byte: readers take it for padding")]
+    /// The name ends in a zero byte, which receivers take for padding.
+    #[error("an identifier must not end in a zero byte, which receivers take for padding")]
     EndsInNul,
 }
 
@@ -210,22 +208,22 @@ pub enum IdentifierError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum VersionError {
-    /// There are more or fewer than three parts.
+    /// The text has more or fewer than three parts.
     #[error("a version has three parts, such as 1.2.3, and not {found}")]
     NotThreeParts {
-        /// How many parts the text has.
+        /// The number of parts.
         found: usize,
     },
-    /// A part is not a plain number. Signs, spaces, tags and leading zeros are refused, as in Elixir.
+    /// A part is not a plain number. Signs, spaces, tags and leading zeros are rejected, as in Elixir.
     #[error("`{part}` is not a plain number")]
     NotANumber {
-        /// The part that is wrong.
+        /// The invalid part.
         part: String,
     },
-    /// A number is over 255. The original wraps it silently.
+    /// A number is over 255. The original library wraps it silently.
     #[error("{part} does not fit the wire's one byte (0 to 255)")]
     TooLarge {
-        /// The part that is wrong.
+        /// The invalid part.
         part: String,
     },
 }

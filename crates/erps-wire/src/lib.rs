@@ -1,19 +1,26 @@
-//! The bytes of erps 0.7: pure functions and buffers, no I/O, no clock.
+//! The packets of erps 0.7: encoding, decoding and limits, without I/O and clocks.
 //!
 //! ```text
 //! socket bytes --> decoder --> packet: header + payload --> payload codec --> values
-//!                  limits      identity: who speaks, in which version
+//!                  limits      identity: service and version
 //! ```
 //!
-//! [`packet`] lays a packet out in a write buffer and says what its header means; [`decoder`] takes packets
-//! out of a stream that arrives in any pieces; [`identity`] holds the names and versions by which the two
-//! ends recognise each other. To all of them a payload is opaque bytes. [`proxy`] reads
-//! what a proxy says before the first of them.
+//! - [`packet`] writes packets into a buffer, and checks their headers.
+//! - [`decoder`] reads packets from a stream that arrives in any pieces.
+//! - [`identity`] holds the service identifier and version in each header.
+//! - [`codec`] writes packets whose payloads are Erlang terms; to all others a payload is opaque bytes.
+//! - [`rejection`] is the message by which a server rejects a connection.
+//! - [`proxy`] reads a PROXY protocol header, which may precede the first packet.
 
 pub mod codec;
 pub mod decoder;
 pub mod identity;
 pub mod packet;
 pub mod proxy;
-pub mod refusal;
+pub mod rejection;
 mod requirement;
+
+/// The code in the README, compiled and run with the documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

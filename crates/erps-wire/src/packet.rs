@@ -1,4 +1,4 @@
-//! One packet: its layout, its header, and whether a receiver takes it.
+//! Packets: their layout, their headers, and the check of a receiver.
 //!
 //! ```text
 //! offset  0       4        8      9          12           48         64          96
@@ -10,8 +10,8 @@
 //!
 //! A keepalive is the exception: it ends after its kind, at nine bytes.
 //!
-//! Packets are written in place, at the end of a write buffer: [`begin`] lays out a header, the caller
-//! appends the payload, and [`Begun::finish`] fills in its length. Nothing is copied.
+//! Packets are written at the end of a write buffer without copying: [`begin`] writes a header, the caller
+//! appends the payload, and [`Begun::finish`] fills in its length.
 //!
 //! ```
 //! use erps_wire::packet::{self, Kind};
@@ -26,13 +26,13 @@
 
 use crate::identity::{Identifier, Version, VersionReq};
 
-/// What every packet starts with.
+/// The first bytes of every packet.
 pub const COOKIE: [u8; 4] = *b"erps";
 
-/// The bytes in front of a payload.
+/// The length of a header, in bytes.
 pub const HEADER_LEN: usize = 96;
 
-/// A whole keepalive. It has no version, no identifier and no payload.
+/// A complete keepalive. It has no version, no identifier and no payload.
 pub const KEEPALIVE: [u8; 9] = *b"erps\0\0\0\0\0";
 
 pub(super) const LENGTH_AT: usize = 4;
@@ -41,7 +41,7 @@ const VERSION_AT: usize = 9;
 const IDENTIFIER_AT: usize = 12;
 const HMAC_AT: usize = 48;
 
-/// What a packet is for.
+/// The kind of a packet.
 ///
 /// A client sends calls, casts and keepalives; a server sends replies, pushes and errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -49,15 +49,15 @@ const HMAC_AT: usize = 48;
 pub enum Kind {
     /// Shows that the client is alive. Nine bytes, no payload.
     Keepalive = 0,
-    /// Tells the client why a packet of its was refused, or one of its calls failed.
+    /// Reports to the client that a packet was rejected or a call failed.
     Error = 1,
     /// Answers a call.
     Reply = 2,
-    /// A message of the server's own accord.
+    /// A message from the server that answers no call.
     Push = 3,
-    /// A request that wants a reply.
+    /// A request with a reply.
     Call = 4,
-    /// A message that wants none.
+    /// A message without a reply.
     Cast = 8,
 }
 
@@ -77,22 +77,22 @@ impl TryFrom<u8> for Kind {
     }
 }
 
-/// What a packet says of itself, ahead of its payload.
+/// The header of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
-    /// What the packet is for.
+    /// The kind of the packet.
     pub kind: Kind,
-    /// The version of the sender; 0.0.0 from servers of the original.
+    /// The version of the sender; 0.0.0 from servers of the original library.
     pub version: Version,
-    /// The name of the service meant; empty from servers of the original.
+    /// The identifier of the service; empty from servers of the original library.
     pub identifier: Identifier,
-    /// Whether there is anything in the fields for an hmac key and a signature. Authentication was never
-    /// implemented; all that can be done with such a packet is to refuse it.
+    /// Whether the hmac key or the signature is not zero. Authentication was never implemented, so such a packet is
+    /// rejected.
     pub authenticated: bool,
 }
 
 impl Header {
-    /// What a keepalive says: nothing but its kind.
+    /// The header of a keepalive, which has only a kind.
     pub const KEEPALIVE: Self = Self {
         kind: Kind::Keepalive,
         version: Version::new(0, 0, 0),
@@ -100,7 +100,7 @@ impl Header {
         authenticated: false,
     };
 
-    /// Reads what follows the kind.
+    /// Reads the fields after the kind.
     pub(super) fn read(kind: Kind, bytes: &[u8; HEADER_LEN]) -> Self {
         let [major, minor, patch] = field(bytes, VERSION_AT);
         Self {
@@ -112,20 +112,20 @@ impl Header {
     }
 }
 
-/// A packet as it lies in the buffer it was received in.
+/// A packet in the buffer that it was received in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Packet<'a> {
-    /// What the packet says of itself.
+    /// The header.
     pub header: Header,
-    /// What it carries. Empty for a keepalive.
+    /// The payload. Empty for a keepalive.
     pub payload: &'a [u8],
 }
 
-/// Lays out the header of a packet at the end of `out`.
+/// Writes the header of a packet at the end of `out`.
 ///
 /// Append the payload to `out`, then [`finish`](Begun::finish) the packet, or [`cancel`](Begun::cancel) it.
-/// Until then `out` does not hold a valid packet. A [`Kind::Keepalive`] is cut to its nine bytes when it is
-/// finished, whatever else it was given, as in the original.
+/// Until then `out` does not hold a valid packet. A [`Kind::Keepalive`] is truncated to its nine bytes when it
+/// is finished, as in the original library.
 pub fn begin(out: &mut Vec<u8>, kind: Kind, version: Version, identifier: &Identifier) -> Begun {
     let start = out.len();
     let mut header = [0; HEADER_LEN];
@@ -146,25 +146,25 @@ pub fn append_keepalive(out: &mut Vec<u8>) {
     out.extend_from_slice(&KEEPALIVE);
 }
 
-/// A packet in a write buffer whose payload is still being appended. Made by [`begin`].
+/// An unfinished packet in a write buffer. Created by [`begin`].
 #[derive(Debug)]
-#[must_use = "a packet that is neither finished nor cancelled leaves a broken one in the buffer"]
+#[must_use = "an unfinished packet leaves an invalid one in the buffer"]
 pub struct Begun {
     start: usize,
     kind: Kind,
 }
 
 impl Begun {
-    /// Fills in the length of the payload, which is all that was appended to `out` since.
+    /// Fills in the length of the payload, which is everything appended to `out` since [`begin`].
     ///
     /// # Errors
     ///
-    /// [`PacketTooLarge`] if the payload is over `max_payload` bytes, or over what the four bytes of a length
-    /// can say. `out` is then as it was before the packet was begun.
+    /// [`PacketTooLarge`] if the payload is over `max_payload` bytes, or its length does not fit 32 bits. `out` is then as it
+    /// was before [`begin`].
     ///
     /// # Panics
     ///
-    /// If `out` is not the buffer the packet was begun in, or was cut short since.
+    /// If `out` is another buffer, or was truncated since [`begin`].
     pub fn finish(self, out: &mut Vec<u8>, max_payload: usize) -> Result<(), PacketTooLarge> {
         if self.kind == Kind::Keepalive {
             out.truncate(self.start + KEEPALIVE.len());
@@ -173,7 +173,7 @@ impl Begun {
         let packet = out
             .get_mut(self.start..)
             .and_then(|packet| packet.split_at_mut_checked(HEADER_LEN));
-        let (header, payload) = packet.expect("the header is still in the buffer it was begun in");
+        let (header, payload) = packet.expect("the header is still in the buffer");
         let size = payload.len();
         match u32::try_from(size) {
             Ok(length) if size <= max_payload => {
@@ -188,13 +188,13 @@ impl Begun {
         }
     }
 
-    /// Takes the packet out of `out` again, with whatever was appended since.
+    /// Removes the packet from `out`, with everything appended since [`begin`].
     pub fn cancel(self, out: &mut Vec<u8>) {
         out.truncate(self.start);
     }
 }
 
-/// Which packets a receiver takes.
+/// The packets that a receiver accepts.
 ///
 /// The default takes all of them, as a client must: packets of an original server carry neither version nor
 /// identifier.
@@ -207,65 +207,65 @@ pub struct Acceptance {
 }
 
 impl Acceptance {
-    /// Checks a header: the identifier first, then the version, then that there is no authentication.
+    /// Checks the identifier, then the version, then that there is no authentication.
     ///
-    /// A keepalive carries nothing to check and is always taken.
+    /// A keepalive has none of these and is always accepted.
     ///
     /// # Errors
     ///
-    /// The first [`Refusal`] that applies. Its text is what the peer should be sent.
-    pub fn check(&self, header: &Header) -> Result<(), Refusal> {
+    /// The first [`Rejection`] that applies. Send its text to the peer.
+    pub fn check(&self, header: &Header) -> Result<(), Rejection> {
         if header.kind == Kind::Keepalive {
             return Ok(());
         }
         if self.identifier.is_some_and(|it| it != header.identifier) {
-            return Err(Refusal::WrongIdentifier);
+            return Err(Rejection::WrongIdentifier);
         }
         if let Some(versions) = &self.versions
             && !versions.matches(&header.version)
         {
-            return Err(Refusal::IncompatibleVersion);
+            return Err(Rejection::IncompatibleVersion);
         }
         if header.authenticated {
-            return Err(Refusal::AuthenticationProvided);
+            return Err(Rejection::AuthenticationProvided);
         }
         Ok(())
     }
 }
 
-/// The `N` bytes of a header that start at `at`.
+/// Returns the `N` bytes of a header from `at` on.
 fn field<const N: usize>(header: &[u8; HEADER_LEN], at: usize) -> [u8; N] {
     let mut bytes = [0; N];
     bytes.copy_from_slice(&header[at..at + N]);
     bytes
 }
 
-/// There is no kind of packet with this number.
+/// The error for an unknown kind of packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("there is no packet of kind {0}")]
 pub struct UnknownKind(pub u8);
 
-/// The payload of a packet to be sent is over the limit. Nothing was sent.
+/// The payload of a packet is over the limit. The packet was not written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("payload of {size} bytes is over the limit of {limit} bytes")]
 pub struct PacketTooLarge {
     /// The size of the payload, in bytes.
     pub size: usize,
-    /// The most it may be, in bytes.
+    /// The limit, in bytes.
     pub limit: usize,
 }
 
-/// Why a receiver does not take a packet. The texts are the original's, and go over the wire.
+/// Why a receiver rejects a packet. The texts are those of the original library, and are sent to the peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
-pub enum Refusal {
-    /// The packet is meant for another service.
+pub enum Rejection {
+    /// The packet is for another service.
     #[error("wrong identifier")]
     WrongIdentifier,
-    /// The sender has a version the receiver does not take.
+    /// The receiver does not accept the version of the sender.
     #[error("incompatible version")]
     IncompatibleVersion,
-    /// The packet has an hmac key or a signature, which nobody can check.
+    /// The packet has an hmac key or a signature, which are not supported.
     #[error("authentication provided")]
     AuthenticationProvided,
 }

@@ -1,67 +1,66 @@
-//! The header by which a proxy says whom a connection comes from: PROXY protocol, versions 1 and 2.
+//! The parser of PROXY protocol headers, versions 1 and 2, by which a proxy announces the address of a client.
 //!
-//! Pure, as all of `wire`: bytes in any pieces, a value out. What is read and when is decided elsewhere; a
-//! reader is told how many bytes it may ask for without reading past the header.
+//! It parses the bytes received so far, and returns how many more can be read without reading past the header.
 //!
-//! The specification is HAProxy's `proxy-protocol.txt`. Of what version 2 may add (`TLV`) only the
-//! checksum is looked at; the rest is passed over.
+//! The specification is HAProxy's `proxy-protocol.txt`. Of the TLVs of version 2 only the checksum is used; others are
+//! skipped.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// What version 2 begins with. No text does, and no packet of this protocol.
+/// The first bytes of version 2, with which neither text nor an erps packet begins.
 const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
 /// The signature, version and command, family, and the length of what follows.
 const FIXED: usize = 16;
-/// What version 1 begins with.
+/// The first bytes of version 1.
 const PREFIX: &[u8] = b"PROXY ";
-/// The longest line of version 1, with its end: what the specification allows for.
+/// The longest line of version 1 in the specification, with its end.
 pub const MAX_LINE: usize = 107;
-/// The shortest: `PROXY UNKNOWN`, and the end of the line.
+/// The shortest line: `PROXY UNKNOWN`, and the end of the line.
 const MIN_LINE: usize = 15;
-/// The longest header of version 2 that is taken, all that is added included. The specification allows for 64 KiB,
+/// The longest accepted header of version 2, TLVs included. The specification allows for 64 KiB,
 /// and advises senders to stay below 536 bytes; a client's certificate may make it a few thousand.
 pub const MAX_HEADER: usize = 4096;
-/// The kind of an addition that is a checksum.
+/// The type of the TLV that is a checksum.
 const CRC32C: u8 = 3;
 
-/// What a header says.
+/// The addresses in a header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Announced {
-    /// The connection comes from this address, and was made to that one.
+pub enum Addresses {
+    /// The addresses of a TCP connection.
     Inet {
-        /// Who has connected to the proxy.
+        /// The client of the proxy.
         source: SocketAddr,
-        /// Which address of the proxy it was.
+        /// The address of the proxy.
         destination: SocketAddr,
     },
-    /// The connection comes from a Unix socket, by their paths, up to the first NUL. A path may be empty.
+    /// The paths of a Unix socket connection, up to the first NUL. A path may be empty.
     Unix {
-        /// Who has connected to the proxy.
+        /// The client of the proxy.
         source: Vec<u8>,
-        /// Which socket of the proxy it was.
+        /// The socket of the proxy.
         destination: Vec<u8>,
     },
-    /// The proxy speaks for itself, to see whether the server lives: `LOCAL`.
+    /// The proxy itself connects, as for a health check: `LOCAL`.
     Local,
-    /// The proxy does not know, or cannot say: `UNKNOWN`, the family 0, or what is no stream.
+    /// No addresses: `UNKNOWN`, the family 0, or not a stream.
     Unknown,
 }
 
-/// What is known after so many bytes.
+/// The result of parsing the bytes received so far.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// At least so many more bytes belong to the header.
+    /// The header is incomplete: at least so many bytes are missing.
     More(usize),
-    /// The header has ended, after so many bytes.
-    Done(Announced, usize),
+    /// The header is complete, and has this length.
+    Done(Addresses, usize),
 }
 
-/// Reads a header from the first bytes of a connection, as many as there are.
+/// Parses the bytes received so far at the start of a connection.
 ///
 /// # Errors
 ///
-/// A [`ProxyError`], as soon as the bytes can be no header.
+/// A [`ProxyError`] as soon as the bytes cannot be a header.
 pub fn parse(bytes: &[u8]) -> Result<Step, ProxyError> {
     if bytes.is_empty() {
         return Ok(Step::More(MIN_LINE));
@@ -75,7 +74,7 @@ pub fn parse(bytes: &[u8]) -> Result<Step, ProxyError> {
     }
 }
 
-/// Whether one of them begins with the other.
+/// Returns whether one of them begins with the other.
 fn begins(bytes: &[u8], with: &[u8]) -> bool {
     let common = bytes.len().min(with.len());
     bytes[..common] == with[..common]
@@ -95,16 +94,16 @@ fn parse_line(bytes: &[u8]) -> Result<Step, ProxyError> {
         };
     };
     let line = &known[PREFIX.len()..end];
-    // Whatever follows the word is to be ignored.
+    // The specification says to ignore the rest of the line.
     let announced = match line.strip_prefix(b"UNKNOWN") {
-        Some([] | [b' ', ..]) => Announced::Unknown,
+        Some([] | [b' ', ..]) => Addresses::Unknown,
         _ => announced(std::str::from_utf8(line).map_err(|_| ProxyError::Line)?)?,
     };
     Ok(Step::Done(announced, end + 2))
 }
 
-/// What comes after the prefix, if the proxy knows.
-fn announced(line: &str) -> Result<Announced, ProxyError> {
+/// Parses the addresses after the prefix.
+fn announced(line: &str) -> Result<Addresses, ProxyError> {
     let mut words = line.split(' ');
     let mut next = || words.next().ok_or(ProxyError::Line);
     let ip: fn(&str) -> Option<IpAddr> = match next()? {
@@ -119,13 +118,13 @@ fn announced(line: &str) -> Result<Announced, ProxyError> {
     else {
         return Err(ProxyError::Line);
     };
-    Ok(Announced::Inet {
+    Ok(Addresses::Inet {
         source: SocketAddr::new(source, from),
         destination: SocketAddr::new(destination, to),
     })
 }
 
-/// Digits and nothing else, without zeros in front.
+/// Parses digits without leading zeros.
 fn port(text: &str) -> Option<u16> {
     let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
     let is_short = text == "0" || !text.starts_with('0');
@@ -146,13 +145,13 @@ fn parse_binary(bytes: &[u8]) -> Result<Step, ProxyError> {
     if FIXED + length > MAX_HEADER {
         return Err(ProxyError::TooLong);
     }
-    // The family does not matter to a proxy that speaks for itself.
+    // The family of a `LOCAL` header is ignored.
     let addresses = match fixed[13] {
         _ if local => 0,
         0x11 => 12,
         0x21 => 36,
         0x31 => 216,
-        // Datagrams, and what the proxy cannot say. They are valid, and so it is as if it did not know.
+        // Datagrams and unspecified ones are valid, and have no usable addresses.
         0x00..=0x02 | 0x10..=0x12 | 0x20..=0x22 | 0x30..=0x32 => 0,
         _ => return Err(ProxyError::Family),
     };
@@ -163,31 +162,31 @@ fn parse_binary(bytes: &[u8]) -> Result<Step, ProxyError> {
         return Ok(Step::More(length - rest.len()));
     };
     let header = &bytes[..FIXED + length];
-    // Of a family that is ignored it is not known where the additions begin.
+    // The start of the TLVs is known only for families whose addresses are read.
     if addresses > 0 {
-        check_additions(header, FIXED + addresses)?;
+        check_tlvs(header, FIXED + addresses)?;
     }
     let announced = match (local, addresses) {
-        (true, _) => Announced::Local,
+        (true, _) => Addresses::Local,
         (_, 12) => inet(|at| Ipv4Addr::from(array::<4>(block, at)).into(), block, 4),
         (_, 36) => inet(
             |at| Ipv6Addr::from(array::<16>(block, at)).into(),
             block,
             16,
         ),
-        (_, 216) => Announced::Unix {
+        (_, 216) => Addresses::Unix {
             source: path(&block[..108]),
             destination: path(&block[108..216]),
         },
-        (_, _) => Announced::Unknown,
+        (_, _) => Addresses::Unknown,
     };
     Ok(Step::Done(announced, header.len()))
 }
 
-/// Two addresses of `size` bytes, and their ports.
-fn inet(ip: impl Fn(usize) -> IpAddr, block: &[u8], size: usize) -> Announced {
+/// Reads two addresses of `size` bytes, and their ports.
+fn inet(ip: impl Fn(usize) -> IpAddr, block: &[u8], size: usize) -> Addresses {
     let port = |at| u16::from_be_bytes(array(block, at));
-    Announced::Inet {
+    Addresses::Inet {
         source: SocketAddr::new(ip(0), port(2 * size)),
         destination: SocketAddr::new(ip(size), port(2 * size + 2)),
     }
@@ -203,25 +202,25 @@ fn path(field: &[u8]) -> Vec<u8> {
     field[..end.unwrap_or(field.len())].to_vec()
 }
 
-/// Walks what comes after the addresses, and compares the checksum if there is one.
-fn check_additions(header: &[u8], begin: usize) -> Result<(), ProxyError> {
+/// Checks the TLVs after the addresses, and the checksum if there is one.
+fn check_tlvs(header: &[u8], begin: usize) -> Result<(), ProxyError> {
     let mut at = begin;
     let mut checked = false;
     while at < header.len() {
         let Some(&[kind, high, low]) = header.get(at..at + 3) else {
-            return Err(ProxyError::Addition);
+            return Err(ProxyError::Tlv);
         };
         let value = at + 3..at + 3 + usize::from(u16::from_be_bytes([high, low]));
-        let bytes = header.get(value.clone()).ok_or(ProxyError::Addition)?;
+        let bytes = header.get(value.clone()).ok_or(ProxyError::Tlv)?;
         if kind == CRC32C {
-            // A second one could cost as much again, and neither could be right.
+            // A second checksum would cost as much again.
             if std::mem::replace(&mut checked, true) {
-                return Err(ProxyError::Addition);
+                return Err(ProxyError::Tlv);
             }
-            let told = <[u8; 4]>::try_from(bytes).map_err(|_| ProxyError::Addition)?;
+            let announced = <[u8; 4]>::try_from(bytes).map_err(|_| ProxyError::Tlv)?;
             let mut without = header.to_vec();
             without[value.clone()].fill(0);
-            if crc32c(&without) != u32::from_be_bytes(told) {
+            if crc32c(&without) != u32::from_be_bytes(announced) {
                 return Err(ProxyError::Checksum);
             }
         }
@@ -230,7 +229,7 @@ fn check_additions(header: &[u8], begin: usize) -> Result<(), ProxyError> {
     Ok(())
 }
 
-/// The checksum of RFC 4960, bit by bit: headers are short.
+/// Computes the checksum of RFC 4960, bit by bit because headers are short.
 fn crc32c(bytes: &[u8]) -> u32 {
     let mut sum = u32::MAX;
     for &byte in bytes {
@@ -243,36 +242,36 @@ fn crc32c(bytes: &[u8]) -> u32 {
     !sum
 }
 
-/// Why bytes are no header of PROXY protocol.
+/// Why bytes are not a PROXY protocol header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProxyError {
-    /// They begin like neither version: the peer is no proxy, or is not told to send a header.
+    /// They begin like neither version: the peer is not a proxy, or is not configured to send a header.
     #[error("there is no PROXY header")]
     NoHeader,
-    /// The line of version 1 is no such line.
-    #[error("the PROXY line cannot be read")]
+    /// The line of version 1 is malformed.
+    #[error("malformed PROXY line")]
     Line,
-    /// It is longer than [`MAX_LINE`] or [`MAX_HEADER`].
+    /// The header is longer than [`MAX_LINE`] or [`MAX_HEADER`].
     #[error("the PROXY header is too long")]
     TooLong,
-    /// It is of this version.
-    #[error("PROXY version {0} is not known")]
+    /// The header has this unknown version.
+    #[error("unknown PROXY version {0}")]
     Version(u8),
-    /// Neither `LOCAL` nor `PROXY`.
-    #[error("PROXY command {0} is not known")]
+    /// The command is neither `LOCAL` nor `PROXY`.
+    #[error("unknown PROXY command {0}")]
     Command(u8),
-    /// There is no such family of addresses, or no such protocol.
-    #[error("the PROXY header announces a family of addresses that does not exist")]
+    /// The address family or the protocol is unknown.
+    #[error("unknown address family in the PROXY header")]
     Family,
-    /// It is too short for the addresses that it announces.
+    /// The header is too short for its addresses.
     #[error("the PROXY header is too short for its addresses")]
     Length,
-    /// What is added does not fill its place.
-    #[error("an addition to the PROXY header cannot be read")]
-    Addition,
-    /// It was changed on its way.
-    #[error("the PROXY header does not have the checksum that it tells")]
+    /// A TLV is malformed.
+    #[error("malformed TLV in the PROXY header")]
+    Tlv,
+    /// The checksum differs from that of the header.
+    #[error("wrong checksum in the PROXY header")]
     Checksum,
 }
 

@@ -1,6 +1,6 @@
-//! Elixir's version requirements, which are not cargo's.
+//! Elixir's version requirements, whose operators differ from cargo's.
 //!
-//! A requirement is read once, into alternatives of comparisons; matching a version is then a walk over them:
+//! A requirement is parsed into alternatives of comparisons:
 //!
 //! ```text
 //! "~> 0.1.3 or >= 2.0.0 and != 2.0.1"   =   any of   [ >= 0.1.3, <  0.2.0 ]
@@ -12,20 +12,19 @@ use std::str::FromStr;
 
 use crate::identity::{Version, is_number};
 
-/// Which versions a receiver takes, in the words of Elixir's `Version` module.
+/// A requirement for versions, in the syntax of Elixir's `Version` module.
 ///
-/// | requirement | takes |
+/// | requirement | matches |
 /// |---|---|
-/// | `1.2.3`, `== 1.2.3` | this version alone |
-/// | `!= 1.2.3` | every other |
-/// | `> 1.2.3`, `>= 1.2.3`, `< 1.2.3`, `<= 1.2.3` | what comes after or before |
+/// | `1.2.3`, `== 1.2.3` | this version only |
+/// | `!= 1.2.3` | all others |
+/// | `> 1.2.3`, `>= 1.2.3`, `< 1.2.3`, `<= 1.2.3` | later or earlier versions |
 /// | `~> 0.1.3` | `>= 0.1.3 and < 0.2.0` |
 /// | `~> 0.1` | `>= 0.1.0 and < 1.0.0` |
 ///
 /// `and` and `or`, with spaces around them, join comparisons; `and` binds tighter, as it does since Elixir
-/// 1.13. Other spaces mean nothing. Only `~>` takes a version of two parts. Numbers may be over 255; no
-/// version on the wire reaches those. Pre-release and build tags are refused, because no version on the wire
-/// has any.
+/// 1.13. Other spaces are ignored. Only `~>` accepts a version of two parts. Numbers may be over 255, which no version on the
+/// wire reaches. Pre-release and build tags are rejected, because no version on the wire has any.
 ///
 /// Two requirements are equal if their texts are.
 ///
@@ -42,12 +41,12 @@ use crate::identity::{Version, is_number};
 #[derive(Clone, Debug)]
 pub struct VersionReq {
     text: String,
-    /// Any of these; in each, all of its comparisons.
+    /// Alternatives, each of which is met if all its comparisons are.
     alternatives: Vec<Vec<Comparison>>,
 }
 
 impl VersionReq {
-    /// Whether `version` meets the requirement.
+    /// Returns whether `version` meets the requirement.
     pub fn matches(&self, version: &Version) -> bool {
         self.alternatives
             .iter()
@@ -63,7 +62,7 @@ impl PartialEq for VersionReq {
 
 impl Eq for VersionReq {}
 
-/// Gives back the text the requirement was read from.
+/// Prints the text that the requirement was parsed from.
 impl fmt::Display for VersionReq {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.text)
@@ -123,11 +122,11 @@ enum Operator {
 /// A version to compare with. Its numbers may be over 255.
 type Bound = [u16; 3];
 
-/// Stands for every number above 255: no version reaches one, so all of them compare alike.
+/// Stands for all numbers above 255, which compare alike because no version reaches one.
 const OUT_OF_REACH: u16 = 256;
 
-/// What may stand in front of a version; `None` is `~>`, which makes two comparisons. Longer signs come
-/// first, so that `>=` is not read as `>`.
+/// The operators; `None` is `~>`, which makes two comparisons. Longer ones come first, so that `>=` is not parsed
+/// as `>`.
 const SIGNS: [(&str, Option<Operator>); 7] = [
     ("~>", None),
     ("==", Some(Operator::Equal)),
@@ -138,7 +137,7 @@ const SIGNS: [(&str, Option<Operator>); 7] = [
     ("<", Some(Operator::Less)),
 ];
 
-/// Reads a requirement from left to right, and knows where it stands for the sake of the errors.
+/// The parser of a requirement. Errors contain its position.
 struct Reader<'a> {
     text: &'a str,
     at: usize,
@@ -162,7 +161,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads a sign, or none, and its version.
+    /// Parses an optional operator and a version.
     fn comparison(&mut self, all: &mut Vec<Comparison>) -> Result<(), VersionReqError> {
         self.skip_spaces();
         let sign = SIGNS.iter().find(|(sign, _)| self.take(sign));
@@ -194,7 +193,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Takes everything up to the next space or sign.
+    /// Takes the text up to the next space or operator.
     fn word(&mut self) -> &'a str {
         let rest = self.rest();
         let end = rest
@@ -222,18 +221,18 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// What a version in a requirement means.
+/// The bounds that a version in a requirement stands for.
 struct Bounds {
     /// The version itself; a missing patch is 0.
     from: Bound,
-    /// The first version that `~>` no longer takes.
+    /// The first version that `~>` does not match.
     next: Bound,
-    /// Whether all three parts are there.
+    /// Whether the version has all three parts.
     exact: bool,
 }
 
 impl Bounds {
-    /// Reads the version `found` at byte `at`.
+    /// Parses the version `found` at byte `at`.
     fn read(found: &str, at: usize) -> Result<Self, VersionReqError> {
         if found.is_empty() {
             return Err(VersionReqError::ExpectedVersion { at });
@@ -269,37 +268,37 @@ impl Bounds {
     }
 }
 
-/// The value of some digits. What `u16` cannot hold is out of reach as well.
+/// Returns the value of digits, or `OUT_OF_REACH` if it is larger.
 fn number(digits: &str) -> u16 {
     digits.parse().unwrap_or(OUT_OF_REACH).min(OUT_OF_REACH)
 }
 
-/// Why a text is not a [`VersionReq`]. Places are counted in bytes, from 0.
+/// Why a text is not a [`VersionReq`]. Positions are in bytes, from 0.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum VersionReqError {
-    /// The text ends, or goes on with a sign, where a version should be.
+    /// The text ends or has an operator where a version is expected.
     #[error("expected a version such as 1.2.3 at byte {at}")]
     ExpectedVersion {
-        /// Where the version should be.
+        /// The position where it is expected.
         at: usize,
     },
-    /// There is something in the place of a version, but not a version.
+    /// The text has something else where a version is expected.
     #[error(
         "`{found}` at byte {at} is not a version: expected one such as 1.2.3, after `~>`, `>=` or the like"
     )]
     NotAVersion {
-        /// Where it stands.
+        /// Its position.
         at: usize,
-        /// What stands there.
+        /// The invalid text.
         found: String,
     },
-    /// The version has two parts, and no `~>` in front.
-    #[error("`{found}` at byte {at} lacks its third number, which only `~>` can do without")]
+    /// The version has two parts but no `~>` before it.
+    #[error("`{found}` at byte {at} lacks its third number, which is optional only after `~>`")]
     NoPatch {
-        /// Where it stands.
+        /// Its position.
         at: usize,
-        /// What stands there.
+        /// The invalid text.
         found: String,
     },
     /// The version has a pre-release or build tag.
@@ -307,15 +306,15 @@ pub enum VersionReqError {
         "`{found}` at byte {at} has a pre-release or build tag, which no version on the wire has"
     )]
     Tagged {
-        /// Where it stands.
+        /// Its position.
         at: usize,
-        /// What stands there.
+        /// The invalid text.
         found: String,
     },
-    /// Something other than `and` or `or` follows a version.
+    /// A version is followed by something other than `and` or `or`.
     #[error("expected `and` or `or`, with spaces around it, at byte {at}")]
     ExpectedConnective {
-        /// Where the word should be.
+        /// The position where it is expected.
         at: usize,
     },
 }

@@ -1,23 +1,21 @@
-//! Bytes into values, borrowed where they can be.
+//! The serde methods of the decoder: bytes into values, borrowed where possible.
 //!
-//! The bytes have passed `check`: they are whole and not too deep, so recursion is bounded and the
-//! numbers of elements they announce are true.
+//! The bytes have passed `check`, so recursion is bounded and announced lengths are true.
 
 use std::mem;
 
 use serde::de::{self, Visitor};
 
-use crate::access::{Keys, STRUCT_NAME};
-use crate::guess::{VariantMap, Wordless, is_buffer, is_of_struct};
+use crate::buffered::{EncodedTerm, VariantMap, is_buffer, is_flattening};
+use crate::byte_seq::ByteSeq;
+use crate::de_compound::{Keys, STRUCT_NAME};
+use crate::de_enum::Variant;
+use crate::decoder::Decoder;
 use crate::number::{nearest_f32, nearest_f64, visit_big, visit_integer};
-use crate::octets::Octets;
-use crate::reader::{Decoder, mismatch};
-use crate::result;
 use crate::token::{Token, latin1};
-use crate::variant::Variant;
-use crate::{DecodeError, TERM_TOKEN};
+use crate::{DecodeError, marker, result};
 
-/// The types that are read alike; serde has a method for each.
+/// Implements serde methods by one shared read.
 macro_rules! read {
     ($read:ident: $($method:ident)*) => {$(
         #[inline]
@@ -36,13 +34,13 @@ impl<'de> de::Deserializer<'de> for &mut Decoder<'de> {
         self.budget.charge(&token)?;
         match token {
             Token::Integer(value) => visit_integer(value, visitor),
-            // What serde's buffer has no word for passes it in its encoded form, for a `Term` to read.
+            // serde's buffer has no form for these. It keeps the encoded term, which a `Term` can read.
             Token::Big { .. } | Token::Bits(..) | Token::Opaque { .. } | Token::OldFun(_)
                 if is_buffer(&visitor) =>
             {
                 self.cursor = before;
                 let term = self.cursor.skip()?;
-                visitor.visit_newtype_struct(Wordless(term))
+                visitor.visit_newtype_struct(EncodedTerm(term))
             }
             Token::Big {
                 negative,
@@ -59,13 +57,13 @@ impl<'de> de::Deserializer<'de> for &mut Decoder<'de> {
                 Err(_) => visitor.visit_borrowed_bytes(bytes),
             },
             token @ (Token::Nil | Token::Charlist(_) | Token::List(_)) => self.list(token, visitor),
-            Token::Tuple(arity) => match self.guess_variant(arity, &visitor)? {
+            Token::Tuple(arity) => match self.is_variant(arity, &visitor)? {
                 true => visitor.visit_map(VariantMap::new(self, arity)),
                 false => self.elements(arity, visitor),
             },
             Token::Map(length) => self.pairs(length, Keys::Map, visitor),
             token @ (Token::Bits(..) | Token::Opaque { .. } | Token::OldFun(_)) => {
-                Err(mismatch(&token, &visitor))
+                Err(token.mismatch(&visitor))
             }
         }
     }
@@ -74,7 +72,7 @@ impl<'de> de::Deserializer<'de> for &mut Decoder<'de> {
         match self.token()? {
             Token::Atom("true") => visitor.visit_bool(true),
             Token::Atom("false") => visitor.visit_bool(false),
-            other => Err(mismatch(&other, &visitor)),
+            other => Err(other.mismatch(&visitor)),
         }
     }
 
@@ -94,11 +92,11 @@ impl<'de> de::Deserializer<'de> for &mut Decoder<'de> {
                 negative,
                 magnitude,
             } => nearest_f64(negative, magnitude),
-            other => return Err(mismatch(&other, &visitor)),
+            other => return Err(other.mismatch(&visitor)),
         };
         match value.is_finite() {
             true => visitor.visit_f64(value),
-            false => Err(mismatch(&token, &visitor)),
+            false => Err(token.mismatch(&visitor)),
         }
     }
 
@@ -111,11 +109,11 @@ impl<'de> de::Deserializer<'de> for &mut Decoder<'de> {
                 negative,
                 magnitude,
             } => nearest_f32(negative, magnitude),
-            other => return Err(mismatch(&other, &visitor)),
+            other => return Err(other.mismatch(&visitor)),
         };
         match value.is_finite() {
             true => visitor.visit_f32(value),
-            false => Err(mismatch(&token, &visitor)),
+            false => Err(token.mismatch(&visitor)),
         }
     }
 
@@ -127,9 +125,9 @@ impl<'de> de::Deserializer<'de> for &mut Decoder<'de> {
             Token::Charlist(bytes) => visitor.visit_borrowed_bytes(bytes),
             token @ Token::List(_) => match self.integers(token, |byte| u8::try_from(byte).ok())? {
                 Some(bytes) => visitor.visit_byte_buf(bytes),
-                None => Err(mismatch(&token, &visitor)),
+                None => Err(token.mismatch(&visitor)),
             },
-            other => Err(mismatch(&other, &visitor)),
+            other => Err(other.mismatch(&visitor)),
         }
     }
 
@@ -150,7 +148,7 @@ impl<'de> de::Deserializer<'de> for &mut Decoder<'de> {
     fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         match self.token()? {
             Token::Atom("nil") => visitor.visit_unit(),
-            other => Err(mismatch(&other, &visitor)),
+            other => Err(other.mismatch(&visitor)),
         }
     }
 
@@ -169,7 +167,7 @@ impl<'de> de::Deserializer<'de> for &mut Decoder<'de> {
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
         match name {
-            TERM_TOKEN => visitor.visit_borrowed_bytes(self.budget.skip(&mut self.cursor)?),
+            marker::TERM => visitor.visit_borrowed_bytes(self.budget.skip(&mut self.cursor)?),
             _ => visitor.visit_newtype_struct(self),
         }
     }
@@ -178,8 +176,8 @@ impl<'de> de::Deserializer<'de> for &mut Decoder<'de> {
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         match self.token()? {
             token @ (Token::Nil | Token::Charlist(_) | Token::List(_)) => self.list(token, visitor),
-            Token::Binary(bytes) => visitor.visit_seq(Octets::new(bytes)),
-            other => Err(mismatch(&other, &visitor)),
+            Token::Binary(bytes) => visitor.visit_seq(ByteSeq::new(bytes)),
+            other => Err(other.mismatch(&visitor)),
         }
     }
 
@@ -192,9 +190,9 @@ impl<'de> de::Deserializer<'de> for &mut Decoder<'de> {
         match self.token()? {
             Token::Tuple(found) if found as usize == arity => self.elements(found, visitor),
             Token::Binary(bytes) if bytes.len() == arity && arity > 0 => {
-                visitor.visit_seq(Octets::new(bytes))
+                visitor.visit_seq(ByteSeq::new(bytes))
             }
-            other => Err(mismatch(&other, &visitor)),
+            other => Err(other.mismatch(&visitor)),
         }
     }
 
@@ -211,11 +209,11 @@ impl<'de> de::Deserializer<'de> for &mut Decoder<'de> {
     #[inline]
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         match self.token()? {
-            Token::Map(length) if is_of_struct(&visitor) => {
+            Token::Map(length) if is_flattening(&visitor) => {
                 self.pairs(length, Keys::Flattened, visitor)
             }
             Token::Map(length) => self.pairs(length, Keys::Map, visitor),
-            other => Err(mismatch(&other, &visitor)),
+            other => Err(other.mismatch(&visitor)),
         }
     }
 
@@ -234,7 +232,7 @@ impl<'de> de::Deserializer<'de> for &mut Decoder<'de> {
                 };
                 self.pairs(length, keys, visitor)
             }
-            other => Err(mismatch(&other, &visitor)),
+            other => Err(other.mismatch(&visitor)),
         }
     }
 
@@ -256,10 +254,10 @@ impl<'de> de::Deserializer<'de> for &mut Decoder<'de> {
                 let mut ahead = self.cursor;
                 match ahead.token()? {
                     Token::Atom(_) | Token::Latin1Atom(_) => arity,
-                    other => return Err(mismatch(&other, &"an atom")),
+                    other => return Err(other.mismatch(&"an atom")),
                 }
             }
-            other => return Err(mismatch(&other, &visitor)),
+            other => return Err(other.mismatch(&visitor)),
         };
         visitor.visit_enum(Variant {
             decoder: self,
@@ -281,9 +279,9 @@ impl<'de> de::Deserializer<'de> for &mut Decoder<'de> {
             Token::Latin1Atom(text) => visitor.visit_string(latin1(text)),
             token @ Token::Binary(bytes) => match std::str::from_utf8(bytes) {
                 Ok(text) => visitor.visit_borrowed_str(text),
-                Err(_) => Err(mismatch(&token, &visitor)),
+                Err(_) => Err(token.mismatch(&visitor)),
             },
-            other => Err(mismatch(&other, &visitor)),
+            other => Err(other.mismatch(&visitor)),
         }
     }
 

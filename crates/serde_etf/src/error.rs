@@ -1,125 +1,159 @@
-//! Why encoding and decoding fail, in texts of bounded length.
+//! The errors of encoding and decoding, whose texts are bounded in length.
 
+use std::error::Error;
 use std::fmt::{self, Display, Write};
 
 use serde::de::{self, Expected, Unexpected, value};
 use serde::ser;
 
 /// Why a value is not encoded.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum EncodeError {
-    /// An atom has at most 255 characters.
-    #[error("an atom of more than 255 characters: {0:.32}…")]
+    /// An atom has more than 255 characters.
     AtomTooLong(String),
-    /// Erlang has neither infinities nor NaN.
-    #[error("the float {0} has no counterpart in Erlang")]
+    /// A float is infinite or not a number, which Erlang's floats cannot be.
     NotFinite(f64),
-    /// The format counts bytes and elements in 32 bits.
-    #[error("more than 4294967295 bytes or elements")]
+    /// A length does not fit the 32 bits that the format has for it.
     TooLarge,
-    /// A `Serialize` wrote more or fewer elements than it had announced.
-    #[error("a tuple with more or fewer elements than announced")]
+    /// A `Serialize` wrote more or fewer elements of a tuple than it had announced.
     Arity,
-    /// A 128-bit integer is where serde could not decode it again: in an enum that is internally tagged or
-    /// untagged, or in a flattened map.
-    #[error(
-        "a 128-bit integer in a tagged, untagged or flattened part, which serde cannot decode again: use a \
-         `Term`, a string or a 64-bit integer there"
-    )]
+    /// A 128-bit integer is in a tagged or untagged enum or in a flattened map, from which serde cannot decode it.
+    ///
+    /// A bare `str` as a field of a struct is taken for the tag of an enum, and a type that writes only the integer but is
+    /// larger than it, for an untagged enum. A
+    /// `Serialize` of your own that writes such a field can pass a reference to the `str` instead.
     Wide,
-    /// A key of a flattened map is a tuple, list or map, which serde could not decode again.
-    #[error(
-        "a key of a flattened map that is a tuple, list or map, which serde cannot decode again: use a string, a \
-         number or a unit variant, or do not flatten the map"
-    )]
+    /// A key of a flattened map is a tuple, list or map, which serde cannot decode.
     Key,
-    /// A compression level is 0 to 9.
-    #[error("compression level {0} is above 9")]
+    /// A compression level is above 9.
     Level(u8),
     /// The value's own `Serialize` failed.
-    #[error("{0}")]
     Custom(String),
 }
 
+impl Display for EncodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AtomTooLong(name) => {
+                write!(f, "an atom of more than 255 characters: {name:.32}…")
+            }
+            Self::NotFinite(value) => write!(f, "the float {value} has no counterpart in Erlang"),
+            Self::TooLarge => f.write_str("more than 4294967295 bytes or elements"),
+            Self::Arity => f.write_str("a tuple with more or fewer elements than announced"),
+            Self::Wide => write!(
+                f,
+                "a 128-bit integer in a tagged or untagged enum or a flattened map, from which serde cannot decode \
+                 it: {WIDE_ADVICE}"
+            ),
+            Self::Key => f.write_str(
+                "a key of a flattened map is a tuple, list or map, which serde cannot decode: use a string, a number \
+                 or a unit variant, or do not flatten the map",
+            ),
+            Self::Level(level) => write!(f, "compression level {level} is above 9"),
+            Self::Custom(message) => f.write_str(message),
+        }
+    }
+}
+
+impl Error for EncodeError {}
+
+/// The error of serde's buffers for a 128-bit integer, after its type.
+const WIDE_UNSUPPORTED: &str = "128 is not supported";
+const WIDE_ADVICE: &str = "use a `Term`, a string or a 64-bit integer there";
+
 /// Why a payload is not decoded.
 ///
-/// [`Executable`](Self::Executable) is an attack or a gross mistake; all others are a peer that
-/// speaks another protocol, or an older version of this one, or exceeds a limit. No text is longer
-/// than 256 bytes, and none quotes a string or binary of the payload.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+/// [`Executable`](Self::Executable) is an attack or a gross mistake. All others come from a peer that speaks another
+/// protocol or version, or that exceeds a limit. No text is longer than 256 bytes, and none quotes a string or binary
+/// of the payload.
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum DecodeError {
-    /// The term is a function or a port, or has one in it.
-    #[error("executable term (tag {tag}) refused")]
+    /// The term is or contains a function or a port.
     Executable {
-        /// The format's tag for what was found.
+        /// The format's tag of the function or port.
         tag: u8,
     },
     /// The payload does not begin with 131.
-    #[error("term format {0} instead of 131")]
     Version(u8),
     /// The payload ends before the term does.
-    #[error("truncated term")]
     Truncated,
     /// No term begins with this byte.
-    #[error("unknown term tag {0}")]
     UnknownTag(u8),
     /// The term nests more deeply than [`Limits::depth`](crate::Limits::depth).
-    #[error("term deeper than {limit} levels")]
     Depth {
-        /// The limit.
+        /// The limit, in levels.
         limit: usize,
     },
     /// The term consists of more terms than [`Limits::elements`](crate::Limits::elements).
-    #[error("term of more than {limit} elements")]
     Elements {
         /// The limit.
         limit: usize,
     },
     /// The compressed term is larger than [`Limits::inflated`](crate::Limits::inflated).
-    #[error("compressed term of more than {limit} bytes")]
     Inflated {
-        /// The limit.
+        /// The limit, in bytes.
         limit: usize,
     },
     /// The compressed term inflates by more than [`Limits::ratio`](crate::Limits::ratio).
-    #[error("compressed term that inflates to more than {limit} times its size")]
     Ratio {
         /// The limit.
         limit: usize,
     },
     /// The decoded terms would take more than [`Limits::term_memory`](crate::Limits::term_memory).
-    #[error("term that takes more than {limit} bytes of memory")]
     TermMemory {
         /// The limit, in bytes.
         limit: usize,
     },
-    /// The compressed term is damaged, or not as large as announced.
-    #[error("damaged compressed term")]
+    /// The compressed term is damaged, or its size is not the announced one.
     Compressed,
     /// An atom is not UTF-8, or has more than 255 characters.
-    #[error("malformed atom")]
     Atom,
     /// An integer's sign is neither 0 nor 1.
-    #[error("malformed integer")]
     Integer,
     /// A float is malformed, infinite or not a number.
-    #[error("malformed float")]
     Float,
     /// A bitstring uses other than 1 to 8 bits of its last byte.
-    #[error("malformed bitstring")]
     Bits,
     /// A map has a key twice.
-    #[error("duplicate key in a map")]
     DuplicateKey,
-    /// The term is well formed, but not what the type wants.
-    #[error("{0}")]
+    /// The term is well formed, but the type does not accept it.
     Mismatch(String),
 }
 
+impl Display for DecodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Executable { tag } => write!(f, "executable term (tag {tag}) refused"),
+            Self::Version(byte) => write!(f, "term format {byte} instead of 131"),
+            Self::Truncated => f.write_str("truncated term"),
+            Self::UnknownTag(tag) => write!(f, "unknown term tag {tag}"),
+            Self::Depth { limit } => write!(f, "term deeper than {limit} levels"),
+            Self::Elements { limit } => write!(f, "term of more than {limit} elements"),
+            Self::Inflated { limit } => write!(f, "compressed term of more than {limit} bytes"),
+            Self::Ratio { limit } => write!(
+                f,
+                "compressed term that inflates to more than {limit} times its size"
+            ),
+            Self::TermMemory { limit } => {
+                write!(f, "term that takes more than {limit} bytes of memory")
+            }
+            Self::Compressed => f.write_str("damaged compressed term"),
+            Self::Atom => f.write_str("malformed atom"),
+            Self::Integer => f.write_str("malformed integer"),
+            Self::Float => f.write_str("malformed float"),
+            Self::Bits => f.write_str("malformed bitstring"),
+            Self::DuplicateKey => f.write_str("duplicate key in a map"),
+            Self::Mismatch(message) => f.write_str(message),
+        }
+    }
+}
+
+impl Error for DecodeError {}
+
 impl DecodeError {
-    /// Returns whether the peer sent what could run code: reason enough to end the server.
+    /// Returns whether the peer sent a function or port, after which a server should close the connection.
     #[must_use]
     pub fn is_executable(&self) -> bool {
         matches!(self, Self::Executable { .. })
@@ -134,16 +168,23 @@ impl ser::Error for EncodeError {
 
 impl de::Error for DecodeError {
     fn custom<T: Display>(message: T) -> Self {
-        Self::Mismatch(short(message))
+        let mut message = short(message);
+        if let Some(WIDE_UNSUPPORTED) = message.strip_prefix(['i', 'u']) {
+            message = format!(
+                "a 128-bit integer in a flattened, tagged or untagged value, from which serde cannot decode it: \
+                 {WIDE_ADVICE}"
+            );
+        }
+        Self::Mismatch(message)
     }
 
     fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        let found = Quiet(found);
+        let found = Redacted(found);
         Self::custom(format_args!("invalid type: {found}, expected {expected}"))
     }
 
     fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        let found = Quiet(found);
+        let found = Redacted(found);
         Self::custom(format_args!("invalid value: {found}, expected {expected}"))
     }
 
@@ -158,7 +199,7 @@ impl de::Error for DecodeError {
     }
 }
 
-/// A name out of a payload, cut after 64 characters.
+/// A name from a payload, cut after 64 characters.
 pub(super) struct Name<'a>(pub(super) &'a str);
 
 impl Display for Name<'_> {
@@ -170,10 +211,10 @@ impl Display for Name<'_> {
     }
 }
 
-/// What serde found, without the text of strings.
-struct Quiet<'a>(Unexpected<'a>);
+/// An unexpected value, without the text of strings.
+struct Redacted<'a>(Unexpected<'a>);
 
-impl Display for Quiet<'_> {
+impl Display for Redacted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Unexpected::Str(text) => write!(f, "a string of {} bytes", text.len()),
@@ -185,16 +226,16 @@ impl Display for Quiet<'_> {
     }
 }
 
-/// How long the text of an error may be, in bytes.
+/// The longest text of an error, in bytes.
 const MAX_TEXT: usize = 256;
 
-/// Writes a message that a peer may have made long. What is cut off is not even formatted.
+/// Formats a message up to [`MAX_TEXT`], and no further: a peer chooses its length.
 pub(super) fn short(message: impl Display) -> String {
     let mut short = Short {
         text: String::new(),
         full: false,
     };
-    // An error is the end of the room, or a `Display` that fails: what there is by then is kept.
+    // An error means that the text is full or that a `Display` failed. What was written is kept.
     let _ = write!(short, "{message}");
     short.text
 }
@@ -211,12 +252,12 @@ impl Write for Short {
         if self.full {
             return Err(fmt::Error);
         }
-        let room = MAX_TEXT - CUT.len() - self.text.len();
-        if text.len() <= room {
+        let free = MAX_TEXT - CUT.len() - self.text.len();
+        if text.len() <= free {
             self.text.push_str(text);
             return Ok(());
         }
-        let end = (0..=room).rev().find(|&end| text.is_char_boundary(end));
+        let end = (0..=free).rev().find(|&end| text.is_char_boundary(end));
         self.text.push_str(&text[..end.unwrap_or(0)]);
         self.text.push_str(CUT);
         self.full = true;

@@ -1,8 +1,8 @@
-//! The limits of a payload, by name.
+//! The limits that a payload is checked against.
 
 use crate::DecodeError;
 
-/// The limits of a term that a peer sends.
+/// Limits of a payload from an untrusted peer.
 ///
 /// | limit | default | error |
 /// |---|---|---|
@@ -22,13 +22,12 @@ pub struct Limits {
     pub(super) safe: bool,
 }
 
-/// How much one term counts towards [`Limits::elements`], in eighths: an element, a number, a byte of a
-/// packed list.
+/// The weights of an element, a number and a byte of a packed list in [`Limits::elements`], in eighths.
 pub(super) const ELEMENT: u64 = 8;
 pub(super) const NUMBER: u64 = 2;
 pub(super) const PACKED: u64 = 1;
 
-/// A compressed term of up to this size is inflated whatever its ratio is.
+/// The inflated size up to which the ratio is not checked.
 const ANY_RATIO: usize = 1 << 20;
 
 impl Limits {
@@ -66,7 +65,7 @@ impl Limits {
 
     /// Sets how many times larger than compressed a term may be when inflated. Default: 256.
     ///
-    /// What inflates to 1 MiB or less is not held to it. A term that announces more is refused with
+    /// A term that inflates to 1 MiB or less may have any ratio. A term that announces more is refused with
     /// [`DecodeError::Ratio`] before it is inflated. Runs of one byte reach 1000;
     /// [`compress`](crate::compress) leaves a term plain that would be over the default.
     #[must_use]
@@ -78,8 +77,8 @@ impl Limits {
     /// Sets how many bytes of memory the [`Term`](crate::Term)s of one decoded value may take. Default:
     /// 32 MiB.
     ///
-    /// It is estimated before anything is allocated: 32 bytes for every term, what it holds on the
-    /// heap, and the allocator's overhead. A small map takes about 750 bytes. All `Term`s within a typed
+    /// The memory is estimated before anything is allocated: 32 bytes for every term, its heap memory, and the
+    /// allocator's overhead. A small map takes about 750 bytes. All `Term`s within a typed
     /// value are counted together, and so is what serde buffers (flattened fields, untagged and tagged
     /// enums) or reads without a type. More is refused with [`DecodeError::TermMemory`].
     #[must_use]
@@ -90,7 +89,7 @@ impl Limits {
 
     /// Sets whether functions and ports are refused, anywhere in a term. Default: `true`.
     ///
-    /// Otherwise they are skipped, and [`Term`](crate::Term) keeps them as they came.
+    /// If `false`, they are skipped, and a [`Term`](crate::Term) keeps their encoded form.
     #[must_use]
     pub fn safe(mut self, safe: bool) -> Self {
         self.safe = safe;
@@ -133,7 +132,7 @@ impl Limits {
         self.safe
     }
 
-    /// Checks what a compressed term announces.
+    /// Checks the size that a compressed term announces.
     pub(super) fn may_inflate(&self, packed: usize, plain: usize) -> Result<(), DecodeError> {
         if plain > self.inflated {
             return Err(DecodeError::Inflated {

@@ -1,4 +1,4 @@
-//! What a decoded `Term` takes in memory, estimated from the heads of its encoded form.
+//! The memory of a decoded `Term`, estimated from its encoded form.
 
 use crate::token::{Cursor, Token};
 use crate::{DecodeError, Limits};
@@ -12,21 +12,20 @@ const PAIRS: u64 = 11;
 const LEAF: u64 = PAIRS * 2 * TERM + 16;
 const INNER: u64 = LEAF + (PAIRS + 1) * 8;
 
-/// More than any term takes per encoded byte. Most is taken by maps of one pair within each other: a node
-/// for every six bytes.
+/// An upper bound of the memory per encoded byte. Nested maps of one pair take most: a node for every six bytes.
 const MOST_PER_BYTE: usize = 160;
 
-/// What is left of [`Limits::term_memory`].
+/// The unused rest of [`Limits::term_memory`].
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Budget {
     left: u64,
     limit: usize,
-    /// Whether the term is so short that it is within the limit whatever it is.
+    /// Whether the term is so short that it cannot exceed the limit.
     is_enough: bool,
 }
 
 impl Budget {
-    /// For a term of so many bytes.
+    /// Creates the budget of a term of `length` bytes.
     pub(super) fn new(limits: &Limits, length: usize) -> Self {
         Self {
             left: limits.term_memory as u64,
@@ -35,7 +34,7 @@ impl Budget {
         }
     }
 
-    /// Counts one term that serde reads without a type, without what is in it.
+    /// Counts the head of a term that serde reads without a type.
     #[inline]
     pub(super) fn charge(&mut self, token: &Token<'_>) -> Result<(), DecodeError> {
         match self.is_enough {
@@ -44,7 +43,7 @@ impl Budget {
         }
     }
 
-    /// Passes over one whole term, and counts what it would take as a `Term`.
+    /// Skips one whole term, and counts the memory that it would take as a `Term`.
     #[inline]
     pub(super) fn skip<'a>(&mut self, cursor: &mut Cursor<'a>) -> Result<&'a [u8], DecodeError> {
         match self.is_enough {
@@ -65,7 +64,7 @@ impl Budget {
                 .is_some_and(|list| list.is_list && list.left == 1);
             let children = token.children();
             match token {
-                // It goes on with the list that it is the tail of.
+                // The tail continues its list.
                 Token::List(more) if is_tail => {
                     self.take(TERM * u64::from(more))?;
                     open.pop();
@@ -77,7 +76,7 @@ impl Budget {
                 token => self.take(heap(&token))?,
             }
             if is_tail && !matches!(token, Token::Nil | Token::Charlist(_) | Token::List(_)) {
-                // A tail of its own lies in a box.
+                // The tail of an improper list is boxed.
                 self.take(allocation(TERM))?;
             }
             if children > 0 {
@@ -112,19 +111,19 @@ impl Budget {
     }
 }
 
-/// A container on the way through a term.
+/// A container whose elements are being counted.
 struct Open {
-    /// How many terms in it are still to come.
+    /// The number of its terms that were not read yet.
     left: u64,
     is_list: bool,
 }
 
-/// What a term with this head takes on the heap; of its elements, only their `Term`s.
+/// The heap memory of a term with this head, without the heap memory of its elements.
 fn heap(token: &Token<'_>) -> u64 {
     match *token {
         Token::Integer(_) | Token::Float(_) | Token::Nil => 0,
         Token::Big { magnitude, .. } => allocation(magnitude.len() as u64),
-        // Two counters come before the text.
+        // The text comes after two reference counters.
         Token::Atom(text) => allocation(16 + text.len() as u64),
         Token::Latin1Atom(text) => allocation(16 + 2 * text.len() as u64),
         Token::Charlist(bytes) => allocation(TERM * bytes.len() as u64),
@@ -136,7 +135,7 @@ fn heap(token: &Token<'_>) -> u64 {
     }
 }
 
-/// The nodes of a map built from sorted pairs, which are full but for the last ones.
+/// The nodes of a map built from sorted pairs: all but the last ones are full.
 fn map(pairs: u64) -> u64 {
     if pairs == 0 {
         return 0;
@@ -150,7 +149,7 @@ fn map(pairs: u64) -> u64 {
     bytes
 }
 
-/// What an allocator takes for so many bytes: a word of its own, and up to the next 16 bytes.
+/// The memory that an allocator takes for so many bytes: a word more, rounded up to 16 bytes.
 #[inline]
 fn allocation(bytes: u64) -> u64 {
     match bytes {

@@ -1,9 +1,8 @@
-//! Integers of the format in the types that serde has.
+//! Integers of the format as the numeric types of serde.
 
 use serde::de::Visitor;
 
 use crate::DecodeError;
-use crate::reader::mismatch;
 use crate::token::Token;
 
 #[inline]
@@ -27,12 +26,12 @@ pub(super) fn visit_big<'de, V: Visitor<'de>>(
         magnitude,
     };
     let Some(wide) = wide(magnitude) else {
-        return Err(mismatch(&token, &visitor));
+        return Err(token.mismatch(&visitor));
     };
     if negative {
         return match 0_i128.checked_sub_unsigned(wide) {
             Some(value) => visitor.visit_i128(value),
-            None => Err(mismatch(&token, &visitor)),
+            None => Err(token.mismatch(&visitor)),
         };
     }
     match (u64::try_from(wide), i128::try_from(wide)) {
@@ -48,7 +47,7 @@ fn wide(magnitude: &[u8]) -> Option<u128> {
     Some(u128::from_le_bytes(bytes))
 }
 
-/// The nearest float, of an integer of any size; infinite if it is beyond all floats.
+/// Returns the float nearest to an integer of any size; infinite if it is out of range.
 pub(super) fn nearest_f64(negative: bool, magnitude: &[u8]) -> f64 {
     let (high, rest) = top(magnitude);
     let bits = i32::try_from(8 * rest).unwrap_or(i32::MAX);
@@ -64,8 +63,8 @@ pub(super) fn nearest_f32(negative: bool, magnitude: &[u8]) -> f32 {
     if negative { -value } else { value }
 }
 
-/// The highest sixteen bytes, and how many are below them. If one of those is not zero, the lowest bit is set:
-/// too low to count, but for what lies half way between two floats.
+/// Returns the highest sixteen bytes, and the number of bytes below them. If one of those is not zero, the lowest bit is
+/// set, so that a value just above the middle of two floats is rounded up.
 fn top(magnitude: &[u8]) -> (u128, usize) {
     let rest = magnitude.len().saturating_sub(16);
     let (low, high) = magnitude.split_at(rest);

@@ -1,16 +1,15 @@
-//! The reference of a call or reply whose other half cannot be decoded.
+//! Elements of a pair that cannot be decoded as a whole.
 //!
-//! A call is `{reference, request}` and a reply is `{reply, reference}`. Where the request or the reply is over
-//! a limit or malformed, the call can still be named: these read no more of the payload than they
-//! have to, build nothing, and keep to bounded memory.
+//! In a protocol such as `{reference, request}` the reference can still be read if the request is over a limit or
+//! malformed. These functions read no more of the payload than necessary, decode nothing, and use bounded memory.
 
 use std::io::{BufRead, BufReader, Read};
 
 use crate::{Limits, scan, tag, zip};
 
-/// Returns an upper bound of the bytes that checking the payload touches, without looking at them.
+/// Returns an upper bound of the bytes that a check of the payload reads, in constant time.
 ///
-/// That is its own size, or what it announces to inflate to if that is more.
+/// It is the size of the payload, or the inflated size that it announces if that is larger.
 #[must_use]
 pub fn cost(payload: &[u8]) -> usize {
     match *payload {
@@ -24,8 +23,8 @@ pub fn cost(payload: &[u8]) -> usize {
 /// Returns the first element of a pair as a payload of its own, with the leading 131, if it takes at most
 /// `max` bytes.
 ///
-/// It must be a term within the default [`Limits`]; what follows it may be anything. Of a compressed
-/// payload no more is inflated than its first `max` bytes need.
+/// It must be a term within the default [`Limits`]; the bytes after it are not read. A compressed payload is inflated
+/// up to `max` bytes only.
 #[must_use]
 pub fn first_of_pair(payload: &[u8], max: usize) -> Option<Vec<u8>> {
     match payload {
@@ -39,7 +38,7 @@ pub fn first_of_pair(payload: &[u8], max: usize) -> Option<Vec<u8>> {
 /// `max` bytes.
 ///
 /// It must be a term within the default [`Limits`]; the first element may be of any depth and size, but
-/// its lengths must be true. Of a compressed payload no more is inflated than `limits` allow.
+/// its lengths must be true. A compressed payload is inflated as far as `limits` allow.
 #[must_use]
 pub fn second_of_pair(payload: &[u8], max: usize, limits: &Limits) -> Option<Vec<u8>> {
     match payload {
@@ -80,14 +79,14 @@ fn pair(plain: &mut impl Read) -> Option<()> {
 /// Reads one whole term of at most `max` bytes.
 fn whole(plain: impl Read, max: usize) -> Option<Vec<u8>> {
     let mut payload = vec![tag::VERSION];
-    // A damaged stream may be whole up to here.
+    // A stream that is damaged later is whole up to here.
     let _ = plain.take(max as u64).read_to_end(&mut payload);
     let length = scan::scan(&payload[1..], &Limits::default()).ok()?;
     payload.truncate(1 + length);
     Some(payload)
 }
 
-/// Passes over the head of a term, whatever is in it, and returns how many terms follow.
+/// Skips the head of a term, and returns the number of terms that follow.
 fn skip_head(plain: &mut impl BufRead) -> Option<u64> {
     let tag = byte(plain)?;
     let length = match tag {
@@ -128,7 +127,7 @@ fn skip_head(plain: &mut impl BufRead) -> Option<u64> {
     Some(0)
 }
 
-/// Passes over the atom that comes first, and returns how much comes after.
+/// Skips an atom, and returns `length`, which follows it.
 fn after_atom(plain: &mut impl BufRead, length: u64) -> Option<u64> {
     let name = match byte(plain)? {
         tag::SMALL_ATOM | tag::SMALL_ATOM_UTF8 => byte(plain)?.into(),

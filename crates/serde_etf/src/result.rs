@@ -11,12 +11,12 @@ const ERR: &str = "Err";
 /// The atom `nil`, encoded.
 pub(super) const NIL: &[u8] = b"\x77\x03nil";
 
-/// Returns whether an enum is the standard `Result`, as far as serde tells.
+/// Returns whether an enum has the name and the variants of the standard `Result`.
 pub(super) fn is(name: &str, variants: &[&str]) -> bool {
     name == NAME && variants == [OK, ERR]
 }
 
-/// The atom of a variant.
+/// Returns the atom of a variant.
 #[inline]
 pub(super) fn encoded(name: &str, variant: &'static str) -> &'static str {
     match variant {
@@ -26,7 +26,7 @@ pub(super) fn encoded(name: &str, variant: &'static str) -> &'static str {
     }
 }
 
-/// The variant of an atom. Its Rust name, which earlier versions wrote, is one too.
+/// Returns the variant of an atom, which may be its Rust name too.
 pub(super) fn decoded(token: Token<'_>) -> Cow<'_, str> {
     match token {
         Token::Atom("ok") => OK.into(),

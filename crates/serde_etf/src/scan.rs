@@ -1,8 +1,7 @@
-//! One walk over a whole term before anything is made of it.
+//! The check of a whole term before it is decoded.
 //!
-//! What has been walked is complete, no deeper than allowed, and safe: the typed decoder may recurse
-//! over it. The walk itself does not recurse and reserves nothing on the peer's word; its work is
-//! proportional to the input.
+//! A checked term is complete and within the limits, so that the typed decoder may recurse over it. The check does not
+//! recurse, allocates nothing for announced lengths, and takes time proportional to the input.
 
 use crate::limits::{ELEMENT, NUMBER, PACKED};
 use crate::token::{Cursor, Token};
@@ -13,14 +12,14 @@ pub(super) fn scan(bytes: &[u8], limits: &Limits) -> Result<usize, DecodeError> 
     let mut cursor = Cursor::new(bytes);
     let mut open = Stack::<Open, 8>::new();
     let mut keys = Stack::<Span, 16>::new();
-    let mut room = (limits.elements as u64).saturating_mul(ELEMENT);
+    let mut budget = (limits.elements as u64).saturating_mul(ELEMENT);
     loop {
         let start = bytes.len() - cursor.remaining();
         let token = cursor.token()?;
         if limits.safe {
             refuse_executable(&token)?;
         }
-        room = room
+        budget = budget
             .checked_sub(weight(&token))
             .ok_or(DecodeError::Elements {
                 limit: limits.elements,
@@ -45,7 +44,7 @@ pub(super) fn scan(bytes: &[u8], limits: &Limits) -> Result<usize, DecodeError> 
             continue;
         }
 
-        // A term ends here, and with it every open term whose last child it is.
+        // The term is complete, and with it every open term whose last child it is.
         let end = bytes.len() - cursor.remaining();
         let mut start = start;
         loop {
@@ -71,13 +70,13 @@ pub(super) fn scan(bytes: &[u8], limits: &Limits) -> Result<usize, DecodeError> 
     }
 }
 
-/// What a term counts, without those in it.
+/// The weight of a term, without that of its elements.
 #[inline]
 fn weight(token: &Token<'_>) -> u64 {
     match *token {
         Token::Integer(_) | Token::Float(_) => NUMBER,
         Token::Charlist(bytes) => ELEMENT + PACKED * bytes.len() as u64,
-        // Its keys have to be compared.
+        // Its keys are compared.
         Token::Map(pairs) => ELEMENT * (1 + u64::from(pairs)),
         _ => ELEMENT,
     }
@@ -93,9 +92,9 @@ fn refuse_executable(token: &Token<'_>) -> Result<(), DecodeError> {
     }
 }
 
-/// Refuses a map that has a key twice, in the same bytes.
+/// Returns an error if two keys of a map are the same bytes.
 ///
-/// Sorting, not hashing, for large maps: no choice of keys makes it slow.
+/// Large maps are sorted and not hashed, so that no choice of keys makes it slow.
 fn distinct(bytes: &[u8], keys: &mut [Span]) -> Result<(), DecodeError> {
     let text = |key: &Span| &bytes[key.start..key.end];
     let twice = if keys.len() <= 16 {
@@ -110,28 +109,28 @@ fn distinct(bytes: &[u8], keys: &mut [Span]) -> Result<(), DecodeError> {
     }
 }
 
-/// A term whose children are being walked.
+/// A term whose children are being checked.
 #[derive(Clone, Copy, Default)]
 struct Open {
     left: u64,
     is_map: bool,
     start: usize,
-    /// Where this map's keys begin among the keys of all open maps.
+    /// The position of this map's first key among the keys of all open maps.
     first_key: usize,
 }
 
-/// Where a key lies in the input.
+/// The position of a key in the input.
 #[derive(Clone, Copy, Default)]
 struct Span {
     start: usize,
     end: usize,
 }
 
-/// A stack that allocates only when it holds more than `N`.
+/// A stack that allocates only when it holds more than `N` values.
 struct Stack<T, const N: usize> {
     inline: [T; N],
     used: usize,
-    /// Everything, once there has been more than `N`.
+    /// All values, as soon as there are more than `N`.
     heap: Vec<T>,
 }
 

@@ -1,108 +1,10 @@
-//! Values into bytes, in one pass and without a tree.
-
-use std::cell::Cell;
+//! The serde methods of the encoder: values into bytes, in one pass and without a tree.
 
 use serde::ser::{self, Serialize};
 
-use crate::compound::{List, Map, Names, Tuple};
-use crate::part::Part;
-use crate::{ATOM_TOKEN, EncodeError, TERM_TOKEN, VERBATIM_TOKEN, result, room, tag, write};
-
-/// The tag and the length before a binary's bytes.
-const BINARY_HEAD: usize = 5;
-
-/// Appends one term.
-pub(super) struct Encoder<'a> {
-    out: &'a mut Vec<u8>,
-    door: Cell<Door>,
-    part: Part,
-}
-
-/// How far a `Term` has come in handing over its encoded bytes, which it does only to a serializer that
-/// answers its [`knock`].
-#[derive(Clone, Copy, PartialEq)]
-enum Door {
-    /// Any other value is being written.
-    Closed,
-    /// The value under [`TERM_TOKEN`] is being written.
-    Waiting,
-    Knocked,
-    /// The next tuple is an encoded term, in chunks of bytes.
-    Open,
-}
-
-/// Returns whether the serializer is that of a value under [`TERM_TOKEN`] in this format.
-///
-/// Nothing in serde's interface tells a value which serializer it is given. This one, and no other, answers the
-/// same question in two ways.
-pub(crate) fn knock<S: ser::Serializer>(serializer: &S) -> bool {
-    serializer.is_human_readable() != serializer.is_human_readable()
-}
-
-impl<'a> Encoder<'a> {
-    #[inline]
-    pub(super) fn new(out: &'a mut Vec<u8>) -> Self {
-        Self {
-            out,
-            door: Cell::new(Door::Closed),
-            part: Part::Plain,
-        }
-    }
-
-    /// For a value in a part.
-    #[inline]
-    pub(super) fn of<T: ?Sized>(out: &'a mut Vec<u8>, value: &T, part: Part) -> Self {
-        Self {
-            out,
-            door: Cell::new(Door::Closed),
-            part: part.of(value),
-        }
-    }
-
-    /// For what a value consists of.
-    #[inline]
-    fn inner(self) -> (&'a mut Vec<u8>, Part) {
-        (self.out, self.part.inner())
-    }
-
-    #[inline]
-    fn may_be_wide(&self) -> Result<(), EncodeError> {
-        match self.part {
-            Part::Plain | Part::Verbatim => Ok(()),
-            Part::Hidden | Part::Buffered => Err(EncodeError::Wide),
-        }
-    }
-
-    /// Writes a string as an atom.
-    pub(super) fn name<T: Serialize + ?Sized>(mut self, value: &T) -> Result<(), EncodeError> {
-        // The string is written as the binary it would be, and its head made an atom's.
-        let start = self.out.len();
-        let length = self.binary_of(value)?;
-        match u8::try_from(length) {
-            Ok(short) => {
-                self.out[start] = tag::SMALL_ATOM_UTF8;
-                self.out[start + 1] = short;
-                self.out.drain(start + 2..start + BINARY_HEAD);
-                Ok(())
-            }
-            Err(_) => {
-                let name = self.out.split_off(start + BINARY_HEAD);
-                self.out.truncate(start);
-                write::atom(self.out, &String::from_utf8_lossy(&name))
-            }
-        }
-    }
-
-    /// Writes what must come out as a binary, and returns its length.
-    fn binary_of<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<usize, EncodeError> {
-        let start = self.out.len();
-        value.serialize(Encoder::new(self.out))?;
-        match self.out.get(start) {
-            Some(&tag::BINARY) => Ok(self.out.len() - start - BINARY_HEAD),
-            _ => Err(ser::Error::custom("not a string or bytes")),
-        }
-    }
-}
+use crate::encoder::{Context, Encoder, Handover};
+use crate::ser_compound::{Keys, List, Map, Tuple};
+use crate::{EncodeError, marker, output_limit, result, write};
 
 /// Every integer is written by its value, whatever its type.
 macro_rules! integers {
@@ -137,13 +39,13 @@ impl<'a> ser::Serializer for Encoder<'a> {
     }
 
     fn serialize_i128(self, value: i128) -> Result<(), EncodeError> {
-        self.may_be_wide()?;
+        self.check_wide()?;
         write::integer(self.out, value);
         Ok(())
     }
 
     fn serialize_u128(self, value: u128) -> Result<(), EncodeError> {
-        self.may_be_wide()?;
+        self.check_wide()?;
         match i128::try_from(value) {
             Ok(value) => write::integer(self.out, value),
             Err(_) => write::big(self.out, false, value),
@@ -176,8 +78,8 @@ impl<'a> ser::Serializer for Encoder<'a> {
 
     #[inline]
     fn serialize_bytes(self, value: &[u8]) -> Result<(), EncodeError> {
-        if self.part == Part::Verbatim {
-            room::check(self.out, value.len())?;
+        if self.context == Context::EncodedTerm {
+            output_limit::check(self.out, value.len())?;
             self.out.extend_from_slice(value);
             return Ok(());
         }
@@ -191,8 +93,7 @@ impl<'a> ser::Serializer for Encoder<'a> {
 
     #[inline]
     fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), EncodeError> {
-        let (out, part) = self.inner();
-        value.serialize(Encoder::of(out, value, part))
+        value.serialize(Encoder::of(self.out, value, self.context.inner()))
     }
 
     #[inline]
@@ -221,17 +122,13 @@ impl<'a> ser::Serializer for Encoder<'a> {
         value: &T,
     ) -> Result<(), EncodeError> {
         match name {
-            ATOM_TOKEN => {}
-            TERM_TOKEN => {
-                self.door.set(Door::Waiting);
-                return value.serialize(self);
+            marker::ATOM => self.atom(value),
+            marker::TERM => {
+                self.handover.set(Handover::Possible);
+                value.serialize(self)
             }
-            _ => {
-                let (out, part) = self.inner();
-                return value.serialize(Encoder::of(out, value, part));
-            }
+            _ => value.serialize(Encoder::of(self.out, value, self.context.inner())),
         }
-        self.name(value)
     }
 
     #[inline]
@@ -242,32 +139,29 @@ impl<'a> ser::Serializer for Encoder<'a> {
         variant: &'static str,
         value: &T,
     ) -> Result<(), EncodeError> {
-        if name == VERBATIM_TOKEN {
+        if name == marker::ENCODED {
             let start = self.out.len();
-            self.binary_of(value)?;
-            self.out.drain(start..start + BINARY_HEAD);
+            self.binary(value)?;
+            self.out.drain(start..start + write::HEAD);
             return Ok(());
         }
-        let (out, part) = self.inner();
-        write::tuple(out, 2)?;
-        write::atom(out, result::encoded(name, variant))?;
-        value.serialize(Encoder::of(out, value, part))
+        write::tuple(self.out, 2)?;
+        write::atom(self.out, result::encoded(name, variant))?;
+        value.serialize(Encoder::of(self.out, value, self.context.inner()))
     }
 
     #[inline]
     fn serialize_seq(self, _length: Option<usize>) -> Result<List<'a>, EncodeError> {
-        let (out, part) = self.inner();
-        Ok(List::new(out, part))
+        Ok(List::new(self.out, self.context.inner()))
     }
 
     #[inline]
     fn serialize_tuple(self, arity: usize) -> Result<Tuple<'a>, EncodeError> {
-        if self.door.get() == Door::Open {
-            return Ok(Tuple::verbatim(self.out));
+        if self.handover.get() == Handover::Agreed {
+            return Ok(Tuple::encoded_term(self.out));
         }
-        let (out, part) = self.inner();
-        write::tuple(out, arity)?;
-        Ok(Tuple::new(out, arity, part))
+        write::tuple(self.out, arity)?;
+        Ok(Tuple::new(self.out, arity, self.context.inner()))
     }
 
     #[inline]
@@ -276,9 +170,8 @@ impl<'a> ser::Serializer for Encoder<'a> {
         _name: &'static str,
         arity: usize,
     ) -> Result<Tuple<'a>, EncodeError> {
-        let (out, part) = self.inner();
-        write::tuple(out, arity)?;
-        Ok(Tuple::new(out, arity, part))
+        write::tuple(self.out, arity)?;
+        Ok(Tuple::new(self.out, arity, self.context.inner()))
     }
 
     #[inline]
@@ -289,26 +182,23 @@ impl<'a> ser::Serializer for Encoder<'a> {
         variant: &'static str,
         elements: usize,
     ) -> Result<Tuple<'a>, EncodeError> {
-        let (out, part) = self.inner();
-        write::tuple(out, elements + 1)?;
-        write::atom(out, variant)?;
-        Ok(Tuple::new(out, elements, part))
+        write::tuple(self.out, elements + 1)?;
+        write::atom(self.out, variant)?;
+        Ok(Tuple::new(self.out, elements, self.context.inner()))
     }
 
     #[inline]
     fn serialize_map(self, length: Option<usize>) -> Result<Map<'a>, EncodeError> {
-        let (out, part) = self.inner();
-        let names = match length {
-            Some(_) => Names::Binaries,
-            None => Names::Unknown,
+        let keys = match length {
+            Some(_) => Keys::Map,
+            None => Keys::Unknown,
         };
-        Ok(Map::new(out, part, names))
+        Ok(Map::new(self.out, self.context.inner(), keys))
     }
 
     #[inline]
     fn serialize_struct(self, _name: &'static str, _length: usize) -> Result<Map<'a>, EncodeError> {
-        let (out, part) = self.inner();
-        Ok(Map::new(out, part, Names::Atoms))
+        Ok(Map::new(self.out, self.context.inner(), Keys::Struct))
     }
 
     #[inline]
@@ -319,20 +209,19 @@ impl<'a> ser::Serializer for Encoder<'a> {
         variant: &'static str,
         _length: usize,
     ) -> Result<Map<'a>, EncodeError> {
-        let (out, part) = self.inner();
-        write::tuple(out, 2)?;
-        write::atom(out, variant)?;
-        Ok(Map::new(out, part, Names::Atoms))
+        write::tuple(self.out, 2)?;
+        write::atom(self.out, variant)?;
+        Ok(Map::new(self.out, self.context.inner(), Keys::Struct))
     }
 
     fn is_human_readable(&self) -> bool {
-        match self.door.get() {
-            Door::Waiting => self.door.set(Door::Knocked),
-            Door::Knocked => {
-                self.door.set(Door::Open);
+        match self.handover.get() {
+            Handover::Possible => self.handover.set(Handover::Asked),
+            Handover::Asked => {
+                self.handover.set(Handover::Agreed);
                 return true;
             }
-            Door::Closed | Door::Open => {}
+            Handover::None | Handover::Agreed => {}
         }
         false
     }

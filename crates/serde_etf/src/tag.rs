@@ -33,5 +33,5 @@ pub(crate) const EXPORT: u8 = 113;
 pub(crate) const NEW_FUN: u8 = 112;
 pub(crate) const FUN: u8 = 117;
 
-/// What has terms in it.
+/// The tags of terms that contain terms.
 pub(crate) const COMPOUND: [u8; 4] = [SMALL_TUPLE, LARGE_TUPLE, LIST, MAP];

@@ -1,7 +1,7 @@
-//! Any Erlang term, for what has no Rust type of its own.
+//! A dynamic value for any Erlang term.
 //!
-//! A [`Term`] decodes from every term and encodes to an equal one; it also stands inside typed
-//! structs. It prints as Elixir's `inspect` would, and parses what it prints.
+//! A [`Term`] decodes from every term and encodes to an equal one; it can be a field of a typed
+//! struct. It prints as Elixir's `inspect` would, and parses what it prints.
 //!
 //! ```
 //! use serde_etf::Term;
@@ -20,31 +20,35 @@ mod codec;
 mod encode;
 mod number;
 mod parse;
+mod parse_error;
 mod print;
 mod read;
+mod syntax;
 mod text;
 mod walk;
 
 pub use number::{BigInteger, Float, NotFinite};
-pub use parse::ParseTermError;
+pub use parse_error::ParseTermError;
 
-/// A term of Erlang.
+use number::Integer;
+
+/// Any Erlang term.
 ///
 /// The order of terms is total and stable, and close to Erlang's, but not the same: it compares
 /// numbers of different kinds by kind and tuples by their elements.
 ///
 /// Within [`etf`](crate) nothing is lost. In a format that is not Erlang's, atoms turn into
 /// strings and tuples into sequences; so they do in a
-/// [flattened, tagged or untagged part](crate#flattened-tagged-and-untagged-parts) of a serde type. A decoded `Term` takes up to a hundred times the
+/// [flattened, tagged or untagged value](crate#flattened-tagged-and-untagged-values) of a serde type. A decoded `Term` takes up to a hundred times the
 /// bytes it came in, and never more than
 /// [`Limits::term_memory`](crate::Limits::term_memory).
 ///
-/// Nothing here recurses but dropping, so that a term of 512 levels fits a thread with a stack of 512 KiB.
+/// Only dropping recurses: a term of 512 levels fits a thread with a stack of 512 KiB.
 #[non_exhaustive]
 pub enum Term {
     /// An integer of up to 64 bits.
     Integer(i64),
-    /// An integer beyond 64 bits. [`Term::integer`] chooses.
+    /// An integer beyond 64 bits. [`Term::integer`] selects the variant.
     BigInteger(BigInteger),
     /// A float, always finite.
     Float(Float),
@@ -59,7 +63,7 @@ pub enum Term {
     Map(BTreeMap<Self, Self>),
     /// A list. Elixir's charlists and keyword lists are lists too.
     List(Vec<Self>),
-    /// A list whose tail is not a list: `[1, 2 | 3]`. It has one element at least.
+    /// A list whose tail is not a list: `[1, 2 | 3]`. It has at least one element.
     ImproperList(Vec<Self>, Box<Self>),
     /// A binary. Elixir's strings are binaries of UTF-8.
     Binary(Vec<u8>),
@@ -68,49 +72,56 @@ pub enum Term {
 }
 
 impl Term {
-    /// The atom of this name, such as `ok`, or `Elixir.Version` for a module.
+    /// Creates the atom of this name, such as `ok`, or `Elixir.Version` for a module.
     #[must_use]
     pub fn atom(name: &str) -> Self {
         Self::Atom(name.into())
     }
 
-    /// The atom `nil`.
+    /// Creates the atom `nil`.
     #[must_use]
     pub fn nil() -> Self {
         Self::atom("nil")
     }
 
-    /// An integer of any size, from its little-endian magnitude.
+    /// Creates an integer of any size from its little-endian magnitude.
     #[must_use]
     pub fn integer(negative: bool, magnitude: &[u8]) -> Self {
-        number::integer(negative, magnitude)
+        Self::from_integer(number::integer(negative, magnitude))
     }
 
-    /// A binary.
+    fn from_integer(integer: Integer) -> Self {
+        match integer {
+            Integer::Small(value) => Self::Integer(value),
+            Integer::Big(value) => Self::BigInteger(value),
+        }
+    }
+
+    /// Creates a binary.
     #[must_use]
     pub fn binary(bytes: impl Into<Vec<u8>>) -> Self {
         Self::Binary(bytes.into())
     }
 
-    /// A tuple.
+    /// Creates a tuple.
     #[must_use]
     pub fn tuple(elements: impl IntoIterator<Item = Self>) -> Self {
         Self::Tuple(elements.into_iter().collect())
     }
 
-    /// A list.
+    /// Creates a list.
     #[must_use]
     pub fn list(elements: impl IntoIterator<Item = Self>) -> Self {
         Self::List(elements.into_iter().collect())
     }
 
-    /// A map. Of two equal keys the later wins, as in Elixir.
+    /// Creates a map. Of two equal keys the later wins, as in Elixir.
     #[must_use]
     pub fn map(pairs: impl IntoIterator<Item = (Self, Self)>) -> Self {
         Self::Map(pairs.into_iter().collect())
     }
 
-    /// A list with this tail, which may be a list itself: `[1 | [2]]` is `[1, 2]`.
+    /// Creates a list with this tail, which may be a list itself: `[1 | [2]]` is `[1, 2]`.
     #[must_use]
     pub fn list_with_tail(elements: impl IntoIterator<Item = Self>, tail: Self) -> Self {
         let mut elements: Vec<_> = elements.into_iter().collect();
@@ -128,7 +139,7 @@ impl Term {
         }
     }
 
-    /// Bits: all of `bytes`, but only the upper `used` bits, 1 to 8, of the last one.
+    /// Creates a bitstring of `bytes` that uses only the upper `used` bits, 1 to 8, of the last one.
     ///
     /// With no bytes, or all 8 bits used, this is a binary. `used` above 8 counts as 8, 0 as 1.
     #[must_use]
@@ -145,13 +156,13 @@ impl Term {
         }
     }
 
-    /// Whether this is the atom `nil`.
+    /// Returns whether this is the atom `nil`.
     #[must_use]
     pub fn is_nil(&self) -> bool {
         self.as_atom() == Some("nil")
     }
 
-    /// The name, of an atom.
+    /// Returns the name of an atom.
     #[must_use]
     pub fn as_atom(&self) -> Option<&str> {
         match self {
@@ -160,7 +171,7 @@ impl Term {
         }
     }
 
-    /// The value, of the atoms `true` and `false`.
+    /// Returns the value of the atoms `true` and `false`.
     #[must_use]
     pub fn as_bool(&self) -> Option<bool> {
         match self.as_atom() {
@@ -170,7 +181,7 @@ impl Term {
         }
     }
 
-    /// The value, of an integer that fits.
+    /// Returns the value of an integer that fits 64 bits.
     #[must_use]
     pub fn as_integer(&self) -> Option<i64> {
         match self {
@@ -179,7 +190,7 @@ impl Term {
         }
     }
 
-    /// The value, of a float.
+    /// Returns the value of a float.
     #[must_use]
     pub fn as_float(&self) -> Option<f64> {
         match self {
@@ -188,7 +199,7 @@ impl Term {
         }
     }
 
-    /// The bytes, of a binary.
+    /// Returns the bytes of a binary.
     #[must_use]
     pub fn as_binary(&self) -> Option<&[u8]> {
         match self {
@@ -197,13 +208,13 @@ impl Term {
         }
     }
 
-    /// The text, of a binary that is UTF-8.
+    /// Returns the text of a binary that is UTF-8.
     #[must_use]
     pub fn as_str(&self) -> Option<&str> {
         std::str::from_utf8(self.as_binary()?).ok()
     }
 
-    /// The elements, of a tuple.
+    /// Returns the elements of a tuple.
     #[must_use]
     pub fn as_tuple(&self) -> Option<&[Self]> {
         match self {
@@ -212,7 +223,7 @@ impl Term {
         }
     }
 
-    /// The elements, of a proper list.
+    /// Returns the elements of a proper list.
     #[must_use]
     pub fn as_list(&self) -> Option<&[Self]> {
         match self {
@@ -221,7 +232,7 @@ impl Term {
         }
     }
 
-    /// The pairs, of a map.
+    /// Returns the pairs of a map.
     #[must_use]
     pub fn as_map(&self) -> Option<&BTreeMap<Self, Self>> {
         match self {
@@ -284,7 +295,7 @@ impl TryFrom<f64> for Term {
     }
 }
 
-/// A bitstring that is not whole bytes. Made by [`Term::bits`].
+/// A bitstring that is not whole bytes. Created by [`Term::bits`].
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BitBinary {
     bytes: Box<[u8]>,
@@ -292,27 +303,27 @@ pub struct BitBinary {
 }
 
 impl BitBinary {
-    /// The bytes; the unused bits of the last one are zero.
+    /// Returns the bytes. The unused bits of the last one are zero.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// How many upper bits of the last byte are used, 1 to 7.
+    /// Returns the number of used upper bits of the last byte, 1 to 7.
     #[must_use]
     pub fn used(&self) -> u8 {
         self.used
     }
 }
 
-/// A term of meaning only to the node it came from, kept in the bytes it came in.
+/// A term that only the node it came from can use, in its encoded form.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Opaque {
     bytes: Box<[u8]>,
 }
 
 impl Opaque {
-    /// The encoded term, without 131.
+    /// Returns the encoded term, without 131.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes

@@ -1,16 +1,19 @@
-//! The one place that knows how a term begins.
+//! Tokens: the heads of encoded terms.
 //!
 //! A term is a token, followed by as many terms as the token [has children](Token::children). The
-//! checker, the typed decoder and the dynamic `Term` all read tokens; none of them sees a tag.
+//! check, the typed decoder and the dynamic `Term` all read tokens; only this module reads tags.
 
 use std::fmt;
 
-use crate::{DecodeError, error::Name, tag};
+use serde::de::Expected;
 
-/// As many characters as Erlang allows in an atom.
+use crate::error::{Name, short};
+use crate::{DecodeError, tag};
+
+/// The most characters that Erlang allows in an atom.
 pub(super) const MAX_ATOM_CHARS: usize = 255;
 
-/// The head of one term, its text and numbers verified.
+/// The head of one term. Its text and numbers are valid.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Token<'a> {
     Integer(i64),
@@ -26,24 +29,24 @@ pub(crate) enum Token<'a> {
     Nil,
     /// A list of small integers, packed.
     Charlist(&'a [u8]),
-    /// So many elements, then a tail.
+    /// The number of elements, which a tail follows.
     List(u32),
     Tuple(u32),
-    /// So many keys, each followed by its value.
+    /// The number of keys, each of which its value follows.
     Map(u32),
     Binary(&'a [u8]),
     /// The last byte uses only the given number of its upper bits, 1 to 8.
     Bits(&'a [u8], u8),
-    /// A pid, reference, port or function: of use only to the node it came from.
+    /// A pid, reference, port or function, which only the node that it came from can use.
     Opaque {
         tag: u8,
     },
-    /// A function as nodes before OTP 23 wrote it: so many terms follow.
+    /// A function as nodes before OTP 23 wrote it, with the number of terms that follow.
     OldFun(u32),
 }
 
 impl Token<'_> {
-    /// How many terms must follow before this one is complete.
+    /// The number of terms that follow before this one is complete.
     #[inline]
     pub(crate) fn children(&self) -> u64 {
         match *self {
@@ -55,7 +58,15 @@ impl Token<'_> {
     }
 }
 
-/// What an error message says was found: names and numbers, but no text.
+impl Token<'_> {
+    /// Returns the error for a token that the type does not take.
+    #[cold]
+    pub(super) fn mismatch(&self, wanted: &dyn Expected) -> DecodeError {
+        DecodeError::Mismatch(short(format_args!("expected {wanted}, found {self}")))
+    }
+}
+
+/// For error messages: names and numbers, but no text.
 impl fmt::Display for Token<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
@@ -90,7 +101,7 @@ impl fmt::Display for Token<'_> {
     }
 }
 
-/// The unread rest of some encoded terms.
+/// The unread rest of encoded terms.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cursor<'a> {
     rest: &'a [u8],
@@ -144,7 +155,7 @@ impl<'a> Cursor<'a> {
         })
     }
 
-    /// Passes over one term, however deep. Nothing but the lengths matters here.
+    /// Skips one term of any depth, and returns its bytes.
     pub(crate) fn skip(&mut self) -> Result<&'a [u8], DecodeError> {
         let whole = *self;
         let mut pending = 1_u64;
@@ -154,7 +165,7 @@ impl<'a> Cursor<'a> {
         Ok(whole.until(self))
     }
 
-    /// What was read since this cursor was where it is: all up to a later one.
+    /// Returns the bytes between this cursor and a later one.
     #[inline]
     pub(super) fn until(&self, later: &Self) -> &'a [u8] {
         &self.rest[..self.rest.len() - later.rest.len()]
@@ -316,12 +327,12 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// The text of Latin-1 bytes, in which every byte is a code point.
+/// Returns the text of Latin-1 bytes, each of which is a code point.
 pub(crate) fn latin1(bytes: &[u8]) -> String {
     bytes.iter().copied().map(char::from).collect()
 }
 
-/// The integer, if it fits: `i64` is what [`Token::Integer`] and `Term` keep without allocating.
+/// Returns the integer if it fits an `i64`, which [`Token::Integer`] and `Term` hold without allocating.
 pub(crate) fn small(negative: bool, magnitude: &[u8]) -> Option<i64> {
     let mut bytes = [0; 8];
     bytes.get_mut(..magnitude.len())?.copy_from_slice(magnitude);
@@ -332,7 +343,7 @@ pub(crate) fn small(negative: bool, magnitude: &[u8]) -> Option<i64> {
     }
 }
 
-/// Erlang has no infinity and no NaN, and refuses both here.
+/// Returns an error for an infinity or NaN, which Erlang refuses too.
 #[inline]
 fn finite<'a>(value: f64) -> Result<Token<'a>, DecodeError> {
     match value.is_finite() {
@@ -341,7 +352,7 @@ fn finite<'a>(value: f64) -> Result<Token<'a>, DecodeError> {
     }
 }
 
-/// Reads the form of before OTP R15: `%.20e`, padded with zero bytes.
+/// Reads the form of releases before R15: `%.20e`, padded with zero bytes.
 fn float_text(padded: &[u8]) -> Result<f64, DecodeError> {
     let end = padded
         .iter()

@@ -1,7 +1,10 @@
-//! How a term begins, written. The typed encoder and the dynamic `Term` share it.
+//! The heads of encoded terms, written by the typed encoder and the dynamic `Term`.
 
 use crate::token::MAX_ATOM_CHARS;
-use crate::{EncodeError, room, tag};
+use crate::{EncodeError, output_limit, tag};
+
+/// The length of a tag with four bytes of length, as a binary has it.
+pub(super) const HEAD: usize = 5;
 
 #[inline]
 pub(crate) fn integer(out: &mut Vec<u8>, value: i128) {
@@ -21,7 +24,7 @@ pub(super) fn big(out: &mut Vec<u8>, negative: bool, magnitude: u128) {
     out.extend_from_slice(&magnitude.to_le_bytes()[..used]);
 }
 
-/// An integer of any size, the last byte of its magnitude not zero.
+/// Writes an integer of any size. The last byte of its magnitude must not be zero.
 pub(crate) fn magnitude(
     out: &mut Vec<u8>,
     negative: bool,
@@ -59,8 +62,8 @@ pub(crate) fn atom(out: &mut Vec<u8>, name: &str) -> Result<(), EncodeError> {
 
 #[inline]
 pub(crate) fn binary(out: &mut Vec<u8>, bytes: &[u8]) -> Result<(), EncodeError> {
-    room::check(out, bytes.len())?;
-    out.reserve(5 + bytes.len());
+    output_limit::check(out, bytes.len())?;
+    out.reserve(HEAD + bytes.len());
     head(out, tag::BINARY, bytes.len())?;
     out.extend_from_slice(bytes);
     Ok(())
@@ -75,7 +78,7 @@ pub(crate) fn tuple(out: &mut Vec<u8>, arity: usize) -> Result<(), EncodeError> 
     Ok(())
 }
 
-/// A tag, and four bytes of length.
+/// Writes a tag and four bytes of length.
 #[inline]
 pub(crate) fn head(out: &mut Vec<u8>, tag: u8, length: usize) -> Result<(), EncodeError> {
     let [a, b, c, d] = count(length)?.to_be_bytes();

@@ -8,9 +8,8 @@ use crate::{DecodeError, EncodeError, Limits, tag};
 
 /// Compresses an encoded term, which begins with 131, if that makes it smaller.
 ///
-/// `level` is 0 (none) to 9 (best), as for Erlang's `term_to_binary`. A term that does not get
-/// smaller comes back as it was; so does one that gets so small that a receiver with the default
-/// [`Limits::ratio`] would refuse it, and anything that is not a plain encoded term.
+/// `level` is 0 (none) to 9 (best), as for Erlang's `term_to_binary`. A term is returned unchanged if it does not get
+/// smaller, if a receiver with the default [`Limits::ratio`] would refuse it, or if it is not a plain encoded term.
 ///
 /// # Errors
 ///
@@ -44,15 +43,15 @@ pub fn compress(term: Vec<u8>, level: u8) -> Result<Vec<u8>, EncodeError> {
     })
 }
 
-/// What comes before the zlib stream: 131, 80 and the size of the plain term.
+/// The length of 131, 80 and the size of the plain term, which precede the zlib stream.
 const HEAD: usize = 6;
 
-/// Inflates what follows tag 80. Never holds more than the announced size, which is within the limits.
+/// Inflates the bytes after tag 80, up to the announced size, which must be within the limits.
 pub(super) fn inflate(bytes: &[u8], limits: &Limits) -> Result<Vec<u8>, DecodeError> {
     let (size, mut stream) = open(bytes)?;
     limits.may_inflate(stream.get_ref().len(), size)?;
     let mut plain = Vec::new();
-    // One byte more than announced is asked for, so that a longer stream shows.
+    // One byte more than announced is read, so that a longer stream is detected.
     stream
         .by_ref()
         .take(size as u64 + 1)
@@ -64,7 +63,7 @@ pub(super) fn inflate(bytes: &[u8], limits: &Limits) -> Result<Vec<u8>, DecodeEr
     }
 }
 
-/// The announced size, and the stream of the plain term.
+/// Returns the announced size, and the stream of the plain term.
 pub(super) fn open(bytes: &[u8]) -> Result<(usize, ZlibDecoder<&[u8]>), DecodeError> {
     let (size, packed) = bytes.split_first_chunk().ok_or(DecodeError::Truncated)?;
     Ok((u32::from_be_bytes(*size) as usize, ZlibDecoder::new(packed)))

@@ -5,7 +5,7 @@ use std::{fmt, io, sync::Arc};
 use crate::{
     Disconnect, ExitReason,
     transport::{self, HandshakeError},
-    wire::refusal::Refusal,
+    wire::rejection::Rejection,
 };
 
 /// Why a session has ended.
@@ -17,7 +17,7 @@ pub(in crate::client) enum End {
     /// The server closed the connection.
     Closed,
     /// The server rejected this client with an error packet and closed the connection.
-    Rejected(Refusal),
+    Rejected(Rejection),
     /// The server sent this error as its last packet and closed the connection.
     Reported(String),
     /// The connection failed.
@@ -42,7 +42,7 @@ impl From<&End> for Disconnect {
             End::Exit(_) | End::Disconnected => Self::Asked,
             End::Closed => Self::Closed,
             End::Rejected(refusal) => Self::Refused {
-                why: refusal.why.clone(),
+                why: refusal.reason.clone(),
                 retry_after: refusal.retry_after,
             },
             End::Reported(why) => Self::Reported(why.clone()),

@@ -4,7 +4,7 @@
 //! limit  piece  piece  | stream
 //! ```
 
-use erps::wire::{
+use erps_wire::{
     decoder::{Decoder, FrameError, MAX_PAYLOAD, READ_CHUNK},
     packet::{self, Acceptance, COOKIE, HEADER_LEN, Header, KEEPALIVE, Kind},
 };
@@ -157,8 +157,8 @@ fn by_the_book(mut stream: &[u8], limit: usize) -> Outcome {
         identifier.copy_from_slice(&stream[12..48]);
         let header = Header {
             kind,
-            version: erps::wire::identity::Version::new(major, minor, patch),
-            identifier: erps::wire::identity::Identifier::from_wire(identifier),
+            version: erps_wire::identity::Version::new(major, minor, patch),
+            identifier: erps_wire::identity::Identifier::from_wire(identifier),
             authenticated: stream[48..96].iter().any(|byte| *byte != 0),
         };
         packets.push((header, stream[96..96 + size].to_vec()));

@@ -1,6 +1,6 @@
 //! Names, versions and requirements.
 
-use erps::wire::identity::{Identifier, Version, VersionReq};
+use erps_wire::identity::{Identifier, Version, VersionReq};
 
 pub(crate) fn run(data: &[u8]) {
     if let Some((field, _)) = data.split_first_chunk() {

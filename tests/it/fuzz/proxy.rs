@@ -6,7 +6,7 @@
 
 use std::net::SocketAddr;
 
-use erps::wire::proxy::{self, Announced, MAX_HEADER, MAX_LINE, ProxyError, Step};
+use erps_wire::proxy::{self, Addresses, MAX_HEADER, MAX_LINE, ProxyError, Step};
 
 pub(crate) fn run(data: &[u8]) {
     let Some((&piece, stream)) = data.split_first() else {
@@ -30,7 +30,7 @@ pub(crate) fn run(data: &[u8]) {
 }
 
 /// What a reader hears that asks for no more than it is told to; `None` if the stream ends before.
-fn heard(stream: &[u8], piece: usize) -> (Result<Option<Announced>, ProxyError>, usize) {
+fn heard(stream: &[u8], piece: usize) -> (Result<Option<Addresses>, ProxyError>, usize) {
     let mut taken = 0;
     loop {
         match proxy::parse(&stream[..taken]) {
@@ -51,7 +51,7 @@ fn heard(stream: &[u8], piece: usize) -> (Result<Option<Announced>, ProxyError>,
 }
 
 /// Every part of a header is the beginning of one, and more of it is promised only if it is there.
-fn complete(header: &[u8], announced: &Announced) {
+fn complete(header: &[u8], announced: &Addresses) {
     let limit = match header.starts_with(b"PROXY ") {
         true => MAX_LINE,
         false => MAX_HEADER,
@@ -70,14 +70,14 @@ fn complete(header: &[u8], announced: &Announced) {
 }
 
 /// What was announced is what both versions say of it, written by the book.
-fn encoded(announced: &Announced) {
+fn encoded(announced: &Addresses) {
     let binary = |command: u8, family: u8, block: &[u8]| {
         let length = u16::try_from(block.len()).unwrap().to_be_bytes();
         let fixed = [0x20 | command, family, length[0], length[1]];
         [b"\r\n\r\n\0\r\nQUIT\n", &fixed[..], block].concat()
     };
     let headers = match announced {
-        Announced::Inet {
+        Addresses::Inet {
             source,
             destination,
         } => {
@@ -96,7 +96,7 @@ fn encoded(announced: &Announced) {
             let block = [octets.concat(), ports].concat();
             vec![line.into_bytes(), binary(1, family, &block)]
         }
-        Announced::Unix {
+        Addresses::Unix {
             source,
             destination,
         } => {
@@ -106,8 +106,8 @@ fn encoded(announced: &Announced) {
             block.resize(216, 0);
             vec![binary(1, 0x31, &block)]
         }
-        Announced::Local => vec![binary(0, 0, &[])],
-        Announced::Unknown => vec![b"PROXY UNKNOWN\r\n".to_vec(), binary(1, 0, &[])],
+        Addresses::Local => vec![binary(0, 0, &[])],
+        Addresses::Unknown => vec![b"PROXY UNKNOWN\r\n".to_vec(), binary(1, 0, &[])],
         other => panic!("{other:?} is new"),
     };
     for header in headers {

@@ -6,15 +6,12 @@
 
 use std::{collections::BTreeMap, fmt::Debug};
 
-use erps::{
-    Term,
-    wire::etf::{self, Checked, DecodeError, Limits},
-};
 use serde::{
     Deserialize, Serialize,
     de::{DeserializeOwned, IgnoredAny},
 };
 use serde_bytes::ByteBuf;
+use serde_etf::{self as etf, Checked, DecodeError, Limits, Term};
 
 const DEPTHS: [usize; 4] = [0, 1, 12, 200];
 const INFLATED: [usize; 4] = [0, 64, 4096, 1 << 20];

@@ -1,9 +1,6 @@
 //! A term in Elixir's syntax.
 
-use erps::{
-    Term,
-    wire::etf::{self, Limits},
-};
+use serde_etf::{self as etf, Limits, Term};
 
 pub(crate) fn run(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddrV4};
 
 use erps::{
     ProxyError,
-    wire::proxy::{Announced, MAX_HEADER, MAX_LINE, Step, parse},
+    wire::proxy::{Addresses, MAX_HEADER, MAX_LINE, Step, parse},
 };
 use proptest::prelude::*;
 
@@ -12,12 +12,12 @@ use super::*;
 
 const SIGNATURE: &[u8] = b"\x0D\x0A\x0D\x0A\x00\x0D\x0A\x51\x55\x49\x54\x0A";
 
-fn inet(source: &str, destination: &str) -> Announced {
+fn inet(source: &str, destination: &str) -> Addresses {
     // Made by the library alone.
     let Step::Done(mut announced, _) = parse(b"PROXY TCP4 1.1.1.1 1.1.1.1 1 1\r\n").unwrap() else {
         panic!("a whole line");
     };
-    let Announced::Inet {
+    let Addresses::Inet {
         source: from,
         destination: to,
         ..
@@ -49,7 +49,7 @@ fn addition(kind: u8, value: &[u8]) -> Vec<u8> {
 }
 
 /// As a reader takes it that never asks for more than it is told to: what it says, and what is left.
-fn read(bytes: &[u8], piece: usize) -> Result<(Announced, usize), ProxyError> {
+fn read(bytes: &[u8], piece: usize) -> Result<(Addresses, usize), ProxyError> {
     let mut taken = 0;
     loop {
         match parse(&bytes[..taken])? {
@@ -66,7 +66,7 @@ fn read(bytes: &[u8], piece: usize) -> Result<(Announced, usize), ProxyError> {
 }
 
 /// Whatever comes after it, and in whichever pieces it comes.
-fn says(header: &[u8], expected: &Announced) {
+fn says(header: &[u8], expected: &Addresses) {
     for piece in [1, 2, 3, 7, usize::MAX] {
         for tail in [&b""[..], b"\r\n", b"\x16\x03\x01", b"PROXY ", SIGNATURE] {
             let bytes = [header, tail].concat();
@@ -110,9 +110,9 @@ fn lines_of_version_1_announce_addresses() {
         "PROXY UNKNOWN",
         "PROXY UNKNOWN ffff::1 what \u{e9}ver 1 2 3",
     ] {
-        says(format!("{line}\r\n").as_bytes(), &Announced::Unknown);
+        says(format!("{line}\r\n").as_bytes(), &Addresses::Unknown);
     }
-    says(b"PROXY UNKNOWN \xFF\xFE\r\n", &Announced::Unknown);
+    says(b"PROXY UNKNOWN \xFF\xFE\r\n", &Addresses::Unknown);
 }
 
 #[test]
@@ -122,7 +122,7 @@ fn a_line_has_107_bytes_and_no_more() {
         line.resize(length - 2, b'x');
         [line, b"\r\n".to_vec()].concat()
     };
-    says(&line(MAX_LINE), &Announced::Unknown);
+    says(&line(MAX_LINE), &Addresses::Unknown);
     fails(&line(MAX_LINE + 1), ProxyError::TooLong);
 }
 
@@ -179,7 +179,7 @@ fn headers_of_version_2_announce_addresses() {
     let Step::Done(announced, 232) = parse(&binary(0x21, 0x31, &paths)).unwrap() else {
         panic!("a whole header");
     };
-    let Announced::Unix {
+    let Addresses::Unix {
         source,
         destination,
         ..
@@ -199,11 +199,11 @@ fn what_the_proxy_cannot_say_is_unknown_and_what_it_says_of_itself_is_local() {
     let valid = [0x00, 0x01, 0x02, 0x10, 0x12, 0x20, 0x22, 0x30, 0x32];
     for family in valid {
         for rest in [&b""[..], b"whatever", &[0; 300]] {
-            says(&binary(0x21, family, rest), &Announced::Unknown);
+            says(&binary(0x21, family, rest), &Addresses::Unknown);
         }
     }
     for family in 0..=u8::MAX {
-        says(&binary(0x20, family, b"some"), &Announced::Local);
+        says(&binary(0x20, family, b"some"), &Addresses::Local);
     }
 }
 
@@ -255,7 +255,7 @@ fn additions_are_passed_over_up_to_the_limit() {
         b"\x04\x00\x01",
         b"\x04\x00\x00\x04",
     ] {
-        fails(&with(broken), ProxyError::Addition);
+        fails(&with(broken), ProxyError::Tlv);
     }
 }
 
@@ -297,13 +297,13 @@ fn a_checksum_is_verified() {
         0x11,
         &[&addresses[..], &addition(3, &[0; 3])].concat(),
     );
-    fails(&short, ProxyError::Addition);
+    fails(&short, ProxyError::Tlv);
     // The first is right; there is none beside it.
     let twice = |sum: u32| {
         let additions = [addition(3, &sum.to_be_bytes()), addition(3, &[0; 4])].concat();
         binary(0x21, 0x11, &[&addresses[..], &additions].concat())
     };
-    fails(&twice(sum(twice(0))), ProxyError::Addition);
+    fails(&twice(sum(twice(0))), ProxyError::Tlv);
 }
 
 fn address() -> impl Strategy<Value = SocketAddr> {

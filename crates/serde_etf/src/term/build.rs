@@ -1,11 +1,11 @@
-//! Terms put together from their parts, inner ones first, without recursion.
+//! Terms built from their elements without recursion.
 
 use std::collections::BTreeMap;
 use std::mem;
 
 use super::Term;
 
-/// The containers that are not complete yet, the innermost last.
+/// The containers that are not complete yet, innermost last.
 #[derive(Default)]
 pub(super) struct Builder {
     open: Vec<Open>,
@@ -13,7 +13,7 @@ pub(super) struct Builder {
 
 struct Open {
     shape: Shape,
-    /// How many terms are missing.
+    /// The number of missing terms.
     left: u64,
     elements: Vec<Term>,
     pairs: Vec<(Term, Term)>,
@@ -32,8 +32,8 @@ pub(super) enum Shape {
 pub(super) struct DuplicateKey;
 
 impl Builder {
-    /// Begins a container of so many terms, one at least. `room` is how many of them to reserve.
-    pub(super) fn open(&mut self, shape: Shape, terms: u64, room: usize) {
+    /// Begins a container of `terms` terms, at least one. `reserved` is the number to reserve memory for.
+    pub(super) fn open(&mut self, shape: Shape, terms: u64, reserved: usize) {
         let mut open = Open {
             shape,
             left: terms,
@@ -41,14 +41,14 @@ impl Builder {
             pairs: Vec::new(),
         };
         match shape {
-            Shape::Map => open.pairs.reserve_exact(room / 2),
-            Shape::Tuple | Shape::List => open.elements.reserve_exact(room),
-            Shape::Cons => open.elements.reserve_exact(room.saturating_sub(1)),
+            Shape::Map => open.pairs.reserve_exact(reserved / 2),
+            Shape::Tuple | Shape::List => open.elements.reserve_exact(reserved),
+            Shape::Cons => open.elements.reserve_exact(reserved.saturating_sub(1)),
         }
         self.open.push(open);
     }
 
-    /// Adds a term to the innermost container. Returns the whole, if that completes it.
+    /// Adds a term to the innermost container. Returns the outermost one when it is complete.
     pub(super) fn add(&mut self, mut term: Term) -> Result<Option<Term>, DuplicateKey> {
         while let Some(open) = self.open.last_mut() {
             open.left -= 1;
@@ -77,15 +77,15 @@ impl Builder {
             .is_some_and(|open| open.shape == Shape::Cons && open.left == 1)
     }
 
-    /// Goes on with the list whose tail comes next: so many terms more, the last of them the tail.
-    pub(super) fn extend(&mut self, terms: u64, room: usize) {
+    /// Continues the list whose tail comes next by `terms` terms, the last of which is the tail.
+    pub(super) fn extend(&mut self, terms: u64, reserved: usize) {
         if let Some(open) = self.open.last_mut() {
             open.left = terms;
-            open.elements.reserve(room.saturating_sub(1));
+            open.elements.reserve(reserved.saturating_sub(1));
         }
     }
 
-    /// Closes the list whose tail comes next, with no tail.
+    /// Completes the list whose tail comes next, without a tail.
     pub(super) fn close_list(&mut self) -> Result<Option<Term>, DuplicateKey> {
         let list = self.close(None)?;
         self.add(list)
@@ -118,7 +118,7 @@ impl Builder {
     }
 }
 
-/// A list that grew part by part may have reserved twice what it holds.
+/// Returns the list without unused memory, of which it may have as much again.
 fn fitted(mut elements: Vec<Term>) -> Vec<Term> {
     if elements.capacity() > elements.len() {
         elements.shrink_to_fit();

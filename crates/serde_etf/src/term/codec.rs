@@ -1,7 +1,7 @@
-//! `Term` in serde's terms, with nothing lost between our own encoder and decoder.
+//! The serde implementations of `Term`, lossless with this crate's encoder and decoder.
 //!
-//! What serde has no word for (atoms, bitstrings, improper lists, pids) passes under names that only
-//! our own format knows. Any other format sees a string for an atom, and bytes for the rest.
+//! serde has no form for atoms, bitstrings, improper lists and pids. They pass under [names](crate::marker) that only
+//! this format knows. Other formats get a string for an atom, and bytes for the rest.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,29 +11,29 @@ use serde::ser::{Error as _, Serialize, SerializeTuple, Serializer};
 
 use super::encode::{self, Unencodable};
 use super::{Term, read};
-use crate as etf;
+use crate::{encode_into, marker};
 
-/// Our encoder takes a whole encoded term; any other, one part after the other.
+/// This crate's encoder gets the whole encoded term; any other serializer gets one value after the other.
 impl Serialize for Term {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_newtype_struct(etf::TERM_TOKEN, &Parts(self))
+        serializer.serialize_newtype_struct(marker::TERM, &Content(self))
     }
 }
 
-struct Parts<'a>(&'a Term);
+struct Content<'a>(&'a Term);
 
-impl Serialize for Parts<'_> {
+impl Serialize for Content<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if etf::knock(&serializer) {
-            let mut parts = serializer.serialize_tuple(0)?;
-            return match encode::chunks(self.0, |part| parts.serialize_element(&Bytes(part))) {
-                Ok(()) => parts.end(),
+        if marker::takes_encoded_term(&serializer) {
+            let mut chunks = serializer.serialize_tuple(0)?;
+            return match encode::chunks(self.0, |chunk| chunks.serialize_element(&Bytes(chunk))) {
+                Ok(()) => chunks.end(),
                 Err(Unencodable::Put(error)) => Err(error),
                 Err(Unencodable::Other(error)) => Err(S::Error::custom(error)),
-                // As an element it has an error of its own.
+                // Encoded as a name it returns the error for an atom that is too long.
                 Err(Unencodable::Atom(name)) => {
-                    parts.serialize_element(&Name(name))?;
-                    parts.end()
+                    chunks.serialize_element(&Name(name))?;
+                    chunks.end()
                 }
             };
         }
@@ -44,7 +44,7 @@ impl Serialize for Parts<'_> {
                 "nil" => serializer.serialize_unit(),
                 "true" => serializer.serialize_bool(true),
                 "false" => serializer.serialize_bool(false),
-                name => serializer.serialize_newtype_struct(etf::ATOM_TOKEN, name),
+                name => serializer.serialize_newtype_struct(marker::ATOM, name),
             },
             Term::Tuple(elements) => {
                 let mut tuple = serializer.serialize_tuple(elements.len())?;
@@ -61,8 +61,8 @@ impl Serialize for Parts<'_> {
             },
             Term::BigInteger(_) | Term::BitBinary(_) | Term::ImproperList(..) | Term::Opaque(_) => {
                 let mut term = Vec::new();
-                etf::encode_into(&mut term, self.0).map_err(S::Error::custom)?;
-                let name = etf::VERBATIM_TOKEN;
+                encode_into(&mut term, self.0).map_err(S::Error::custom)?;
+                let name = marker::ENCODED;
                 serializer.serialize_newtype_variant(name, 0, "external_term", &Bytes(&term))
             }
         }
@@ -81,17 +81,17 @@ struct Name<'a>(&'a str);
 
 impl Serialize for Name<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_newtype_struct(etf::ATOM_TOKEN, self.0)
+        serializer.serialize_newtype_struct(marker::ATOM, self.0)
     }
 }
 
 impl<'de> Deserialize<'de> for Term {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_newtype_struct(etf::TERM_TOKEN, Whole)
+        deserializer.deserialize_newtype_struct(marker::TERM, Whole)
     }
 }
 
-/// Takes a whole encoded term from our decoder, or whatever another format has.
+/// Accepts a whole encoded term from this crate's decoder, or any value from another format.
 struct Whole;
 
 impl<'de> Visitor<'de> for Whole {
@@ -106,18 +106,18 @@ impl<'de> Visitor<'de> for Whole {
     }
 
     fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<Term, D::Error> {
-        deserializer.deserialize_any(Foreign::default())
+        deserializer.deserialize_any(AnyValue::default())
     }
 }
 
-/// Makes a term of what serde's own data model has.
+/// Makes a term of any value of serde's data model.
 #[derive(Default)]
-struct Foreign {
-    /// Whether bytes are an encoded term, which is how serde's buffers keep what they have no word for.
+struct AnyValue {
+    /// Whether bytes are an encoded term, in which serde's buffers keep the values that they have no form for.
     is_encoded: bool,
 }
 
-impl<'de> Visitor<'de> for Foreign {
+impl<'de> Visitor<'de> for AnyValue {
     type Value = Term;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

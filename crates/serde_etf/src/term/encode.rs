@@ -4,10 +4,10 @@ use super::Term;
 use super::walk::Children;
 use crate::{EncodeError, tag, write};
 
-/// What is collected before it is handed on.
+/// The size up to which output is collected.
 const CHUNK: usize = 4096;
 
-/// Hands on the encoded term, without 131, in chunks.
+/// Passes the encoded term, without 131, to `put` in chunks.
 pub(super) fn chunks<'a, E>(
     term: &'a Term,
     mut put: impl FnMut(&[u8]) -> Result<(), E>,
@@ -17,7 +17,7 @@ pub(super) fn chunks<'a, E>(
     let mut term = term;
     loop {
         match term {
-            // Not copied twice.
+            // It is not copied to `out` first.
             Term::Binary(bytes) if bytes.len() > CHUNK => {
                 write::head(&mut out, tag::BINARY, bytes.len()).map_err(Unencodable::Other)?;
                 put(&out).map_err(Unencodable::Put)?;
@@ -56,7 +56,7 @@ pub(super) enum Unencodable<'a, E> {
     /// This atom is too long.
     Atom(&'a str),
     Other(EncodeError),
-    /// A chunk was not taken.
+    /// `put` failed.
     Put(E),
 }
 

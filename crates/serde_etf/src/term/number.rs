@@ -1,13 +1,13 @@
 //! Integers of any size, and floats that are always finite.
 
 use std::cmp::Ordering;
+use std::error::Error;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
-use super::Term;
-use crate as etf;
+use crate::token::small;
 
-/// An integer beyond 64 bits: sign and magnitude. Made by [`Term::integer`].
+/// An integer beyond 64 bits: sign and magnitude. Created by [`Term::integer`](super::Term::integer).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BigInteger {
     negative: bool,
@@ -15,40 +15,47 @@ pub struct BigInteger {
 }
 
 impl BigInteger {
-    /// Whether it is below zero.
+    /// Returns whether it is below zero.
     #[must_use]
     pub fn is_negative(&self) -> bool {
         self.negative
     }
 
-    /// The magnitude in little-endian bytes, the last of which is not zero.
+    /// Returns the magnitude in little-endian bytes, the last of which is not zero.
     #[must_use]
     pub fn magnitude(&self) -> &[u8] {
         &self.magnitude
     }
 }
 
-pub(super) fn integer(negative: bool, magnitude: &[u8]) -> Term {
+/// An integer of any size.
+pub(super) enum Integer {
+    Small(i64),
+    Big(BigInteger),
+}
+
+/// Returns the integer of a little-endian magnitude, which may end in zeros.
+pub(super) fn integer(negative: bool, magnitude: &[u8]) -> Integer {
     let used = magnitude
         .iter()
         .rposition(|&byte| byte != 0)
         .map_or(0, |i| i + 1);
     let magnitude = &magnitude[..used];
-    match etf::small(negative, magnitude) {
-        Some(value) => Term::Integer(value),
-        None => Term::BigInteger(BigInteger {
+    match small(negative, magnitude) {
+        Some(value) => Integer::Small(value),
+        None => Integer::Big(BigInteger {
             negative,
             magnitude: magnitude.into(),
         }),
     }
 }
 
-/// How many decimal digits an integer may be read from. Reading them takes time that grows with the square
-/// of their number: for so many, some hundredths of a second.
+/// The most decimal digits of an integer that is parsed. The time grows with the square of their number, and is some
+/// hundredths of a second at the limit.
 pub(super) const MAX_DECIMAL_DIGITS: usize = 200_000;
 
-/// Reads decimal digits, [`MAX_DECIMAL_DIGITS`] at most.
-pub(super) fn of_decimal(negative: bool, digits: &str) -> Term {
+/// Parses at most [`MAX_DECIMAL_DIGITS`] decimal digits.
+pub(super) fn of_decimal(negative: bool, digits: &str) -> Integer {
     let mut limbs: Vec<u64> = Vec::new();
     // Nineteen digits fit a limb.
     for group in digits.as_bytes().chunks(19) {
@@ -69,8 +76,8 @@ pub(super) fn of_decimal(negative: bool, digits: &str) -> Term {
     integer(negative, &magnitude)
 }
 
-/// Reads digits of so many bits each, 1 to 4, in time that grows with their number.
-pub(super) fn of_bits(negative: bool, bits: u32, digits: &str) -> Term {
+/// Parses digits of `bits` bits each, 1 to 4, in linear time.
+pub(super) fn of_bits(negative: bool, bits: u32, digits: &str) -> Integer {
     let mut magnitude = Vec::with_capacity(digits.len() * bits as usize / 8 + 1);
     let (mut pending, mut count) = (0_u32, 0);
     for digit in digits.chars().rev().filter_map(|c| c.to_digit(1 << bits)) {
@@ -86,7 +93,7 @@ pub(super) fn of_bits(negative: bool, bits: u32, digits: &str) -> Term {
     integer(negative, &magnitude)
 }
 
-/// Decimal takes time that grows with the square of the length; a peer chooses the length.
+/// The largest magnitude that is printed in decimal, which takes quadratic time, while a peer chooses the length.
 const MAX_DECIMAL_BYTES: usize = 1024;
 
 /// Decimal, or hexadecimal above 1024 bytes.
@@ -137,7 +144,7 @@ impl fmt::Display for BigInteger {
 pub struct Float(f64);
 
 impl Float {
-    /// The float.
+    /// Returns the float.
     #[must_use]
     pub fn value(self) -> f64 {
         self.0
@@ -181,10 +188,10 @@ impl Hash for Float {
     }
 }
 
-/// As Erlang prints it: the shortest digits that read back the same, in the shorter notation.
+/// Prints as Erlang does: the shortest digits that read back the same, in the shorter notation.
 impl fmt::Display for Float {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        /// From here on not every integer is a float, and Erlang prints an exponent always.
+        /// From here on not every integer is a float, and Erlang always prints an exponent.
         const EXACT: f64 = 9_007_199_254_740_992.0;
 
         let mut decimal = self.0.to_string();
@@ -202,7 +209,14 @@ impl fmt::Display for Float {
     }
 }
 
-/// The float is infinite, or not a number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a finite float")]
+/// The error for a float that is infinite or not a number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotFinite;
+
+impl fmt::Display for NotFinite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not a finite float")
+    }
+}
+
+impl Error for NotFinite {}

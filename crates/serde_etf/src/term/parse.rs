@@ -1,18 +1,19 @@
-//! Terms from the syntax Elixir prints them in: literals only, nothing is evaluated.
+//! Parsing of terms in Elixir's syntax: literals only, nothing is evaluated.
 
 use std::collections::BTreeMap;
 use std::mem;
 use std::str::FromStr;
 
-use super::Term;
-use super::text::{Parsed, Text};
+use super::parse_error::Parsed;
+use super::text::Text;
+use super::{ParseTermError, Term};
 
-/// How deeply brackets may nest: as deeply as a peer's term may by default.
+/// The limit of nested brackets: the default of [`Limits::depth`](crate::Limits::depth).
 const MAX_DEPTH: usize = 512;
 
 /// Parses one term in Elixir's syntax.
 ///
-/// Pids, references and functions have none. Brackets may nest 512 levels deep.
+/// Pids, references and functions have no syntax. Brackets may nest 512 levels deep.
 impl FromStr for Term {
     type Err = ParseTermError;
 
@@ -24,7 +25,7 @@ impl FromStr for Term {
             let Some(mut term) = parser.begin(&mut text)? else {
                 continue;
             };
-            // What ends here may be the last in its container, and that in its own.
+            // The term may complete its container, which may complete its own.
             loop {
                 let Some(mut open) = parser.open.pop() else {
                     text.space();
@@ -48,7 +49,7 @@ impl FromStr for Term {
     }
 }
 
-/// The brackets that are open. No term is read by recursion.
+/// The open brackets. No term is read by recursion.
 #[derive(Default)]
 struct Parser {
     open: Vec<Open>,
@@ -56,7 +57,7 @@ struct Parser {
 }
 
 impl Parser {
-    /// Reads a term without terms in it, or an empty container; or opens a container, up to its first term.
+    /// Reads a term that contains no terms, or opens a container and reads up to its first term.
     fn begin(&mut self, text: &mut Text<'_>) -> Parsed<Option<Term>> {
         let (bracket, shape) = match text.peek() {
             Some('[') => ("[", Shape::List),
@@ -77,7 +78,7 @@ impl Parser {
         }
         self.depth += 1;
         let mut open = match self.open.pop() {
-            // A list as the tail of a list goes on with it.
+            // A list as the tail of a list continues it.
             Some(mut list) if list.at_tail && shape == Shape::List => {
                 list.levels += 1;
                 list.own = list.elements.len();
@@ -126,12 +127,12 @@ struct Open {
     pairs: BTreeMap<Term, Term>,
     /// The key whose value comes next.
     key: Option<Term>,
-    /// Whether there has been a `name: value`, which nothing else may follow.
+    /// Whether a `name: value` was read, which only others may follow.
     names_only: bool,
     at_tail: bool,
-    /// How many elements were there when the last bracket was opened.
+    /// The number of elements when the last bracket was opened.
     own: usize,
-    /// How many brackets there are to close.
+    /// The number of brackets to close.
     levels: usize,
 }
 
@@ -150,7 +151,7 @@ impl Open {
         }
     }
 
-    /// Reads the name of an item that has one.
+    /// Reads the name of the next item, if it has one.
     fn before_item(&mut self, text: &mut Text<'_>) -> Parsed<()> {
         self.key = text.key()?;
         if self.names_only && self.key.is_none() {
@@ -160,7 +161,7 @@ impl Open {
         Ok(())
     }
 
-    /// Takes a term, and returns the container if that was its last.
+    /// Adds a term, and returns the container if it is complete.
     fn add(&mut self, term: Term, text: &mut Text<'_>) -> Parsed<Option<Term>> {
         if self.at_tail {
             return self.close_with(term, text).map(Some);
@@ -211,31 +212,5 @@ impl Open {
             }
             Shape::Map => Term::Map(mem::take(&mut self.pairs)),
         })
-    }
-}
-
-/// Why a text is not a term.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected {expected} at byte {position}")]
-pub struct ParseTermError {
-    position: usize,
-    expected: &'static str,
-}
-
-impl ParseTermError {
-    pub(super) fn new(position: usize, expected: &'static str) -> Self {
-        Self { position, expected }
-    }
-
-    /// The byte at which the text stops being a term.
-    #[must_use]
-    pub fn position(&self) -> usize {
-        self.position
-    }
-
-    /// What would have to stand there.
-    #[must_use]
-    pub fn expected(&self) -> &'static str {
-        self.expected
     }
 }

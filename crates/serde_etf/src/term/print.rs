@@ -1,9 +1,10 @@
-//! Terms as Elixir's `inspect` prints them.
+//! Printing of terms as Elixir's `inspect` does.
 
 use std::collections::{BTreeMap, btree_map};
 use std::fmt::{self, Display, Formatter, Write};
 use std::{slice, vec};
 
+use super::syntax::{OPERATORS, continues_name, starts_name};
 use super::{BitBinary, Opaque, Term};
 use crate::tag;
 
@@ -39,14 +40,14 @@ impl Display for Term {
     }
 }
 
-/// As [`Display`], whether `{:#?}` or not.
+/// The same as [`Display`], also for `{:#?}`.
 impl fmt::Debug for Term {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         Display::fmt(self, f)
     }
 }
 
-/// What is still to be printed, the next last.
+/// Items that are still to be printed, the next one last.
 enum Todo<'a> {
     Term(&'a Term),
     Text(&'static str),
@@ -56,7 +57,7 @@ enum Todo<'a> {
     Arrows(btree_map::Iter<'a, Term, Term>),
 }
 
-/// What comes after the next item, if anything does.
+/// Schedules the rest after the next item, if there is more.
 fn then<'a>(todo: &mut Vec<Todo<'a>>, more: bool, rest: Todo<'a>) {
     if more {
         todo.extend([rest, Todo::Text(", ")]);
@@ -134,7 +135,7 @@ fn separated<'f, T>(
     Ok(())
 }
 
-/// The pairs of a keyword list: `{name, value}` throughout.
+/// Returns the pairs of a keyword list, whose elements are all `{name, value}`.
 fn keywords(elements: &[Term]) -> Option<Vec<(&str, &Term)>> {
     let pairs = elements.iter().map(|element| match element.as_tuple()? {
         [key, value] => Some((key_name(key)?, value)),
@@ -143,7 +144,7 @@ fn keywords(elements: &[Term]) -> Option<Vec<(&str, &Term)>> {
     pairs.collect()
 }
 
-/// The name, if the key may stand before a colon.
+/// Returns the name if the key can be printed before a colon.
 fn key_name(key: &Term) -> Option<&str> {
     key.as_atom().filter(|name| module(name).is_none())
 }
@@ -196,7 +197,7 @@ fn atom(f: &mut Formatter<'_>, name: &str) -> fmt::Result {
     }
 }
 
-/// The name of a module as Elixir writes it, without `Elixir.`.
+/// Returns the name of a module as Elixir writes it, without `Elixir.`.
 fn module(name: &str) -> Option<&str> {
     if name == "Elixir" {
         return Some(name);
@@ -211,18 +212,11 @@ fn module(name: &str) -> Option<&str> {
     reads_back.then_some(alias)
 }
 
-/// Whether a name needs no quotes: letters, digits, `_` and `@`, and perhaps `?` or `!` at its end.
+/// Returns whether a name needs no quotes: letters, digits, `_` and `@`, and perhaps `?` or `!` at its end.
 fn is_identifier(name: &str) -> bool {
     let stem = name.strip_suffix(['?', '!']).unwrap_or(name);
-    stem.starts_with(super::text::starts_name) && stem.chars().all(super::text::continues_name)
+    stem.starts_with(starts_name) && stem.chars().all(continues_name)
 }
-
-/// Operators that are atoms without quotes, longer before shorter.
-pub(super) const OPERATORS: [&str; 36] = [
-    "!==", "===", "&&&", "|||", "<<<", ">>>", "<<~", "~>>", "<~>", "+++", "---", "^^^", "!=", "==",
-    "=~", "<=", ">=", "&&", "||", "<>", "++", "--", "|>", "<~", "~>", "..", "!", "<", ">", "+",
-    "-", "*", "/", "=", "&", "|",
-];
 
 fn binary(f: &mut Formatter<'_>, bytes: &[u8]) -> fmt::Result {
     match std::str::from_utf8(bytes) {
@@ -235,7 +229,7 @@ fn binary(f: &mut Formatter<'_>, bytes: &[u8]) -> fmt::Result {
     }
 }
 
-/// What `String.printable?` takes.
+/// Returns whether `String.printable?` accepts the character.
 fn is_printable(c: char) -> bool {
     matches!(
         c,

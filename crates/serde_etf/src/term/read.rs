@@ -1,32 +1,32 @@
-//! Encoded bytes into a `Term`, without recursion and in time that grows with their number only.
+//! Encoded bytes into a `Term`, without recursion and in time proportional to their number.
 
 use serde::de::Error as _;
 
 use super::build::{Builder, DuplicateKey, Shape};
 use super::{Float, Opaque, Term};
-use crate::{self as etf, Cursor, DecodeError, Token};
+use crate::DecodeError;
+use crate::token::{Cursor, Token, latin1};
 
 /// Reads one whole term.
 ///
-/// What it may take was counted before. On its own it only makes sure that no announced length
-/// reserves more than the bytes there are.
+/// Its memory was checked before. Here an announced length reserves no more than the number of bytes that are left.
 pub(super) fn read(bytes: &[u8]) -> Result<Term, DecodeError> {
     let mut cursor = Cursor::new(bytes);
     let mut builder = Builder::default();
     loop {
         let before = cursor;
         let token = cursor.token()?;
-        let room = |terms: u64| {
+        let reserved = |terms: u64| {
             cursor
                 .remaining()
                 .min(usize::try_from(terms).unwrap_or(usize::MAX))
         };
         let children = token.children();
         let done = match token {
-            // A list as the tail of a list goes on with it.
+            // A list as the tail of a list continues it.
             Token::Nil if builder.at_tail() => builder.close_list(),
             Token::List(_) if builder.at_tail() => {
-                builder.extend(children, room(children));
+                builder.extend(children, reserved(children));
                 continue;
             }
             Token::Charlist(bytes) if builder.at_tail() => {
@@ -35,15 +35,15 @@ pub(super) fn read(bytes: &[u8]) -> Result<Term, DecodeError> {
                 added.and_then(|()| builder.close_list())
             }
             Token::List(_) => {
-                builder.open(Shape::Cons, children, room(children));
+                builder.open(Shape::Cons, children, reserved(children));
                 continue;
             }
             Token::Tuple(1..) => {
-                builder.open(Shape::Tuple, children, room(children));
+                builder.open(Shape::Tuple, children, reserved(children));
                 continue;
             }
             Token::Map(1..) => {
-                builder.open(Shape::Map, children, room(children));
+                builder.open(Shape::Map, children, reserved(children));
                 continue;
             }
             Token::Opaque { .. } | Token::OldFun(_) => {
@@ -71,7 +71,7 @@ fn leaf_of(token: Token<'_>) -> Result<Term, DecodeError> {
         } => Term::integer(negative, magnitude),
         Token::Float(value) => Term::Float(Float::try_from(value).map_err(DecodeError::custom)?),
         Token::Atom(name) => Term::atom(name),
-        Token::Latin1Atom(name) => Term::Atom(etf::latin1(name).into()),
+        Token::Latin1Atom(name) => Term::Atom(latin1(name).into()),
         Token::Charlist(bytes) => Term::List(integers(bytes).collect()),
         Token::Tuple(_) => Term::Tuple(Vec::new()),
         Token::Map(_) => Term::map([]),

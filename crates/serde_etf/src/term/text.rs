@@ -1,15 +1,15 @@
-//! What the text of a term is made of: names, numbers, quoted text, and bits.
+//! The scanner of Elixir's syntax: names, numbers, quoted text, and bits.
 
-use super::{ParseTermError, Term, number, print};
+use super::parse_error::Parsed;
+use super::syntax::{OPERATORS, continues_name, starts_name};
+use super::{ParseTermError, Term, number};
 
-/// A text, read from left to right.
+/// A text that is read from left to right.
 pub(super) struct Text<'a> {
     text: &'a str,
-    /// The byte that comes next, always at a character.
+    /// The position of the next character, in bytes.
     at: usize,
 }
-
-pub(super) type Parsed<T> = Result<T, ParseTermError>;
 
 impl<'a> Text<'a> {
     pub(super) fn new(text: &'a str) -> Self {
@@ -55,7 +55,7 @@ impl<'a> Text<'a> {
         &rest[..end]
     }
 
-    /// Reads a term that has no terms in it.
+    /// Reads a term that contains no terms.
     pub(super) fn leaf(&mut self) -> Parsed<Term> {
         match self.peek() {
             Some(':') => self.atom(),
@@ -85,7 +85,7 @@ impl<'a> Text<'a> {
         }
     }
 
-    /// Reads a bare name; empty if there is none.
+    /// Reads a bare name, or an empty one if there is none.
     fn name(&mut self) -> &'a str {
         let start = self.at;
         if self.peek().is_some_and(starts_name) {
@@ -106,10 +106,7 @@ impl<'a> Text<'a> {
             "" => {}
             name => return Ok(Term::atom(name)),
         }
-        match print::OPERATORS
-            .iter()
-            .find(|operator| self.accept(operator))
-        {
+        match OPERATORS.iter().find(|operator| self.accept(operator)) {
             Some(operator) => Ok(Term::atom(operator)),
             None => self.expected("the name of an atom"),
         }
@@ -131,7 +128,11 @@ impl<'a> Text<'a> {
         let negative = self.accept("-");
         for (prefix, bits) in [("0x", 4), ("0o", 3), ("0b", 1)] {
             if self.accept(prefix) {
-                return Ok(number::of_bits(negative, bits, &self.digits(1 << bits)?));
+                return Ok(Term::from_integer(number::of_bits(
+                    negative,
+                    bits,
+                    &self.digits(1 << bits)?,
+                )));
             }
         }
         let start = self.at;
@@ -142,7 +143,7 @@ impl<'a> Text<'a> {
                 self.at = start;
                 return self.expected("at most 200000 decimal digits, or hexadecimal ones");
             }
-            return Ok(number::of_decimal(negative, &whole));
+            return Ok(Term::from_integer(number::of_decimal(negative, &whole)));
         }
         self.at += 1;
         let mut float = format!("{whole}.{}", self.digits(10)?);
@@ -218,7 +219,7 @@ impl<'a> Text<'a> {
                 text.push(self.code_point(2)? as u8);
                 return Ok(());
             }
-            // The line goes on.
+            // The text continues on the next line.
             '\n' => return Ok(()),
             other => other,
         };
@@ -226,7 +227,7 @@ impl<'a> Text<'a> {
         Ok(())
     }
 
-    /// Reads so many hexadecimal digits, or up to six in braces.
+    /// Reads `length` hexadecimal digits, or up to six in braces.
     fn code_point(&mut self, length: usize) -> Parsed<char> {
         let digits = if self.accept("{") {
             let digits = self.take_while(|c| c.is_ascii_hexdigit());
@@ -295,14 +296,6 @@ impl<'a> Text<'a> {
         self.expect(">>")?;
         Ok(Term::bits(bytes, used))
     }
-}
-
-pub(super) fn starts_name(c: char) -> bool {
-    c.is_alphabetic() || c == '_'
-}
-
-pub(super) fn continues_name(c: char) -> bool {
-    c.is_alphanumeric() || c == '_' || c == '@'
 }
 
 fn push(text: &mut Vec<u8>, c: char) {

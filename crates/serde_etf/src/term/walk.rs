@@ -1,4 +1,4 @@
-//! Terms copied, compared and hashed, without recursion.
+//! Copying, comparing and hashing of terms, without recursion.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, btree_map};
@@ -8,7 +8,7 @@ use std::slice;
 use super::Term;
 use super::build::{Builder, Shape};
 
-/// The terms in a term: of a map each key before its value, of an improper list the tail last.
+/// The children of a term: in a map each key before its value, in an improper list the tail last.
 #[derive(Clone)]
 pub(super) enum Children<'a> {
     Elements(slice::Iter<'a, Term>),
@@ -17,7 +17,7 @@ pub(super) enum Children<'a> {
 }
 
 impl<'a> Children<'a> {
-    /// `None` of what has nothing in it.
+    /// Returns `None` if the term contains no terms.
     pub(super) fn of(term: &'a Term) -> Option<Self> {
         match term {
             Term::Tuple(elements) | Term::List(elements) if !elements.is_empty() => {
@@ -93,7 +93,7 @@ fn begin(builder: &mut Builder, term: &Term) {
     builder.open(shape, terms as u64, terms);
 }
 
-/// A copy of a term two levels deep at most; of any other, what is in it.
+/// Returns a copy of a term of at most two levels, or the children of a deeper one.
 fn shallow(term: &Term) -> Result<Term, Children<'_>> {
     let is_leaf = |term: &Term| Children::of(term).is_none();
     if let Some(children) = Children::of(term)
@@ -109,7 +109,7 @@ fn shallow(term: &Term) -> Result<Term, Children<'_>> {
         Term::Opaque(opaque) => Term::Opaque(opaque.clone()),
         Term::Binary(bytes) => Term::Binary(bytes.clone()),
         Term::BitBinary(bits) => Term::BitBinary(bits.clone()),
-        // These call for copies of leaves.
+        // Their elements are leaves.
         Term::Tuple(elements) => Term::Tuple(elements.clone()),
         Term::Map(pairs) => Term::Map(pairs.clone()),
         Term::List(elements) => Term::List(elements.clone()),
@@ -128,7 +128,7 @@ impl Ord for Term {
     }
 }
 
-/// Compares what is in two terms of the same kind.
+/// Compares the children of two terms of the same kind.
 fn inner(a: &Term, b: &Term) -> Ordering {
     let mut open = Vec::new();
     open.extend(Pair::of(a, b));
@@ -138,7 +138,7 @@ fn inner(a: &Term, b: &Term) -> Ordering {
             (Some(_), None) => return Ordering::Greater,
             (None, Some(_)) => return Ordering::Less,
             (None, None) => {
-                // The tails count after all elements.
+                // Tails are compared after all elements.
                 let tails = (left.1, right.1);
                 open.pop();
                 match tails {
@@ -155,13 +155,13 @@ fn inner(a: &Term, b: &Term) -> Ordering {
     Ordering::Equal
 }
 
-/// What is left of two terms of a kind that are compared: elements, and the tail.
+/// The children of two terms of the same kind that were not compared yet: elements, and the tail.
 struct Pair<'a>(Side<'a>, Side<'a>);
 
 type Side<'a> = (Children<'a>, Option<&'a Term>);
 
 impl<'a> Pair<'a> {
-    /// `None` of terms that have nothing in them.
+    /// Returns `None` for terms that contain no terms.
     #[inline]
     fn of(a: &'a Term, b: &'a Term) -> Option<Self> {
         let elements = |terms: &'a [Term]| Children::Elements(terms.iter());
@@ -181,7 +181,7 @@ impl<'a> Pair<'a> {
     }
 }
 
-/// Compares kinds, and the values of what has no terms in it.
+/// Compares the kinds, and the values of terms that contain no terms.
 #[inline]
 fn heads(a: &Term, b: &Term) -> Ordering {
     match (a, b) {
