@@ -28,9 +28,9 @@ use crate::{
     clock::Clock,
     failure::{Failure, Outcome},
     inherit::RUNNING_TIMER,
-    order::{Order, REPLICATION, SEED, TIMEOUT},
     panics::Panics,
     run::{Trouble, fail},
+    run_settings::{REPLICATION, RunSettings, SEED, TIMEOUT},
 };
 
 /// How long those may take to stop that are told to. They have nothing to do but to be dropped.
@@ -38,8 +38,8 @@ const GRACE: Duration = Duration::from_secs(1);
 
 /// A test that runs in a new universe, as often as asked for.
 ///
-/// `#[test_universe::test]` writes it; by hand it is for macros of one's own, or for tests whose seeds are
-/// computed. What the attribute says of the environment holds here.
+/// The attribute `test` expands to it. Use it directly in macros, or in tests whose seeds are computed. The environment
+/// variables that [`test`](crate::test#environment) documents apply.
 ///
 /// # Example
 ///
@@ -143,16 +143,17 @@ impl Check {
         F: Future<Output = O>,
         O: Outcome,
     {
-        let order = match Order::of(&self) {
-            Ok(order) => order,
+        let seeds = self.simulated.then(|| self.seeds.clone());
+        let settings = match RunSettings::from_env(seeds, self.timeout) {
+            Ok(settings) => settings,
             Err(error) => fail(&error.to_string()),
         };
         let test = Arc::new(test);
-        match order.seeds.clone() {
-            None => self.run_with(&order, None, &test),
+        match settings.seeds.clone() {
+            None => self.run_with(&settings, None, &test),
             Some(seeds) => {
                 for seed in seeds {
-                    self.run_with(&order, Some(seed), &test);
+                    self.run_with(&settings, Some(seed), &test);
                 }
             }
         }
@@ -162,15 +163,15 @@ impl Check {
     #[track_caller]
     fn run_with<F, O>(
         &self,
-        order: &Order,
+        settings: &RunSettings,
         seed: Option<u64>,
         test: &Arc<impl Fn() -> F + Send + Sync + 'static>,
     ) where
         F: Future<Output = O>,
         O: Outcome,
     {
-        let run = Run::new(order.copies);
-        let started = (0..order.copies).try_for_each(|_| {
+        let run = Run::new(settings.copies);
+        let started = (0..settings.copies).try_for_each(|_| {
             let (test, stop, report) = (Arc::clone(test), run.stopped.clone(), run.report.clone());
             let (check, lives) = (self.clone(), Arc::clone(&run.lives));
             let copy = move || {
@@ -185,28 +186,28 @@ impl Check {
         });
         let lives = Arc::clone(&run.lives);
         let outcome = match started {
-            Ok(()) => run.wait(order.timeout),
+            Ok(()) => run.wait(settings.timeout),
             Err(error) => Err(Failure::NoThread(error)),
         };
         if let Err(failure) = outcome {
-            let again = self.again(order, seed, &failure);
+            let again = self.again(settings, seed, &failure);
             failure.raise(&format!("{again}{}", lasted(&lives)));
         }
     }
 
     /// What has to be typed to run it again in the same way.
-    fn again(&self, order: &Order, seed: Option<u64>, failure: &Failure) -> String {
+    fn again(&self, settings: &RunSettings, seed: Option<u64>, failure: &Failure) -> String {
         let mut line = "to reproduce: ".to_owned();
         if let Some(seed) = seed {
             line += &format!("{SEED}={seed} ");
         }
-        if order.copies > 1 {
-            line += &format!("{REPLICATION}={} ", order.copies);
+        if settings.copies > 1 {
+            line += &format!("{REPLICATION}={} ", settings.copies);
         }
         if let Failure::Hangs { .. } = failure
-            && order.timeout != self.timeout
+            && settings.timeout != self.timeout
         {
-            line += &format!("{TIMEOUT}={} ", order.timeout.as_secs());
+            line += &format!("{TIMEOUT}={} ", settings.timeout.as_secs());
         }
         line += "cargo test ";
         if let Some(package) = self.package {

@@ -4,14 +4,14 @@ use std::sync::Weak;
 
 use crate::{Universe, contained::Contained, inherit::inherit};
 
-/// Spawns a future where this library spawns its own: on the executor of the current universe, if that
-/// is being [run](Universe::run), else on smol's global one. It inherits the universe.
+/// Spawns a future on the executor of the current universe, or on smol's global executor if there is none.
 ///
-/// What is spawned so in a simulated universe takes its turns in the order that the seed decides.
-/// Dropping the returned task ends it; [`detach`](smol::Task::detach) lets it go. What is spawned by the
-/// destructors of a run that is over is dropped. A panic goes to whoever awaits the task, and fails the test
-/// in whose universe it is, unless it is [expected](Universe::expect_panics). Its payload is the original one
-/// if that is text.
+/// The future inherits the universe. While a simulated universe is [run](Universe::run), its seed decides the order in
+/// which tasks are polled. Dropping the returned task cancels it; [`detach`](smol::Task::detach) lets it continue.
+/// After the run has ended, spawned futures are dropped.
+///
+/// A panic of the future is passed to the task that awaits it, with its payload if that is text, and fails the test
+/// unless it is [expected](Universe::expect_panics).
 ///
 /// # Example
 ///

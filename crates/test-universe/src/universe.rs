@@ -63,7 +63,7 @@ impl Universe {
         }
     }
 
-    /// Gives it a name, for those who read of it: that of a test, say.
+    /// Sets the name that reports and `Debug` show, such as the name of a test.
     ///
     /// # Example
     ///
@@ -114,7 +114,7 @@ impl Universe {
 
     /// Makes a future that lives in this universe: whenever it is polled, and when it is dropped.
     ///
-    /// It replaces the universe of whoever awaits it, for that future only.
+    /// While the future is polled, this universe replaces that of the task that awaits it.
     ///
     /// # Cancel safety
     ///

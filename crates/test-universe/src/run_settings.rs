@@ -1,4 +1,4 @@
-//! The order that a test is run by: what its options ask for, and what the environment says.
+//! How a test is run: its options, which environment variables override.
 
 use std::{
     env::{self, VarError},
@@ -7,24 +7,27 @@ use std::{
     time::Duration,
 };
 
-use crate::check::Check;
-
 pub(crate) const SEED: &str = "ERPS_SEED";
 pub(crate) const SEEDS: &str = "ERPS_SEEDS";
 pub(crate) const REPLICATION: &str = "ERPS_REPLICATION";
 pub(crate) const TIMEOUT: &str = "ERPS_TIMEOUT";
 
-/// What a test asks for, and the environment, which overrules it.
-pub(crate) struct Order {
+/// The settings of a test run.
+pub(crate) struct RunSettings {
     /// `None` if it is not simulated.
     pub(crate) seeds: Option<Range<u64>>,
     pub(crate) copies: usize,
     pub(crate) timeout: Duration,
 }
 
-impl Order {
-    /// All is read, whether it is of use to this test or not: a mistake is told at once.
-    pub(crate) fn of(check: &Check) -> Result<Self, Malformed> {
+impl RunSettings {
+    /// Applies the environment to a test's own options; `seeds` is `None` if the test is not simulated.
+    ///
+    /// All variables are parsed, also those that this test does not use, so that a mistake fails every test.
+    pub(crate) fn from_env(
+        own_seeds: Option<Range<u64>>,
+        own_timeout: Duration,
+    ) -> Result<Self, Malformed> {
         let seed = read(SEED, "a seed such as 17 or 0x11", |it| {
             let seed = number(it)?;
             Some(seed..seed.checked_add(1)?)
@@ -40,13 +43,13 @@ impl Order {
         let timeout = read(TIMEOUT, "a number of seconds", |it| {
             it.parse::<NonZeroU32>().ok()
         })?;
-        let seeds = seed.or(seeds).unwrap_or_else(|| check.seeds.clone());
-        if check.simulated && seeds.is_empty() {
+        let seeds = own_seeds.map(|own| seed.or(seeds).unwrap_or(own));
+        if seeds.as_ref().is_some_and(Range::is_empty) {
             return Err(Malformed::NoSeeds);
         }
-        let timeout = timeout.map_or(check.timeout, |it| Duration::from_secs(it.get().into()));
+        let timeout = timeout.map_or(own_timeout, |it| Duration::from_secs(it.get().into()));
         Ok(Self {
-            seeds: check.simulated.then_some(seeds),
+            seeds,
             copies: copies.map_or(1, NonZeroUsize::get),
             timeout,
         })
