@@ -97,7 +97,7 @@ async fn a_listener_that_fails_too_often_ends_the_daemon_with_its_error() {
         is_served(&client).await;
         network.fail_accepts("localhost", PORT, EBADF, failures);
         let start = time::now();
-        let knock = knock(|| !daemon.task().is_alive() || time::now() - start > secs(10));
+        let knock = knock(|| !daemon.task().is_alive() || time::now() - start > secs(30));
         let heard = hear(&mut events, knock).await;
         assert_eq!(
             daemon.task().is_alive(),

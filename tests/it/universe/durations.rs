@@ -19,7 +19,7 @@ const ODD: [Duration; 5] = [
 ];
 
 /// Longer than the short ones, and shorter than the long ones.
-const BETWEEN: Duration = Duration::from_secs(60);
+const BETWEEN: Duration = Duration::from_secs(3600);
 
 /// Runs a test with each of them, in a universe of its own.
 fn with_each<F: Future<Output = ()>>(test: impl Fn(Duration) -> F) {
