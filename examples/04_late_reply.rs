@@ -9,7 +9,7 @@
 //! ```text
 //! from a thread: 5050
 //! kept, then answered: 7
-//! dropped: the server dropped the call unanswered
+//! dropped: the server dropped the call without a reply
 //! ```
 
 use std::thread;

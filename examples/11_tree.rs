@@ -27,7 +27,7 @@
 //!     anna: running, exited once, last: killed
 //!   client: running
 //!
-//! > the server dropped the call unanswered
+//! > the server failed before it replied
 //!
 //! > here is a lamp
 //!

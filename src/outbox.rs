@@ -24,7 +24,7 @@ mod queue;
 
 use std::{
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll},
@@ -52,6 +52,10 @@ pub(crate) struct Outbox {
     warned: AtomicBool,
     /// Notified when the queue falls below its limit, and when it closes.
     room: Event,
+    /// Notified when the queue closes.
+    closed: Event,
+    /// Set once the server has failed: the message for the callers of its unanswered calls, if they may see one.
+    failure: OnceLock<Option<Box<str>>>,
 }
 
 /// The connection is gone, or about to go; nothing can be sent any more.
@@ -67,6 +71,8 @@ impl Outbox {
             leaving: AtomicBool::new(false),
             warned: AtomicBool::new(false),
             room: Event::new(),
+            closed: Event::new(),
+            failure: OnceLock::new(),
         }
     }
 
@@ -271,7 +277,38 @@ impl Outbox {
     /// Takes nothing more. What is queued may still be taken out.
     pub(crate) fn close(&self) {
         self.queue().closed = true;
+        self.notify_closed();
+    }
+
+    fn notify_closed(&self) {
         self.room.notify(usize::MAX);
+        self.closed.notify(usize::MAX);
+    }
+
+    /// Returns true once nothing more is accepted.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.queue().closed
+    }
+
+    /// Waits until nothing more is accepted.
+    pub(crate) async fn until_closed(&self) {
+        loop {
+            let closed = self.closed.listen();
+            if self.is_closed() {
+                return;
+            }
+            closed.await;
+        }
+    }
+
+    /// Notes that the server has failed: its unanswered calls fail with this message, if there is one.
+    pub(crate) fn set_failure(&self, message: Option<String>) {
+        let _ = self.failure.set(message.map(Into::into));
+    }
+
+    /// Returns the message of [`set_failure`](Self::set_failure); `None` if the server has not failed.
+    pub(crate) fn failure(&self) -> Option<Option<&str>> {
+        self.failure.get().map(Option::as_deref)
     }
 
     /// As [`close`](Self::close), where nothing will be taken out any more: what is queued is dropped, whoever
@@ -283,7 +320,7 @@ impl Outbox {
             queue.clear()
         };
         drop(queued);
-        self.room.notify(usize::MAX);
+        self.notify_closed();
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {

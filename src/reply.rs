@@ -29,7 +29,7 @@ pub struct ReplyTo<R> {
 }
 
 enum Caller<R> {
-    Local(oneshot::Sender<Result<R, Refused>>, Unanswered),
+    Local(oneshot::Sender<Result<R, Refused>>, oneshot::Sender<()>),
     Remote(RemoteCaller),
 }
 
@@ -69,8 +69,12 @@ impl fmt::Display for Request<'_> {
 #[derive(Debug)]
 pub(crate) struct Refused(pub(crate) String);
 
-/// How a call that was dropped is named on the wire: the atom `:unanswered`.
+/// The error packet of a call whose `ReplyTo` was dropped holds this atom: `:unanswered`.
 pub(crate) const UNANSWERED: &str = "unanswered";
+
+/// The error packet of a call whose server has failed holds this atom, alone or with a message: `:failed` or
+/// `{:failed, message}`.
+pub(crate) const FAILED: &str = "failed";
 
 /// The longest message of an error that is sent whatever waits.
 pub(crate) const SHORT_MESSAGE: usize = 256;
@@ -83,7 +87,7 @@ impl<R> ReplyTo<R> {
     /// Made for a caller at this line.
     pub(crate) fn local(
         sender: oneshot::Sender<Result<R, Refused>>,
-        unanswered: Unanswered,
+        unanswered: oneshot::Sender<()>,
         at: &'static Location<'static>,
     ) -> Self {
         Self {
@@ -109,6 +113,35 @@ impl<R> ReplyTo<R> {
         matches!(self.caller, Some(Caller::Remote(_)))
     }
 
+    /// Returns true if it is known that no caller waits for the reply any more.
+    ///
+    /// - A caller in this process: its future was dropped, or its call has timed out.
+    /// - A remote caller: the connection is closed.
+    ///
+    /// The protocol of erps 0.7 has no packet for a call that was abandoned: that a remote caller has timed out, or
+    /// has dropped its future, is not known here.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        match &self.caller {
+            Some(Caller::Local(sender, _)) => sender.is_canceled(),
+            Some(Caller::Remote(caller)) => caller.outbox.is_closed(),
+            None => true,
+        }
+    }
+
+    /// Waits until [`is_cancelled`](Self::is_cancelled) returns true.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future has no effect.
+    pub async fn cancelled(&mut self) {
+        match &mut self.caller {
+            Some(Caller::Local(sender, _)) => sender.cancellation().await,
+            Some(Caller::Remote(caller)) => caller.outbox.until_closed().await,
+            None => {}
+        }
+    }
+
     /// Fails the call with a message, which the caller sees as
     /// [`CallError::Remote`](crate::CallError::Remote) or, in this process, as
     /// [`ServerError::Refused`](crate::ServerError::Refused).
@@ -123,21 +156,36 @@ impl<R> ReplyTo<R> {
 }
 
 impl<R: Serialize + Send + 'static> ReplyTo<R> {
-    /// Answers the call.
+    /// Answers the call. If no caller waits for it any more, the reply is dropped: use [`try_reply`](Self::try_reply)
+    /// for a reply that must not be lost, such as a job taken from a queue.
     ///
-    /// The reply is on its way when the handler that called this next awaits, or within a
-    /// millisecond of its return; nothing is lost if the caller has given up meanwhile. A reply that cannot be written, because it
-    /// has no form as an Erlang term or is over the limit of a packet, fails the call with a
-    /// message that says so; and so does one for which there is no room, because the caller's end
-    /// does not read ([`max_unsent`](crate::ServerOptions::max_unsent)).
+    /// A remote caller's reply is sent when the handler that called this next awaits, or within a millisecond of its
+    /// return. A reply that cannot be encoded as an Erlang term, or is over the limit of a packet, fails the call with
+    /// a message that says so; so does one that finds the send queue full because the peer does not read
+    /// ([`max_unsent`](crate::ServerOptions::max_unsent)).
     ///
     /// A reply of more than 64 KiB is encoded, and compressed, off the executor's threads when everything that
     /// was sent before it has left. Its `Serialize` is run from the start there, after it was stopped here.
-    pub fn reply(mut self, reply: R) {
+    pub fn reply(self, reply: R) {
+        let _ = self.try_reply(reply);
+    }
+
+    /// Answers the call as [`reply`](Self::reply) does, unless it is known that no caller waits for the reply.
+    ///
+    /// `Ok` means that the reply was handed to the caller's future in this process, or to the connection. It may
+    /// still be lost with the connection, and a remote caller may have timed out.
+    ///
+    /// # Errors
+    ///
+    /// The reply, if [`is_cancelled`](Self::is_cancelled).
+    pub fn try_reply(mut self, reply: R) -> Result<(), R> {
         match self.caller.take() {
-            Some(Caller::Local(sender, _)) => drop(sender.send(Ok(reply))),
+            Some(Caller::Local(sender, _)) => match sender.send(Ok(reply)) {
+                Err(Ok(reply)) => Err(reply),
+                _ => Ok(()),
+            },
             Some(Caller::Remote(caller)) => caller.reply(reply),
-            None => {}
+            None => Err(reply),
         }
     }
 }
@@ -145,35 +193,38 @@ impl<R: Serialize + Send + 'static> ReplyTo<R> {
 impl<R> Drop for ReplyTo<R> {
     fn drop(&mut self) {
         match self.caller.take() {
-            Some(Caller::Local(_, unanswered)) => later(unanswered),
-            Some(Caller::Remote(caller)) => drop(caller),
+            Some(Caller::Local(_, unanswered)) => drop_later(Unanswered::Local(unanswered)),
+            Some(Caller::Remote(caller)) => drop_later(Unanswered::Remote(caller)),
             None => {}
         }
     }
 }
 
-/// Dropped when it is certain that a local call gets no reply, and what that means.
+/// The caller of a call whose `ReplyTo` was dropped. Dropping this fails the call.
 ///
-/// A reply that is dropped in the middle of a callback may be the first that is seen of the
-/// server's end. Its caller waits until it is known whether that is so, to hear of the end then,
-/// and not of a reply that is missing.
-pub(crate) type Unanswered = oneshot::Sender<()>;
+/// A callback that fails drops its `ReplyTo` before it returns the error. The call fails once it is known whether the
+/// server has failed or has only dropped the call.
+pub(crate) enum Unanswered {
+    Local(#[expect(dead_code, reason = "dropping it wakes the caller")] oneshot::Sender<()>),
+    Remote(#[expect(dead_code, reason = "dropping it sends an error packet")] RemoteCaller),
+}
 
 thread_local! {
-    /// Where the callback that runs on this thread leaves the replies it dropped.
+    /// The callers whose `ReplyTo` was dropped by the callback that runs on this thread.
     static DROPPED: RefCell<Option<Vec<Unanswered>>> = const { RefCell::new(None) };
 }
 
-fn later(unanswered: Unanswered) {
-    // Outside of callbacks, and in a thread that ends, it is dropped here and now.
+fn drop_later(unanswered: Unanswered) {
+    let mut unanswered = Some(unanswered);
+    // Outside of callbacks, and in a thread that ends, it is dropped now.
     let _ = DROPPED.try_with(|dropped| {
         if let Some(dropped) = &mut *dropped.borrow_mut() {
-            dropped.push(unanswered);
+            dropped.extend(unanswered.take());
         }
     });
 }
 
-/// Runs part of a callback, and keeps what it left of the replies it dropped.
+/// Runs part of a callback, and returns the callers whose `ReplyTo` it dropped.
 pub(crate) fn withhold<T>(callback: impl FnOnce() -> T) -> (T, Vec<Unanswered>) {
     let outer = DROPPED.replace(Some(Vec::new()));
     let result = callback();
@@ -199,12 +250,16 @@ impl RemoteCaller {
         }
     }
 
-    fn reply<R: Serialize + Send + 'static>(mut self, reply: R) {
+    /// Returns the reply if the connection is closed.
+    fn reply<R: Serialize + Send + 'static>(mut self, reply: R) -> Result<(), R> {
         match self.send(Kind::Reply, Sort::Reply, &reply, TURN) {
-            Ok(true) => {}
-            Ok(false) => self.reply_later(reply),
+            Ok(Sent::Finished) => {}
+            Ok(Sent::Closed) => return Err(reply),
+            Ok(Sent::TooLarge) if self.outbox.is_closed() => return Err(reply),
+            Ok(Sent::TooLarge) => self.reply_later(reply),
             Err(error) => self.refuse(&unsendable(&error)),
         }
+        Ok(())
     }
 
     /// Queues a reply that is too large to be encoded here.
@@ -213,7 +268,7 @@ impl RemoteCaller {
         if !outbox.has_room_for_reply(TURN) {
             return self.fail_without_room();
         }
-        // Nobody is told if the connection is closed: its peer is gone.
+        // If the connection was closed meanwhile, the reply is lost with it.
         let _ = outbox.append_unencoded(Box::new(move || self.encode(&reply)));
     }
 
@@ -233,13 +288,7 @@ impl RemoteCaller {
     }
 
     pub(crate) fn refuse(mut self, message: &str) {
-        // What it says is the server's, and may be long.
-        let sort = if message.len() > SHORT_MESSAGE {
-            Sort::Reply
-        } else {
-            Sort::Error
-        };
-        self.fail(sort, &message);
+        self.fail(error_sort(message), &message);
     }
 
     fn fail(&mut self, sort: Sort, reason: &impl Serialize) {
@@ -253,27 +302,61 @@ impl RemoteCaller {
         self.fail(Sort::Error, &NO_ROOM);
     }
 
-    /// Returns whether the answer could be encoded within so many bytes.
+    /// Sends the answer if it can be encoded within this many bytes.
     fn send(
         &mut self,
         kind: Kind,
         sort: Sort,
         answer: &impl Serialize,
         within: usize,
-    ) -> Result<bool, PacketError> {
+    ) -> Result<Sent, PacketError> {
         let reference = self.reference.as_bytes();
         let encode =
             |codec: &Codec, out: &mut Vec<u8>| codec.answer(out, kind, answer, reference, within);
         match self.outbox.send(sort, encode)? {
-            Ok(encoded) => {
-                self.answered = encoded;
-                return Ok(encoded);
-            }
+            Ok(true) => {}
+            Ok(false) => return Ok(Sent::TooLarge),
             Err(Untaken::Full) => self.fail_without_room(),
-            // If the connection is gone, so is the caller.
-            Err(Untaken::Closed) => self.answered = true,
+            Err(Untaken::Closed) => {
+                self.answered = true;
+                return Ok(Sent::Closed);
+            }
         }
-        Ok(true)
+        self.answered = true;
+        Ok(Sent::Finished)
+    }
+
+    /// Fails the call because no answer was given: the server has failed, or has dropped the call.
+    fn fail_unanswered(&mut self) {
+        let failed = Term::atom(FAILED);
+        let (sort, reason) = match self.outbox.failure() {
+            None => (Sort::Error, Term::atom(UNANSWERED)),
+            Some(None) => (Sort::Error, failed),
+            Some(Some(message)) => {
+                let sort = error_sort(message);
+                (sort, Term::tuple([failed, Term::from(message)]))
+            }
+        };
+        self.fail(sort, &reason);
+    }
+}
+
+/// What became of an answer.
+enum Sent {
+    /// The call has its answer: this one, or an error because the send queue is full.
+    Finished,
+    /// It is larger than allowed here. Nothing was sent.
+    TooLarge,
+    /// The connection is closed.
+    Closed,
+}
+
+/// Returns how a message of a server counts: long ones need space in the send queue.
+fn error_sort(message: &str) -> Sort {
+    if message.len() > SHORT_MESSAGE {
+        Sort::Reply
+    } else {
+        Sort::Error
     }
 }
 
@@ -286,7 +369,7 @@ fn unsendable(error: &PacketError) -> String {
 impl Drop for RemoteCaller {
     fn drop(&mut self) {
         if !self.answered {
-            self.fail(Sort::Error, &Term::atom(UNANSWERED));
+            self.fail_unanswered();
         }
         self.outbox.call_ended();
     }

@@ -34,8 +34,15 @@ pub enum CallError {
     /// The call was sent, and the connection was lost before the reply.
     #[error("the connection was lost before the reply arrived")]
     Lost,
-    /// The server dropped the call without a reply.
-    #[error("the server dropped the call unanswered")]
+    /// The server failed while it handled this call, or before it had replied: a callback returned an error or
+    /// panicked. The server has exited, and the connection with it.
+    #[error("the server failed before it replied{}", .message.as_ref().map(|it| format!(": {it}")).unwrap_or_default())]
+    Failed {
+        /// The error, if the server [sends it](crate::ServerOptions::error_details).
+        message: Option<String>,
+    },
+    /// The server dropped the call's [`ReplyTo`](crate::ReplyTo) without a reply, and continues to run.
+    #[error("the server dropped the call without a reply")]
     Unanswered,
     /// The server rejected the call, or failed to handle it, with this message.
     #[error("error from the server: {0}")]

@@ -157,7 +157,7 @@ pub enum ServerError {
     #[error("the server did not reply in time")]
     TimedOut,
     /// The server dropped its [`ReplyTo`](crate::ReplyTo).
-    #[error("the server dropped the call unanswered")]
+    #[error("the server dropped the call without a reply")]
     Unanswered,
     /// The server replied with [`ReplyTo::refuse`](crate::ReplyTo::refuse).
     #[error("the server refused: {0}")]

@@ -56,6 +56,7 @@ pub(super) struct Connection {
     packet_timeout: Duration,
     write_timeout: Duration,
     max_outgoing: usize,
+    error_details: bool,
     /// The time between two packets, for a peer that cannot receive them in one read.
     pause: Option<Duration>,
     next_send: Option<Instant>,
@@ -121,6 +122,7 @@ impl Connection {
             packet_timeout: options.packet_timeout,
             write_timeout: options.write_timeout,
             max_outgoing: options.max_outgoing.max(WRITE_CHUNK),
+            error_details: options.error_details,
             pause: options.peer.pause(),
             next_send: None,
             silent: None,
@@ -148,6 +150,12 @@ impl Connection {
     /// Notes that the server's `init` has succeeded.
     pub(super) fn meet(&self) {
         self.link.meter().meet();
+    }
+
+    /// Notes that the server has failed: its unanswered calls fail with [`CallError::Failed`](crate::CallError::Failed).
+    pub(super) fn server_failed(&self, reason: &ExitReason) {
+        let message = self.error_details.then(|| reason.to_string());
+        self.outbox.set_failure(message);
     }
 
     /// Suspends the read deadlines: nothing is read until the next poll.

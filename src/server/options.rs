@@ -37,6 +37,7 @@ pub struct ServerOptions {
     pub(super) packet_timeout: Duration,
     pub(super) write_timeout: Duration,
     pub(super) peer: Peer,
+    pub(super) error_details: bool,
 }
 
 impl Default for ServerOptions {
@@ -53,6 +54,7 @@ impl Default for ServerOptions {
             packet_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(30),
             peer: Peer::default(),
+            error_details: false,
         }
     }
 }
@@ -191,6 +193,18 @@ impl ServerOptions {
     #[must_use]
     pub fn peer(mut self, peer: Peer) -> Self {
         self.peer = peer;
+        self
+    }
+
+    /// Sets whether remote callers receive the text of the error or panic with which the server failed. Default:
+    /// false. They receive only that it has failed, as [`CallError::Failed`](crate::CallError::Failed) without a
+    /// message: the text may contain internals, such as an SQL statement.
+    ///
+    /// This applies to the unanswered calls of a server whose callback returns an error or panics. A message for
+    /// remote callers that does not stop the server is sent by [`ReplyTo::refuse`](crate::ReplyTo::refuse).
+    #[must_use]
+    pub fn error_details(mut self, send: bool) -> Self {
+        self.error_details = send;
         self
     }
 

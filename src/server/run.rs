@@ -80,6 +80,10 @@ pub(super) async fn run<S: Server>(
         tracing::warn!(target: "erps", server, %reason, "a server without a connection exited");
     }
     cx.this().close_mailbox(&reason);
+    if let (Some(connection), ExitReason::Error(_) | ExitReason::Panic(_)) = (&connection, &reason)
+    {
+        connection.server_failed(&reason);
+    }
     drop(unanswered);
     // Callers in the mailbox fail now, not after `terminate`.
     drop(inbox);

@@ -17,6 +17,7 @@ mod hostile;
 mod isolation;
 mod local;
 mod network;
+mod outcomes;
 mod pains;
 mod peer;
 mod probes;

@@ -12,7 +12,7 @@
 use crate::{
     CallError, Term,
     client::{message::Decoded, state::Shared},
-    reply::UNANSWERED,
+    reply::{FAILED, UNANSWERED},
     text::capped,
     wire::{
         etf::{self, Checked},
@@ -110,8 +110,7 @@ fn fail(shared: &Shared, checked: &Checked<'_>) -> Option<String> {
         && let Ok(reference) = reference.decode()
     {
         let reason = match reason.decode::<Term>() {
-            Ok(reason) if reason.as_atom() == Some(UNANSWERED) => CallError::Unanswered,
-            Ok(reason) => CallError::Remote(message(&reason, MAX_REMOTE)),
+            Ok(reason) => call_error(&reason),
             Err(error) => CallError::Undecodable(error.to_string()),
         };
         shared.finish(reference, Err(reason));
@@ -133,6 +132,18 @@ fn fail(shared: &Shared, checked: &Checked<'_>) -> Option<String> {
             .add("the server sent an error that belongs to no call", &reason),
     }
     Some(reason)
+}
+
+fn call_error(reason: &Term) -> CallError {
+    let is_failed = |term: &Term| term.as_atom() == Some(FAILED);
+    match reason.as_tuple() {
+        Some([failed, text]) if is_failed(failed) => CallError::Failed {
+            message: Some(message(text, MAX_REMOTE)),
+        },
+        _ if is_failed(reason) => CallError::Failed { message: None },
+        _ if reason.as_atom() == Some(UNANSWERED) => CallError::Unanswered,
+        _ => CallError::Remote(message(reason, MAX_REMOTE)),
+    }
 }
 
 /// Returns the first `limit` bytes of an error message: a text as it is, any other term as Elixir prints it.
