@@ -166,7 +166,12 @@ async fn work(name: usize, client: Client<Work>, stop: Arc<AtomicBool>) {
                 assert_eq!(begun, 1);
             }
             Err(error) if !error.may_have_run() => assert_eq!(begun, 0, "{error}"),
-            Err(CallError::TimedOut { .. } | CallError::Lost | CallError::Unanswered) => {}
+            Err(
+                CallError::TimedOut { .. }
+                | CallError::Lost
+                | CallError::Failed { .. }
+                | CallError::Unanswered,
+            ) => {}
             Err(other) => panic!("job {id}: {other}"),
         }
     }

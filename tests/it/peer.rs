@@ -154,7 +154,9 @@ async fn every_command_is_answered(daemon: &Daemon, options: &[&str]) {
         .fails(&unknown, "error from the server: unknown call: {:nope, 1}")
         .await;
     let crash = with(&["call", ":crash"]);
-    daemon.fails(&crash, "unanswered").await;
+    daemon
+        .fails(&crash, "the server failed before it replied")
+        .await;
     daemon.answers(&with(&["ping"]), &[":pong"]).await;
 }
 
