@@ -88,7 +88,7 @@ pub mod wire;
 pub use backoff::Backoff;
 pub use client::{
     Address, CallError, CastError, Client, ClientBuilder, ClientContext, ClientHandler,
-    ConnectError, Disconnect, HandlerRef, Pushes, Reconnect, Status,
+    ConnectError, Disconnect, HandlerRef, NotConnected, Pushes, Reconnect, Status,
 };
 pub use daemon::{
     AtLimit, CloseReason, ConnectionInfo, ConnectionStage, Daemon, DaemonBuilder, DaemonEvent,

@@ -49,7 +49,7 @@ pub(crate) use memory::worst_case_memory;
 pub use options::ServerOptions;
 pub use push::PushError;
 pub use receive::ProtocolError;
-pub(crate) use reject::reject;
+pub(crate) use reject::{reject, reject_unstarted};
 pub use start::StartError;
 pub(crate) use start::{Connected, OnSpawn, start};
 

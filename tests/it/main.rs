@@ -17,6 +17,7 @@ mod hostile;
 mod isolation;
 mod local;
 mod network;
+mod not_connected;
 mod outcomes;
 mod pains;
 mod peer;
