@@ -30,6 +30,7 @@ mod supervisor;
 mod support;
 mod torture;
 mod transport;
+mod unblock;
 mod universe;
 mod work;
 mod wormhole;
