@@ -29,6 +29,7 @@ mod supervisor;
 mod support;
 mod torture;
 mod transport;
+mod typed;
 mod universe;
 mod work;
 mod wormhole;
