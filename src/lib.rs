@@ -77,6 +77,7 @@ mod mailbox;
 mod outbox;
 mod protocol;
 mod reply;
+mod request;
 mod server;
 mod supervisor;
 mod task;
@@ -101,7 +102,8 @@ pub use erps_wire::{codec::PacketError, proxy::ProxyError};
 pub use exit::{BoxError, ExitReason, SendError};
 pub use link::{Peer, PeerInfo};
 pub use protocol::{Message, Never, Protocol};
-pub use reply::ReplyTo;
+pub use reply::{AnyReply, ReplyTo};
+pub use request::{CallOptions, Caller, Request, With};
 pub use serde_etf::Term;
 pub use server::{
     Context, InitError, ProtocolError, PushError, Server, ServerBuilder, ServerError,

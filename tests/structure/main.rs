@@ -27,10 +27,11 @@ const LAYERS: &str = "
     transport:  endpoint task exit
     link:       wire encode endpoint transport task
     outbox:     wire encode task
-    reply:      wire endpoint task outbox
+    reply:      wire endpoint protocol task outbox
+    request:    protocol
     supervisor: endpoint exit backoff task
-    server:     wire endpoint exit protocol task transport link mailbox outbox reply
-    client:     wire encode endpoint exit protocol task transport link mailbox reply backoff text throttle
+    server:     wire endpoint exit protocol task transport link mailbox outbox reply request
+    client:     wire encode endpoint exit protocol task transport link mailbox reply request backoff text throttle
     daemon:     wire endpoint exit protocol task transport link server supervisor throttle
     child_spec: task protocol supervisor server client
 ";
