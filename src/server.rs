@@ -20,6 +20,7 @@ mod call;
 mod connection;
 mod connection_ref;
 mod drain;
+mod driver;
 mod memory;
 mod options;
 mod push;

@@ -23,6 +23,7 @@ mod pains;
 mod peer;
 mod probes;
 mod push;
+mod slow_callbacks;
 mod slow_retry;
 mod sockets;
 mod stubborn;

@@ -23,7 +23,7 @@ const LAYERS: &str = "
     encode:
     mailbox:
     protocol:   wire
-    task:       exit endpoint
+    task:       exit endpoint throttle
     transport:  endpoint task exit
     link:       wire encode endpoint transport task
     outbox:     wire encode task
