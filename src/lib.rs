@@ -121,7 +121,7 @@ pub use test_universe::{
 };
 pub use test_universe_macros::erps_test as test;
 pub use transport::{
-    Alert, BoxedStream, ByteStream, HandedIn, Handshake, HandshakeError, PeerCredentials,
+    Alert, BoxedStream, ByteStream, ExternalListener, Handshake, HandshakeError, PeerCredentials,
     PeerIdentity, Secured, Tcp, TcpOptions, Tls, TlsError, Transport, UnreadableCertificate,
     Untrusted,
 };

@@ -12,7 +12,7 @@ use super::DaemonBuilder;
 use crate::daemon::settings::UNIX_MODE;
 use crate::{
     Server,
-    transport::{HandedIn, Place},
+    transport::{ExternalListener, ListenAddress},
 };
 
 impl<S: Server> DaemonBuilder<S> {
@@ -71,7 +71,7 @@ impl<S: Server> DaemonBuilder<S> {
     /// # Ok::<_, BoxError>(()) }).unwrap();
     /// ```
     pub fn listen(mut self, address: impl Into<SocketAddr>) -> Self {
-        self.settings.also.push(Place::Inet(address.into()));
+        self.settings.also.push(ListenAddress::Inet(address.into()));
         self
     }
 
@@ -124,7 +124,7 @@ impl<S: Server> DaemonBuilder<S> {
     /// ```
     #[cfg(unix)]
     pub fn listen_unix(mut self, path: impl AsRef<Path>) -> Self {
-        let place = Place::Unix(path.as_ref().into(), UNIX_MODE);
+        let place = ListenAddress::Unix(path.as_ref().into(), UNIX_MODE);
         self.settings.also.push(place);
         self
     }
@@ -160,8 +160,8 @@ impl<S: Server> DaemonBuilder<S> {
     ///     builder = builder.listener(listener);
     /// }
     /// ```
-    pub fn listener(mut self, listener: impl Into<HandedIn>) -> Self {
-        self.settings.also.push(listener.into().into_place());
+    pub fn listener(mut self, listener: impl Into<ExternalListener>) -> Self {
+        self.settings.also.push(listener.into().into_address());
         self
     }
 
