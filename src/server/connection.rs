@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     ExitReason, Protocol,
-    link::{Arrived, Link, WRITE_CHUNK},
+    link::{Link, ReceivedPacket, WRITE_CHUNK},
     outbox::Outbox,
     reply::Ends,
     task::{self, Alarm, Budget},
@@ -144,12 +144,12 @@ impl Connection {
 
     /// Returns a handle.
     pub(super) fn handle(&self) -> ConnectionRef {
-        ConnectionRef::new(Arc::clone(&self.outbox.0), Arc::clone(self.link.meter()))
+        ConnectionRef::new(Arc::clone(&self.outbox.0), Arc::clone(self.link.stats()))
     }
 
     /// Notes that the server's `init` has succeeded.
-    pub(super) fn meet(&self) {
-        self.link.meter().meet();
+    pub(super) fn set_served(&self) {
+        self.link.stats().set_served();
     }
 
     /// Notes that the server has failed: its unanswered calls fail with [`CallError::Failed`](crate::CallError::Failed).
@@ -204,8 +204,8 @@ impl Connection {
                     self.first_packet_timeout = None;
                     self.drain.took_packet();
                     match arrived {
-                        Arrived::Large(packet) => decoding.start(&self.receiver, packet),
-                        Arrived::Small(packet, cost) => {
+                        ReceivedPacket::Large(packet) => decoding.start(&self.receiver, packet),
+                        ReceivedPacket::Small(packet, cost) => {
                             budget.count_packet(cost);
                             let received = self.receiver.try_receive(&packet);
                             if let Some(incoming) = self.received(received) {
@@ -258,7 +258,7 @@ impl Connection {
         if self.ended.is_some() {
             return Poll::Ready(());
         }
-        if !self.drain.may_read(self.link.is_midway()) {
+        if !self.drain.may_read(self.link.has_partial_packet()) {
             self.stop_reading();
             return self.poll_deadlines(cx);
         }
@@ -266,7 +266,7 @@ impl Connection {
             Poll::Ready(Ok(bytes @ 1..)) => {
                 budget.count_read(bytes);
                 self.unsent_since = task::now();
-                self.link.meter().heard(self.unsent_since);
+                self.link.stats().set_last_read(self.unsent_since);
             }
             Poll::Ready(Ok(0) | Err(_)) => self.ended = Some(ExitReason::Disconnected),
             Poll::Pending => {
@@ -274,7 +274,7 @@ impl Connection {
                 if self.first_packet_timeout.is_some() {
                     self.silent.get_or_insert_with(task::now);
                 }
-                if self.link.is_midway() {
+                if self.link.has_partial_packet() {
                     self.midway.get_or_insert_with(task::now);
                 }
                 return self.poll_deadlines(cx);
@@ -344,9 +344,9 @@ impl Connection {
 
     /// Reads what has arrived, also while a callback runs.
     fn read_arrived(&mut self, cx: &mut Context<'_>) {
-        let enough = self.link.meter().read() + MAX_FINAL_READ;
+        let enough = self.link.stats().read() + MAX_FINAL_READ;
         for _ in 0..MAX_FINAL_READS {
-            if self.link.meter().read() >= enough
+            if self.link.stats().read() >= enough
                 || !matches!(self.link.poll_read(cx), Poll::Ready(Ok(1..)))
             {
                 return;

@@ -2,18 +2,18 @@
 
 use std::{sync::Arc, time::Instant};
 
-use crate::{link::Meter, outbox::Outbox};
+use crate::{link::LinkStats, outbox::Outbox};
 
 /// A handle to the connection of a server. It may outlive the connection.
 #[derive(Clone, Debug)]
 pub(crate) struct ConnectionRef {
     outbox: Arc<Outbox>,
-    meter: Arc<Meter>,
+    stats: Arc<LinkStats>,
 }
 
 impl ConnectionRef {
-    pub(super) fn new(outbox: Arc<Outbox>, meter: Arc<Meter>) -> Self {
-        Self { outbox, meter }
+    pub(super) fn new(outbox: Arc<Outbox>, stats: Arc<LinkStats>) -> Self {
+        Self { outbox, stats }
     }
 
     /// Drains the connection: packets are still read until the given time.
@@ -36,7 +36,7 @@ impl ConnectionRef {
         self.outbox.bytes()
     }
 
-    pub(crate) fn meter(&self) -> &Meter {
-        &self.meter
+    pub(crate) fn stats(&self) -> &LinkStats {
+        &self.stats
     }
 }

@@ -77,7 +77,7 @@ pub(crate) async fn start<S: Server>(
                     // Held until the task exits, for whatever reason.
                     Ok(_registration) => {
                         if let Some(connection) = &connection {
-                            connection.meet();
+                            connection.set_served();
                         }
                         let _ = started.send(Ok(this));
                         return run(server, cx, inbox, connection).await;

@@ -181,7 +181,7 @@ impl Decoder {
     }
 
     /// Returns whether a packet has begun to arrive and is incomplete, so that a timeout should run.
-    pub fn is_midway(&self) -> bool {
+    pub fn has_partial_packet(&self) -> bool {
         let received = &self.buf[self.start..self.end];
         !received.is_empty() && measure(received, self.max_payload) == Ok(None)
     }

@@ -38,9 +38,9 @@ impl Connection {
                 }
                 Poll::Ready(Err(_)) => return self.die(ExitReason::Disconnected),
                 Poll::Pending => {
-                    let taken = self.link.taken();
-                    if self.stalled.is_none_or(|(_, before)| before != taken) {
-                        self.stalled = Some((task::now(), taken));
+                    let written = self.link.written();
+                    if self.stalled.is_none_or(|(_, before)| before != written) {
+                        self.stalled = Some((task::now(), written));
                     }
                     return self.poll_drain(cx);
                 }
@@ -86,7 +86,7 @@ impl Connection {
         let sent = task::timeout(FLUSH_TIMEOUT, rest).await;
         if !self.dead {
             if sent.is_ok() {
-                self.link.meter().part();
+                self.link.stats().set_flushed();
             }
             self.link.close().await;
         }
