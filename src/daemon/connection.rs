@@ -6,8 +6,8 @@
 //! ```
 //!
 //! A failure or a timeout on the way closes the socket and publishes one event, when the
-//! [`ConnectionRecord`](super::record::ConnectionRecord) is dropped. An accepted peer is not told why its
-//! server did not start: that could disclose internals.
+//! [`ConnectionRecord`](super::record::ConnectionRecord) is dropped. An accepted peer receives no reason when its
+//! server does not start: that could disclose internals.
 
 use std::{mem, sync::Arc, time::Duration};
 

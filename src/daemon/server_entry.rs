@@ -1,4 +1,4 @@
-//! What a daemon knows about one of its servers.
+//! A daemon's record of one of its servers.
 
 use std::time::{Duration, Instant};
 

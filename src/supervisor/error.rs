@@ -28,7 +28,7 @@ pub enum StartChildError {
         /// What is wrong with it.
         why: &'static str,
     },
-    /// The supervisor has exited or is shutting down, or was told to terminate this child.
+    /// The supervisor has exited or is shutting down, or this child was terminated.
     #[error("the supervisor has stopped")]
     SupervisorStopped,
 }
@@ -38,7 +38,7 @@ pub enum StartChildError {
 #[non_exhaustive]
 pub enum TerminateChildError {
     /// The supervisor has no such child.
-    #[error("the task is no child of the supervisor")]
+    #[error("the task is not a child of the supervisor")]
     NotFound,
     /// The supervisor has exited.
     #[error("the supervisor has stopped")]
@@ -61,7 +61,7 @@ pub enum ChildError {
     /// The start function returned an error or panicked; the reason holds which.
     #[error("the child did not start: {0}")]
     Failed(ExitReason),
-    /// The supervisor has exited or is shutting down, or was told to terminate this child.
+    /// The supervisor has exited or is shutting down, or this child was terminated.
     #[error("the supervisor has stopped")]
     SupervisorStopped,
 }

@@ -155,8 +155,8 @@ impl<S: Server> DaemonBuilder<S> {
     /// With systemd, by the crate `listenfd`:
     ///
     /// ```ignore
-    /// let mut handed = listenfd::ListenFd::from_env();
-    /// if let Some(listener) = handed.take_tcp_listener(0)? {
+    /// let mut listeners = listenfd::ListenFd::from_env();
+    /// if let Some(listener) = listeners.take_tcp_listener(0)? {
     ///     builder = builder.listener(listener);
     /// }
     /// ```
@@ -183,9 +183,8 @@ impl<S: Server> DaemonBuilder<S> {
     /// Sets how often a failed listener is rebound within a period. Default: ten times within 60 seconds.
     ///
     /// The daemon waits 10 milliseconds before the first rebind, and twice as long before each that follows,
-    /// up to a second; open connections are not affected. One more failure, and the daemon exits with the
-    /// error of the listener. Running out of descriptors or memory is not a failure: the daemon pauses and
-    /// retries.
+    /// up to a second; open connections are not affected. At one failure more the daemon exits with the error of the
+    /// listener. Running out of descriptors or memory is not a failure: the daemon pauses and retries.
     pub fn max_listener_rebinds(mut self, count: usize, within: Duration) -> Self {
         self.settings.listener_rebinds = (count, within);
         self
