@@ -88,7 +88,7 @@ pub mod wire;
 pub use backoff::Backoff;
 pub use client::{
     Address, CallError, CastError, Client, ClientBuilder, ClientContext, ClientHandler,
-    ConnectError, Disconnect, HandlerRef, Pushes, Reconnect, Status,
+    ConnectError, Disconnect, HandlerRef, NotConnected, Pushes, Reconnect, Status,
 };
 pub use daemon::{
     AtLimit, CloseReason, ConnectionInfo, ConnectionStage, Daemon, DaemonBuilder, DaemonEvent,
@@ -114,11 +114,11 @@ pub use supervisor::{
     TerminateChildError, Tree, UntilError,
 };
 pub use task::{Linked, Shutdown, TaskRef};
-pub use test_universe::spawn;
 pub use test_universe::{
     self as universe, Config, Host, Mock, Network, Registration, Registry, Sharded, Universe,
     network, time,
 };
+pub use test_universe::{spawn, unblock};
 pub use test_universe_macros::erps_test as test;
 pub use transport::{
     Alert, BoxedStream, ByteStream, ExternalListener, Handshake, HandshakeError, PeerCredentials,

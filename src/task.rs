@@ -40,6 +40,16 @@ pub(crate) use offload::offload;
 pub use shutdown::Shutdown;
 pub(crate) use spawner::Spawner;
 
+/// Returns what a timeout may be due to in a simulated universe; empty in real time.
+pub(crate) fn timeout_hint() -> &'static str {
+    if is_simulated() {
+        " (in simulated time: a thread, a real socket or a timer of another library does not hold the clock; \
+         run such work with `erps::unblock`)"
+    } else {
+        ""
+    }
+}
+
 /// Runs work that waits for files on a thread where it blocks no other task.
 ///
 /// In a simulated universe it runs inline: otherwise the simulated clock would advance meanwhile.

@@ -264,10 +264,12 @@ impl<P: Protocol> ClientBuilder<P> {
         Linked::new(self.start())
     }
 
-    /// Starts the client and waits for its first connection. Later the client reconnects by itself.
+    /// Starts the client and waits until its transport is connected, which does not mean that the server serves this
+    /// client. Later the client reconnects by itself.
     ///
-    /// A server that rejects this client does so over an established connection
-    /// ([`Disconnect::Refused`](crate::Disconnect::Refused)): this returns `Ok` if the rejection has not arrived yet.
+    /// The protocol of erps 0.7 has no packet by which a server accepts a client. One that rejects it, whose `init`
+    /// fails, or that expects another transport closes the connection later. Calls then fail with
+    /// [`CallError::Disconnected`](crate::CallError::Disconnected), which holds the reason.
     ///
     /// # Errors
     ///
