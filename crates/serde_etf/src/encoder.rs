@@ -1,4 +1,4 @@
-//! The state of an encoding: the output, and what is known of the value that is written next.
+//! The state of an encoding: the output, and the context of the value that is written next.
 
 use std::any::type_name;
 use std::cell::Cell;

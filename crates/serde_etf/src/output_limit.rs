@@ -1,4 +1,4 @@
-//! The size at which an encoding stops.
+//! The output size at which an encoding stops.
 //!
 //! The limit belongs to the thread and not to the encoder, because a [`Term`](crate::Term) is encoded beside the
 //! encoder, and because serde's interface has no place for it.

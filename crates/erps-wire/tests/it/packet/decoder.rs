@@ -264,7 +264,7 @@ fn error_texts_name_the_cause() {
         (FrameError::UnknownKind(5), "there is no packet of kind 5"),
         (
             FrameError::KeepaliveWithPayload { size: 12 },
-            "a keepalive with a payload of 12 bytes, where none may have any",
+            "a keepalive must have no payload, not one of 12 bytes",
         ),
         (
             FrameError::TooLarge {
