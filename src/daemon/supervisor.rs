@@ -6,8 +6,8 @@ use crate::{BoxError, ChildSpec, DynamicSupervisor, PeerInfo, Started};
 
 /// The supervisor that starts and monitors the servers of a daemon. erps' `server_supervisor:`.
 ///
-/// Whichever it is, the daemon shuts its servers down when it exits, and closes a connection whose server
-/// does not start.
+/// With each of them the daemon shuts its servers down when it exits, and closes a connection whose server does not
+/// start.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum ServerSupervisor {
@@ -20,7 +20,8 @@ pub enum ServerSupervisor {
 }
 
 impl ServerSupervisor {
-    /// Makes a supervisor from a closure, which starts each server wherever it likes: see [`ServerSpec`].
+    /// Creates a supervisor from a closure, which starts each server under any supervisor, or without one: see
+    /// [`ServerSpec`].
     ///
     /// It returns the started child, [`Started::Ignore`], or an error. If it returns no child, panics, or
     /// does not return within the [`start_timeout`](crate::DaemonBuilder::start_timeout), the connection is

@@ -142,7 +142,7 @@ pub enum PushError {
     /// The send queue is full. Returned only by [`ServerRef::try_push`].
     #[error("the send queue is full because the peer does not read; see `max_outgoing`")]
     Full,
-    /// The value cannot be encoded as a packet: it has no form as a term, or is over the limit.
+    /// The value cannot be encoded as a packet: it cannot be represented as a term, or is over the limit.
     #[error("the push cannot be sent: {0}")]
     Unsendable(#[source] Box<PacketError>),
 }

@@ -203,7 +203,7 @@ pub(super) fn send_error(outbox: &Outbox, message: &str) {
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProtocolError {
-    /// The peer sent bytes that are no packet, or a packet over the limit.
+    /// The peer sent bytes that are not a packet, or a packet over the limit.
     #[error("{0}")]
     Frame(#[from] FrameError),
     /// The peer sent a kind of packet that only servers send.

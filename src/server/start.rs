@@ -181,7 +181,7 @@ pub enum StartError {
     /// Its `init` failed, panicked, or was killed.
     #[error("the server did not start: {0}")]
     Failed(ExitReason),
-    /// Its name is taken. Its `init` had succeeded; `terminate` was not called.
+    /// Its name is registered already. Its `init` had succeeded; `terminate` was not called.
     #[error(transparent)]
     Registered(AlreadyRegistered),
 }
