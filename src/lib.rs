@@ -115,12 +115,11 @@ pub use supervisor::{
     StartSupervisorError, Started, Strategy, Supervisor, SupervisorBuilder, SupervisorStopped,
     TerminateChildError, Tree, UntilError,
 };
-pub use task::{Linked, Shutdown, TaskRef};
+pub use task::{Linked, Shutdown, TaskRef, spawn, unblock};
 pub use test_universe::{
     self as universe, Config, Host, Mock, Network, Registration, Registry, Sharded, Universe,
     network, time,
 };
-pub use test_universe::{spawn, unblock};
 pub use test_universe_macros::erps_test as test;
 pub use transport::{
     Alert, BoxedStream, ByteStream, ExternalListener, Handshake, HandshakeError, PeerCredentials,

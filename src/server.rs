@@ -129,8 +129,9 @@ pub trait Server: Sized + Send + 'static {
     /// The server handles its next message when this returns. To handle calls of one connection side by side, move
     /// `from` into a task ([`erps::spawn`](crate::spawn)) and return. A handler that computes or blocks for long without
     /// awaiting delays its own reply and all other tasks of its thread: use [`erps::unblock`](crate::unblock) for such
-    /// work. The thread belongs to smol's executor, or to that of the builder; tokio's timers and sockets work in a
-    /// callback only if a tokio runtime is entered there.
+    /// work. The thread belongs to smol's executor, or to that of the builder. tokio's timers and sockets, and what is built on
+    /// them, work in a callback with the feature `tokio`, if the builder was made in a tokio runtime or names one
+    /// ([`ServerBuilder`], [`DaemonBuilder`](crate::DaemonBuilder): `tokio`).
     fn handle_call(
         &mut self,
         call: <Self::Protocol as Protocol>::Call,

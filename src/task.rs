@@ -19,7 +19,9 @@ mod facts;
 mod handle;
 mod linked;
 mod offload;
+mod runtime;
 mod shutdown;
+mod spawn;
 mod spawner;
 mod start;
 
@@ -37,7 +39,10 @@ pub(crate) use facts::Facts;
 pub use handle::TaskRef;
 pub use linked::Linked;
 pub(crate) use offload::offload;
+#[cfg(feature = "tokio")]
+pub(crate) use runtime::Runtime;
 pub use shutdown::Shutdown;
+pub use spawn::{spawn, unblock};
 pub(crate) use spawner::Spawner;
 
 /// Returns what a timeout may be due to in a simulated universe; empty in real time.

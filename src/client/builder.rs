@@ -76,6 +76,18 @@ impl<P: Protocol> ClientBuilder<P> {
         self
     }
 
+    /// Sets the tokio runtime in which the client and its handler run. Default: the runtime in which this builder was made, if any.
+    ///
+    /// tokio's timers and sockets, `tokio::spawn`, and libraries built on them work there. The tasks themselves
+    /// run on smol's executor, or on that of the builder; the runtime only has to be kept alive. In simulated time,
+    /// tokio's timers and sockets do not hold the clock: mock what uses them ([`Mock`](crate::Mock)).
+    #[cfg(feature = "tokio")]
+    pub fn tokio(mut self, runtime: tokio::runtime::Handle) -> Self {
+        let runtime = crate::task::Runtime::of(runtime);
+        self.settings.spawner = self.settings.spawner.in_runtime(runtime);
+        self
+    }
+
     /// Sets the identifier of the service. Default: [`Protocol::IDENTIFIER`].
     pub fn identifier(mut self, identifier: Identifier) -> Self {
         self.settings.identifier = identifier;

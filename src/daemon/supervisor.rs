@@ -25,11 +25,11 @@ impl ServerSupervisor {
     ///
     /// It returns the started child, [`Started::Ignore`], or an error. If it returns no child, panics, or
     /// does not return within the [`start_timeout`](crate::DaemonBuilder::start_timeout), the connection is
-    /// closed, one event holds the reason, and a server that it started nevertheless is shut down. The peer
-    /// is disconnected without a reason, as when `init` fails.
+    /// closed, one event has the reason, and a server that it started nevertheless is shut down. The peer
+    /// receives a rejection, with the reason if [`error_details`](crate::ServerOptions::error_details) is set.
     ///
-    /// A specification that is kept starts nothing once the closure has returned, timed out, or the daemon
-    /// has exited.
+    /// Once the closure has returned or timed out, or the daemon has exited, a specification that is still held starts
+    /// no server.
     ///
     /// # Example
     ///

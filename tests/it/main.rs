@@ -28,6 +28,7 @@ mod sockets;
 mod stubborn;
 mod supervisor;
 mod support;
+mod tokio;
 mod torture;
 mod transport;
 mod unblock;

@@ -34,7 +34,7 @@ enum Place {
 struct WorkServer(Place);
 
 fn work(millis: u64) -> u32 {
-    thread::sleep(Duration::from_millis(millis));
+    smol::block_on(smol::Timer::after(Duration::from_millis(millis)));
     *RATE.get()
 }
 

@@ -17,16 +17,13 @@ use crate::{Universe, inherit_fn, spawn};
 /// # Example
 ///
 /// ```
-/// use std::{thread, time::Duration};
+/// use std::fs;
 /// use test_universe::{Universe, time};
 ///
 /// Universe::simulated(1).run(async {
 ///     let start = time::now();
-///     let query = test_universe::unblock(|| {
-///         thread::sleep(Duration::from_millis(20));
-///         6 * 7
-///     });
-///     assert_eq!(query.await, 42);
+///     let read = test_universe::unblock(|| fs::read("Cargo.toml"));
+///     assert!(read.await.is_ok());
 ///     assert_eq!(time::now(), start);
 /// });
 /// ```
