@@ -164,7 +164,7 @@ impl Link {
         self.stats.count_packet();
         let (header, payload) = (packet.header, packet.payload.len());
         let cost = etf::cost(packet.payload);
-        Ok(Some(if cost > task::TURN {
+        Ok(Some(if cost > task::BUDGET {
             let payload = packet.payload.to_vec();
             ReceivedPacket::Large(Large::new(header, payload, 0))
         } else {

@@ -26,8 +26,8 @@ use super::{
 use crate::{
     ExitReason, Protocol,
     link::{Link, ReceivedPacket, WRITE_CHUNK},
-    outbox::Outbox,
     reply::Ends,
+    send_queue::SendQueue,
     task::{self, Alarm, Budget},
     transport::BoxedStream,
     wire::packet::Acceptance,
@@ -50,7 +50,7 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(super) struct Connection {
     link: Link,
-    outbox: OpenOutbox,
+    send_queue: OpenSendQueue,
     receiver: Arc<Receiver>,
     first_packet_timeout: Option<Duration>,
     packet_timeout: Duration,
@@ -82,19 +82,19 @@ pub(super) struct Connection {
 
 /// The send queue of a connection. Closed and emptied when the connection is dropped, even if that was
 /// killed and handles of its server still exist.
-struct OpenOutbox(Arc<Outbox>);
+struct OpenSendQueue(Arc<SendQueue>);
 
-impl Deref for OpenOutbox {
-    type Target = Outbox;
+impl Deref for OpenSendQueue {
+    type Target = SendQueue;
 
-    fn deref(&self) -> &Outbox {
+    fn deref(&self) -> &SendQueue {
         &self.0
     }
 }
 
-impl Drop for OpenOutbox {
+impl Drop for OpenSendQueue {
     fn drop(&mut self) {
-        self.0.abandon();
+        self.0.close_and_clear();
     }
 }
 
@@ -107,16 +107,16 @@ impl Connection {
     ) -> Self {
         let codec = options.codec();
         let link = Link::new(stream, codec.max_payload);
-        let outbox = Arc::new(Outbox::new(codec.clone(), options.outbox_limits()));
+        let send_queue = Arc::new(SendQueue::new(codec.clone(), options.send_queue_limits()));
         let receiver = Receiver {
             acceptance,
             codec,
-            outbox: Arc::clone(&outbox),
+            send_queue: Arc::clone(&send_queue),
             ends,
         };
         Self {
             link,
-            outbox: OpenOutbox(outbox),
+            send_queue: OpenSendQueue(send_queue),
             receiver: Arc::new(receiver),
             first_packet_timeout: options.first_packet_timeout,
             packet_timeout: options.packet_timeout,
@@ -138,13 +138,16 @@ impl Connection {
         }
     }
 
-    pub(super) fn outbox(&self) -> &Arc<Outbox> {
-        &self.outbox.0
+    pub(super) fn send_queue(&self) -> &Arc<SendQueue> {
+        &self.send_queue.0
     }
 
     /// Returns a handle.
     pub(super) fn handle(&self) -> ConnectionRef {
-        ConnectionRef::new(Arc::clone(&self.outbox.0), Arc::clone(self.link.stats()))
+        ConnectionRef::new(
+            Arc::clone(&self.send_queue.0),
+            Arc::clone(self.link.stats()),
+        )
     }
 
     /// Notes that the server's `init` has succeeded.
@@ -155,7 +158,7 @@ impl Connection {
     /// Notes that the server has failed: its unanswered calls fail with [`CallError::Failed`](crate::CallError::Failed).
     pub(super) fn server_failed(&self, reason: &ExitReason) {
         let message = self.error_details.then(|| reason.to_string());
-        self.outbox.set_failure(message);
+        self.send_queue.set_failure(message);
     }
 
     /// Suspends the read deadlines: nothing is read until the next poll.
@@ -166,7 +169,7 @@ impl Connection {
 
     /// Returns whether a drain is complete: nothing more is read, and all calls are answered.
     pub(super) fn is_drained(&self) -> bool {
-        self.drain.is_closed() && self.outbox.in_flight() == 0
+        self.drain.is_closed() && self.send_queue.in_flight() == 0
     }
 
     /// Ready with the next call or cast. Everything that was queued meanwhile is sent before this waits.
@@ -246,7 +249,7 @@ impl Connection {
             return Poll::Pending;
         }
         // Replies to several packets are sent together, unless handling them takes long.
-        if !self.outbox.is_empty() && task::now() - self.unsent_since > MAX_REPLY_DELAY {
+        if !self.send_queue.is_empty() && task::now() - self.unsent_since > MAX_REPLY_DELAY {
             self.poll_send(cx);
         }
         Poll::Ready(true)
@@ -286,7 +289,7 @@ impl Connection {
     /// Returns whether further packets may be handled: not while the send queue is full, or a packet is
     /// being encoded.
     fn may_read(&mut self, cx: &mut Context<'_>) -> bool {
-        self.outbox.poll_may_read(cx).is_ready()
+        self.send_queue.poll_may_read(cx).is_ready()
             && self.link.unwritten() < self.max_outgoing
             && !self.link.is_encoding()
     }
@@ -362,14 +365,14 @@ impl Connection {
 
     /// Gives up the socket. The first reason is kept.
     fn die(&mut self, reason: ExitReason) {
-        self.outbox.abandon();
+        self.send_queue.close_and_clear();
         self.dead = true;
         self.ended.get_or_insert(reason);
     }
 
     /// Stops reading after a protocol error, and sends it to the peer.
     fn break_off(&mut self, error: ProtocolError) {
-        send_error(&self.outbox, &error.to_string());
+        send_error(&self.send_queue, &error.to_string());
         self.ended = Some(ExitReason::error(error));
     }
 }

@@ -62,7 +62,7 @@ pub(crate) async fn start<S: Server>(
         peer: peer.as_ref().map(|peer| peer.address.clone()),
     };
     let handle = connection.as_ref().map(|it| it.handle());
-    let outbox = connection.as_ref().map(|it| Arc::clone(it.outbox()));
+    let send_queue = connection.as_ref().map(|it| Arc::clone(it.send_queue()));
     let title = Title {
         peer: facts.peer.clone(),
         server: server_type,
@@ -70,7 +70,7 @@ pub(crate) async fn start<S: Server>(
     let span = span(peer.as_ref());
     let details = options.error_details;
     let task = spawner.start(format_args!("{title}"), |task| {
-        let this = ServerRef::new(task, sender, outbox, spawner.clone());
+        let this = ServerRef::new(task, sender, send_queue, spawner.clone());
         async move {
             let mut cx = Context::new(this.clone(), peer);
             let init = Contained::new(S::init(seed, &mut cx));
@@ -92,7 +92,10 @@ pub(crate) async fn start<S: Server>(
                 Err(panic) => StartError::Failed(panic),
             };
             if let Some(connection) = connection {
-                send_error(connection.outbox(), &rejection(failure.to_peer(details)));
+                send_error(
+                    connection.send_queue(),
+                    &rejection(failure.to_peer(details)),
+                );
                 connection.close().await;
             }
             let reason = failure.exit_reason();

@@ -26,10 +26,10 @@ const LAYERS: &str = "
     task:       exit endpoint
     transport:  endpoint task exit
     link:       wire encode endpoint transport task
-    outbox:     wire encode task
-    reply:      wire endpoint task outbox
+    send_queue: wire encode task
+    reply:      wire endpoint task send_queue
     supervisor: endpoint exit backoff task
-    server:     wire endpoint exit protocol task transport link mailbox outbox reply
+    server:     wire endpoint exit protocol task transport link mailbox send_queue reply
     client:     wire encode endpoint exit protocol task transport link mailbox reply backoff text throttle
     daemon:     wire endpoint exit protocol task transport link server supervisor throttle
     child_spec: task protocol supervisor server client

@@ -10,7 +10,7 @@ use std::{
 
 use futures_lite::{AsyncRead, AsyncWrite};
 
-use crate::{BoxedStream, task::TURN};
+use crate::{BoxedStream, task::BUDGET};
 
 /// The largest read or write of one system call. rustls alone would read 4 KiB at a time, and write each record
 /// separately.
@@ -111,7 +111,7 @@ impl Buffered {
                 return Poll::Ready(Ok(self.unread.len()));
             }
         }
-        if self.spent >= TURN {
+        if self.spent >= BUDGET {
             self.spent = 0;
             cx.waker().wake_by_ref();
             return Poll::Pending;
