@@ -78,6 +78,7 @@ mod link;
 mod mailbox;
 mod protocol;
 mod reply;
+mod request;
 mod send_queue;
 mod server;
 mod supervisor;
@@ -103,7 +104,8 @@ pub use erps_wire::{codec::PacketError, proxy::ProxyError};
 pub use exit::{BoxError, ExitReason, SendError};
 pub use link::{Peer, PeerInfo};
 pub use protocol::{Message, Never, Protocol};
-pub use reply::ReplyTo;
+pub use reply::{AnyReply, ReplyTo};
+pub use request::{CallOptions, Caller, Request, With};
 pub use serde_etf::Term;
 pub use server::{
     Context, InitError, ProtocolError, PushError, Server, ServerBuilder, ServerError,

@@ -25,6 +25,7 @@ mod options;
 mod push;
 mod receive;
 mod reject;
+mod request;
 mod run;
 mod start;
 

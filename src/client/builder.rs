@@ -6,7 +6,7 @@ use futures_channel::oneshot;
 
 use super::{
     Address, Client, ClientHandler, ConnectError, Reconnect, handler,
-    message::Decoders,
+    message::push_decoder,
     settings::{HandlerTask, Settings},
     state::{ConnectWaiter, Shared},
     subscriber::{ClientEvent, Subscriber},
@@ -251,7 +251,7 @@ impl<P: Protocol> ClientBuilder<P> {
         let settings = &self.settings;
         let shared = Arc::new(Shared::new(
             settings.codec(),
-            Decoders::of::<P>(),
+            push_decoder::<P>(),
             settings.limits(),
             waiters,
         ));

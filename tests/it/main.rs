@@ -31,6 +31,7 @@ mod support;
 mod tokio;
 mod torture;
 mod transport;
+mod typed;
 mod unblock;
 mod universe;
 mod work;
