@@ -81,7 +81,7 @@ fn may_be_untagged<T: ?Sized>(value: &T) -> bool {
 }
 
 impl<'a> Encoder<'a> {
-    /// For a value, whose type tells more of its context.
+    /// Returns an encoder for a value, whose type determines its context more precisely.
     #[inline]
     pub(super) fn of<T: ?Sized>(out: &'a mut Vec<u8>, value: &T, context: Context) -> Self {
         Self::new(out, context.of(value))

@@ -62,6 +62,6 @@ pub(crate) fn check(out: &[u8], more: usize) -> Result<(), EncodeError> {
         exceeded: true,
         ..state
     });
-    // A `Serialize` may replace this error; `is_exceeded` tells all the same.
+    // A `Serialize` may replace this error; `is_exceeded` still returns true.
     Err(EncodeError::TooLarge)
 }
