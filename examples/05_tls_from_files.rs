@@ -8,7 +8,7 @@
 //!
 //! ```text
 //! the server says: you are billing
-//! the stranger is told: the peer rejected this end's certificate: unknown_ca (48): it does not trust the CA that issued it, or lacks a certificate between both
+//! the stranger is told: the peer rejected this end's certificate: unknown_ca (48): it does not trust the CA that issued it, or an intermediate certificate is missing
 //! 1 server was started
 //! ```
 

@@ -34,7 +34,7 @@ pub(crate) use crate::{
         wall_clock,
     },
 };
-pub(crate) use budget::{Budget, TURN};
+pub(crate) use budget::{BUDGET, Budget};
 pub(crate) use caught::{Caught, catch, panicked};
 pub(crate) use facts::Facts;
 pub use handle::TaskRef;

@@ -56,7 +56,7 @@ impl<P: Protocol> Client<P> {
 }
 
 impl<P: Protocol> ClientBuilder<P> {
-    /// Sets the transport that secures connections. Default: [`Tcp`](crate::Tcp), which does nothing.
+    /// Sets the transport that secures connections. Default: [`Tcp`](crate::Tcp), plaintext.
     pub fn transport(mut self, transport: impl Transport) -> Self {
         self.settings.transport = Arc::new(transport);
         self

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     encode::{Encode, put_back, scratch},
-    task::{self, TURN},
+    task::{self, BUDGET},
     universe::Here,
     wire::{
         codec::{Codec, PacketError, UNLIMITED},
@@ -41,7 +41,7 @@ pub(super) fn send_call<T: Serialize + Send + 'static>(
     let mut packet = scratch();
     let encoded = shared
         .codec
-        .call(&mut packet, reference, &call, TURN)
+        .call(&mut packet, reference, &call, BUDGET)
         .map_err(|error| CallError::Unsendable(Box::new(error)))?;
     let mut job = None;
     if !encoded {
@@ -87,7 +87,7 @@ pub(super) async fn send_cast<T: Serialize + Send + 'static>(
     let mut packet = Vec::new();
     let encoded = shared
         .codec
-        .term(&mut packet, Kind::Cast, &cast, TURN)
+        .term(&mut packet, Kind::Cast, &cast, BUDGET)
         .map_err(|error| CastError::Unsendable(Box::new(error)))?;
     if encoded {
         drop(cast);

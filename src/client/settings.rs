@@ -13,7 +13,7 @@ use super::{
 use crate::{
     Backoff, ExitReason, TaskRef,
     task::{SLOW_CALLBACK, Spawner},
-    transport::{Sockets, Tcp, TcpOptions, Transport},
+    transport::{SocketOptions, Tcp, TcpOptions, Transport},
     wire::{
         codec::Codec,
         decoder, etf,
@@ -109,7 +109,7 @@ impl Settings {
             shared: Arc::clone(shared),
             address: self.address.clone(),
             transport: Arc::clone(&self.transport),
-            tcp: Sockets::new(self.tcp.clone()),
+            tcp: SocketOptions::new(self.tcp.clone()),
             connect_timeout: self.connect_timeout,
             handshake_timeout: self.handshake_timeout,
             backoff: self.backoff,

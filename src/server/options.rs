@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     link::Peer,
-    outbox,
+    send_queue,
     task::SLOW_CALLBACK,
     wire::{
         codec::Codec,
@@ -235,8 +235,8 @@ impl ServerOptions {
         }
     }
 
-    pub(super) fn outbox_limits(&self) -> outbox::Limits {
-        outbox::Limits {
+    pub(super) fn send_queue_limits(&self) -> send_queue::Limits {
+        send_queue::Limits {
             bytes: self.max_outgoing,
             replies: self.max_unsent,
             in_flight: self.max_in_flight,

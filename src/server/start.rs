@@ -63,7 +63,7 @@ pub(crate) async fn start<S: Server>(
         peer: peer.as_ref().map(|peer| peer.address.clone()),
     };
     let handle = connection.as_ref().map(|it| it.handle());
-    let outbox = connection.as_ref().map(|it| Arc::clone(it.outbox()));
+    let send_queue = connection.as_ref().map(|it| Arc::clone(it.send_queue()));
     let title = Title {
         peer: facts.peer.clone(),
         server: server_type,
@@ -76,7 +76,7 @@ pub(crate) async fn start<S: Server>(
         server: server_type,
     };
     let task = spawner.start(format_args!("{title}"), |task| {
-        let this = ServerRef::new(task, sender, outbox, spawner.clone());
+        let this = ServerRef::new(task, sender, send_queue, spawner.clone());
         async move {
             let mut cx = Context::new(this.clone(), peer);
             let init = Contained::new(S::init(seed, &mut cx));
@@ -86,7 +86,7 @@ pub(crate) async fn start<S: Server>(
                     // Held until the task exits, for whatever reason.
                     Ok(_registration) => {
                         if let Some(connection) = &driver.connection {
-                            connection.meet();
+                            connection.set_served();
                         }
                         let _ = started.send(Ok(this));
                         return run(server, cx, inbox, driver).await;
@@ -98,7 +98,10 @@ pub(crate) async fn start<S: Server>(
                 Err(panic) => StartError::Failed(panic),
             };
             if let Some(connection) = driver.connection {
-                send_error(connection.outbox(), &rejection(failure.to_peer(details)));
+                send_error(
+                    connection.send_queue(),
+                    &rejection(failure.to_peer(details)),
+                );
                 connection.close().await;
             }
             let reason = failure.exit_reason();
@@ -187,7 +190,7 @@ pub enum StartError {
     /// Its `init` failed, panicked, or was killed.
     #[error("the server did not start: {0}")]
     Failed(ExitReason),
-    /// Its name is taken. Its `init` had succeeded; `terminate` was not called.
+    /// Its name is registered already. Its `init` had succeeded; `terminate` was not called.
     #[error(transparent)]
     Registered(AlreadyRegistered),
 }

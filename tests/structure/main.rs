@@ -26,11 +26,11 @@ const LAYERS: &str = "
     task:       exit endpoint throttle
     transport:  endpoint task exit
     link:       wire encode endpoint transport task
-    outbox:     wire encode task
-    reply:      wire endpoint protocol task outbox
+    send_queue: wire encode task
+    reply:      wire endpoint protocol task send_queue
     request:    protocol
     supervisor: endpoint exit backoff task
-    server:     wire endpoint exit protocol task transport link mailbox outbox reply request
+    server:     wire endpoint exit protocol task transport link mailbox send_queue reply request
     client:     wire encode endpoint exit protocol task transport link mailbox reply request backoff text throttle
     daemon:     wire endpoint exit protocol task transport link server supervisor throttle
     child_spec: task protocol supervisor server client

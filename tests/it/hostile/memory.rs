@@ -175,7 +175,7 @@ async fn replies_to_a_peer_that_does_not_read_are_bounded_by_bytes_and_each_call
             }
             (Err(why), reference) => {
                 assert_eq!(reference, n);
-                assert!(why.contains("has not been read"), "{why}");
+                assert!(why.contains("the send queue is full"), "{why}");
             }
         }
     }

@@ -298,7 +298,7 @@ fn no_other_file_makes_way() {
             let (builder, _watch) = at(&path);
             let error = builder.start().await.unwrap_err();
             let text = error.to_string();
-            assert!(text.contains("no socket"), "{text}");
+            assert!(text.contains("not a socket"), "{text}");
             assert_eq!(bind_error(error), io::ErrorKind::AddrInUse);
             assert_eq!(fs::symlink_metadata(&path).unwrap().ino(), before.ino());
             let _ = fs::remove_file(&path).or_else(|_| fs::remove_dir(&path));

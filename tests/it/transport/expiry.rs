@@ -24,7 +24,10 @@ fn a_certificate_that_ends_soon_is_warned_of_when_it_comes_into_use() {
         let ends = |expected: bool| {
             let said = warnings.take();
             assert_eq!(said.len(), usize::from(expected), "{said:?}");
-            assert!(said.iter().all(|it| it.contains("ends soon")), "{said:?}");
+            assert!(
+                said.iter().all(|it| it.contains("expires soon")),
+                "{said:?}"
+            );
         };
         let good = ending(&ca, 14, 365);
         ends(false);
