@@ -28,9 +28,11 @@ impl<S: Server> ServerRef<S> {
     /// # Cancel safety
     ///
     /// Dropped before it is ready, nothing is sent.
-    pub async fn push(&self, push: <S::Protocol as Protocol>::Push) -> Result<(), PushError> {
+    pub async fn push(&self, mut push: <S::Protocol as Protocol>::Push) -> Result<(), PushError> {
         let outbox = self.outbox().ok_or(PushError::Disconnected)?;
-        if when_room(outbox, || send_push(outbox, &push, TURN)).await? {
+        // Borrowed mutably, because a push need not be `Sync`.
+        let borrowed = &mut push;
+        if when_room(outbox, || send_push(outbox, &mut *borrowed, TURN)).await? {
             return Ok(());
         }
         let codec = outbox.codec().clone();
@@ -81,6 +83,41 @@ impl<S: Server> Context<S> {
     /// Dropped before it is ready, nothing is sent.
     pub async fn push(&self, push: <S::Protocol as Protocol>::Push) -> Result<(), PushError> {
         self.this().push(push).await
+    }
+}
+
+/// A handle that sends the pushes of a protocol to the peer of a server: a [`Context`] or a [`ServerRef`].
+///
+/// The trait of pushes that [`erps::protocol`](macro@crate::protocol) writes has a method for each push, and is
+/// implemented for every `Pusher` of the protocol.
+pub trait Pusher<P: Protocol> {
+    /// Sends the peer a push.
+    ///
+    /// # Errors
+    ///
+    /// As [`Context::push`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it is ready, nothing is sent.
+    fn push(&self, push: P::Push) -> impl Future<Output = Result<(), PushError>> + Send;
+}
+
+impl<S: Server> Pusher<S::Protocol> for Context<S> {
+    fn push(
+        &self,
+        push: <S::Protocol as Protocol>::Push,
+    ) -> impl Future<Output = Result<(), PushError>> + Send {
+        self.push(push)
+    }
+}
+
+impl<S: Server> Pusher<S::Protocol> for ServerRef<S> {
+    fn push(
+        &self,
+        push: <S::Protocol as Protocol>::Push,
+    ) -> impl Future<Output = Result<(), PushError>> + Send {
+        self.push(push)
     }
 }
 

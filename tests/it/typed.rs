@@ -1,3 +1,4 @@
 //! Typed protocols: every call has a reply type of its own.
 
 mod by_hand;
+mod jobs;
