@@ -91,7 +91,7 @@ pub mod wire;
 pub use backoff::Backoff;
 pub use client::{
     Address, CallError, CastError, Client, ClientBuilder, ClientContext, ClientHandler,
-    ConnectError, Disconnect, HandlerRef, Pushes, Reconnect, Status,
+    ConnectError, Disconnect, FlattenReply, HandlerRef, Pushes, Reconnect, RequestError, Status,
 };
 pub use daemon::{
     AtLimit, CloseReason, ConnectionInfo, ConnectionStage, Daemon, DaemonBuilder, DaemonEvent,
