@@ -6,7 +6,7 @@ use proc_macro2::{Ident, Span};
 use quote::format_ident;
 use syn::{
     Attribute, Error, FnArg, ItemTrait, LitStr, Pat, Result, ReturnType, TraitItem, TraitItemFn,
-    Visibility, parse_quote, spanned::Spanned as _,
+    Visibility, parse_quote,
 };
 
 use crate::{
@@ -27,14 +27,14 @@ pub(crate) struct Protocol {
 impl Protocol {
     pub(crate) fn read(options: ProtocolOptions, declared: ItemTrait) -> Result<Self> {
         if let Some(first) = declared.generics.params.first() {
-            return Err(Error::new(
-                first.span(),
+            return Err(Error::new_spanned(
+                &first,
                 "a protocol has no parameters: its messages have one form",
             ));
         }
         if let Some(first) = declared.supertraits.first() {
             let says = "remove this: a protocol declares messages, and depends on no other trait";
-            return Err(Error::new(first.span(), says));
+            return Err(Error::new_spanned(&first, says));
         }
         let mut items = Vec::new();
         let mut errors = None::<Error>;
@@ -77,7 +77,7 @@ impl Protocol {
 fn read_item(item: TraitItem) -> Result<Item> {
     let TraitItem::Fn(function) = item else {
         let says = "a protocol consists of functions: `async fn` for a call, `#[cast] fn` and `#[push] fn`";
-        return Err(Error::new(item.span(), says));
+        return Err(Error::new_spanned(&item, says));
     };
     let (kind, wire, attributes) = read_attributes(&function)?;
     check_form(&function)?;
@@ -101,7 +101,7 @@ fn read_item(item: TraitItem) -> Result<Item> {
                 }
                 _ => format!("a {noun} has no reply: remove this"),
             };
-            return Err(Error::new(reply.span(), says));
+            return Err(Error::new_spanned(&reply, says));
         }
     };
     Ok(Item {
@@ -139,15 +139,15 @@ fn read_attributes(function: &TraitItemFn) -> Result<(Kind, GivenNames, Vec<Attr
             continue;
         } else if path.is_ident("reply_later") {
             let says = "this belongs to the handler: write it in the `#[erps::server]` block";
-            return Err(Error::new(attribute.span(), says));
+            return Err(Error::new_spanned(&attribute, says));
         } else {
             others.push(attribute.clone());
             continue;
         };
         attribute.meta.require_path_only()?;
         if kind.replace(marked).is_some() {
-            return Err(Error::new(
-                attribute.span(),
+            return Err(Error::new_spanned(
+                &attribute,
                 "a function is either a cast or a push: remove one",
             ));
         }
@@ -159,7 +159,7 @@ fn read_attributes(function: &TraitItemFn) -> Result<(Kind, GivenNames, Vec<Attr
         (Some(kind), Some(token)) => {
             let noun = kind.noun();
             let says = format!("a {noun} has no reply to wait for: write `fn`, without `async`");
-            return Err(Error::new(token.span(), says));
+            return Err(Error::new_spanned(&token, says));
         }
         (None, None) => {
             let says =
@@ -195,29 +195,29 @@ fn check_form(function: &TraitItemFn) -> Result<()> {
     let signature = &function.sig;
     if let Some(body) = &function.default {
         let says = "remove the body: a protocol only declares, and the server handles";
-        return Err(Error::new(body.span(), says));
+        return Err(Error::new_spanned(&body, says));
     }
     if let Some(first) = signature.generics.params.first() {
-        return Err(Error::new(
-            first.span(),
+        return Err(Error::new_spanned(
+            &first,
             "a message has no parameters: it has one form on the wire",
         ));
     }
     if let Some(abi) = &signature.abi {
-        return Err(Error::new(
-            abi.span(),
+        return Err(Error::new_spanned(
+            &abi,
             "a message is a plain `fn`: remove this",
         ));
     }
     if let Some(token) = &signature.constness {
-        return Err(Error::new(
-            token.span(),
+        return Err(Error::new_spanned(
+            &token,
             "a message is a plain `fn`: remove this",
         ));
     }
     if let Some(variadic) = &signature.variadic {
-        return Err(Error::new(
-            variadic.span(),
+        return Err(Error::new_spanned(
+            &variadic,
             "a message has a fixed number of arguments: use a `Vec`",
         ));
     }
@@ -230,24 +230,24 @@ fn read_argument(kind: Kind, argument: FnArg) -> Result<Argument> {
         FnArg::Typed(argument) => argument,
         FnArg::Receiver(receiver) => {
             let says = format!("remove `self`: a {noun} declares what is sent");
-            return Err(Error::new(receiver.span(), says));
+            return Err(Error::new_spanned(&receiver, says));
         }
     };
     if let Some(attribute) = argument.attrs.first() {
-        return Err(Error::new(
-            attribute.span(),
+        return Err(Error::new_spanned(
+            &attribute,
             "an argument has no attributes",
         ));
     }
     let Pat::Ident(name) = &*argument.pat else {
-        return Err(Error::new(
-            argument.pat.span(),
+        return Err(Error::new_spanned(
+            &argument.pat,
             "an argument has a plain name, as in `job: Job`",
         ));
     };
     if let Some(token) = &name.mutability {
-        return Err(Error::new(
-            token.span(),
+        return Err(Error::new_spanned(
+            &token,
             "an argument has a plain name: remove `mut`",
         ));
     }
@@ -282,7 +282,7 @@ fn check_names(items: &[Item]) -> Result<()> {
                     "this name is too similar to `{other}`: both are `{}`",
                     item.variant()
                 );
-                return Err(Error::new(item.name.span(), says));
+                return Err(Error::new_spanned(&item.name, says));
             }
         }
     }

@@ -62,7 +62,7 @@ impl Parts {
                 let known = |it: &&str| item.ident == *it;
                 if !role.types.iter().chain(&["Protocol"]).any(|it| known(&it)) {
                     let says = format!("there is no such type here: there {}", role.types_text);
-                    return Err(Error::new(item.ident.span(), says));
+                    return Err(Error::new_spanned(&item.ident, says));
                 }
                 self.types.push(item);
             }
@@ -73,7 +73,7 @@ impl Parts {
                         "`{name}` is written by this attribute: {}",
                         role.written_text
                     );
-                    return Err(Error::new(function.sig.ident.span(), says));
+                    return Err(Error::new_spanned(&function.sig.ident, says));
                 }
                 if role.callbacks.contains(&name.as_str()) {
                     self.callbacks
@@ -85,7 +85,7 @@ impl Parts {
             }
             other => {
                 let says = "this attribute takes functions and types: move this to another `impl`";
-                return Err(Error::new(other.span(), says));
+                return Err(Error::new_spanned(&other, says));
             }
         }
         Ok(())
@@ -105,7 +105,7 @@ impl Parts {
             let name = unraw(&last.ident);
             let Some(name) = name.strip_suffix(role.suffix) else {
                 let says = format!("the trait of a protocol's pushes ends in `{}`", role.suffix);
-                return Err(Error::new(last.ident.span(), says));
+                return Err(Error::new_spanned(&last.ident, says));
             };
             last.ident = Ident::new(&format!("{name}Protocol"), last.ident.span());
         }
@@ -151,7 +151,7 @@ impl Parts {
     fn default_init(&self, library: &Path, server: &Type) -> Result<TokenStream> {
         if let Some(seed) = self.given("Seed") {
             let says = "nothing takes this seed: write `async fn init(seed: …) -> Result<Self, InitError>`";
-            return Err(Error::new(seed.ident.span(), says));
+            return Err(Error::new_spanned(&seed.ident, says));
         }
         let default =
             quote_spanned!(server.span()=> <#server as ::core::default::Default>::default());

@@ -52,7 +52,6 @@ const CONTEXT: &[&str] = &[
     "call_within",
     "cast",
     "clone",
-    "deadline",
     "disconnect",
     "exited",
     "identity",
@@ -98,7 +97,7 @@ pub(crate) fn check(kind: Kind, name: &Ident) -> Result<()> {
                 "`{text}` is a method of `{owner}`: use another name, and keep this one on the wire with \
                  `#[wire(name = \"{text}\")]`"
             );
-            return Err(Error::new(name.span(), says));
+            return Err(Error::new_spanned(&name, says));
         }
     }
     Ok(())

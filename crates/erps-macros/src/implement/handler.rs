@@ -2,10 +2,7 @@
 
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
-use syn::{
-    Error, FnArg, GenericArgument, ImplItemFn, PathArguments, Result, Type, parse_quote,
-    spanned::Spanned as _,
-};
+use syn::{Error, FnArg, GenericArgument, ImplItemFn, PathArguments, Result, Type, parse_quote};
 
 use super::roles::Role;
 use crate::{expand, options::ImplOptions, signature};
@@ -23,7 +20,7 @@ pub(super) fn callback(
         Some(FnArg::Typed(first)) => signature::is_context(&first.ty),
         Some(FnArg::Receiver(receiver)) if is_init => {
             let says = "remove `self`: `init` makes it";
-            return Err(Error::new(receiver.span(), says));
+            return Err(Error::new_spanned(&receiver, says));
         }
         Some(_) => false,
     };
@@ -43,7 +40,7 @@ pub(super) fn expand(
 ) -> Result<TokenStream> {
     if !matches!(function.sig.inputs.first(), Some(FnArg::Receiver(_))) {
         let says = "a handler takes `&mut self` first; move other functions to an `impl` without the attribute";
-        return Err(Error::new(function.sig.ident.span(), says));
+        return Err(Error::new_spanned(&function.sig.ident, says));
     }
     let is_later = |it: &syn::Attribute| it.path().is_ident("reply_later");
     let later = function.attrs.iter().position(is_later);
@@ -53,11 +50,11 @@ pub(super) fn expand(
         (None, None) => Ok(quote!(#function)),
         (None, Some((_, parameter))) => {
             let says = "a handler that is given a `ReplyTo` has the attribute `#[reply_later]`";
-            Err(Error::new(parameter.span(), says))
+            Err(Error::new_spanned(&parameter, says))
         }
         (Some(at), None) => {
             let says = "with `#[reply_later]` a handler takes `from: ReplyTo<…>` after the arguments of the call";
-            Err(Error::new(function.attrs[at].span(), says))
+            Err(Error::new_spanned(&function.attrs[at], says))
         }
         (Some(at), Some((position, parameter))) => {
             let reply = reply(&parameter)?;
@@ -104,7 +101,7 @@ fn reply(reply_to: &Type) -> Result<Type> {
         return Ok(reply.clone());
     }
     let says = "write the type of the reply, as in `ReplyTo<u64>`";
-    Err(Error::new(reply_to.span(), says))
+    Err(Error::new_spanned(&reply_to, says))
 }
 
 /// Returns the method that takes the `ReplyTo`, and the one that would return the reply, which is never called.
