@@ -27,7 +27,7 @@ const LAYERS: &str = "
     transport:  endpoint task exit
     link:       wire encode endpoint transport task
     outbox:     wire encode task
-    reply:      wire endpoint protocol task outbox
+    reply:      wire exit endpoint protocol task outbox
     request:    protocol
     supervisor: endpoint exit backoff task
     server:     wire endpoint exit protocol task transport link mailbox outbox reply request

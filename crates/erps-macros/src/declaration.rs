@@ -10,7 +10,8 @@ use syn::{
 };
 
 use crate::{
-    item::{Argument, Item, Kind, Wire, unraw},
+    item::{Argument, Item, Kind, Wire},
+    names::unraw,
     options::ProtocolOptions,
     reserved, signature,
 };
@@ -28,13 +29,13 @@ impl Protocol {
     pub(crate) fn read(options: ProtocolOptions, declared: ItemTrait) -> Result<Self> {
         if let Some(first) = declared.generics.params.first() {
             return Err(Error::new_spanned(
-                &first,
+                first,
                 "a protocol has no parameters: its messages have one form",
             ));
         }
         if let Some(first) = declared.supertraits.first() {
             let says = "remove this: a protocol declares messages, and depends on no other trait";
-            return Err(Error::new_spanned(&first, says));
+            return Err(Error::new_spanned(first, says));
         }
         let mut items = Vec::new();
         let mut errors = None::<Error>;
@@ -139,7 +140,7 @@ fn read_attributes(function: &TraitItemFn) -> Result<(Kind, GivenNames, Vec<Attr
             continue;
         } else if path.is_ident("reply_later") {
             let says = "this belongs to the handler: write it in the `#[erps::server]` block";
-            return Err(Error::new_spanned(&attribute, says));
+            return Err(Error::new_spanned(attribute, says));
         } else {
             others.push(attribute.clone());
             continue;
@@ -147,7 +148,7 @@ fn read_attributes(function: &TraitItemFn) -> Result<(Kind, GivenNames, Vec<Attr
         attribute.meta.require_path_only()?;
         if kind.replace(marked).is_some() {
             return Err(Error::new_spanned(
-                &attribute,
+                attribute,
                 "a function is either a cast or a push: remove one",
             ));
         }
@@ -159,7 +160,7 @@ fn read_attributes(function: &TraitItemFn) -> Result<(Kind, GivenNames, Vec<Attr
         (Some(kind), Some(token)) => {
             let noun = kind.noun();
             let says = format!("a {noun} has no reply to wait for: write `fn`, without `async`");
-            return Err(Error::new_spanned(&token, says));
+            return Err(Error::new_spanned(token, says));
         }
         (None, None) => {
             let says =
@@ -195,29 +196,29 @@ fn check_form(function: &TraitItemFn) -> Result<()> {
     let signature = &function.sig;
     if let Some(body) = &function.default {
         let says = "remove the body: a protocol only declares, and the server handles";
-        return Err(Error::new_spanned(&body, says));
+        return Err(Error::new_spanned(body, says));
     }
     if let Some(first) = signature.generics.params.first() {
         return Err(Error::new_spanned(
-            &first,
+            first,
             "a message has no parameters: it has one form on the wire",
         ));
     }
     if let Some(abi) = &signature.abi {
         return Err(Error::new_spanned(
-            &abi,
+            abi,
             "a message is a plain `fn`: remove this",
         ));
     }
     if let Some(token) = &signature.constness {
         return Err(Error::new_spanned(
-            &token,
+            token,
             "a message is a plain `fn`: remove this",
         ));
     }
     if let Some(variadic) = &signature.variadic {
         return Err(Error::new_spanned(
-            &variadic,
+            variadic,
             "a message has a fixed number of arguments: use a `Vec`",
         ));
     }
@@ -235,7 +236,7 @@ fn read_argument(kind: Kind, argument: FnArg) -> Result<Argument> {
     };
     if let Some(attribute) = argument.attrs.first() {
         return Err(Error::new_spanned(
-            &attribute,
+            attribute,
             "an argument has no attributes",
         ));
     }
@@ -247,7 +248,7 @@ fn read_argument(kind: Kind, argument: FnArg) -> Result<Argument> {
     };
     if let Some(token) = &name.mutability {
         return Err(Error::new_spanned(
-            &token,
+            token,
             "an argument has a plain name: remove `mut`",
         ));
     }

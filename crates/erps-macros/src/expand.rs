@@ -5,14 +5,13 @@ mod messages;
 mod push;
 mod server;
 
-use proc_macro2::{Ident, Span, TokenStream};
+use proc_macro2::TokenStream;
 use quote::quote;
 
 use crate::{
     declaration::Protocol,
     item::{Item, Kind},
 };
-pub(crate) use server::later_name;
 
 pub(crate) fn protocol(protocol: &Protocol) -> TokenStream {
     [
@@ -55,9 +54,4 @@ impl Item {
         let (names, kinds) = (self.names(), self.kinds());
         quote!(#(#names: #kinds,)*)
     }
-}
-
-/// Returns a name that collides with none of the user's.
-fn local(name: &str) -> Ident {
-    Ident::new(name, Span::mixed_site())
 }

@@ -9,7 +9,7 @@ use syn::{
     Error, ImplItem, ImplItemFn, ImplItemType, ItemImpl, Path, Result, Type, spanned::Spanned as _,
 };
 
-use crate::{item::unraw, options::ImplOptions};
+use crate::{names::unraw, options::ImplOptions};
 pub(crate) use roles::{HANDLER, Role, SERVER};
 
 /// What a block consists of.
@@ -59,8 +59,7 @@ impl Parts {
     fn add(&mut self, role: &Role, options: &ImplOptions, item: ImplItem) -> Result<()> {
         match item {
             ImplItem::Type(item) => {
-                let known = |it: &&str| item.ident == *it;
-                if !role.types.iter().chain(&["Protocol"]).any(|it| known(&it)) {
+                if !role.types.iter().any(|it| item.ident == it) && item.ident != "Protocol" {
                     let says = format!("there is no such type here: there {}", role.types_text);
                     return Err(Error::new_spanned(&item.ident, says));
                 }

@@ -4,6 +4,8 @@ use proc_macro2::{Ident, Span};
 use quote::format_ident;
 use syn::{Attribute, Type};
 
+use crate::names::unraw;
+
 /// A function of a protocol.
 pub(crate) struct Item {
     pub(crate) kind: Kind,
@@ -86,10 +88,4 @@ impl Kind {
             Self::Push => "push",
         }
     }
-}
-
-/// Returns the name of a function without `r#`.
-pub(crate) fn unraw(name: &Ident) -> String {
-    let name = name.to_string();
-    name.strip_prefix("r#").unwrap_or(&name).to_owned()
 }

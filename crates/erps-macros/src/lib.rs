@@ -10,6 +10,7 @@ mod expand;
 mod implement;
 mod item;
 mod library;
+mod names;
 mod options;
 mod reserved;
 mod signature;

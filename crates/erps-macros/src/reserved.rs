@@ -3,7 +3,7 @@
 use proc_macro2::Ident;
 use syn::{Error, Result};
 
-use crate::item::{Kind, unraw};
+use crate::{item::Kind, names::unraw};
 
 /// Methods of `Client`, and of what prelude traits give every handle.
 const CLIENT: &[&str] = &[
@@ -97,7 +97,7 @@ pub(crate) fn check(kind: Kind, name: &Ident) -> Result<()> {
                 "`{text}` is a method of `{owner}`: use another name, and keep this one on the wire with \
                  `#[wire(name = \"{text}\")]`"
             );
-            return Err(Error::new_spanned(&name, says));
+            return Err(Error::new_spanned(name, says));
         }
     }
     Ok(())

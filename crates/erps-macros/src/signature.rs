@@ -10,11 +10,11 @@ pub(crate) fn check_owned(kind: &Type, what: &str) -> Result<()> {
                 Some(owned) => format!("{what} is received, and so owned: write `{owned}`"),
                 None => format!("{what} is received, and so owned: remove the `&`"),
             };
-            Err(Error::new_spanned(&kind, says))
+            Err(Error::new_spanned(kind, says))
         }
         Type::ImplTrait(_) => {
             let says = format!("{what} has one form on the wire: write the type instead of `impl`");
-            Err(Error::new_spanned(&kind, says))
+            Err(Error::new_spanned(kind, says))
         }
         Type::Infer(_) => Err(Error::new(
             kind.span(),

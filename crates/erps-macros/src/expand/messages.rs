@@ -6,6 +6,7 @@ use quote::{ToTokens as _, quote};
 use crate::{
     declaration::Protocol,
     item::{Item, Kind},
+    names::local,
 };
 
 /// Writes `struct JobsProtocol`.
@@ -25,7 +26,7 @@ pub(super) fn protocol(protocol: &Protocol) -> TokenStream {
         ("ACCEPTS", &options.accepts),
     ];
     let constants = constants.iter().filter_map(|(name, value)| {
-        let name = super::local(name);
+        let name = local(name);
         let value = value.as_ref()?;
         Some(quote!(const #name: &'static ::core::primitive::str = #value;))
     });

@@ -3,10 +3,10 @@
 use proc_macro2::TokenStream;
 use quote::quote;
 
-use super::local;
 use crate::{
     declaration::Protocol,
     item::{Item, Kind},
+    names::local,
 };
 
 pub(super) fn expand(protocol: &Protocol) -> TokenStream {

@@ -1,12 +1,12 @@
 //! The trait that a server implements, and the dispatch to its methods.
 
 use proc_macro2::TokenStream;
-use quote::{format_ident, quote};
+use quote::quote;
 
-use super::local;
 use crate::{
     declaration::Protocol,
-    item::{Item, Kind, unraw},
+    item::{Item, Kind},
+    names::{later, local},
 };
 
 pub(super) fn expand(protocol: &Protocol) -> TokenStream {
@@ -45,7 +45,7 @@ fn call(protocol: &Protocol, item: &Item) -> TokenStream {
     let parameters = item.parameters();
     let names = item.names();
     let [cx, from] = [local("cx"), local("from")];
-    let later = later(item);
+    let later = later(&item.name);
     quote! {
         #(#attributes)*
         fn #name(
@@ -89,16 +89,6 @@ fn cast(protocol: &Protocol, item: &Item) -> TokenStream {
     }
 }
 
-/// Returns the name of the method that handles a call with its `ReplyTo`.
-pub(crate) fn later(item: &Item) -> proc_macro2::Ident {
-    later_name(&item.name)
-}
-
-/// As [`later`], for the name of a call.
-pub(crate) fn later_name(name: &proc_macro2::Ident) -> proc_macro2::Ident {
-    format_ident!("__{}_later", unraw(name), span = name.span())
-}
-
 fn dispatch_call(protocol: &Protocol) -> TokenStream {
     let library = &protocol.options.library;
     let visibility = &protocol.visibility;
@@ -111,7 +101,7 @@ fn dispatch_call(protocol: &Protocol) -> TokenStream {
     let arms = protocol.of(Kind::Call).map(|item| {
         let cfg = item.cfg();
         let message = protocol.message(item);
-        let later = later(item);
+        let later = later(&item.name);
         let names = item.names();
         quote! {
             #(#cfg)*

@@ -5,7 +5,7 @@ use quote::{format_ident, quote};
 use syn::{Error, FnArg, GenericArgument, ImplItemFn, PathArguments, Result, Type, parse_quote};
 
 use super::roles::Role;
-use crate::{expand, options::ImplOptions, signature};
+use crate::{names, options::ImplOptions, signature};
 
 /// Completes a function of `Server` or `ClientHandler`.
 pub(super) fn callback(
@@ -20,7 +20,7 @@ pub(super) fn callback(
         Some(FnArg::Typed(first)) => signature::is_context(&first.ty),
         Some(FnArg::Receiver(receiver)) if is_init => {
             let says = "remove `self`: `init` makes it";
-            return Err(Error::new_spanned(&receiver, says));
+            return Err(Error::new_spanned(receiver, says));
         }
         Some(_) => false,
     };
@@ -101,7 +101,7 @@ fn reply(reply_to: &Type) -> Result<Type> {
         return Ok(reply.clone());
     }
     let says = "write the type of the reply, as in `ReplyTo<u64>`";
-    Err(Error::new_spanned(&reply_to, says))
+    Err(Error::new_spanned(reply_to, says))
 }
 
 /// Returns the method that takes the `ReplyTo`, and the one that would return the reply, which is never called.
@@ -130,6 +130,6 @@ fn replies_later(
             #library::__private::replies_later()
         }
     };
-    function.sig.ident = expand::later_name(&name);
+    function.sig.ident = names::later(&name);
     quote!(#returns #function)
 }
