@@ -44,7 +44,7 @@ use state::Shared;
 pub use address::Address;
 pub use builder::ClientBuilder;
 pub use connection::Reconnect;
-pub use error::{CallError, CastError, ConnectError, Disconnect};
+pub use error::{CallError, CastError, ConnectError, Disconnect, NotConnected};
 pub use flatten::{FlattenReply, RequestError};
 pub use handler::{ClientContext, ClientHandler, HandlerRef};
 pub use pushes::Pushes;
@@ -109,11 +109,11 @@ impl<P: Protocol> Client<P> {
     /// # Errors
     ///
     /// - [`CallError::Disconnected`], [`CallError::QueueFull`], [`CallError::Unsendable`]: the call was not sent, or the
-    ///   server rejected the connection. The server has not handled it.
+    ///   server rejected the connection. The server has not handled it. `Disconnected` holds the reason.
     /// - [`CallError::TimedOut`]: no reply in time. If `sent`, the server may have handled it.
     /// - [`CallError::Lost`]: the call was sent, and the connection was lost. The server may have handled it.
-    /// - [`CallError::Remote`], [`CallError::Unanswered`], [`CallError::Undecodable`]: the server received the call and
-    ///   sent an error, or a reply that cannot be decoded.
+    /// - [`CallError::Failed`], [`CallError::Unanswered`], [`CallError::Remote`], [`CallError::Undecodable`]: the server
+    ///   received the call and sent an error, or a reply that cannot be decoded.
     ///
     /// # Cancel safety
     ///
@@ -213,13 +213,15 @@ impl<P: Protocol> Client<P> {
         self.shared.until(accept).await
     }
 
-    /// Connects at once, without waiting for the back-off, and returns the outcome of that attempt.
+    /// Connects at once, without waiting for the back-off. `Ok` means that the transport is connected, not that the
+    /// server serves this client.
+    ///
+    /// The protocol of erps 0.7 has no packet by which a server accepts a client. One that rejects it, whose `init`
+    /// fails, or that expects another transport closes the connection later. Calls then fail with
+    /// [`CallError::Disconnected`], which holds the reason ([`NotConnected::Disconnect`]).
     ///
     /// Needed after [`disconnect`](Self::disconnect). It resets the [slow back-off](ClientBuilder::slow_backoff), and is
     /// ready immediately if the client is connected.
-    ///
-    /// A server that rejects this client does so over an established connection ([`Disconnect::Refused`]): this returns
-    /// `Ok` if the rejection has not arrived yet.
     ///
     /// # Errors
     ///

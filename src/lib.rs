@@ -91,7 +91,8 @@ pub mod wire;
 pub use backoff::Backoff;
 pub use client::{
     Address, CallError, CastError, Client, ClientBuilder, ClientContext, ClientHandler,
-    ConnectError, Disconnect, FlattenReply, HandlerRef, Pushes, Reconnect, RequestError, Status,
+    ConnectError, Disconnect, FlattenReply, HandlerRef, NotConnected, Pushes, Reconnect,
+    RequestError, Status,
 };
 pub use daemon::{
     AtLimit, CloseReason, ConnectionInfo, ConnectionStage, Daemon, DaemonBuilder, DaemonEvent,
@@ -118,8 +119,7 @@ pub use supervisor::{
     StartSupervisorError, Started, Strategy, Supervisor, SupervisorBuilder, SupervisorStopped,
     TerminateChildError, Tree, UntilError,
 };
-pub use task::{Linked, Shutdown, TaskRef};
-pub use test_universe::spawn;
+pub use task::{Linked, Shutdown, TaskRef, spawn, unblock};
 pub use test_universe::{
     self as universe, Config, Host, Mock, Network, Registration, Registry, Sharded, Universe,
     network, time,

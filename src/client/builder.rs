@@ -76,6 +76,18 @@ impl<P: Protocol> ClientBuilder<P> {
         self
     }
 
+    /// Sets the tokio runtime in which the client and its handler run. Default: the runtime in which this builder was made, if any.
+    ///
+    /// tokio's timers and sockets, `tokio::spawn`, and libraries built on them work there. The tasks themselves
+    /// run on smol's executor, or on that of the builder; the runtime only has to be kept alive. In simulated time,
+    /// tokio's timers and sockets do not hold the clock: mock what uses them ([`Mock`](crate::Mock)).
+    #[cfg(feature = "tokio")]
+    pub fn tokio(mut self, runtime: tokio::runtime::Handle) -> Self {
+        let runtime = crate::task::Runtime::of(runtime);
+        self.settings.spawner = self.settings.spawner.in_runtime(runtime);
+        self
+    }
+
     /// Sets the identifier of the service. Default: [`Protocol::IDENTIFIER`].
     pub fn identifier(mut self, identifier: Identifier) -> Self {
         self.settings.identifier = identifier;
@@ -264,10 +276,12 @@ impl<P: Protocol> ClientBuilder<P> {
         Linked::new(self.start())
     }
 
-    /// Starts the client and waits for its first connection. Later the client reconnects by itself.
+    /// Starts the client and waits until its transport is connected, which does not mean that the server serves this
+    /// client. Later the client reconnects by itself.
     ///
-    /// A server that rejects this client does so over an established connection
-    /// ([`Disconnect::Refused`](crate::Disconnect::Refused)): this returns `Ok` if the rejection has not arrived yet.
+    /// The protocol of erps 0.7 has no packet by which a server accepts a client. One that rejects it, whose `init`
+    /// fails, or that expects another transport closes the connection later. Calls then fail with
+    /// [`CallError::Disconnected`](crate::CallError::Disconnected), which holds the reason.
     ///
     /// # Errors
     ///

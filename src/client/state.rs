@@ -12,7 +12,7 @@ use event_listener::Event;
 use futures_channel::oneshot;
 
 use super::{
-    CallError, ConnectError, Disconnect, Status,
+    CallError, ConnectError, Disconnect, NotConnected, Status,
     message::PushDecoder,
     pending::Pending,
     queue::Queue,
@@ -201,6 +201,19 @@ impl State {
         }
     }
 
+    /// Returns why there is no connection.
+    pub(super) fn not_connected(&self) -> Box<NotConnected> {
+        Box::new(match &self.status {
+            Status::Ended(reason) => NotConnected::Exited(reason.clone()),
+            // An attempt that succeeds removes the error of the last.
+            _ => match (&self.last_connect_error, &self.last_disconnect) {
+                (Some(error), _) => NotConnected::Connect(error.clone()),
+                (None, Some(why)) => NotConnected::Disconnect(why.clone()),
+                (None, None) => NotConnected::Connecting,
+            },
+        })
+    }
+
     /// Sends the outcome of an attempt to connect to everything that waits for it.
     pub(super) fn answer_connect_waiters(&mut self, outcome: &Result<(), ConnectError>) {
         for waiter in self.connect_waiters.drain(..) {
@@ -228,7 +241,8 @@ impl Drop for CloseOnDrop {
     fn drop(&mut self) {
         let mut state = self.shared.state();
         state.status = Status::Ended(self.reason.clone());
-        state.pending.fail(true);
+        let why = state.not_connected();
+        state.pending.fail(true, &why);
         state.connect_waiters.clear();
         state.disconnect_waiters.clear();
         state.subscriber = None;

@@ -6,7 +6,9 @@ use futures_channel::oneshot;
 use futures_lite::FutureExt as _;
 
 use super::{Message, Server, ServerRef};
-use crate::{ExitReason, Protocol, ReplyTo, SendError, reply::Refused, universe};
+use crate::{
+    ExitReason, Protocol, ReplyTo, SendError, reply::Refused, task::timeout_hint, universe,
+};
 
 /// The time limit of [`ServerRef::call`], as of `GenServer.call/2`.
 pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -154,7 +156,7 @@ pub enum ServerError {
     #[error("the server has stopped: {0}")]
     Stopped(ExitReason),
     /// No reply in time. The server may still handle the call.
-    #[error("the server did not reply in time")]
+    #[error("the server did not reply in time{}", timeout_hint())]
     TimedOut,
     /// The server dropped its [`ReplyTo`](crate::ReplyTo).
     #[error("the server dropped the call without a reply")]

@@ -32,7 +32,11 @@ impl<S: Server> ServerRef<S> {
         let outbox = self.outbox().ok_or(PushError::Disconnected)?;
         // Borrowed mutably, because a push need not be `Sync`.
         let borrowed = &mut push;
-        if when_room(outbox, || send_push(outbox, &mut *borrowed, TURN)).await? {
+        let send = || {
+            let push = &mut *borrowed;
+            send_push(outbox, push, TURN)
+        };
+        if when_room(outbox, send).await? {
             return Ok(());
         }
         let codec = outbox.codec().clone();

@@ -50,7 +50,10 @@ fn only_task_and_the_universe_spawn_and_read_the_clock() {
         "thread::spawn",
         "unblock(",
     ];
-    nobody_else_says(&words, &universe(&["check", "sim", "spawn", "timer"]));
+    nobody_else_says(
+        &words,
+        &universe(&["check", "sim", "spawn", "timer", "unblock"]),
+    );
     nobody_else_says(&[".spawn("], &universe(&["check", "run", "sim", "spawn"]));
     nobody_else_says(
         &["smol::Timer", "async_io"],

@@ -147,6 +147,8 @@ mod spin;
 mod strict;
 pub mod time;
 mod timer;
+#[cfg(feature = "smol")]
+mod unblock;
 mod universe;
 mod unwind;
 mod verdict;
@@ -169,6 +171,8 @@ pub use sharded::Sharded;
 #[cfg(feature = "smol")]
 pub use spawn::spawn;
 pub use strict::NoUniverse;
+#[cfg(feature = "smol")]
+pub use unblock::unblock;
 pub use universe::Universe;
 
 #[cfg(test)]
