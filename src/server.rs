@@ -49,7 +49,7 @@ pub use call::ServerError;
 pub(crate) use connection_ref::ConnectionRef;
 pub(crate) use memory::worst_case_memory;
 pub use options::ServerOptions;
-pub use push::PushError;
+pub use push::{PushError, Pusher};
 pub use receive::ProtocolError;
 pub(crate) use reject::{reject, reject_unstarted};
 pub use start::StartError;

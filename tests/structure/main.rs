@@ -27,7 +27,7 @@ const LAYERS: &str = "
     transport:  endpoint task exit
     link:       wire encode endpoint transport task
     send_queue: wire encode task
-    reply:      wire endpoint protocol task send_queue
+    reply:      wire exit endpoint protocol task send_queue
     request:    protocol
     supervisor: endpoint exit backoff task
     server:     wire endpoint exit protocol task transport link mailbox send_queue reply request
