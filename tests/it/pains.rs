@@ -144,9 +144,9 @@ const PAINS: [Pain; 30] = [
         "a packet that is too large is a riddle",
         "it is refused before it is sent, and both ends name its size and the limit",
         &[
-            "calls::a_call_over_the_limit_is_not_sent_and_the_error_names_size_and_limit",
-            "calls::a_call_over_the_servers_limit_is_lost_and_the_client_knows_why",
-            "calls::a_reply_over_the_limit_is_told_to_the_caller_and_other_calls_go_on",
+            "calls::call_over_the_payload_limit_is_not_sent_and_fails_with_size_and_limit",
+            "calls::call_over_the_servers_payload_limit_is_lost_and_last_disconnect_says_why",
+            "calls::reply_over_the_payload_limit_fails_its_call_and_keeps_the_connection",
             "hostile::a_broken_frame_is_told_why_and_its_connection_ends",
         ],
     ),
@@ -163,7 +163,7 @@ const PAINS: [Pain; 30] = [
         "one who pushes waits for a peer that does not read, or is told so",
         &[
             "stubborn::a_push_waits_for_a_peer_that_does_not_read_and_try_push_says_so_instead",
-            "push::a_peer_that_does_not_read_its_pushes_is_not_read_from_for_ever",
+            "push::server_stops_reading_from_a_peer_that_does_not_read_its_pushes",
             "hostile::memory::pushes_of_many_at_once_take_turns_and_are_bounded_by_bytes",
         ],
     ),
@@ -189,11 +189,11 @@ const PAINS: [Pain; 30] = [
         "time-outs lie, late replies find a caller, and errors are one",
         "each call has one outcome, by its deadline, which says what the other side may have done",
         &[
-            "calls::a_call_is_answered_until_its_deadline_and_not_after_it",
-            "calls::a_call_without_an_answer_times_out_and_the_late_reply_goes_to_nobody",
-            "calls::a_call_that_waits_its_turn_until_its_deadline_was_not_sent",
-            "local::every_local_call_has_one_outcome",
-            "local::a_local_call_ends_with_its_server_whoever_keeps_its_reply",
+            "calls::call_returns_a_reply_before_its_deadline_and_times_out_after_it",
+            "calls::call_without_a_reply_times_out_and_its_late_reply_is_discarded",
+            "calls::call_queued_until_its_deadline_is_never_sent",
+            "local::local_call_returns_the_error_that_matches_its_failure",
+            "local::local_call_fails_with_the_exit_reason_when_its_reply_to_is_held_elsewhere",
             "chaos::promises_are_kept_whatever_goes_wrong",
         ],
     ),
@@ -241,7 +241,7 @@ const PAINS: [Pain; 30] = [
         "mailboxes grow without bound",
         "they have a limit, at which senders wait; a server that is busy is not read for",
         &[
-            "local::at_the_limit_of_its_mailbox_whoever_sends_to_a_server_waits",
+            "local::call_and_cast_wait_while_the_mailbox_is_full",
             "hostile::a_server_that_is_busy_is_not_read_from_and_loses_nothing",
         ],
     ),
@@ -251,7 +251,7 @@ const PAINS: [Pain; 30] = [
         &[
             "supervisor::events::a_restart_may_wait_and_is_spoken_of_before_it_does",
             "supervisor::ordered::growing_delays_begin_anew_after_a_stable_while",
-            "calls::a_panic_ends_its_own_server_and_no_other",
+            "calls::panic_in_a_handler_stops_only_its_own_server",
         ],
     ),
     pain(
