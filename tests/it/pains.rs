@@ -109,7 +109,7 @@ const PAINS: [Pain; 30] = [
         &[
             "admission::answers::slow_init_does_not_delay_other_connections",
             "admission::answers::init_can_start_a_child_under_its_own_supervisor",
-            "supervisor::many::many_children_are_started_crashed_and_restarted_without_a_trace",
+            "supervisor::many::many_children_are_restarted_and_shut_down_without_leaks",
         ],
     ),
     pain(
@@ -203,7 +203,7 @@ const PAINS: [Pain; 30] = [
         &[
             "healing::a_client_tells_what_took_its_last_connection",
             "healing::a_client_tells_what_the_server_said_last_before_it_closed",
-            "supervisor::pairs::when_the_client_is_killed_its_server_ends_as_disconnected",
+            "supervisor::pairs::server_terminates_with_disconnected_when_its_client_is_killed",
             "erps-wire::packet::every_golden_packet_is_encoded_byte_for_byte",
             "erps-wire::packet::every_golden_packet_decodes_to_what_was_encoded",
         ],
@@ -212,28 +212,28 @@ const PAINS: [Pain; 30] = [
         "a supervisor that does not supervise",
         "all of OTP's contract, panics and escalation included",
         &[
-            "supervisor::a_child_is_restarted_as_its_type_and_its_end_say",
-            "supervisor::ordered::the_restart_type_and_the_end_decide_who_is_started_again",
-            "supervisor::ordered::the_strategy_decides_who_goes_along",
-            "supervisor::ordered::escalation_goes_up_to_the_top",
+            "supervisor::restart_type_and_exit_reason_decide_whether_a_child_is_restarted",
+            "supervisor::ordered::restart_type_and_exit_reason_decide_whether_a_child_is_restarted",
+            "supervisor::ordered::strategy_decides_which_children_are_restarted",
+            "supervisor::ordered::failure_escalates_through_every_level",
         ],
     ),
     pain(
         "a restart overlaps its predecessor, or never comes",
         "a child starts when the one before it is wholly gone, whatever is asked meanwhile",
         &[
-            "supervisor::a_new_child_starts_only_when_the_old_one_is_wholly_gone",
-            "supervisor::ordered::a_new_child_starts_only_when_the_old_one_is_wholly_gone",
-            "supervisor::races::commands_and_restarts_in_any_order_leave_one_of_each_at_most_and_none_at_the_end",
+            "supervisor::child_is_restarted_after_its_old_task_was_dropped",
+            "supervisor::ordered::one_for_all_restarts_after_all_children_have_exited",
+            "supervisor::races::random_commands_and_restarts_leave_at_most_one_task_per_child_and_none_after_shutdown",
         ],
     ),
     pain(
         "names are left behind",
         "a name is a guard that its task owns, in its universe",
         &[
-            "supervisor::links::a_name_is_free_the_moment_its_task_is_gone",
-            "supervisor::links::who_fails_in_init_never_has_the_name",
-            "supervisor::races::a_name_has_one_owner_who_lives_and_is_free_when_that_is_gone",
+            "supervisor::links::name_is_free_when_its_server_has_exited",
+            "supervisor::links::server_that_fails_in_init_is_not_registered",
+            "supervisor::races::name_has_at_most_one_live_owner_and_is_free_after_its_exit",
             "universe::registry::a_name_is_free_as_soon_as_its_owner_has_panicked",
         ],
     ),
@@ -249,8 +249,8 @@ const PAINS: [Pain; 30] = [
         "a child that crashes again and again takes all down",
         "restarts may wait, longer each time; the servers of connections are not restarted",
         &[
-            "supervisor::events::a_restart_may_wait_and_is_spoken_of_before_it_does",
-            "supervisor::ordered::growing_delays_begin_anew_after_a_stable_while",
+            "supervisor::events::child_restarting_is_emitted_before_the_restart_delay",
+            "supervisor::ordered::growing_restart_delay_resets_after_a_stable_period",
             "calls::panic_in_a_handler_stops_only_its_own_server",
         ],
     ),
@@ -259,8 +259,8 @@ const PAINS: [Pain; 30] = [
         "`terminate` runs, and has the time of the child's shutdown",
         &[
             "handles::a_daemon_that_is_shut_down_lets_its_servers_terminate_first",
-            "supervisor::end::a_child_has_five_seconds_to_end_unless_its_spec_says_otherwise",
-            "supervisor::ordered::shutdown_gives_a_child_its_time_and_then_kills_it",
+            "supervisor::end::shutdown_time_is_five_seconds_by_default",
+            "supervisor::ordered::shutdown_kills_a_child_after_its_shutdown_time",
         ],
     ),
     pain(
@@ -297,7 +297,7 @@ const PAINS: [Pain; 30] = [
         "to know that something is ready takes a sleep",
         "what has been started is ready; `until` waits for what a tree or a status is to be",
         &[
-            "supervisor::tree::until_gives_up_in_time_and_shows_what_it_saw",
+            "supervisor::tree::until_times_out_with_the_last_tree",
             "healing::a_client_may_be_started_before_its_daemon",
         ],
     ),
