@@ -40,7 +40,7 @@ const PAINS: [Pain; 30] = [
             "network::library::a_daemon_short_of_descriptors_pauses_longer_each_time_and_recovers",
             "admission::events::descriptor_shortage_emits_one_pause_and_one_resume_event",
             "admission::events::persistent_accept_error_pauses_with_growing_delays",
-            "sockets::restart::a_listener_that_fails_is_made_anew_and_live_connections_go_on",
+            "sockets::restart::failed_listener_is_rebound_and_connections_stay_open",
         ],
     ),
     pain(
@@ -69,9 +69,9 @@ const PAINS: [Pain; 30] = [
         "certificates cannot rotate without a restart",
         "they do at both ends, checked first, from the next handshake on",
         &[
-            "transport::rotation::nobody_notices_that_certificates_rotate",
-            "transport::settings::new_certificates_are_used_from_the_next_handshake_on",
-            "transport::rotation::files_are_read_again_on_request_and_used_if_they_are_good",
+            "transport::rotation::certificates_rotate_under_load_without_a_failed_call",
+            "transport::settings::rotated_certificates_are_used_from_the_next_handshake",
+            "transport::rotation::reload_reads_the_files_and_keeps_the_old_certificate_on_errors",
         ],
     ),
     pain(
@@ -180,7 +180,7 @@ const PAINS: [Pain; 30] = [
         "connections that are half open are never noticed",
         "the system asks after silent peers, and gives up on those who acknowledge nothing",
         &[
-            "transport::options::the_system_asks_after_idle_peers_on_both_ends_unless_told_not_to",
+            "transport::options::tcp_keepalive_is_set_on_both_ends_unless_disabled",
             "network::timeouts::both_ends_of_an_idle_connection_that_is_dead_find_out_by_keepalive",
             "network::timeouts::a_client_that_sends_gives_a_vanished_server_up_when_the_user_timeout_is_over",
         ],
