@@ -1,4 +1,4 @@
-//! The specification, as tests.
+//! Integration tests, one module for each subject.
 
 mod address;
 mod admission;

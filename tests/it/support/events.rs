@@ -1,4 +1,4 @@
-//! What the library says by events.
+//! Captures the events that the library emits through `tracing`.
 
 use std::{
     fmt,
@@ -11,7 +11,7 @@ use tracing::{
     span,
 };
 
-/// Warnings of the library, and worse, on this thread.
+/// Events of the library on this thread, of level `WARN` and above.
 #[derive(Clone, Default)]
 pub(crate) struct Warnings {
     heard: Arc<Mutex<Vec<String>>>,
@@ -23,12 +23,12 @@ pub(crate) struct Warnings {
 const SLOW_CALLBACK: &str = "has occupied its thread";
 
 impl Warnings {
-    /// Hears those that come while `test` runs.
+    /// Captures the warnings emitted while `test` runs.
     pub(crate) fn during<T>(test: impl FnOnce(&Self) -> T) -> T {
         Self::default().hear(test)
     }
 
-    /// Hears all events of any level and target.
+    /// Captures all events emitted while `test` runs, of any level and target.
     pub(crate) fn and_all_else_during<T>(test: impl FnOnce(&Self) -> T) -> T {
         let everything = Self {
             everything: true,
@@ -47,14 +47,15 @@ impl Warnings {
     }
 
     fn hear<T>(self, test: impl FnOnce(&Self) -> T) -> T {
-        // With just one subscriber, `tracing` asks that of the thread which comes to an event first whether
-        // it is of interest, and remembers the answer for all threads: another test's thread has none.
+        // With a single subscriber, `tracing` caches the interest of the thread that reaches an event first,
+        // for all threads. Another test's thread has no interest, so a second subscriber turns this cache
+        // off.
         static SECOND: OnceLock<Dispatch> = OnceLock::new();
         SECOND.get_or_init(|| Dispatch::new(Self::default()));
         tracing::subscriber::with_default(self.clone(), || test(&self))
     }
 
-    /// What has come since this was asked last.
+    /// Returns the events since the last call.
     pub(crate) fn take(&self) -> Vec<String> {
         std::mem::take(&mut self.heard.lock().unwrap())
     }
