@@ -8,7 +8,7 @@ use async_channel::Receiver;
 use erps::{
     BoxError, CallError, Client, Context, Daemon, DaemonBuilder, DrainOutcome, ExitReason,
     InitError, Linked, Network, Protocol, ReplyTo, Server, Shutdown, Supervisor, TestCa, Universe,
-    network::Line, time,
+    network::Link, time,
 };
 use smol::{future, io::AsyncWriteExt as _};
 
@@ -217,7 +217,7 @@ fn what_is_on_its_way_when_the_drain_begins_arrives() {
             let (builder, _ends) = daemon(Duration::ZERO);
             let daemon = builder.start_link().await.unwrap();
             let client = client(&daemon).await;
-            network.set_default_line(Line::new().latency(way + ms(1)));
+            network.set_default_link(Link::new().latency(way + ms(1)));
             let call = calling(&client, (2000, false)).await;
             let report = daemon.drain(LIMIT).await;
             assert!(report.is_clean());
@@ -339,7 +339,7 @@ fn peers_that_are_deaf_mute_or_gone_hold_nothing_up() {
 #[test]
 fn a_peer_that_does_not_read_is_cut_by_the_time() {
     simulated(1, |network| async move {
-        network.set_default_line(Line::new().window(64));
+        network.set_default_link(Link::new().window(64));
         let (builder, _ends) = daemon(Duration::ZERO);
         let daemon = builder.start_link().await.unwrap();
         let mut deaf = network.connect(daemon.local_addr()).await.unwrap();
@@ -567,7 +567,7 @@ async fn keeps_calling(client: Client<Work>, drains_at: std::time::Instant) -> u
 fn no_call_that_was_on_its_way_is_lost_under_load() {
     for seed in 0..short_or_long(4, 20) {
         simulated(seed, |network| async move {
-            network.set_default_line(Line::new().latency(ms(30)));
+            network.set_default_link(Link::new().latency(ms(30)));
             let (builder, _ends) = daemon(Duration::ZERO);
             let daemon: Linked<Daemon<Worker>> = builder.start_link().await.unwrap();
             let drains_at = time::now() + secs(2);

@@ -5,7 +5,7 @@ mod memory;
 
 use erps::{
     Daemon, ExitReason, Linked, Network, ProtocolError, ServerOptions,
-    network::Line,
+    network::Link,
     time,
     wire::{
         decoder::{FrameError, READ_CHUNK},
@@ -307,7 +307,7 @@ async fn a_peer_that_reads_nothing_is_dropped_and_costs_bounded_memory() {
     const OUTGOING: usize = 64 * 1024;
     const ECHO: usize = 16 * 1024;
     let network = Network::current().unwrap();
-    network.set_default_line(Line::new().window(WINDOW));
+    network.set_default_link(Link::new().window(WINDOW));
     let (builder, watch) = lab::daemon();
     let options = ServerOptions::new()
         .write_timeout(ms(200))
@@ -342,7 +342,7 @@ async fn a_peer_that_reads_nothing_is_dropped_and_costs_bounded_memory() {
 async fn a_server_that_is_busy_is_not_read_from_and_loses_nothing() {
     const WINDOW: usize = 8 * 1024;
     let network = Network::current().unwrap();
-    network.set_default_line(Line::new().window(WINDOW));
+    network.set_default_link(Link::new().window(WINDOW));
     let (daemon, watch) = daemon().await;
     let mut peer = Raw::dial(daemon.local_addr()).await;
     peer.send(&raw::call(1, ":answer_and_go_on")).await;
