@@ -20,6 +20,7 @@ mod message;
 mod pending;
 mod pushes;
 mod queue;
+mod request;
 mod retry;
 mod send;
 mod session;
@@ -34,16 +35,15 @@ use std::{fmt, marker::PhantomData, panic::Location, sync::Arc, time::Duration};
 use futures_channel::oneshot;
 
 use crate::{
-    ExitReason, Protocol, TaskRef,
+    ExitReason, Message, Protocol, TaskRef,
     universe::{self, Resident, Resides},
 };
-use message::typed;
 use state::Shared;
 
 pub use address::Address;
 pub use builder::ClientBuilder;
 pub use connection::Reconnect;
-pub use error::{CallError, CastError, ConnectError, Disconnect};
+pub use error::{CallError, CastError, ConnectError, Disconnect, NotConnected};
 pub use handler::{ClientContext, ClientHandler, HandlerRef};
 pub use pushes::Pushes;
 pub use status::Status;
@@ -101,14 +101,17 @@ impl<P: Protocol> Client<P> {
     /// Every call has exactly one outcome, at its deadline at the latest; a later reply is dropped. A call of more than
     /// 64 KiB is encoded and compressed on another thread, after everything before it in the queue was sent.
     ///
+    /// The reply is decoded in this future, one of more than 64 KiB on another thread. A reply that arrived before the
+    /// deadline is decoded after it too.
+    ///
     /// # Errors
     ///
     /// - [`CallError::Disconnected`], [`CallError::QueueFull`], [`CallError::Unsendable`]: the call was not sent, or the
-    ///   server rejected the connection. The server has not handled it.
+    ///   server rejected the connection. The server has not handled it. `Disconnected` holds the reason.
     /// - [`CallError::TimedOut`]: no reply in time. If `sent`, the server may have handled it.
     /// - [`CallError::Lost`]: the call was sent, and the connection was lost. The server may have handled it.
-    /// - [`CallError::Remote`], [`CallError::Unanswered`], [`CallError::Undecodable`]: the server received the call and
-    ///   sent an error, or a reply that cannot be decoded.
+    /// - [`CallError::Failed`], [`CallError::Unanswered`], [`CallError::Remote`], [`CallError::Undecodable`]: the server
+    ///   received the call and sent an error, or a reply that cannot be decoded.
     ///
     /// # Cancel safety
     ///
@@ -137,12 +140,13 @@ impl<P: Protocol> Client<P> {
         self.call_from(Location::caller(), call, limit)
     }
 
-    async fn call_from(
+    /// Calls the server, and decodes the reply as `T`.
+    async fn call_from<T: Message>(
         &self,
         at: &'static Location<'static>,
         call: P::Call,
         limit: Duration,
-    ) -> Result<P::Reply, CallError> {
+    ) -> Result<T, CallError> {
         let _pending = universe::integration::enlist(format_args!("a call"), at);
         let (caller, reply) = oneshot::channel();
         let reference = send::send_call(&self.shared, call, limit, caller)?;
@@ -153,7 +157,7 @@ impl<P: Protocol> Client<P> {
         let outcome = reply.await;
         guard.reference = None;
         // The client's task fails every call before it exits: there always is an outcome.
-        outcome.unwrap_or(Err(CallError::Lost)).map(typed)
+        message::decode_reply(outcome.unwrap_or(Err(CallError::Lost))?).await
     }
 
     /// Sends the server a message without a reply.
@@ -207,13 +211,15 @@ impl<P: Protocol> Client<P> {
         self.shared.until(accept).await
     }
 
-    /// Connects at once, without waiting for the back-off, and returns the outcome of that attempt.
+    /// Connects at once, without waiting for the back-off. `Ok` means that the transport is connected, not that the
+    /// server serves this client.
+    ///
+    /// The protocol of erps 0.7 has no packet by which a server accepts a client. One that rejects it, whose `init`
+    /// fails, or that expects another transport closes the connection later. Calls then fail with
+    /// [`CallError::Disconnected`], which holds the reason ([`NotConnected::Disconnect`]).
     ///
     /// Needed after [`disconnect`](Self::disconnect). It resets the [slow back-off](ClientBuilder::slow_backoff), and is
     /// ready immediately if the client is connected.
-    ///
-    /// A server that rejects this client does so over an established connection ([`Disconnect::Refused`]): this returns
-    /// `Ok` if the rejection has not arrived yet.
     ///
     /// # Errors
     ///

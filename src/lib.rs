@@ -77,6 +77,7 @@ mod mailbox;
 mod outbox;
 mod protocol;
 mod reply;
+mod request;
 mod server;
 mod supervisor;
 mod task;
@@ -88,7 +89,7 @@ pub mod wire;
 pub use backoff::Backoff;
 pub use client::{
     Address, CallError, CastError, Client, ClientBuilder, ClientContext, ClientHandler,
-    ConnectError, Disconnect, HandlerRef, Pushes, Reconnect, Status,
+    ConnectError, Disconnect, HandlerRef, NotConnected, Pushes, Reconnect, Status,
 };
 pub use daemon::{
     AtLimit, CloseReason, ConnectionInfo, ConnectionStage, Daemon, DaemonBuilder, DaemonEvent,
@@ -101,7 +102,8 @@ pub use erps_wire::{codec::PacketError, proxy::ProxyError};
 pub use exit::{BoxError, ExitReason, SendError};
 pub use link::{Peer, PeerInfo};
 pub use protocol::{Message, Never, Protocol};
-pub use reply::ReplyTo;
+pub use reply::{AnyReply, ReplyTo};
+pub use request::{CallOptions, Caller, Request, With};
 pub use serde_etf::Term;
 pub use server::{
     Context, InitError, ProtocolError, PushError, Server, ServerBuilder, ServerError,
@@ -113,8 +115,7 @@ pub use supervisor::{
     StartSupervisorError, Started, Strategy, Supervisor, SupervisorBuilder, SupervisorStopped,
     TerminateChildError, Tree, UntilError,
 };
-pub use task::{Linked, Shutdown, TaskRef};
-pub use test_universe::spawn;
+pub use task::{Linked, Shutdown, TaskRef, spawn, unblock};
 pub use test_universe::{
     self as universe, Config, Host, Mock, Network, Registration, Registry, Sharded, Universe,
     network, time,

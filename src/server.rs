@@ -25,6 +25,7 @@ mod options;
 mod push;
 mod receive;
 mod reject;
+mod request;
 mod run;
 mod start;
 
@@ -49,7 +50,7 @@ pub(crate) use memory::worst_case_memory;
 pub use options::ServerOptions;
 pub use push::PushError;
 pub use receive::ProtocolError;
-pub(crate) use reject::reject;
+pub(crate) use reject::{reject, reject_unstarted};
 pub use start::StartError;
 pub(crate) use start::{Connected, OnSpawn, start};
 
@@ -119,12 +120,19 @@ pub trait Server: Sized + Send + 'static {
 
     /// Handles a call, of the peer or of a [`ServerRef`], as returned by [`ReplyTo::is_remote`].
     ///
+    /// An `Err`, and so a `?` that meets an error, stops the server, as an exception does in OTP: the connection is
+    /// closed, and the caller receives [`CallError::Failed`](crate::CallError::Failed). To report an error to the caller
+    /// and continue, make it part of the reply ([`Protocol::Reply`]), or use [`ReplyTo::refuse`].
+    ///
     /// `from.reply(..)` may be called here, or later from any task or thread. What follows it here is
-    /// OTP's `handle_continue`: the reply is sent at the next await, while the handler continues. A
-    /// handler that computes or blocks for long without awaiting delays its own reply and all other
-    /// tasks of its thread: use `smol::unblock` for such work. The thread belongs to smol's executor, or
-    /// to that of the builder; tokio's timers and sockets work in a callback only if a tokio runtime is
-    /// entered there.
+    /// OTP's `handle_continue`: the reply is sent at the next await, while the handler continues.
+    ///
+    /// The server handles its next message when this returns. To handle calls of one connection side by side, move
+    /// `from` into a task ([`erps::spawn`](crate::spawn)) and return. A handler that computes or blocks for long without
+    /// awaiting delays its own reply and all other tasks of its thread: use [`erps::unblock`](crate::unblock) for such
+    /// work. The thread belongs to smol's executor, or to that of the builder. tokio's timers and sockets, and what is built on
+    /// them, work in a callback with the feature `tokio`, if the builder was made in a tokio runtime or names one
+    /// ([`ServerBuilder`], [`DaemonBuilder`](crate::DaemonBuilder): `tokio`).
     fn handle_call(
         &mut self,
         call: <Self::Protocol as Protocol>::Call,

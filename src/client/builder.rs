@@ -6,7 +6,7 @@ use futures_channel::oneshot;
 
 use super::{
     Address, Client, ClientHandler, ConnectError, Reconnect, handler,
-    message::Decoders,
+    message::push_decoder,
     settings::{HandlerTask, Settings},
     state::{ConnectWaiter, Shared},
     subscriber::{ClientEvent, Subscriber},
@@ -73,6 +73,18 @@ impl<P: Protocol> ClientBuilder<P> {
     /// executor, which runs by itself.
     pub fn executor(mut self, executor: Arc<smol::Executor<'static>>) -> Self {
         self.settings.spawner = self.settings.spawner.on(&executor);
+        self
+    }
+
+    /// Sets the tokio runtime in which the client and its handler run. Default: the runtime in which this builder was made, if any.
+    ///
+    /// tokio's timers and sockets, `tokio::spawn`, and libraries built on them work there. The tasks themselves
+    /// run on smol's executor, or on that of the builder; the runtime only has to be kept alive. In simulated time,
+    /// tokio's timers and sockets do not hold the clock: mock what uses them ([`Mock`](crate::Mock)).
+    #[cfg(feature = "tokio")]
+    pub fn tokio(mut self, runtime: tokio::runtime::Handle) -> Self {
+        let runtime = crate::task::Runtime::of(runtime);
+        self.settings.spawner = self.settings.spawner.in_runtime(runtime);
         self
     }
 
@@ -239,7 +251,7 @@ impl<P: Protocol> ClientBuilder<P> {
         let settings = &self.settings;
         let shared = Arc::new(Shared::new(
             settings.codec(),
-            Decoders::of::<P>(),
+            push_decoder::<P>(),
             settings.limits(),
             waiters,
         ));
@@ -264,10 +276,12 @@ impl<P: Protocol> ClientBuilder<P> {
         Linked::new(self.start())
     }
 
-    /// Starts the client and waits for its first connection. Later the client reconnects by itself.
+    /// Starts the client and waits until its transport is connected, which does not mean that the server serves this
+    /// client. Later the client reconnects by itself.
     ///
-    /// A server that rejects this client does so over an established connection
-    /// ([`Disconnect::Refused`](crate::Disconnect::Refused)): this returns `Ok` if the rejection has not arrived yet.
+    /// The protocol of erps 0.7 has no packet by which a server accepts a client. One that rejects it, whose `init`
+    /// fails, or that expects another transport closes the connection later. Calls then fail with
+    /// [`CallError::Disconnected`](crate::CallError::Disconnected), which holds the reason.
     ///
     /// # Errors
     ///

@@ -174,14 +174,14 @@ impl Connector {
             state.status = Status::Connecting;
             // Before the calls fail: their callers may ask for it.
             state.last_disconnect = Some(Disconnect::from(&end));
-            let served = !matches!(end, End::Rejected(_));
-            state.pending.fail(served);
+            let why = state.not_connected();
+            state.pending.fail(end.may_have_served(), &why);
         }
         self.shared.notify();
         match &end {
             End::Exit(_) | End::Disconnected => session.drain().await,
             End::Closed | End::Rejected(_) | End::Reported(_) => session.close().await,
-            End::Failed(_) | End::Broken(_) => drop(session),
+            End::Failed(_) | End::Broken(_) | End::NoPacket(_) => drop(session),
         }
         self.shared.clear_queue();
         let disconnected = Disconnect::from(&end);
@@ -206,7 +206,7 @@ impl Connector {
                     failed: None,
                 })
             }
-            End::Closed | End::Reported(_) | End::Failed(_) | End::Broken(_) => {
+            End::Closed | End::Reported(_) | End::Failed(_) | End::Broken(_) | End::NoPacket(_) => {
                 Next::Retry(Retry {
                     failed: end.rejection().map(ConnectError::from),
                     ..Retry::default()

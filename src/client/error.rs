@@ -4,6 +4,8 @@ use std::{io, sync::Arc, time::Duration};
 
 use crate::{
     AddressError, Endpoint, ExitReason,
+    task::timeout_hint,
+    text::Chain,
     transport::{DialError, HandshakeError},
     wire::codec::PacketError,
 };
@@ -17,8 +19,11 @@ use crate::{
 pub enum CallError {
     /// There is no connection, it was lost before the call was sent, or the server rejected this client. The server
     /// has not handled the call.
-    #[error("not connected")]
-    Disconnected,
+    #[error("not connected: {why}")]
+    Disconnected {
+        /// Why there is no connection.
+        why: Box<NotConnected>,
+    },
     /// The send queue is full. The call was not sent.
     #[error("the send queue is full; see `max_queued`")]
     QueueFull,
@@ -26,7 +31,7 @@ pub enum CallError {
     #[error(transparent)]
     Unsendable(Box<PacketError>),
     /// The call timed out.
-    #[error("{}", if *.sent { "no reply in time" } else { "the call timed out before it was sent" })]
+    #[error("{}{}", if *.sent { "no reply in time" } else { "the call timed out before it was sent" }, timeout_hint())]
     TimedOut {
         /// Whether the call was sent. If not, it will not be.
         sent: bool,
@@ -58,7 +63,7 @@ impl CallError {
     pub fn may_have_run(&self) -> bool {
         !matches!(
             self,
-            Self::Disconnected
+            Self::Disconnected { .. }
                 | Self::QueueFull
                 | Self::Unsendable(_)
                 | Self::TimedOut { sent: false }
@@ -71,11 +76,32 @@ impl CallError {
 #[non_exhaustive]
 pub enum CastError {
     /// There is no connection.
-    #[error("not connected")]
-    Disconnected,
+    #[error("not connected: {why}")]
+    Disconnected {
+        /// Why there is no connection.
+        why: Box<NotConnected>,
+    },
     /// The cast cannot be encoded as a packet.
     #[error(transparent)]
     Unsendable(Box<PacketError>),
+}
+
+/// Why a client is not connected.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NotConnected {
+    /// The first attempt to connect has not finished.
+    #[error("the client is connecting for the first time")]
+    Connecting,
+    /// The last attempt to connect has failed.
+    #[error("{}", Chain(.0))]
+    Connect(ConnectError),
+    /// The last connection was lost, or the server has rejected it, and the next attempt has not finished.
+    #[error("{0}")]
+    Disconnect(Disconnect),
+    /// The client has exited.
+    #[error("the client has exited: {0}")]
+    Exited(ExitReason),
 }
 
 /// Why an attempt to connect has failed. No call was sent.

@@ -275,6 +275,6 @@ async fn run<H: ClientHandler>(
 fn is_disconnection(error: &(dyn Error + 'static)) -> bool {
     let call = error.downcast_ref();
     let cast = error.downcast_ref();
-    matches!(call, Some(CallError::Disconnected | CallError::Lost))
-        || matches!(cast, Some(CastError::Disconnected))
+    matches!(call, Some(CallError::Disconnected { .. } | CallError::Lost))
+        || matches!(cast, Some(CastError::Disconnected { .. }))
 }

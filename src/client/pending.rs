@@ -8,10 +8,11 @@ use std::{
 
 use futures_channel::oneshot;
 
-use super::{CallError, message::Decoded};
+use super::{CallError, NotConnected};
+use crate::wire::etf::Checked;
 
 /// The sending end of a call's one outcome.
-pub(super) type ReplySender = oneshot::Sender<Result<Decoded, CallError>>;
+pub(super) type ReplySender = oneshot::Sender<Result<Checked<'static>, CallError>>;
 
 /// Pending calls by reference. Each gets exactly one outcome.
 #[derive(Debug, Default)]
@@ -145,7 +146,7 @@ impl Pending {
 
     /// Fails all calls, in the order they were made, because the connection is closed. `served` is false if the
     /// server has certainly handled none of the calls that were sent.
-    pub(super) fn fail(&mut self, served: bool) {
+    pub(super) fn fail(&mut self, served: bool, why: &NotConnected) {
         let mut calls: Vec<_> = self.calls.drain().collect();
         calls.sort_unstable_by_key(|(reference, _)| *reference);
         for (_, call) in calls {
@@ -153,7 +154,9 @@ impl Pending {
                 let _ = caller.send(Err(if call.sent && served {
                     CallError::Lost
                 } else {
-                    CallError::Disconnected
+                    CallError::Disconnected {
+                        why: Box::new(why.clone()),
+                    }
                 }));
             }
         }

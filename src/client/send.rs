@@ -64,7 +64,8 @@ fn append_call(
     let task = {
         let mut state = shared.state();
         if !state.status.is_connected() {
-            return Err(CallError::Disconnected);
+            let why = state.not_connected();
+            return Err(CallError::Disconnected { why });
         }
         if !shared.has_space(&state) {
             return Err(CallError::QueueFull);
@@ -95,7 +96,10 @@ pub(super) async fn send_cast<T: Serialize + Send + 'static>(
     let (sender, outcome) = oneshot::channel();
     let job = encode_cast(shared, cast, sender);
     append_cast(shared, packet, Some(job)).await?;
-    outcome.await.unwrap_or(Err(CastError::Disconnected))
+    outcome.await.unwrap_or_else(|oneshot::Canceled| {
+        let why = shared.state().not_connected();
+        Err(CastError::Disconnected { why })
+    })
 }
 
 async fn append_cast(shared: &Shared, mut packet: Vec<u8>, mut job: Option<Encode>) -> CastOutcome {
@@ -117,7 +121,8 @@ fn try_append_cast(
     let task = {
         let mut state = shared.state();
         if !state.status.is_connected() {
-            return Some(Err(CastError::Disconnected));
+            let why = state.not_connected();
+            return Some(Err(CastError::Disconnected { why }));
         }
         if !shared.has_space(&state) {
             return None;

@@ -36,7 +36,7 @@ use crate::{
     link::{Arrived, Link},
     mailbox::TrySendError,
     task::{self, Alarm, Budget},
-    wire::rejection::Rejection,
+    wire::{decoder::FrameError, rejection::Rejection},
 };
 pub(super) use end::End;
 use receive::{Received, receive};
@@ -256,7 +256,7 @@ impl<'a> Session<'a> {
                     self.incomplete_since = None;
                     return None;
                 }
-                Err(error) => return Some(End::Broken(error.to_string())),
+                Err(error) => return Some(self.no_packet(&error)),
             };
             self.incomplete_since = None;
             if let Some(end) = self.received(received) {
@@ -264,6 +264,14 @@ impl<'a> Session<'a> {
             }
         }
         None
+    }
+
+    fn no_packet(&self, error: &FrameError) -> End {
+        let why = error.to_string();
+        match error {
+            FrameError::BadCookie { .. } if self.link.meter().packets() == 0 => End::NoPacket(why),
+            _ => End::Broken(why),
+        }
     }
 
     fn received_offloaded(&mut self, received: Offloaded) -> Option<End> {

@@ -12,21 +12,25 @@ use event_listener::Event;
 use futures_channel::oneshot;
 
 use super::{
-    CallError, ConnectError, Disconnect, Status,
-    message::{Decoded, Decoders},
+    CallError, ConnectError, Disconnect, NotConnected, Status,
+    message::PushDecoder,
     pending::Pending,
     queue::Queue,
     subscriber::{ClientEvent, Subscriber},
     warnings::Warnings,
 };
-use crate::{ExitReason, task::Clock, wire::codec::Codec};
+use crate::{
+    ExitReason,
+    task::Clock,
+    wire::{codec::Codec, etf::Checked},
+};
 
 /// Where the outcome of an attempt to connect goes.
 pub(super) type ConnectWaiter = oneshot::Sender<Result<(), ConnectError>>;
 
 pub(super) struct Shared {
     pub(super) codec: Codec,
-    pub(super) decoders: Decoders,
+    pub(super) push_decoder: PushDecoder,
     pub(super) limits: Limits,
     pub(super) warnings: Warnings,
     next_reference: AtomicU64,
@@ -71,13 +75,13 @@ pub(super) struct State {
 impl Shared {
     pub(super) fn new(
         codec: Codec,
-        decoders: Decoders,
+        push_decoder: PushDecoder,
         limits: Limits,
         connect_waiters: Vec<ConnectWaiter>,
     ) -> Self {
         Self {
             codec,
-            decoders,
+            push_decoder,
             limits,
             warnings: Warnings::new(),
             next_reference: AtomicU64::new(1),
@@ -120,7 +124,7 @@ impl Shared {
     }
 
     /// Gives a call its outcome, if it has none yet.
-    pub(super) fn finish(&self, reference: u64, outcome: Result<Decoded, CallError>) {
+    pub(super) fn finish(&self, reference: u64, outcome: Result<Checked<'static>, CallError>) {
         let caller = self.state().pending.take(reference);
         if let Some(caller) = caller {
             let _ = caller.send(outcome);
@@ -197,6 +201,19 @@ impl State {
         }
     }
 
+    /// Returns why there is no connection.
+    pub(super) fn not_connected(&self) -> Box<NotConnected> {
+        Box::new(match &self.status {
+            Status::Ended(reason) => NotConnected::Exited(reason.clone()),
+            // An attempt that succeeds removes the error of the last.
+            _ => match (&self.last_connect_error, &self.last_disconnect) {
+                (Some(error), _) => NotConnected::Connect(error.clone()),
+                (None, Some(why)) => NotConnected::Disconnect(why.clone()),
+                (None, None) => NotConnected::Connecting,
+            },
+        })
+    }
+
     /// Sends the outcome of an attempt to connect to everything that waits for it.
     pub(super) fn answer_connect_waiters(&mut self, outcome: &Result<(), ConnectError>) {
         for waiter in self.connect_waiters.drain(..) {
@@ -224,7 +241,8 @@ impl Drop for CloseOnDrop {
     fn drop(&mut self) {
         let mut state = self.shared.state();
         state.status = Status::Ended(self.reason.clone());
-        state.pending.fail(true);
+        let why = state.not_connected();
+        state.pending.fail(true, &why);
         state.connect_waiters.clear();
         state.disconnect_waiters.clear();
         state.subscriber = None;

@@ -6,8 +6,9 @@
 //! ```
 //!
 //! A failure or a timeout on the way closes the socket and publishes one event, when the
-//! [`ConnectionRecord`](super::record::ConnectionRecord) is dropped. An accepted peer is not told why its
-//! server did not start: that could disclose internals.
+//! [`ConnectionRecord`](super::record::ConnectionRecord) is dropped. A peer whose server did not
+//! start is rejected, without the reason unless [`ServerOptions::error_details`](crate::ServerOptions::error_details)
+//! is set: the reason could disclose internals.
 
 use std::{mem, sync::Arc, time::Duration};
 
@@ -195,13 +196,20 @@ async fn start_server(
     let token = CloseOnDrop(StartToken::new((permit, stream, peer.clone())));
     let starting = ask_supervisor(shared, spawner, peer, token.0.clone());
     let limit = shared.settings.start_timeout;
-    let outcome = match task::timeout(limit, starting).await {
+    let outcome: Result<(), BoxError> = match task::timeout(limit, starting).await {
         Ok(Ok(Started::Running(_))) if token.0.is_taken() => return Ok(()),
         Ok(Ok(Started::Running(_))) => Err("the supervisor started another task".into()),
         Ok(Ok(Started::Ignore)) => Err("ignored".into()),
         Ok(Err(error)) => Err(error),
         Err(task::Elapsed) => Err(format!("the server did not start within {limit:?}").into()),
     };
+    if let Err(error) = &outcome
+        && let Some((_permit, stream, _)) = token.0.take()
+    {
+        let options = &shared.settings.server;
+        let rejected = server::reject_unstarted(stream, options, error.to_string());
+        let _ = task::timeout(shared.state.limits().handshake_timeout, rejected).await;
+    }
     // Whatever the reply, there may be a server by now.
     token.0.cancel(shared.settings.shutdown);
     outcome

@@ -8,6 +8,8 @@ use tracing::Instrument as _;
 use super::{
     ConnectionRef, Context, InitError, Message, Server, ServerOptions, ServerRef,
     connection::Connection,
+    receive::send_error,
+    reject::{NOT_STARTED, rejection},
     run::{drive, run},
 };
 use crate::{
@@ -66,6 +68,7 @@ pub(crate) async fn start<S: Server>(
         server: server_type,
     };
     let span = span(peer.as_ref());
+    let details = options.error_details;
     let task = spawner.start(format_args!("{title}"), |task| {
         let this = ServerRef::new(task, sender, outbox, spawner.clone());
         async move {
@@ -89,6 +92,7 @@ pub(crate) async fn start<S: Server>(
                 Err(panic) => StartError::Failed(panic),
             };
             if let Some(connection) = connection {
+                send_error(connection.outbox(), &rejection(failure.to_peer(details)));
                 connection.close().await;
             }
             let reason = failure.exit_reason();
@@ -183,6 +187,15 @@ pub enum StartError {
 }
 
 impl StartError {
+    /// Returns what the peer of the connection receives.
+    fn to_peer(&self, details: bool) -> String {
+        if details || matches!(self, Self::Ignored) {
+            self.to_string()
+        } else {
+            NOT_STARTED.to_owned()
+        }
+    }
+
     fn exit_reason(&self) -> ExitReason {
         match self {
             Self::Ignored => ExitReason::Normal,

@@ -9,6 +9,7 @@ use std::{
 
 use futures_channel::oneshot;
 
+use super::runtime::Runtime;
 use crate::{
     Universe,
     time::sleep,
@@ -21,6 +22,8 @@ use crate::{
 /// Spawns tasks: on the user's executor if there is one, else on the executor of the universe that is
 /// being run, else on smol's global one.
 ///
+/// Tasks are polled in the tokio runtime that was current when the spawner was made, or in the one that was set.
+///
 /// Each task is labelled with what it is and with the line of the user's code that caused it.
 ///
 /// A user's executor is held weakly. Its tasks hold spawners, so that it would otherwise keep itself
@@ -28,6 +31,7 @@ use crate::{
 #[derive(Clone)]
 pub(crate) struct Spawner {
     executor: Option<Weak<smol::Executor<'static>>>,
+    runtime: Runtime,
     made: &'static Location<'static>,
 }
 
@@ -37,6 +41,7 @@ impl Spawner {
     pub(crate) fn new() -> Self {
         Self {
             executor: None,
+            runtime: Runtime::current(),
             made: Location::caller(),
         }
     }
@@ -49,11 +54,22 @@ impl Spawner {
         }
     }
 
+    /// Sets the tokio runtime.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn in_runtime(self, runtime: Runtime) -> Self {
+        Self { runtime, ..self }
+    }
+
+    /// Returns the tokio runtime of its tasks.
+    pub(super) fn runtime(&self) -> &Runtime {
+        &self.runtime
+    }
+
     /// Returns a spawner on the same executor that labels tasks with another line.
     pub(crate) fn made_at(&self, made: &'static Location<'static>) -> Self {
         Self {
             made,
-            executor: self.executor.clone(),
+            ..self.clone()
         }
     }
 
@@ -97,7 +113,8 @@ impl Spawner {
         what: fmt::Arguments<'_>,
         future: impl Future<Output = ()> + Send + 'static,
     ) -> Option<smol::Task<()>> {
-        self.spawn_future(spawned(what, self.made, Contained::new(future)))
+        let future = Contained::new(self.runtime.run(future));
+        self.spawn_future(spawned(what, self.made, future))
     }
 
     /// Returns `None` if the executor was dropped. The future is dropped then.

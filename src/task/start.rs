@@ -23,7 +23,7 @@ impl Spawner {
         F: Future<Output = ExitReason> + Send + 'static,
     {
         let handle = TaskRef::new(self.clone());
-        let future = Caught::new(body(handle.clone()));
+        let future = Caught::new(self.runtime().run(body(handle.clone())));
         let guard = handle.guard();
         let body = async move {
             // A killed task has exited only when everything it owned is dropped. Moved in this order,

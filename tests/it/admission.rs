@@ -411,8 +411,9 @@ async fn plaintext_on_a_tls_port_is_turned_away() {
     let house = House::new().await;
     let client = lab::client(&house.daemon).reconnect(Reconnect::Never);
     let client = client.connect().await.unwrap();
-    let outcome = client.call(Call::Ping).await;
-    assert!(outcome.unwrap_err().may_have_run(), "for all it knows");
+    let error = client.call(Call::Ping).await.unwrap_err();
+    assert!(error.to_string().contains("it looks like TLS"), "{error}");
+    assert!(!error.may_have_run());
     client.exited().await;
     house.turned_away(1).await;
 }

@@ -155,7 +155,7 @@ fn idle_connections_are_listened_to_and_closed() {
         assert!(matches!(daemon.exited().await, ExitReason::Shutdown));
         assert!(is_free(&network, address).await);
         let error = client.call((1, false)).await.unwrap_err();
-        assert!(matches!(error, CallError::Disconnected), "{error:?}");
+        assert!(matches!(error, CallError::Disconnected { .. }), "{error:?}");
         // Told again, it says the same.
         let again = daemon.drain(secs(1)).await;
         assert_eq!(again.finished().count(), 1);

@@ -331,7 +331,10 @@ async fn a_client_that_is_killed_leaves_no_caller_waiting_and_no_socket_open() {
     assert!(matches!(client.exited().await, ExitReason::Killed));
     assert!(matches!(client.status(), Status::Ended(ExitReason::Killed)));
     let late = client.call(Call::Ping).await;
-    assert!(matches!(late, Err(CallError::Disconnected)), "{late:?}");
+    assert!(
+        matches!(late, Err(CallError::Disconnected { .. })),
+        "{late:?}"
+    );
     let late = client.connect().await;
     assert!(
         matches!(late, Err(ConnectError::Ended(ExitReason::Killed))),

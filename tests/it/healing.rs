@@ -68,10 +68,10 @@ async fn connect_fails_with_the_first_attempt_and_leaves_no_client() {
 async fn a_client_may_be_started_before_its_daemon() {
     let client = quick(HERE).start();
     let outcome = at_once(client.call(Call::Ping)).await;
-    assert!(matches!(outcome, Err(CallError::Disconnected)));
+    assert!(matches!(outcome, Err(CallError::Disconnected { .. })));
     assert!(matches!(
         at_once(client.cast(Cast::Note(1))).await,
-        Err(CastError::Disconnected)
+        Err(CastError::Disconnected { .. })
     ));
     at_once(client.until(|status| matches!(status, Status::Waiting))).await;
     // Thousands of attempts.
@@ -120,7 +120,10 @@ async fn a_server_that_is_killed_is_replaced_by_another() {
         assert!(client.call_within(Call::Crash, LONG).await.is_err());
         settled().await;
         let gone = client.call_within(Call::Ping, LONG).await;
-        assert!(matches!(gone, Err(CallError::Disconnected)), "{gone:?}");
+        assert!(
+            matches!(gone, Err(CallError::Disconnected { .. })),
+            "{gone:?}"
+        );
         at_once(client.connect()).await.unwrap();
         is_served(&client).await;
     }
@@ -168,7 +171,7 @@ async fn a_client_told_to_disconnect_stays_away_until_told_to_connect() {
         assert!(matches!(client.status(), Status::Disconnected));
         assert!(matches!(
             client.call(Call::Ping).await,
-            Err(CallError::Disconnected)
+            Err(CallError::Disconnected { .. })
         ));
         client.connect().await.unwrap();
         is_served(&client).await;
@@ -208,7 +211,7 @@ async fn a_client_that_may_not_reconnect_ends_when_it_is_disconnected() {
     assert!(matches!(client.exited().await, ExitReason::Disconnected));
     assert!(matches!(
         client.call(Call::Ping).await,
-        Err(CallError::Disconnected)
+        Err(CallError::Disconnected { .. })
     ));
     assert!(matches!(
         client.connect().await,
@@ -481,7 +484,7 @@ async fn a_client_tells_what_took_its_last_connection() {
     let (lost, sent) = future::zip(client.call_within(Call::Ping, LONG), alert).await;
     sent.unwrap();
     assert!(
-        matches!(lost, Err(CallError::Lost | CallError::Disconnected)),
+        matches!(lost, Err(CallError::Lost | CallError::Disconnected { .. })),
         "{lost:?}"
     );
     let why = client.last_disconnect().unwrap().to_string();

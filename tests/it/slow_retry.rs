@@ -167,7 +167,7 @@ async fn the_status_says_why_and_when_and_calls_fail_at_once() {
     let last = client.last_connect_error().unwrap();
     assert_eq!(last.to_string(), error.to_string());
     let call = at_once(client.call(Call::Ping)).await.unwrap_err();
-    assert!(matches!(call, CallError::Disconnected), "{call}");
+    assert!(matches!(call, CallError::Disconnected { .. }), "{call}");
     listener.accept().await.unwrap();
     assert_eq!(dials()[1], next);
 }

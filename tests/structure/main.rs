@@ -27,10 +27,11 @@ const LAYERS: &str = "
     transport:  endpoint task exit
     link:       wire encode endpoint transport task
     outbox:     wire encode task
-    reply:      wire endpoint task outbox
+    reply:      wire endpoint protocol task outbox
+    request:    protocol
     supervisor: endpoint exit backoff task
-    server:     wire endpoint exit protocol task transport link mailbox outbox reply
-    client:     wire encode endpoint exit protocol task transport link mailbox reply backoff text throttle
+    server:     wire endpoint exit protocol task transport link mailbox outbox reply request
+    client:     wire encode endpoint exit protocol task transport link mailbox reply request backoff text throttle
     daemon:     wire endpoint exit protocol task transport link server supervisor throttle
     child_spec: task protocol supervisor server client
 ";
@@ -49,7 +50,10 @@ fn only_task_and_the_universe_spawn_and_read_the_clock() {
         "thread::spawn",
         "unblock(",
     ];
-    nobody_else_says(&words, &universe(&["check", "sim", "spawn", "timer"]));
+    nobody_else_says(
+        &words,
+        &universe(&["check", "sim", "spawn", "timer", "unblock"]),
+    );
     nobody_else_says(&[".spawn("], &universe(&["check", "run", "sim", "spawn"]));
     nobody_else_says(
         &["smol::Timer", "async_io"],
@@ -109,7 +113,12 @@ fn no_two_files_use_each_other() {
     let mut found = String::new();
     for source in crates() {
         let graph = Graph::read(&source);
-        assert!(graph.files.len() > 5 || graph.edges.iter().all(BTreeMap::is_empty));
+        let reads_edges = graph.edges.iter().any(|it| !it.is_empty());
+        assert!(
+            graph.files.len() == 1 || reads_edges,
+            "{}",
+            source.display()
+        );
         for circle in graph.circles() {
             found += &format!("in {}:\n{}", source.display(), graph.describe(&circle));
         }

@@ -109,6 +109,15 @@ impl<'a> Element<'a> {
         self.term
     }
 
+    /// Copies the term, so that it can be decoded elsewhere, within the limits of the whole.
+    #[must_use]
+    pub fn to_checked(&self) -> Checked<'static> {
+        Checked {
+            term: Cow::Owned(self.term.to_vec()),
+            budget: self.budget,
+        }
+    }
+
     /// Decodes the term, which the value may borrow from.
     ///
     /// # Errors

@@ -153,6 +153,8 @@ mod teardown;
 pub mod time;
 mod timer;
 mod trace;
+#[cfg(feature = "smol")]
+mod unblock;
 mod universe;
 mod unwind;
 mod user_code;
@@ -174,6 +176,8 @@ pub use sharded::Sharded;
 #[cfg(feature = "smol")]
 pub use spawn::spawn;
 pub use strict::NoUniverse;
+#[cfg(feature = "smol")]
+pub use unblock::unblock;
 pub use universe::Universe;
 
 #[cfg(test)]

@@ -24,9 +24,16 @@ pub(in crate::client) enum End {
     Failed(Arc<io::Error>),
     /// The server violated the protocol, or a timeout of the connection has passed.
     Broken(String),
+    /// The first bytes of the peer are no packet: it is no server of erps, or expects another transport.
+    NoPacket(String),
 }
 
 impl End {
+    /// Returns false if the server has certainly handled none of the calls that were sent.
+    pub(in crate::client) fn may_have_served(&self) -> bool {
+        !matches!(self, Self::Rejected(_) | Self::NoPacket(_)) && self.rejection().is_none()
+    }
+
     /// Returns the alert with which the server rejected this client's certificate, if that is why.
     pub(in crate::client) fn rejection(&self) -> Option<HandshakeError> {
         match self {
@@ -47,7 +54,7 @@ impl From<&End> for Disconnect {
             },
             End::Reported(why) => Self::Reported(why.clone()),
             End::Failed(error) => Self::Failed(Arc::clone(error)),
-            End::Broken(why) => Self::Broken(why.clone()),
+            End::Broken(why) | End::NoPacket(why) => Self::Broken(why.clone()),
         }
     }
 }
@@ -61,7 +68,7 @@ impl fmt::Display for End {
             Self::Rejected(refusal) => refusal.fmt(f),
             Self::Reported(why) => write!(f, "the server closed the connection: {why}"),
             Self::Failed(error) => error.fmt(f),
-            Self::Broken(why) => f.write_str(why),
+            Self::Broken(why) | Self::NoPacket(why) => f.write_str(why),
         }
     }
 }

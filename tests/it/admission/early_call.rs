@@ -72,6 +72,6 @@ fn a_call_that_left_before_the_refusal_arrived_fails_as_disconnected() {
         let why = client.last_disconnect();
         assert!(matches!(why, Some(Disconnect::Refused { .. })), "{why:?}");
         let error = outcome.expect_err("nobody is there to answer");
-        assert!(matches!(error, CallError::Disconnected), "{error:?}");
+        assert!(matches!(error, CallError::Disconnected { .. }), "{error:?}");
     });
 }

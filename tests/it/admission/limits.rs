@@ -159,7 +159,7 @@ fn a_call_of_a_client_that_is_refused_was_seen_by_nobody() {
         let why = client.last_disconnect();
         assert!(matches!(why, Some(Disconnect::Refused { .. })), "{why:?}");
         assert!(
-            matches!(outcome, Err(CallError::Disconnected)),
+            matches!(outcome, Err(CallError::Disconnected { .. })),
             "{outcome:?}"
         );
         assert!(!outcome.unwrap_err().may_have_run());
@@ -269,7 +269,7 @@ fn a_client_that_meets_the_closed_door_first_still_reads_why_it_is_refused() {
         settled().await;
         let outcome = client.call(Call::Ping).await;
         assert!(
-            matches!(outcome, Err(CallError::Disconnected)),
+            matches!(outcome, Err(CallError::Disconnected { .. })),
             "{outcome:?}"
         );
         let Some(Disconnect::Refused { retry_after, .. }) = client.last_disconnect() else {

@@ -92,7 +92,7 @@ fn an_erlang_server_breaks_at_calls_that_arrive_together_and_the_client_heals() 
                 match outcome {
                     Ok(answer) => assert_eq!(answer, Term::from(n)),
                     Err(CallError::Lost) => lost += 1,
-                    Err(CallError::Disconnected) => {}
+                    Err(CallError::Disconnected { .. }) => {}
                     Err(error) => panic!("{error}"),
                 }
             }
@@ -247,7 +247,10 @@ fn a_call_is_lost_with_an_erlang_server_that_dies() {
         // It waited behind the cast, and may not have left yet.
         let outcome = held.await;
         assert!(
-            matches!(outcome, Err(CallError::Lost | CallError::Disconnected)),
+            matches!(
+                outcome,
+                Err(CallError::Lost | CallError::Disconnected { .. })
+            ),
             "{outcome:?}"
         );
         eventually("it notices", || !client.status().is_connected()).await;

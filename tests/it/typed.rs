@@ -1,0 +1,3 @@
+//! Typed protocols: every call has a reply type of its own.
+
+mod by_hand;
