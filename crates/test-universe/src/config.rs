@@ -8,7 +8,7 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use crate::{Universe, sharded::Sharded, strict::NoUniverse};
+use crate::{context, sharded::Sharded, strict::NoUniverse};
 
 /// A static of named values, of any types, that each universe may change for itself.
 ///
@@ -134,7 +134,7 @@ impl Config {
     /// If the configuration is [`strict`](Self::strict) and the caller is in no universe.
     #[track_caller]
     pub fn delete(&self, key: &str) {
-        let hides = Universe::current().is_some();
+        let hides = context::universe_id().is_some();
         self.change(|values| match hides {
             true => values.insert(key.to_owned().into(), None),
             false => values.remove(key),

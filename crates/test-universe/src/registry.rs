@@ -11,12 +11,12 @@ use std::{
 };
 
 use crate::{
-    Universe,
-    allow::{AllowError, Guest, Resident},
-    census,
-    inherit::enlist,
-    place,
+    context,
+    inherit::enlist_owned,
+    resident::{AllowError, Resident},
+    resources,
     sharded::Sharded,
+    universe::{Universe, WeakUniverse},
 };
 
 /// A static in which tasks find each other by name; each universe has names of its own.
@@ -97,13 +97,14 @@ impl<K: Key, V: Send + Sync + 'static> Registry<K, V> {
         let table = self.table.get();
         let (id, host) = table.insert(key.clone(), value, self.unique)?;
         // Before it is moved: the name stays where it is.
-        let entry = enlist(format_args!("the name {key:?}"), Location::caller());
-        match (host, place::resident()) {
-            (Some(host), Some(resident)) => resident.allow_late(&host),
-            (Some(_), None) => {
-                let error = AllowError::Immovable;
-                tracing::warn!(target: "test_universe", ?key, %error, "a name that was waited for is not let in");
+        let entry = enlist_owned(format_args!("the name {key:?}"), Location::caller());
+        match (host, context::resident()) {
+            (Some(universe), Some(resident)) => {
+                if let Err(error) = resident.allow(&universe, context::universe_id()) {
+                    warn(&key, error);
+                }
             }
+            (Some(_), None) => warn(&key, AllowError::Immovable),
             (None, _) => {}
         }
         let table = Arc::downgrade(&table);
@@ -212,15 +213,15 @@ impl<K: Key, V: Send + Sync + 'static> Registry<K, V> {
 
     /// Notes that a universe takes in those who register a key outside of all. Returns who has
     /// registered it: as many as there are, and how each can be moved.
-    pub(crate) fn expect_guest(
+    pub(crate) fn allow_key(
         &self,
         key: K,
-        host: Guest,
+        host: WeakUniverse,
     ) -> Result<Vec<Option<Resident>>, AllowError> {
         let table = self.table.global().ok_or(AllowError::Strict)?;
         let mut entries = table.entries();
         entries.hosts.retain(|_, host| !host.has_ended());
-        let universe = entries.hosts.get(&key).map(Guest::id);
+        let universe = entries.hosts.get(&key).map(WeakUniverse::id);
         if let Some(universe) = universe
             && universe != host.id()
         {
@@ -232,8 +233,8 @@ impl<K: Key, V: Send + Sync + 'static> Registry<K, V> {
         Ok(residents)
     }
 
-    /// Takes back what [`expect_guest`](Self::expect_guest) has noted.
-    pub(crate) fn forget_guest(&self, key: &K, host: &Universe) {
+    /// Takes back what [`allow_key`](Self::allow_key) has noted.
+    pub(crate) fn disallow_key(&self, key: &K, host: &Universe) {
         if let Some(table) = self.table.global() {
             let mut entries = table.entries();
             if entries
@@ -261,7 +262,7 @@ impl<K, V> fmt::Debug for Registry<K, V> {
 #[must_use = "the name is free again when this is dropped"]
 pub struct Registration {
     end: Box<dyn FnMut() + Send + Sync>,
-    _entry: census::Entry,
+    _entry: resources::Entry,
 }
 
 impl Drop for Registration {
@@ -283,7 +284,7 @@ struct Entries<K, V> {
     last_id: u64,
     by_key: HashMap<K, Vec<Entry<V>>>,
     /// Which universe takes in those who register a key; of the names of no universe only.
-    hosts: HashMap<K, Guest>,
+    hosts: HashMap<K, WeakUniverse>,
 }
 
 struct Entry<V> {
@@ -314,7 +315,7 @@ impl<K: Clone + Eq + Hash + fmt::Debug, V> Table<K, V> {
         unique: bool,
     ) -> Result<(u64, Option<Universe>), AlreadyRegistered> {
         let (value, at) = (Arc::new(value), Location::caller());
-        let resident = place::resident();
+        let resident = context::resident();
         let mut entries = self.entries();
         if unique && let Some(holder) = entries.by_key.get(&key) {
             let key = format!("{key:?}");
@@ -323,7 +324,7 @@ impl<K: Clone + Eq + Hash + fmt::Debug, V> Table<K, V> {
         }
         entries.last_id += 1;
         let id = entries.last_id;
-        let host = entries.hosts.get(&key).and_then(Guest::universe);
+        let host = entries.hosts.get(&key).and_then(WeakUniverse::upgrade);
         let of_key = entries.by_key.entry(key).or_default();
         of_key.push(Entry {
             id,
@@ -351,6 +352,12 @@ impl<K, V> Table<K, V> {
     fn entries(&self) -> MutexGuard<'_, Entries<K, V>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn warn(key: &dyn fmt::Debug, error: AllowError) {
+    tracing::warn!(
+        target: "test_universe", ?key, %error, "the task that registered an allowed name was not allowed in",
+    );
 }
 
 /// Does nothing if the universe has ended.

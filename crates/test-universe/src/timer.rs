@@ -9,7 +9,10 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use crate::{current, sim::Sim};
+use crate::{
+    current,
+    sim::{self, Sim},
+};
 
 /// The time by the clock that all of the library's deadlines are measured with.
 ///
@@ -143,7 +146,7 @@ impl Clock {
 #[derive(Debug)]
 enum Timer {
     Real(async_io::Timer),
-    Simulated(crate::clock::Timer),
+    Simulated(sim::Timer),
     /// In a [century](FOR_EVER) or later.
     Never,
 }
@@ -171,7 +174,7 @@ impl Timer {
     fn is_by_current_clock(&self) -> bool {
         match self {
             Self::Real(_) => !current::is_simulated(),
-            Self::Simulated(timer) => timer.is_by_current_clock(),
+            Self::Simulated(timer) => current::is_sim(Some(timer.sim())),
             Self::Never => true,
         }
     }
