@@ -251,7 +251,7 @@ async fn without_keepalives_an_idle_client_is_silent() {
 }
 
 /// A back-off of pauses that are very short at first, and very long in the end.
-#[erps::test(simulated)]
+#[erps::test(simulated, virtual_limit = "366d")]
 async fn the_back_off_begins_anew_after_a_connection_that_was_stable() {
     for (lasts, is_stable) in [(secs(60) - STEP, false), (secs(60), true)] {
         let mut longest = Duration::ZERO;

@@ -166,7 +166,7 @@ async fn whoever_asks_to_connect_or_disconnect_is_answered_whatever_others_ask()
     assert_eq!(client.call(Call::Ping).await.unwrap(), Reply::Pong);
 }
 
-#[erps::test(simulated)]
+#[erps::test(simulated, virtual_limit = "366d")]
 async fn limits_without_end_and_without_length_are_limits_all_the_same() {
     let (builder, _watch) = lab::daemon();
     let options = ServerOptions::new()
