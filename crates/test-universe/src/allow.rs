@@ -50,7 +50,7 @@ impl Universe {
     /// smol::spawn(worker).detach();
     ///
     /// // A test that wants to see it at work.
-    /// async_io::block_on(Universe::new().scope(async {
+    /// smol::block_on(Universe::new().scope(async {
     ///     LIMIT.set(1);
     ///     let here = Universe::current().unwrap();
     ///     here.allow(&resident)?;

@@ -11,7 +11,7 @@ pub(crate) enum Failure {
     Returned(String),
     /// The run has failed with this report.
     Run(String),
-    TimedOut(TimedOut),
+    TimedOut(Box<TimedOut>),
     NoThread(io::Error),
 }
 

@@ -36,7 +36,7 @@ use crate::{
 /// use test_universe::{self as universe, Universe};
 ///
 /// let seen = Universe::new().enter(|| smol::spawn(universe::inherit(async { Universe::current() })));
-/// assert!(async_io::block_on(seen).is_some());
+/// assert!(smol::block_on(seen).is_some());
 /// ```
 #[track_caller]
 pub fn inherit<F: Future>(future: F) -> InUniverse<F> {

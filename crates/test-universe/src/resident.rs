@@ -11,6 +11,7 @@
 //! atomic.
 
 use std::{
+    error::Error,
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -176,23 +177,38 @@ pub(crate) struct Move {
 }
 
 /// Why a task was not allowed into a universe.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AllowError {
     /// The task is in another universe, which has not ended and which the caller is not in; or another universe has
     /// allowed the name.
-    #[error("the task or name is in use by universe {universe}")]
     Elsewhere {
         /// The [`id`](Universe::id) of that universe.
         universe: u64,
     },
     /// The task has ended.
-    #[error("the task has ended")]
     Ended,
     /// The name was registered by a thread, or by a task without a [`Resident`].
-    #[error("the name was registered by a thread, or by a task that cannot change its universe")]
     Immovable,
     /// The registry is strict.
-    #[error("the registry is strict, so that it has no names outside of universes")]
     Strict,
 }
+
+impl fmt::Display for AllowError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Elsewhere { universe } => {
+                write!(f, "the task or name is in use by universe {universe}")
+            }
+            Self::Ended => f.write_str("the task has ended"),
+            Self::Immovable => f.write_str(
+                "the name was registered by a thread, or by a task that cannot change its universe",
+            ),
+            Self::Strict => {
+                f.write_str("the registry is strict, so that it has no names outside of universes")
+            }
+        }
+    }
+}
+
+impl Error for AllowError {}

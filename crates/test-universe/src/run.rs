@@ -22,6 +22,7 @@ use crate::{
     future::InUniverse,
     panics::contain,
     report::{Findings, Leaks, Unfinished},
+    timer::real,
     universe::Universe,
     unwind::{self, Panic},
 };
@@ -106,16 +107,20 @@ impl Universe {
         unwind::keep_locations();
         let ended = self.run_and_cancel(self.scope_at(at, main), since);
         let panics = self.inner.panics.take();
-        let (ended, live, waits_for) = ended.map_err(|panic| {
+        let Ended {
+            output,
+            live,
+            waits_for,
+        } = ended.map_err(|panic| {
             self.print_panics(panics.as_deref());
             RunError::Panicked(panic)
         })?;
         let has_leaks = !live.is_empty() || !self.inner.resources.is_empty_since(since);
-        match ended {
+        match output {
             Ok(output) if !has_leaks && panics.is_none() => Ok(output),
-            ended => {
-                let unfinished = ended.as_ref().err().copied();
-                drop(ended);
+            output => {
+                let unfinished = output.as_ref().err().copied();
+                drop(output);
                 let still_live = self.inner.resources.since(since);
                 let findings = Findings {
                     unfinished,
@@ -135,20 +140,24 @@ impl Universe {
         &self,
         main: InUniverse<F>,
         since: u64,
-    ) -> Result<(Result<F::Output, Unfinished>, Leaks, Option<u64>), Panic> {
+    ) -> Result<Ended<F::Output>, Panic> {
         let executor = Arc::new(Executor::new());
         let running = Running::start(self, &executor);
         let mut main = Box::pin(main);
         // What a panic leaves behind is dropped after it has been caught: a destructor that panics while another panic
         // unwinds would abort the process.
-        let run = || async_io::block_on(self.run_to_end(&executor, main.as_mut(), since));
+        let run = || real::block_on(self.run_to_end(&executor, main.as_mut(), since));
         let ended = unwind::catch(run);
         let live = self.inner.resources.since(since);
         let waits_for = self.inner.resources.awaited().map(|(id, _)| id);
         self.enter(|| contain("a destructor panicked", || drop(main)));
         self.enter(|| contain("a destructor panicked", || drop(executor)));
         drop(running);
-        Ok((ended?, live, waits_for))
+        Ok(Ended {
+            output: ended?,
+            live,
+            waits_for,
+        })
     }
 
     async fn run_to_end<F: Future>(
@@ -184,6 +193,15 @@ impl Universe {
         let slot = &self.inner.executor;
         slot.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A run whose main future has not panicked.
+struct Ended<T> {
+    output: Result<T, Unfinished>,
+    /// What was live before all that can be cancelled was cancelled.
+    live: Leaks,
+    /// What of that the main future waits for.
+    waits_for: Option<u64>,
 }
 
 /// Why a run has failed.

@@ -2,6 +2,7 @@
 
 use std::{
     env::{self, VarError},
+    fmt,
     num::{NonZeroU32, NonZeroUsize},
     ops::Range,
     time::Duration,
@@ -106,14 +107,27 @@ fn seeds(text: &str) -> Option<Range<u64>> {
 }
 
 /// Why a test cannot be run as asked.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug)]
 pub(crate) enum SettingsError {
-    #[error("{name} is {found}, but has to be {expected}")]
     Malformed {
         name: String,
         found: String,
         expected: &'static str,
     },
-    #[error("there is no seed to run the test with: its range of seeds is empty")]
     NoSeeds,
+}
+
+impl fmt::Display for SettingsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Malformed {
+                name,
+                found,
+                expected,
+            } => write!(f, "{name} is {found}, but has to be {expected}"),
+            Self::NoSeeds => {
+                f.write_str("there is no seed to run the test with: its range of seeds is empty")
+            }
+        }
+    }
 }

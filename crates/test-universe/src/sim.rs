@@ -17,6 +17,7 @@ use std::{
 use event_listener::{Event, EventListener};
 use fastrand::Rng;
 
+use crate::timer::real;
 pub(crate) use timer::Timer;
 use times::Times;
 
@@ -137,7 +138,7 @@ impl Sim {
         }
         let sim = Arc::clone(self);
         thread::spawn(move || {
-            async_io::block_on(async_io::Timer::after(HANDOVER));
+            real::block_on(real::sleep(HANDOVER));
             sim.sleeps();
         });
     }

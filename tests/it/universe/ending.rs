@@ -39,9 +39,20 @@ fn text(panic: &(dyn Any + Send)) -> String {
     }
 }
 
-/// A simulated universe: to wait in it for those who do not end costs nothing.
+/// A simulated universe that waits for no external events. The shutdown limit matters where its clock stands still.
 fn named() -> Universe {
-    Universe::simulated(7).named("a::b")
+    Universe::simulated(7)
+        .named("a::b")
+        .external_timeout(Duration::from_millis(10))
+        .shutdown_timeout(SHUTDOWN)
+}
+
+/// How long a universe waits for tasks that never end.
+const SHUTDOWN: Duration = Duration::from_millis(200);
+
+/// A universe with the real clock.
+fn real() -> Universe {
+    Universe::new().named("a::b").shutdown_timeout(SHUTDOWN)
 }
 
 /// Fails unless the run tells of exactly these.
@@ -103,13 +114,9 @@ fn a_daemon_that_nobody_ends_is_told_with_its_supervisor() {
 fn in_real_time_leaks_are_told_too() {
     let (seed, _watch) = lab::seed();
     let (builder, line) = (Daemon::<LabServer>::builder(seed), line!());
-    let universe = Universe::new();
-    let told = failure(&universe, builder.start());
-    let head = format!(
-        "universe {} has ended, and these have not:\n",
-        universe.id()
-    );
-    assert!(told.starts_with(&head), "{told}");
+    let told = failure(&real(), builder.start());
+    let head = "the universe `a::b` has ended, and these have not:\n";
+    assert!(told.starts_with(head), "{told}");
     assert!(told.contains(&made(DAEMON, line)), "{told}");
 }
 
@@ -179,7 +186,7 @@ fn a_call_that_somebody_keeps_is_told_with_its_time_limit() {
 #[test]
 fn a_call_to_another_place_is_told_by_the_line_of_the_caller() {
     let mut line = 0;
-    let told = failure(&Universe::new(), async {
+    let told = failure(&real(), async {
         let (_daemon, client, _watch) = lab::pair().await;
         line = line!() + 1;
         let mut call = Box::pin(async move { client.call(Call::Hold).await });
@@ -261,7 +268,7 @@ fn a_remote_call_that_nobody_answers_is_told_by_who_asks_whom_for_what() {
         peer.set(connection.peer.address).unwrap();
         held.unwrap()
     };
-    let told = failure(&Universe::new(), main);
+    let told = failure(&real(), main);
     let unanswered = format!(
         "an unanswered call :ping of {} to `it::universe::ending::Careless`",
         peer.get().unwrap(),
@@ -374,10 +381,10 @@ async fn takes(limit: Duration) -> Linked<DynamicSupervisor> {
 
 #[test]
 fn what_ends_soon_enough_is_no_leak() {
-    let universe = named();
+    let universe = Universe::simulated(7);
     universe.run(async { drop(takes(Duration::from_secs(5)).await) });
     assert_eq!(universe.clock().unwrap().elapsed(), Duration::from_secs(5));
-    let told = failure(&named(), async {
+    let told = failure(&Universe::simulated(7), async {
         drop(takes(Duration::from_secs(7)).await)
     });
     assert!(told.contains("the child `slow`"), "{told}");
@@ -389,8 +396,8 @@ fn what_is_only_slow_to_compute_is_no_leak() {
     universe.run(async {
         let slow = erps::spawn(async {
             for _ in 0..8 {
-                // As on a thread that waits for a core.
-                smol::block_on(smol::Timer::after(Duration::from_secs(1)));
+                // As on a thread that waits for a core. All of them take longer than the limit.
+                smol::block_on(smol::Timer::after(SHUTDOWN / 4));
                 for _ in 0..1000 {
                     future::yield_now().await;
                 }
@@ -565,7 +572,7 @@ fn a_connection_that_a_thread_of_others_holds_is_told_to_live_on() {
 
 #[test]
 fn a_timer_that_somebody_keeps_is_told_once_it_has_begun() {
-    for universe in [named, || Universe::new().named("a::b")] {
+    for universe in [named, real] {
         let mut lines = [0, 0];
         let told = failure(&universe(), async {
             lines = [line!() + 1, line!() + 2];

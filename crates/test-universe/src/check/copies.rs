@@ -4,15 +4,18 @@
 //! dropped with all tasks of its universe; a thread that computes or blocks is left running.
 
 use std::{
-    convert::Infallible,
     io,
     panic::{self, Location},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering::SeqCst},
+        mpsc,
+    },
     thread,
     time::{Duration, Instant},
 };
 
-use async_channel::Receiver;
+use event_listener::Event;
 use futures_lite::future;
 
 use crate::{
@@ -33,22 +36,18 @@ pub(super) struct Copies {
     count: usize,
     report: mpsc::Sender<Result<(), Failure>>,
     reports: mpsc::Receiver<Result<(), Failure>>,
-    /// Dropped to stop the copies.
-    stop: async_channel::Sender<Infallible>,
-    stopped: Receiver<Infallible>,
+    stop: Arc<Stop>,
     observed: Observed,
 }
 
 impl Copies {
     pub(super) fn new(count: usize) -> Self {
         let (report, reports) = mpsc::channel();
-        let (stop, stopped) = async_channel::bounded(1);
         Self {
             count,
             report,
             reports,
-            stop,
-            stopped,
+            stop: Arc::default(),
             observed: Observed::default(),
         }
     }
@@ -68,10 +67,10 @@ impl Copies {
     where
         F: Future<Output: Outcome>,
     {
-        let (stopped, report) = (self.stopped.clone(), self.report.clone());
+        let (stop, report) = (Arc::clone(&self.stop), self.report.clone());
         self.observed.add(&universe);
         let copy = move || {
-            let ended = unwind::catch(|| run_copy(universe, at, &*test, &stopped));
+            let ended = unwind::catch(|| run_copy(universe, at, &*test, &stop));
             drop(test);
             // The receiver is gone if the copy has ended too late.
             let _ = report.send(ended.unwrap_or_else(|panic| Err(Failure::Panicked(panic))));
@@ -92,10 +91,12 @@ impl Copies {
                     running -= 1;
                     outcome = report;
                 }
-                Err(_) => outcome = Err(Failure::TimedOut(self.observed.timed_out(limit))),
+                Err(_) => {
+                    outcome = Err(Failure::TimedOut(Box::new(self.observed.timed_out(limit))))
+                }
             }
         }
-        drop(self.stop);
+        self.stop.stop();
         let until = Instant::now().checked_add(STOP_TIMEOUT);
         while running > 0 && self.reports.recv_timeout(left_until(until)).is_ok() {
             running -= 1;
@@ -108,19 +109,42 @@ impl Copies {
     }
 }
 
+/// Tells copies to stop.
+#[derive(Default)]
+struct Stop {
+    is_stopped: AtomicBool,
+    stopped: Event,
+}
+
+impl Stop {
+    fn stop(&self) {
+        self.is_stopped.store(true, SeqCst);
+        self.stopped.notify(usize::MAX);
+    }
+
+    async fn stopped(&self) {
+        loop {
+            let stopped = self.stopped.listen();
+            if self.is_stopped.load(SeqCst) {
+                return;
+            }
+            stopped.await;
+        }
+    }
+}
+
 /// Runs the test in its universe, which is dropped with all values, until it is stopped.
 fn run_copy<F>(
     universe: Universe,
     at: &'static Location<'static>,
     test: impl Fn() -> F,
-    stopped: &Receiver<Infallible>,
+    stop: &Stop,
 ) -> Result<(), Failure>
 where
     F: Future<Output: Outcome>,
 {
     let stopped = async {
-        // An error: the channel is closed.
-        let _ = stopped.recv().await;
+        stop.stopped().await;
         // Unwinding ends the run without waiting for other tasks. No report is expected any more.
         panic::resume_unwind(Box::new("the test was stopped"))
     };

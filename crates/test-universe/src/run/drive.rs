@@ -15,7 +15,7 @@ use std::{
 use async_executor::Executor;
 use futures_lite::{FutureExt as _, future};
 
-use crate::{report::Unfinished, sim::Sim, universe::Universe};
+use crate::{report::Unfinished, sim::Sim, timer::real, universe::Universe};
 
 /// How many tasks are polled before the loop yields to real timers.
 const BATCH: u32 = 200;
@@ -65,7 +65,8 @@ impl<'a> Driver<'a> {
             if let Some(sim) = &self.universe.inner.sim {
                 let until = sim.now().checked_add(limit);
                 let drive = self.drive(sim, || until, &polls, None, has_ended);
-                return drop(drive.await);
+                drive.await;
+                return;
             }
             let ended = async {
                 loop {
@@ -152,7 +153,7 @@ impl<'a> Driver<'a> {
 async fn real_time(limit: Duration) {
     const STEPS: u32 = 20;
     for _ in 0..STEPS {
-        async_io::Timer::after(limit / STEPS).await;
+        real::sleep(limit / STEPS).await;
     }
 }
 
