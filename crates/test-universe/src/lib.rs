@@ -168,6 +168,11 @@ pub use strict::NoUniverse;
 pub use unblock::unblock;
 pub use universe::Universe;
 
+/// The code in the README, compiled and run with the documentation tests.
+#[cfg(all(doctest, feature = "smol"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 #[cfg(test)]
 #[allow(unused_extern_crates, reason = "the test attribute names it")]
 extern crate self as test_universe;
