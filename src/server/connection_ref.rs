@@ -1,8 +1,11 @@
 //! A handle to the connection of a server.
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
-use crate::{link::LinkStats, send_queue::SendQueue};
+use crate::{
+    link::LinkStats,
+    send_queue::{Deadlines, SendQueue},
+};
 
 /// A handle to the connection of a server. It may outlive the connection.
 #[derive(Clone, Debug)]
@@ -16,14 +19,19 @@ impl ConnectionRef {
         Self { send_queue, stats }
     }
 
-    /// Drains the connection: packets are still read until the given time.
-    pub(crate) fn drain(&self, until: Instant) {
+    /// Drains the connection.
+    pub(crate) fn drain(&self, until: Deadlines) {
         self.send_queue.drain(until);
     }
 
     /// Returns the number of calls of the peer that have no reply yet.
     pub(crate) fn in_flight(&self) -> usize {
         self.send_queue.in_flight()
+    }
+
+    /// Returns the number of [`Busy`](crate::Busy) guards.
+    pub(crate) fn busy(&self) -> usize {
+        self.send_queue.busy()
     }
 
     /// Returns the number of packets sent or queued.
