@@ -67,6 +67,8 @@
     clippy::exit
 )]
 
+#[doc(hidden)]
+pub mod __private;
 mod backoff;
 mod child_spec;
 mod client;
@@ -91,7 +93,8 @@ pub mod wire;
 pub use backoff::Backoff;
 pub use client::{
     Address, CallError, CastError, Client, ClientBuilder, ClientContext, ClientHandler,
-    ConnectError, Disconnect, HandlerRef, NotConnected, Pushes, Reconnect, Status,
+    ConnectError, Disconnect, FlattenReply, HandlerRef, NotConnected, Pushes, Reconnect,
+    RequestError, Status,
 };
 pub use daemon::{
     AtLimit, CloseReason, ConnectionInfo, ConnectionStage, Daemon, DaemonBuilder, DaemonEvent,
@@ -100,15 +103,16 @@ pub use daemon::{
     StartServer,
 };
 pub use endpoint::{AddressError, Endpoint};
+pub use erps_macros::{handler, protocol, server};
 pub use erps_wire::{codec::PacketError, proxy::ProxyError};
 pub use exit::{BoxError, ExitReason, SendError};
 pub use link::{Peer, PeerInfo};
 pub use protocol::{Message, Never, Protocol};
-pub use reply::{AnyReply, ReplyTo};
+pub use reply::{AnyReply, IntoReply, ReplyTo};
 pub use request::{CallOptions, Caller, Request, With};
 pub use serde_etf::Term;
 pub use server::{
-    Context, InitError, ProtocolError, PushError, Server, ServerBuilder, ServerError,
+    Context, InitError, ProtocolError, PushError, Pusher, Server, ServerBuilder, ServerError,
     ServerOptions, ServerRef, StartError,
 };
 pub use supervisor::{

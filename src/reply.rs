@@ -1,6 +1,7 @@
 //! Replies to calls.
 
 mod any;
+mod into;
 mod local;
 mod remote;
 mod unanswered;
@@ -15,6 +16,7 @@ use local::LocalCaller;
 use unanswered::drop_later;
 
 pub use any::AnyReply;
+pub use into::IntoReply;
 pub(crate) use local::Refused;
 pub(crate) use remote::{FAILED, RemoteCaller, SHORT_MESSAGE, UNANSWERED};
 pub(crate) use unanswered::{Unanswered, withhold};

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     Backoff, ExitReason, TaskRef,
-    task::Spawner,
+    task::{SLOW_CALLBACK, Spawner},
     transport::{SocketOptions, Tcp, TcpOptions, Transport},
     wire::{
         codec::Codec,
@@ -43,6 +43,7 @@ pub(super) struct Settings {
     pub(super) reconnect: Reconnect,
     pub(super) timing: Timing,
     pub(super) max_pushes: usize,
+    pub(super) slow_callback: Option<Duration>,
 }
 
 impl Settings {
@@ -78,6 +79,7 @@ impl Settings {
                 pause: None,
             },
             max_pushes: 1024,
+            slow_callback: Some(SLOW_CALLBACK),
         }
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::{
     link::Peer,
     send_queue,
+    task::SLOW_CALLBACK,
     wire::{
         codec::Codec,
         decoder, etf,
@@ -38,6 +39,7 @@ pub struct ServerOptions {
     pub(super) write_timeout: Duration,
     pub(super) peer: Peer,
     pub(super) error_details: bool,
+    pub(super) slow_callback: Option<Duration>,
 }
 
 impl Default for ServerOptions {
@@ -55,6 +57,7 @@ impl Default for ServerOptions {
             write_timeout: Duration::from_secs(30),
             peer: Peer::default(),
             error_details: false,
+            slow_callback: Some(SLOW_CALLBACK),
         }
     }
 }
@@ -205,6 +208,18 @@ impl ServerOptions {
     #[must_use]
     pub fn error_details(mut self, send: bool) -> Self {
         self.error_details = send;
+        self
+    }
+
+    /// Sets how long a single poll of a callback may take before a warning is logged. `None`: no warnings. Default:
+    /// 100 milliseconds.
+    ///
+    /// A callback that computes or blocks between two awaits occupies its thread: every other task of the thread waits,
+    /// of other connections too. The warning names the server's type and the callback, at most once in ten seconds for
+    /// each. The time is real, in simulated universes too. Blocking work belongs into [`erps::unblock`](crate::unblock).
+    #[must_use]
+    pub fn slow_callback(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.slow_callback = limit.into();
         self
     }
 

@@ -28,9 +28,15 @@ impl<S: Server> ServerRef<S> {
     /// # Cancel safety
     ///
     /// Dropped before it is ready, nothing is sent.
-    pub async fn push(&self, push: <S::Protocol as Protocol>::Push) -> Result<(), PushError> {
+    pub async fn push(&self, mut push: <S::Protocol as Protocol>::Push) -> Result<(), PushError> {
         let send_queue = self.send_queue().ok_or(PushError::Disconnected)?;
-        if when_below_limit(send_queue, || send_push(send_queue, &push, BUDGET)).await? {
+        // Borrowed mutably, because a push need not be `Sync`.
+        let borrowed = &mut push;
+        let send = || {
+            let push = &mut *borrowed;
+            send_push(send_queue, push, BUDGET)
+        };
+        if when_below_limit(send_queue, send).await? {
             return Ok(());
         }
         let codec = send_queue.codec().clone();
@@ -83,6 +89,41 @@ impl<S: Server> Context<S> {
     /// Dropped before it is ready, nothing is sent.
     pub async fn push(&self, push: <S::Protocol as Protocol>::Push) -> Result<(), PushError> {
         self.this().push(push).await
+    }
+}
+
+/// A handle that sends the pushes of a protocol to the peer of a server: a [`Context`] or a [`ServerRef`].
+///
+/// The trait of pushes that [`erps::protocol`](macro@crate::protocol) writes has a method for each push, and is
+/// implemented for every `Pusher` of the protocol.
+pub trait Pusher<P: Protocol> {
+    /// Sends the peer a push.
+    ///
+    /// # Errors
+    ///
+    /// As [`Context::push`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it is ready, nothing is sent.
+    fn push(&self, push: P::Push) -> impl Future<Output = Result<(), PushError>> + Send;
+}
+
+impl<S: Server> Pusher<S::Protocol> for Context<S> {
+    fn push(
+        &self,
+        push: <S::Protocol as Protocol>::Push,
+    ) -> impl Future<Output = Result<(), PushError>> + Send {
+        self.push(push)
+    }
+}
+
+impl<S: Server> Pusher<S::Protocol> for ServerRef<S> {
+    fn push(
+        &self,
+        push: <S::Protocol as Protocol>::Push,
+    ) -> impl Future<Output = Result<(), PushError>> + Send {
+        self.push(push)
     }
 }
 

@@ -23,11 +23,11 @@ const LAYERS: &str = "
     encode:
     mailbox:
     protocol:   wire
-    task:       exit endpoint
+    task:       exit endpoint throttle
     transport:  endpoint task exit
     link:       wire encode endpoint transport task
     send_queue: wire encode task
-    reply:      wire endpoint protocol task send_queue
+    reply:      wire exit endpoint protocol task send_queue
     request:    protocol
     supervisor: endpoint exit backoff task
     server:     wire endpoint exit protocol task transport link mailbox send_queue reply request
