@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use erps::{
     BoxError, CallError, Client, Context, Daemon, InitError, Network, Protocol, ReplyTo, Server,
-    Status, Universe, network::Line, time,
+    Status, Universe, network::Link, time,
 };
 
 struct Counter;
@@ -67,7 +67,7 @@ fn say(what: &str) {
 async fn a_client_outlives_a_partition() -> Result<(), BoxError> {
     let network = Network::current().expect("it is run in a simulated universe");
     let (shop, home) = (network.host("shop"), network.host("home"));
-    network.set_default_line(Line::new().latency(Duration::from_millis(10)));
+    network.set_default_link(Link::new().latency(Duration::from_millis(10)));
 
     let daemon = Daemon::<CounterServer>::builder(0)
         .bind(shop.ip())

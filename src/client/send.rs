@@ -18,7 +18,7 @@ use super::{
 use crate::{
     encode::{Encode, put_back, scratch},
     task::{self, BUDGET},
-    universe::Here,
+    universe::CapturedContext,
     wire::{
         codec::{Codec, PacketError, UNLIMITED},
         etf::EncodeError,
@@ -160,7 +160,7 @@ fn encode_call<T: Serialize + Send + 'static>(
     call: T,
 ) -> Encode {
     let shared = Arc::clone(shared);
-    let here = Here::capture();
+    let here = CapturedContext::capture();
     Box::new(move || {
         let encode = |codec: &Codec, out: &mut _| codec.call(out, reference, &call, UNLIMITED);
         let encoded = here.enter(|| packet(&shared.codec, encode));
@@ -180,7 +180,7 @@ fn encode_cast<T: Serialize + Send + 'static>(
     caller: oneshot::Sender<CastOutcome>,
 ) -> Encode {
     let shared = Arc::clone(shared);
-    let here = Here::capture();
+    let here = CapturedContext::capture();
     Box::new(move || {
         if caller.is_canceled() {
             return None;

@@ -20,7 +20,7 @@ use crate::{
     protocol::Checked,
     task::Spawner,
     transport::{TcpOptions, Transport},
-    universe::Here,
+    universe::CapturedContext,
     wire::{
         identity::{Identifier, VersionReq},
         packet::Acceptance,
@@ -238,7 +238,7 @@ impl<S: Server> DaemonBuilder<S> {
     /// ([`server_shutdown`](Self::server_shutdown)).
     #[track_caller]
     pub fn child_spec(self, id: impl Into<String>) -> ChildSpec {
-        let here = Here::capture();
+        let here = CapturedContext::capture();
         let builder = Mutex::new(self);
         let start = move || {
             let builder = builder

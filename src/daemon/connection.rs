@@ -27,7 +27,7 @@ use crate::{
     server::{self, Connected, ConnectionRef},
     task::{self, Caught, Spawner},
     transport::{BoxedStream, RawConnection},
-    universe::Here,
+    universe::CapturedContext,
     wire::rejection,
 };
 
@@ -259,7 +259,7 @@ fn child_spec(
     let id = format!("server of {}", peer.address);
     let (restart, shutdown) = (shared.settings.restart, shared.settings.shutdown);
     // The daemon's current universe: it may have been taken into another one.
-    let forwarded = shared.forwarded.then(Here::capture);
+    let forwarded = shared.forwarded.then(CapturedContext::capture);
     let (shared, made) = (Arc::clone(shared), spawner.made());
     let start = move || {
         let (shared, spawner, token) = (Arc::clone(&shared), spawner.clone(), token.clone());

@@ -10,7 +10,7 @@ use super::{
     dynamic_run,
     intensity::Intensity,
 };
-use crate::{Linked, task::Spawner, universe::Here};
+use crate::{Linked, task::Spawner, universe::CapturedContext};
 
 /// Builds a [`DynamicSupervisor`]. Made by [`DynamicSupervisor::builder`].
 #[derive(Clone)]
@@ -112,7 +112,7 @@ impl DynamicSupervisorBuilder {
     /// which have their own time limits.
     #[track_caller]
     pub fn child_spec(self, id: impl Into<String>) -> ChildSpec {
-        let here = Here::capture();
+        let here = CapturedContext::capture();
         let start = move || {
             let builder = self.clone();
             here.scope(async move { Ok(Started::Running(builder.start().task)) })

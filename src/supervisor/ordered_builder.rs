@@ -14,7 +14,7 @@ use super::{
     ordered_run,
     strategy::{AutoShutdown, Strategy},
 };
-use crate::{Linked, task::Spawner, universe::Here};
+use crate::{Linked, task::Spawner, universe::CapturedContext};
 
 /// Builds a [`Supervisor`] and its children. Made by [`Supervisor::builder`].
 ///
@@ -150,7 +150,7 @@ impl SupervisorBuilder {
     /// which have their own time limits.
     #[track_caller]
     pub fn child_spec(self, id: impl Into<String>) -> ChildSpec {
-        let here = Here::capture();
+        let here = CapturedContext::capture();
         let start = move || {
             let builder = self.clone();
             here.scope(async move {

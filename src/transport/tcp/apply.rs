@@ -188,12 +188,12 @@ impl SocketOptions {
         if self.options.linger == Some(Duration::ZERO) {
             stream.abort_on_drop();
         }
-        let unanswered = self.user_timeout();
-        stream.set_patience(network::Patience {
-            unanswered,
-            unheard: self
+        let user_timeout = self.user_timeout();
+        stream.set_timeouts(network::StreamTimeouts {
+            user_timeout,
+            keepalive: self
                 .keepalive()
-                .map(|idle| idle + probing(idle, unanswered)),
+                .map(|idle| idle + probing(idle, user_timeout)),
         });
         Box::new(stream)
     }

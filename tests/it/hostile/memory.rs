@@ -7,7 +7,7 @@ use std::{
 
 use erps::{
     BoxError, Context, Daemon, InitError, Linked, Network, Protocol, PushError, ReplyTo, Server,
-    ServerOptions, ServerRef, network::Line, network::Stream, time, wire::packet::Kind,
+    ServerOptions, ServerRef, network::Link, network::Stream, time, wire::packet::Kind,
 };
 use serde_bytes::ByteBuf;
 use smol::future;
@@ -102,7 +102,7 @@ struct Fixture {
 impl Fixture {
     async fn new(change: impl FnOnce(ServerOptions) -> ServerOptions) -> Self {
         let network = Network::current().unwrap();
-        network.set_default_line(Line::new().window(WINDOW));
+        network.set_default_link(Link::new().window(WINDOW));
         let options = ServerOptions::new()
             .max_outgoing(OUTGOING)
             .max_unsent(UNSENT)
