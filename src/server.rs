@@ -46,7 +46,6 @@ use crate::{
     universe::{Resident, Resides},
 };
 
-pub(crate) use crate::send_queue::Deadlines;
 pub use builder::ServerBuilder;
 pub use busy::Busy;
 pub use call::ServerError;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::{Shutdown, server::Deadlines, task::FOR_EVER};
+use crate::{Shutdown, task::FOR_EVER};
 
 /// The longest time for which packets are still read. It covers the longest transit time of a call.
 const MAX_READING: Duration = Duration::from_secs(1);
@@ -53,14 +53,6 @@ impl DrainPlan {
             read_until: now,
             shut_down_at: now + limit.min(FOR_EVER),
             kill_at: all.map(|all| now + all),
-        }
-    }
-
-    /// Returns the deadlines of each connection.
-    pub(super) fn deadlines(&self) -> Deadlines {
-        Deadlines {
-            read_until: self.read_until,
-            finish_by: self.shut_down_at,
         }
     }
 

@@ -102,7 +102,7 @@ impl ConnectionTable {
         let closing = {
             let mut tasks = self.tasks();
             if let Some(plan) = self.state.plan() {
-                connection.drain(plan.deadlines());
+                connection.drain(plan.read_until, plan.shut_down_at);
             }
             let closing = self.state.is_closing();
             let entry = ServerEntry {
@@ -176,7 +176,7 @@ impl ConnectionTable {
             let mut tasks = self.tasks();
             if let Some(plan) = self.state.plan() {
                 for server in tasks.servers.values() {
-                    server.connection.drain(plan.deadlines());
+                    server.connection.drain(plan.read_until, plan.shut_down_at);
                 }
             }
             let handshakes = std::mem::take(&mut tasks.handshakes);

@@ -1,6 +1,6 @@
 //! A handle to the connection of a server.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use crate::{
     link::LinkStats,
@@ -19,9 +19,12 @@ impl ConnectionRef {
         Self { send_queue, stats }
     }
 
-    /// Drains the connection.
-    pub(crate) fn drain(&self, until: Deadlines) {
-        self.send_queue.drain(until);
+    /// Drains the connection: packets are read until a time, or until another if the server is busy.
+    pub(crate) fn drain(&self, read_until: Instant, finish_by: Instant) {
+        self.send_queue.drain(Deadlines {
+            read_until,
+            finish_by,
+        });
     }
 
     /// Returns the number of calls of the peer that have no reply yet.

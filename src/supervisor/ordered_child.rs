@@ -91,7 +91,7 @@ impl Child {
     pub(super) fn is_restarted(&self, reason: &ExitReason) -> bool {
         match &self.stage {
             Stage::Starting { task, .. } | Stage::Running(task) => {
-                task.is_restarted(self.spec.restart, reason)
+                self.spec.restart.applies_after(task.task(), reason)
             }
             Stage::Stopped | Stage::Ignored => false,
         }

@@ -1,6 +1,5 @@
 //! Tasks owned by a supervisor.
 
-use super::Restart;
 use crate::{ExitReason, Shutdown, TaskRef};
 
 /// A task and how to shut it down. Its drop shuts the task down, if it is alive.
@@ -25,12 +24,6 @@ impl Owned {
     /// Calls `report` when the task exits, or now if it has exited.
     pub(super) fn watch(&self, report: impl FnOnce(&ExitReason) + Send + 'static) {
         self.task.on_exit(report);
-    }
-
-    /// Returns whether the child is restarted after this exit of its task.
-    pub(super) fn is_restarted(&self, restart: Restart, reason: &ExitReason) -> bool {
-        let asked_to_end = self.task.is_last_run() && !reason.is_abnormal();
-        !asked_to_end && restart.applies_after(reason)
     }
 
     /// Begins the shutdown of the task and does not wait.
