@@ -126,8 +126,8 @@ const PAINS: [Pain; 30] = [
         "clients do not come back",
         "they heal on every cause",
         &[
-            "healing::a_client_outlives_its_daemons_restarts",
-            "healing::a_peer_that_resets_or_babbles_is_left_and_tried_again",
+            "healing::client_reconnects_after_restarts_of_its_daemon",
+            "healing::client_reconnects_after_a_reset_or_invalid_data",
             "network::chaos::whatever_happens_calls_end_in_time_and_clients_heal",
         ],
     ),
@@ -136,7 +136,7 @@ const PAINS: [Pain; 30] = [
         "they are spread at random, and wait longer each time",
         &[
             "network::library::a_client_tries_again_as_its_backoff_says",
-            "healing::the_back_off_begins_anew_after_a_connection_that_was_stable",
+            "healing::backoff_resets_after_a_stable_connection",
             "network::herd::many_clients_do_not_reconnect_at_once",
         ],
     ),
@@ -194,15 +194,15 @@ const PAINS: [Pain; 30] = [
             "calls::call_queued_until_its_deadline_is_never_sent",
             "local::local_call_returns_the_error_that_matches_its_failure",
             "local::local_call_fails_with_the_exit_reason_when_its_reply_to_is_held_elsewhere",
-            "chaos::promises_are_kept_whatever_goes_wrong",
+            "chaos::invariants_hold_under_random_faults",
         ],
     ),
     pain(
         "nobody notices that the other end has gone",
         "both ends have one end of a connection, with its reason; the bytes are the original's",
         &[
-            "healing::a_client_tells_what_took_its_last_connection",
-            "healing::a_client_tells_what_the_server_said_last_before_it_closed",
+            "healing::last_disconnect_reports_the_reason",
+            "healing::last_disconnect_reports_the_servers_last_error",
             "supervisor::pairs::server_terminates_with_disconnected_when_its_client_is_killed",
             "erps-wire::packet::every_golden_packet_is_encoded_byte_for_byte",
             "erps-wire::packet::every_golden_packet_decodes_to_what_was_encoded",
@@ -258,7 +258,7 @@ const PAINS: [Pain; 30] = [
         "children are killed before they can clean up",
         "`terminate` runs, and has the time of the child's shutdown",
         &[
-            "handles::a_daemon_that_is_shut_down_lets_its_servers_terminate_first",
+            "handles::daemon_shutdown_waits_for_terminate_of_its_servers",
             "supervisor::end::shutdown_time_is_five_seconds_by_default",
             "supervisor::ordered::shutdown_kills_a_child_after_its_shutdown_time",
         ],
@@ -267,10 +267,10 @@ const PAINS: [Pain; 30] = [
         "a library is tied to one runtime",
         "its futures need none: smol, tokio, or a plain thread may wait for them",
         &[
-            "executors::everything_works_from_smol",
-            "executors::everything_works_from_a_tokio_runtime",
-            "executors::everything_works_on_a_thread_with_no_runtime",
-            "executors::callers_are_woken_by_the_librarys_tasks_and_never_by_sockets_or_timers",
+            "executors::library_works_from_smol",
+            "executors::library_works_from_a_tokio_runtime",
+            "executors::library_works_on_a_thread_without_runtime",
+            "executors::remote_callers_are_woken_only_by_tasks_of_the_library",
         ],
     ),
     pain(
@@ -298,7 +298,7 @@ const PAINS: [Pain; 30] = [
         "what has been started is ready; `until` waits for what a tree or a status is to be",
         &[
             "supervisor::tree::until_times_out_with_the_last_tree",
-            "healing::a_client_may_be_started_before_its_daemon",
+            "healing::client_started_before_its_daemon_connects_later",
         ],
     ),
     pain(
