@@ -1,30 +1,31 @@
-//! Hundreds of guests, good and bad, for a while; and then nothing is left of them.
+//! Hundreds of clients, well-behaved and hostile, after which nothing may be left.
 //!
-//! What each of them does is drawn from the seed. Over real sockets it takes a second, ten with `ERPS_TEST_ALL`,
-//! with the seed of `ERPS_SEED`; in simulated time it takes next to none.
+//! What each client does follows from the seed. Over real sockets the test runs for a second (ten with
+//! `ERPS_TEST_ALL`) with the seed in `ERPS_SEED`; in simulated time it takes hardly any.
 
-mod guest;
-mod house;
+mod client;
+mod daemons;
 
 use std::{env, fs, process, time::Duration};
 
 use erps::{Network, Universe, network::Line, time};
 
-use self::{guest::Guest, house::House};
+use self::{client::TestClient, daemons::Daemons};
 use crate::support::{
     extent::short_or_long,
     fixture,
     time::{ms, secs},
 };
 
-/// How many there are at a time over real sockets. Each has two descriptors, of the usual 1024.
-const GUESTS: u64 = 250;
+/// How many clients run concurrently over real sockets. Each has two file descriptors, of the usual limit of
+/// 1024.
+const CLIENTS: u64 = 250;
 
 #[test]
-fn hundreds_of_unruly_clients_leave_nothing_behind() {
+fn hundreds_of_hostile_clients_leave_nothing_behind() {
     let seed = env::var("ERPS_SEED").unwrap_or_else(|_| "0".into());
     println!("to reproduce: ERPS_SEED={seed} cargo test torture::hundreds");
-    // In a process of its own, whose descriptors are nobody else's.
+    // In a separate process, which counts its file descriptors.
     let variables = [("ERPS_SEED", seed.as_str())];
     println!(
         "{}",
@@ -41,15 +42,15 @@ fn over_real_sockets() {
         None => seed.parse().unwrap(),
     };
     let lasts = secs(short_or_long(1, 10));
-    let run = |guests, lasts| {
-        let storm = time::timeout(lasts + secs(240), storm(seed, guests, lasts));
-        let ended = Universe::new().run(storm);
-        ended.expect("all guests leave");
+    let run = |clients, lasts| {
+        let run_clients = time::timeout(lasts + secs(240), run_clients(seed, clients, lasts));
+        let ended = Universe::new().run(run_clients);
+        ended.expect("all clients finish");
     };
-    // Nothing is left of what the first connection sets up for all others.
+    // Warm-up: what the first connection creates stays.
     run(1, ms(1));
     let before = descriptors();
-    run(GUESTS, lasts);
+    run(CLIENTS, lasts);
     assert_eq!(
         descriptors(),
         before,
@@ -58,14 +59,14 @@ fn over_real_sockets() {
     );
 }
 
-/// What `/proc` says is open, if there is one. That it is being read counts too, every time.
+/// Returns what `/proc` lists as open, if it exists. Reading the directory is always listed, too.
 fn descriptors() -> Vec<String> {
     let mut all: Vec<_> = fs::read_dir("/proc/self/fd")
         .into_iter()
         .flatten()
         .filter_map(|entry| fs::read_link(entry.ok()?.path()).ok())
         .map(|target| target.display().to_string())
-        // Sockets have numbers: it is how many there are that counts.
+        // Sockets have numbers; only their count matters.
         .map(|target| target.split(':').next().unwrap_or_default().to_owned())
         .collect();
     all.sort();
@@ -73,7 +74,7 @@ fn descriptors() -> Vec<String> {
 }
 
 #[erps::test(simulated, seeds = short_or_long(4, 12), timeout = 300)]
-async fn dozens_of_unruly_clients_leave_nothing_behind_whatever_the_order() {
+async fn dozens_of_hostile_clients_leave_nothing_behind_in_simulated_time() {
     let seed = Universe::current().unwrap().seed().unwrap();
     let network = Network::current().unwrap();
     network.set_default_line(match seed % 4 {
@@ -82,31 +83,31 @@ async fn dozens_of_unruly_clients_leave_nothing_behind_whatever_the_order() {
         2 => Line::new().pieces(1000),
         _ => Line::new().window(5000),
     });
-    storm(seed, 20, secs(1)).await;
+    run_clients(seed, 20, secs(1)).await;
 }
 
-/// So many guests at a time, one life after the other, for so long. Then nothing is left of them.
-async fn storm(seed: u64, guests: u64, lasts: Duration) {
-    let house = House::open(seed).await;
-    let before = house.living();
+/// Runs this many clients concurrently for this long, and asserts that nothing is left afterwards.
+async fn run_clients(seed: u64, clients: u64, lasts: Duration) {
+    let daemons = Daemons::open(seed).await;
+    let before = daemons.leftovers();
     let end = time::now() + lasts;
-    let guests = (0..guests).map(|number| {
-        let mut guest = Guest::new(&house, seed, number);
+    let clients = (0..clients).map(|number| {
+        let mut client = TestClient::new(&daemons, seed, number);
         erps::spawn(async move {
             loop {
-                guest.live().await;
+                client.run_once().await;
                 if time::now() >= end {
                     return;
                 }
             }
         })
     });
-    let guests: Vec<_> = guests.collect();
-    for guest in guests {
-        guest.await;
+    let clients: Vec<_> = clients.collect();
+    for client in clients {
+        client.await;
     }
-    house.is_empty(&before).await;
-    house.has_room_for_one().await;
-    house.is_empty(&before).await;
-    house.close().await;
+    daemons.assert_empty(&before).await;
+    daemons.assert_accepts_one().await;
+    daemons.assert_empty(&before).await;
+    daemons.close().await;
 }

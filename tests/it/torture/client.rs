@@ -1,4 +1,4 @@
-//! One guest: a life, chosen at random, and then another.
+//! A client that behaves randomly, again and again.
 
 use std::{
     net::SocketAddr,
@@ -19,24 +19,24 @@ use smol::{
 };
 use socket2::SockRef;
 
-use super::house::{Books, House};
+use super::daemons::{Daemons, Records};
 use crate::support::{
     lab::{Call, Cast, Lab, Reply},
     raw::{self, Raw},
     time::{ms, secs},
 };
 
-/// How long those may wait for an answer who behave. It is not meant to pass.
-const PATIENCE: Duration = secs(60);
+/// How long well-behaved clients wait for an answer. It should never expire.
+const REPLY_TIMEOUT: Duration = secs(60);
 
-pub(super) struct Guest {
-    books: Arc<Books>,
-    chance: Rng,
-    /// What no other call has.
+pub(super) struct TestClient {
+    records: Arc<Records>,
+    rng: Rng,
+    /// A number that no other call has.
     next: u64,
 }
 
-/// A connection of a guest, and what is needed to end it as no stream can.
+/// A connection, and what is needed to reset it.
 struct Line {
     stream: BoxedStream,
     below: Below,
@@ -48,7 +48,7 @@ enum Below {
 }
 
 impl Below {
-    /// The connection ends with a reset, whatever was sent on it.
+    /// Resets the connection, whatever was sent.
     fn reset(self) {
         match self {
             Self::Socket(socket) => {
@@ -66,38 +66,38 @@ impl Below {
     }
 }
 
-impl Guest {
-    pub(super) fn new(house: &House, seed: u64, number: u64) -> Self {
+impl TestClient {
+    pub(super) fn new(daemons: &Daemons, seed: u64, number: u64) -> Self {
         Self {
-            books: Arc::clone(house.books()),
-            chance: Rng::with_seed(seed << 16 | number),
+            records: Arc::clone(daemons.records()),
+            rng: Rng::with_seed(seed << 16 | number),
             next: number << 32,
         }
     }
 
-    pub(super) async fn live(&mut self) {
-        let how = match self.chance.u8(..16) {
-            0..=2 => self.behave().await,
-            3 => self.dribble().await,
-            4 | 5 => self.be_a_client().await,
-            6 => self.be_a_client_that_loses_interest().await,
-            7 => self.cast_and_leave().await,
+    pub(super) async fn run_once(&mut self) {
+        let how = match self.rng.u8(..16) {
+            0..=2 => self.call_and_close().await,
+            3 => self.send_byte_by_byte().await,
+            4 | 5 => self.use_client().await,
+            6 => self.drop_client().await,
+            7 => self.cast_and_close().await,
             8 => self.half_close().await,
-            9 => self.break_off().await,
+            9 => self.close_within_packet().await,
             10 => self.reset().await,
-            11 => self.leave_in_the_middle_of_a_handshake().await,
-            12 => self.wait_for_the_end().await,
+            11 => self.close_within_handshake().await,
+            12 => self.wait_for_timeout().await,
             13 => self.read_nothing().await,
-            14 => self.talk_nonsense().await,
-            _ => self.show_forged_papers().await,
+            14 => self.send_invalid_data().await,
+            _ => self.use_untrusted_certificate().await,
         };
-        self.books.lived(how);
+        self.records.record_run(how);
         let pause = self.millis(20);
         time::sleep(pause).await;
     }
 
     fn millis(&mut self, below: u64) -> Duration {
-        ms(self.chance.u64(..below))
+        ms(self.rng.u64(..below))
     }
 
     async fn dial(address: SocketAddr) -> Line {
@@ -124,36 +124,36 @@ impl Guest {
         }
     }
 
-    /// Through one of the patient doors, and through its handshake.
-    async fn enter(&mut self) -> Line {
+    /// Connects to one of the daemons with long timeouts, and completes the handshake.
+    async fn connect(&mut self) -> Line {
         let address = self.address();
-        self.enter_at(address).await
+        self.connect_to(address).await
     }
 
     fn address(&mut self) -> SocketAddr {
-        match self.chance.bool() {
-            true => self.books.plain,
-            false => self.books.tls,
+        match self.rng.bool() {
+            true => self.records.plain,
+            false => self.records.tls,
         }
     }
 
-    async fn enter_at(&mut self, address: SocketAddr) -> Line {
+    async fn connect_to(&mut self, address: SocketAddr) -> Line {
         let line = Self::dial(address).await;
-        if address == self.books.plain {
+        if address == self.records.plain {
             return line;
         }
-        let secured = self.books.papers.connect(line.stream, "127.0.0.1");
+        let secured = self.records.tls_settings.connect(line.stream, "127.0.0.1");
         Line {
             stream: secured.await.unwrap().stream,
             ..line
         }
     }
 
-    /// A call that nobody else makes, and its answer.
-    fn question(&mut self) -> (Vec<u8>, Term) {
+    /// Returns a unique call and its expected answer.
+    fn new_call(&mut self) -> (Vec<u8>, Term) {
         self.next += 1;
-        let mut bytes = self.next.to_be_bytes().repeat(1 + self.chance.usize(..4));
-        if self.chance.u8(..50) == 0 {
+        let mut bytes = self.next.to_be_bytes().repeat(1 + self.rng.usize(..4));
+        if self.rng.u8(..50) == 0 {
             bytes = bytes.repeat(4000);
         }
         let echo = |name| Term::tuple([Term::atom(name), Term::binary(bytes.clone())]);
@@ -163,138 +163,149 @@ impl Guest {
         (raw::bytes(Kind::Call, &call), answer)
     }
 
-    /// Asks, in one segment or in several, and hears each answer once, in order.
-    async fn ask(&mut self, peer: &mut Raw<BoxedStream>, most: usize) {
-        let count = 1 + self.chance.usize(..most);
-        let questions: Vec<_> = (0..count).map(|_| self.question()).collect();
-        self.books.asked.fetch_add(count as u64, Relaxed);
-        if self.chance.bool() {
-            let all: Vec<_> = questions.iter().flat_map(|it| it.0.clone()).collect();
-            // What is large is read while it is written, or neither end gets on.
+    /// Sends calls in one segment or several, and asserts that each is answered once, in order.
+    async fn call_repeatedly(&mut self, peer: &mut Raw<BoxedStream>, most: usize) {
+        let count = 1 + self.rng.usize(..most);
+        let calls_and_answers: Vec<_> = (0..count).map(|_| self.new_call()).collect();
+        self.records.asked.fetch_add(count as u64, Relaxed);
+        if self.rng.bool() {
+            let all: Vec<_> = calls_and_answers
+                .iter()
+                .flat_map(|it| it.0.clone())
+                .collect();
+            // Large data is read while it is written, or both ends block.
             for part in all.chunks(16 * 1024) {
                 peer.send(part).await;
             }
-            for (_, answer) in &questions {
-                self.hears(peer, answer).await;
+            for (_, answer) in &calls_and_answers {
+                self.assert_answered(peer, answer).await;
             }
         } else {
-            for (call, answer) in &questions {
+            for (call, answer) in &calls_and_answers {
                 peer.send(call).await;
-                self.hears(peer, answer).await;
+                self.assert_answered(peer, answer).await;
             }
         }
     }
 
-    async fn hears(&self, peer: &mut Raw<BoxedStream>, answer: &Term) {
-        let next = time::timeout(PATIENCE, peer.next()).await;
+    async fn assert_answered(&self, peer: &mut Raw<BoxedStream>, answer: &Term) {
+        let next = time::timeout(REPLY_TIMEOUT, peer.next()).await;
         let (header, term) = next.expect("in time").expect("an answer");
         assert_eq!(
             (header.kind, &term),
             (Kind::Reply, answer),
             "seed {}",
-            self.books.seed
+            self.records.seed
         );
-        self.books.answered.fetch_add(1, Relaxed);
+        self.records.answered.fetch_add(1, Relaxed);
     }
 
-    // Those who behave
+    // Well-behaved clients
 
-    async fn behave(&mut self) -> &'static str {
+    async fn call_and_close(&mut self) -> &'static str {
         let address = self.address();
-        self.behave_at(address).await
+        self.call_and_close_at(address).await
     }
 
-    pub(super) async fn behave_at(&mut self, address: SocketAddr) -> &'static str {
-        let line = self.enter_at(address).await;
+    pub(super) async fn call_and_close_at(&mut self, address: SocketAddr) -> &'static str {
+        let line = self.connect_to(address).await;
         let mut peer = Raw::over(line.stream);
-        for _ in 0..self.chance.u8(1..4) {
-            self.ask(&mut peer, 8).await;
-            peer.send(&KEEPALIVE.repeat(self.chance.usize(..3))).await;
+        for _ in 0..self.rng.u8(1..4) {
+            self.call_repeatedly(&mut peer, 8).await;
+            peer.send(&KEEPALIVE.repeat(self.rng.usize(..3))).await;
             let pause = self.millis(10);
             time::sleep(pause).await;
         }
-        // No answer comes twice: the next one is this.
-        self.ask(&mut peer, 1).await;
+        // The next answer belongs to this call: no answer comes twice.
+        self.call_repeatedly(&mut peer, 1).await;
         peer.close().await;
         assert_eq!(peer.text().await, None);
-        "asked, heard, closed"
+        "called, was answered, closed"
     }
 
-    async fn dribble(&mut self) -> &'static str {
-        let line = self.enter().await;
+    async fn send_byte_by_byte(&mut self) -> &'static str {
+        let line = self.connect().await;
         let mut peer = Raw::over(line.stream);
         let (call, answer) = (
             raw::call(self.next, ":ping"),
             format!("{{:pong, {}}}", self.next),
         );
-        self.books.asked.fetch_add(1, Relaxed);
+        self.records.asked.fetch_add(1, Relaxed);
         for byte in &call {
             peer.send(std::slice::from_ref(byte)).await;
-            match self.chance.u8(..20) {
+            match self.rng.u8(..20) {
                 0 => time::sleep(ms(1)).await,
                 _ => future::yield_now().await,
             }
         }
-        self.hears(&mut peer, &answer.parse().unwrap()).await;
-        "asked one byte at a time"
+        self.assert_answered(&mut peer, &answer.parse().unwrap())
+            .await;
+        "sent a call one byte at a time"
     }
 
     async fn half_close(&mut self) -> &'static str {
-        let line = self.enter().await;
+        let line = self.connect().await;
         let mut peer = Raw::over(line.stream);
-        self.ask(&mut peer, 3).await;
-        let (call, answer) = self.question();
+        self.call_repeatedly(&mut peer, 3).await;
+        let (call, answer) = self.new_call();
         peer.send(&call).await;
         peer.close().await;
-        // Whoever asks and leaves may be answered, but not wrongly.
-        let last = time::timeout(PATIENCE, peer.next()).await.expect("in time");
+        // A client that closes after a call may receive no answer, but never a wrong one.
+        let last = time::timeout(REPLY_TIMEOUT, peer.next())
+            .await
+            .expect("in time");
         if let Some((_, term)) = last {
             assert_eq!(term, answer);
             assert_eq!(peer.text().await, None);
-            return "closed after a question, and heard the answer";
+            return "closed after a call, and was answered";
         }
-        "closed after a question, and did not hear the answer"
+        "closed after a call, and was not answered"
     }
 
     fn client(&mut self) -> erps::ClientBuilder<Lab> {
-        let builder = match self.chance.bool() {
-            true => Client::builder(self.books.plain),
-            false => Client::builder(self.books.tls).transport(self.books.papers.clone()),
+        let builder = match self.rng.bool() {
+            true => Client::builder(self.records.plain),
+            false => Client::builder(self.records.tls).transport(self.records.tls_settings.clone()),
         };
-        builder.reply_timeout(PATIENCE)
+        builder.reply_timeout(REPLY_TIMEOUT)
     }
 
-    async fn be_a_client(&mut self) -> &'static str {
+    async fn use_client(&mut self) -> &'static str {
         let client = self.client().connect().await.unwrap();
-        for _ in 0..self.chance.u8(1..3) {
-            let calls = (0..self.chance.u8(1..10)).map(|_| {
+        for _ in 0..self.rng.u8(1..3) {
+            let calls = (0..self.rng.u8(1..10)).map(|_| {
                 self.next += 1;
-                let bytes = self.next.to_be_bytes().repeat(1 + self.chance.usize(..4));
+                let bytes = self.next.to_be_bytes().repeat(1 + self.rng.usize(..4));
                 let client = client.clone();
-                let books = Arc::clone(&self.books);
+                let records = Arc::clone(&self.records);
                 async move {
-                    books.asked.fetch_add(1, Relaxed);
+                    records.asked.fetch_add(1, Relaxed);
                     let answer = client.call(Call::Echo(bytes.clone())).await;
-                    assert_eq!(answer.unwrap(), Reply::Bytes(bytes), "seed {}", books.seed);
-                    books.answered.fetch_add(1, Relaxed);
+                    assert_eq!(
+                        answer.unwrap(),
+                        Reply::Bytes(bytes),
+                        "seed {}",
+                        records.seed
+                    );
+                    records.answered.fetch_add(1, Relaxed);
                 }
             });
             join_all(calls.collect::<Vec<_>>()).await;
         }
-        let notes: Vec<u64> = (0..self.chance.u64(1..5)).collect();
+        let notes: Vec<u64> = (0..self.rng.u64(1..5)).collect();
         for note in &notes {
             client.cast(Cast::Note(*note)).await.unwrap();
         }
-        self.books.asked.fetch_add(1, Relaxed);
+        self.records.asked.fetch_add(1, Relaxed);
         assert_eq!(client.call(Call::Casts).await.unwrap(), Reply::Casts(notes));
-        self.books.answered.fetch_add(1, Relaxed);
+        self.records.answered.fetch_add(1, Relaxed);
         "was a client"
     }
 
-    // Those who do not
+    // Hostile clients
 
-    async fn be_a_client_that_loses_interest(&mut self) -> &'static str {
-        match self.chance.u8(..3) {
+    async fn drop_client(&mut self) -> &'static str {
+        match self.rng.u8(..3) {
             0 => {
                 let pause = self.millis(10);
                 let connect = async { drop(self.client().connect().await) };
@@ -316,32 +327,32 @@ impl Guest {
         }
     }
 
-    async fn cast_and_leave(&mut self) -> &'static str {
-        let line = self.enter().await;
+    async fn cast_and_close(&mut self) -> &'static str {
+        let line = self.connect().await;
         let mut peer = Raw::over(line.stream);
         peer.send(&raw::cast("{:note, 1}").repeat(3)).await;
-        "cast and left"
+        "cast and closed"
     }
 
-    async fn break_off(&mut self) -> &'static str {
-        let line = self.enter().await;
+    async fn close_within_packet(&mut self) -> &'static str {
+        let line = self.connect().await;
         let mut peer = Raw::over(line.stream);
-        let (call, _) = self.question();
-        peer.send(&call[..self.chance.usize(..call.len())]).await;
+        let (call, _) = self.new_call();
+        peer.send(&call[..self.rng.usize(..call.len())]).await;
         let pause = self.millis(5);
         time::sleep(pause).await;
-        "left in the middle of a packet"
+        "closed within a packet"
     }
 
     async fn reset(&mut self) -> &'static str {
-        let line = self.enter().await;
+        let line = self.connect().await;
         let mut peer = Raw::over(line.stream);
-        match self.chance.u8(..4) {
+        match self.rng.u8(..4) {
             0 => {}
             1 => peer.send(&raw::call(1, ":hold")).await,
-            2 => self.ask(&mut peer, 3).await,
+            2 => self.call_repeatedly(&mut peer, 3).await,
             _ => {
-                let calls = self.question().0.repeat(20);
+                let calls = self.new_call().0.repeat(20);
                 let pause = self.millis(20);
                 future::or(peer.try_send(&calls), time::sleep(pause)).await;
             }
@@ -350,32 +361,32 @@ impl Guest {
         "reset the connection"
     }
 
-    async fn leave_in_the_middle_of_a_handshake(&mut self) -> &'static str {
-        let line = Self::dial(self.books.tls).await;
+    async fn close_within_handshake(&mut self) -> &'static str {
+        let line = Self::dial(self.records.tls).await;
         let pause = self.millis(6);
-        let papers = self.books.papers.clone();
-        let shake = async { drop(papers.connect(line.stream, "127.0.0.1").await) };
+        let tls_settings = self.records.tls_settings.clone();
+        let shake = async { drop(tls_settings.connect(line.stream, "127.0.0.1").await) };
         future::or(shake, time::sleep(pause)).await;
-        if self.chance.bool() {
+        if self.rng.bool() {
             line.below.reset();
         }
-        "left in the middle of a handshake"
+        "closed within a handshake"
     }
 
-    /// Does a part of what is needed, and leaves the rest to the daemon's time limits.
-    async fn wait_for_the_end(&mut self) -> &'static str {
+    /// Sends a part of what is needed and waits for the daemon's timeouts.
+    async fn wait_for_timeout(&mut self) -> &'static str {
         let hello = [22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3];
-        let (address, bytes) = match self.chance.u8(..5) {
-            0 => (self.books.hasty_plain, Vec::new()),
-            1 => (self.books.hasty_tls, Vec::new()),
+        let (address, bytes) = match self.rng.u8(..5) {
+            0 => (self.records.impatient_plain, Vec::new()),
+            1 => (self.records.impatient_tls, Vec::new()),
             2 => (
-                self.books.hasty_tls,
-                hello[..self.chance.usize(..hello.len())].to_vec(),
+                self.records.impatient_tls,
+                hello[..self.rng.usize(..hello.len())].to_vec(),
             ),
             _ => {
-                let (call, _) = self.question();
-                let part = self.chance.usize(..call.len());
-                (self.books.hasty_plain, call[..part].to_vec())
+                let (call, _) = self.new_call();
+                let part = self.rng.usize(..call.len());
+                (self.records.impatient_plain, call[..part].to_vec())
             }
         };
         let mut line = Self::dial(address).await;
@@ -383,35 +394,35 @@ impl Guest {
         let mut heard = Vec::new();
         let end = line.stream.read_to_end(&mut heard);
         drop(
-            time::timeout(PATIENCE, end)
+            time::timeout(REPLY_TIMEOUT, end)
                 .await
-                .expect("the daemon loses its patience"),
+                .expect("the daemon's timeout"),
         );
-        "waited until the daemon lost its patience"
+        "waited for the daemon's timeout"
     }
 
     async fn read_nothing(&mut self) -> &'static str {
-        let line = Self::dial(self.books.hasty_plain).await;
+        let line = Self::dial(self.records.impatient_plain).await;
         let mut peer = Raw::over(line.stream);
         let call = raw::bytes(Kind::Call, &(1, Call::Echo(vec![7; 100_000])));
-        let ask = async {
+        let call_repeatedly = async {
             for _ in 0..100 {
                 peer.try_send(&call).await;
             }
             future::pending().await
         };
         let pause = self.millis(800);
-        future::or(ask, time::sleep(pause)).await;
-        if self.chance.bool() {
+        future::or(call_repeatedly, time::sleep(pause)).await;
+        if self.rng.bool() {
             line.below.reset();
         }
-        "asked and never read"
+        "called and never read"
     }
 
-    async fn talk_nonsense(&mut self) -> &'static str {
-        let line = self.enter().await;
+    async fn send_invalid_data(&mut self) -> &'static str {
+        let line = self.connect().await;
         let mut peer = Raw::over(line.stream);
-        let nonsense = match self.chance.u8(..4) {
+        let invalid = match self.rng.u8(..4) {
             0 => b"GET / HTTP/1.1\r\n\r\n".to_vec(),
             1 => raw::bytes(Kind::Push, &1),
             2 => raw::call(1, "{:fail, \"as it was asked\"}"),
@@ -422,19 +433,19 @@ impl Guest {
                 &[131, 113, 119, 0, 119, 0, 97, 0],
             ),
         };
-        peer.try_send(&nonsense).await;
-        while time::timeout(PATIENCE, peer.next())
+        peer.try_send(&invalid).await;
+        while time::timeout(REPLY_TIMEOUT, peer.next())
             .await
             .expect("an end")
             .is_some()
         {}
-        "talked nonsense"
+        "sent invalid data"
     }
 
-    async fn show_forged_papers(&mut self) -> &'static str {
-        let line = Self::dial(self.books.tls).await;
-        let forged = self.books.forged.clone();
-        assert!(forged.connect(line.stream, "127.0.0.1").await.is_err());
-        "showed forged papers"
+    async fn use_untrusted_certificate(&mut self) -> &'static str {
+        let line = Self::dial(self.records.tls).await;
+        let untrusted = self.records.untrusted.clone();
+        assert!(untrusted.connect(line.stream, "127.0.0.1").await.is_err());
+        "used an untrusted certificate"
     }
 }
