@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::support::{
     cores::{copies, cores},
-    extent::short_or_long,
+    scale::short_or_long,
 };
 
 const PORT: u16 = 4747;

@@ -18,7 +18,7 @@ use smol::{
     process::{Child, ChildStdin, ChildStdout, Command},
 };
 
-use crate::support::{cores::cores, lab, pem::Pem};
+use crate::support::{cores::cores, pem::Pem, test_server};
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/erlang/peer.escript");
 
@@ -26,7 +26,7 @@ const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/erlang/peer.esc
 /// that it does not read one by one.
 fn run<T>(test: impl Future<Output = T>) -> T {
     let _core = cores(1);
-    lab::run(test)
+    test_server::run(test)
 }
 
 /// The transport between the two ends.

@@ -18,8 +18,9 @@ use erps::{
 };
 use futures::future::join_all;
 
-use crate::support::lab::{
-    self, Call, Cast, Lab, LabServer, OwnThread, Reply, eventually, is_served, pair, run, seed,
+use crate::support::test_server::{
+    self, Call, Cast, Reply, TestProtocol, TestServer, ThreadExecutor, assert_served, eventually,
+    pair, run, seed,
 };
 
 // ---- everything from every runtime ----
@@ -28,25 +29,25 @@ use crate::support::lab::{
 async fn tour() {
     let supervisor = DynamicSupervisor::builder().start_link();
     let ca = TestCa::new();
-    let (builder, _watch) = lab::daemon();
+    let (builder, _watch) = test_server::daemon();
     let daemon = builder
         .transport(ca.tls(&["127.0.0.1"]))
         .server_supervisor(DynamicSupervisor::clone(&supervisor))
         .start_link()
         .await
         .unwrap();
-    let client = lab::client(&daemon).transport(ca.tls(&["guest"]));
+    let client = test_server::client(&daemon).transport(ca.tls(&["guest"]));
     let client = client.connect().await.unwrap();
     use_client(&client).await;
     client.disconnect().await;
     client.connect().await.unwrap();
-    is_served(&client).await;
+    assert_served(&client).await;
     client.task().shutdown(Shutdown::Infinity).await;
     daemon.shutdown().await;
     supervisor.shutdown().await;
 
     let (seed, _watch) = seed();
-    let server = ServerRef::<LabServer>::builder(seed).start_link().await;
+    let server = ServerRef::<TestServer>::builder(seed).start_link().await;
     let server = server.unwrap();
     assert_eq!(server.call(Call::Ping).await.unwrap(), Reply::Pong);
     server.cast(Cast::Note(7)).await.unwrap();
@@ -58,8 +59,8 @@ async fn tour() {
 }
 
 /// Uses a client: single and concurrent calls, a call that times out, casts and pushes.
-async fn use_client(client: &Client<Lab>) {
-    is_served(client).await;
+async fn use_client(client: &Client<TestProtocol>) {
+    assert_served(client).await;
     let many = join_all((0..50).map(|_| client.call(Call::Ping))).await;
     assert!(many.into_iter().all(|it| it.is_ok()));
     let late = client
@@ -153,11 +154,17 @@ fn library_works_from_all_runtimes_at_once() {
 // ---- executors of the user ----
 
 /// Starts a daemon and a client on this executor, so that nothing runs on smol's global executor.
-async fn pair_on(own: &OwnThread) -> (erps::Linked<Daemon<LabServer>>, Client<Lab>, lab::Watch) {
-    let (builder, watch) = lab::daemon();
+async fn pair_on(
+    own: &ThreadExecutor,
+) -> (
+    erps::Linked<Daemon<TestServer>>,
+    Client<TestProtocol>,
+    test_server::Watch,
+) {
+    let (builder, watch) = test_server::daemon();
     let builder = builder.executor(Arc::clone(&own.executor));
     let daemon = builder.start_link().await.unwrap();
-    let client = lab::client(&daemon).executor(Arc::clone(&own.executor));
+    let client = test_server::client(&daemon).executor(Arc::clone(&own.executor));
     (daemon, client.connect().await.unwrap(), watch)
 }
 
@@ -165,7 +172,7 @@ async fn pair_on(own: &OwnThread) -> (erps::Linked<Daemon<LabServer>>, Client<La
 fn daemon_and_client_run_on_their_configured_executor() {
     bounded(|| {
         futures_lite::future::block_on(async {
-            let own = OwnThread::new();
+            let own = ThreadExecutor::new();
             let (daemon, client, _watch) = pair_on(&own).await;
             use_client(&client).await;
             client.task().shutdown(Shutdown::default()).await;
@@ -178,9 +185,9 @@ fn daemon_and_client_run_on_their_configured_executor() {
 fn server_and_supervisor_run_on_their_configured_executor() {
     bounded(|| {
         futures_lite::future::block_on(async {
-            let own = OwnThread::new();
+            let own = ThreadExecutor::new();
             let (seed, _watch) = seed();
-            let server = ServerRef::<LabServer>::builder(seed).executor(Arc::clone(&own.executor));
+            let server = ServerRef::<TestServer>::builder(seed).executor(Arc::clone(&own.executor));
             let server = server.start_link().await.unwrap();
             assert_eq!(server.call(Call::Ping).await.unwrap(), Reply::Pong);
             let late = server
@@ -209,7 +216,7 @@ fn server_and_supervisor_run_on_their_configured_executor() {
 #[test]
 fn servers_run_on_the_executor_of_their_daemon() {
     run(async {
-        let (own, other) = (OwnThread::new(), OwnThread::new());
+        let (own, other) = (ThreadExecutor::new(), ThreadExecutor::new());
         let supervisor = DynamicSupervisor::builder().executor(Arc::clone(&other.executor));
         let supervisor = supervisor.start_link();
         let (seed, threads) = thread_recorder();
@@ -217,11 +224,11 @@ fn servers_run_on_the_executor_of_their_daemon() {
             .executor(Arc::clone(&own.executor))
             .server_supervisor(DynamicSupervisor::clone(&supervisor));
         let daemon = daemon.start_link().await.unwrap();
-        let client = Client::<Lab>::builder(daemon.local_addr())
+        let client = Client::<TestProtocol>::builder(daemon.local_addr())
             .connect()
             .await
             .unwrap();
-        is_served(&client).await;
+        assert_served(&client).await;
         assert_eq!(*threads.lock().unwrap(), [own.id]);
     });
 }
@@ -237,7 +244,7 @@ fn thread_recorder() -> (Threads, Threads) {
 struct ThreadRecorder(Threads);
 
 impl erps::Server for ThreadRecorder {
-    type Protocol = Lab;
+    type Protocol = TestProtocol;
     type Seed = Threads;
     type Info = ();
 
@@ -261,7 +268,7 @@ impl erps::Server for ThreadRecorder {
 fn start_is_pending_while_its_executor_is_not_run() {
     run(async {
         let executor = Arc::new(smol::Executor::new());
-        let (builder, _watch) = lab::daemon();
+        let (builder, _watch) = test_server::daemon();
         let builder = builder.executor(Arc::clone(&executor));
         let mut start = Box::pin(builder.start_link());
         for _ in 0..100 {
@@ -314,7 +321,7 @@ fn record_wakes<T>(future: impl Future<Output = T>) -> (T, Vec<ThreadId>) {
 /// All tasks of the library run on `own` in these tests, and sockets and timers are polled by other threads.
 /// A future that polls a socket or a timer itself would be woken by those.
 #[track_caller]
-fn woken_by<T>(own: &OwnThread, most: usize, future: impl Future<Output = T>) -> T {
+fn woken_by<T>(own: &ThreadExecutor, most: usize, future: impl Future<Output = T>) -> T {
     let (output, by) = record_wakes(future);
     assert!(by.len() <= most, "woken {} times", by.len());
     // Dropping a part of the future can wake it once more.
@@ -329,7 +336,7 @@ fn woken_by<T>(own: &OwnThread, most: usize, future: impl Future<Output = T>) ->
 #[test]
 fn wake_recorder_distinguishes_timers_from_tasks() {
     bounded(|| {
-        let own = OwnThread::new();
+        let own = ThreadExecutor::new();
         let (_, by) = record_wakes(smol::Timer::after(Duration::from_millis(1)));
         assert!(!by.is_empty() && !by.contains(&own.id));
         woken_by(&own, 1, own.executor.spawn(async {}));
@@ -339,12 +346,12 @@ fn wake_recorder_distinguishes_timers_from_tasks() {
 #[test]
 fn remote_callers_are_woken_only_by_tasks_of_the_library() {
     bounded(|| {
-        let own = OwnThread::new();
+        let own = ThreadExecutor::new();
         let executor = || Arc::clone(&own.executor);
-        let (builder, _watch) = lab::daemon();
+        let (builder, _watch) = test_server::daemon();
         let start = builder.executor(executor()).start_link();
         let daemon = woken_by(&own, 1, start).unwrap();
-        let client = lab::client(&daemon).executor(executor());
+        let client = test_server::client(&daemon).executor(executor());
         let client = woken_by(&own, 2, client.connect()).unwrap();
         for _ in 0..100 {
             let reply = woken_by(&own, 1, client.call(Call::Ping));
@@ -375,10 +382,10 @@ fn remote_callers_are_woken_only_by_tasks_of_the_library() {
 #[test]
 fn local_callers_are_woken_only_by_tasks_of_the_library() {
     bounded(|| {
-        let own = OwnThread::new();
+        let own = ThreadExecutor::new();
         let executor = || Arc::clone(&own.executor);
         let (seed, _watch) = seed();
-        let start = ServerRef::<LabServer>::builder(seed).executor(executor());
+        let start = ServerRef::<TestServer>::builder(seed).executor(executor());
         let server = woken_by(&own, 1, start.start_link()).unwrap();
         for _ in 0..100 {
             let reply = woken_by(&own, 2, server.call(Call::Ping));
@@ -409,7 +416,7 @@ fn local_callers_are_woken_only_by_tasks_of_the_library() {
 #[test]
 fn waiting_caller_is_woken_once() {
     bounded(|| {
-        let own = OwnThread::new();
+        let own = ThreadExecutor::new();
         let (daemon, client, _watch) = futures_lite::future::block_on(pair_on(&own));
         let (other, release) = (client.clone(), client.clone());
         let waits = thread::spawn({
@@ -423,7 +430,7 @@ fn waiting_caller_is_woken_once() {
         // Other calls do not wake the waiting one.
         futures_lite::future::block_on(async {
             for _ in 0..100 {
-                is_served(&other).await;
+                assert_served(&other).await;
             }
             loop {
                 match release.call(Call::Release).await.unwrap() {
@@ -456,14 +463,14 @@ fn call_from_a_busy_tokio_runtime_is_as_fast_as_from_smol() {
             let client = client.clone();
             let ping = async move {
                 let start = Instant::now();
-                is_served(&client).await;
+                assert_served(&client).await;
                 start.elapsed()
             };
             runtime.block_on(runtime.spawn(ping)).unwrap()
         };
         let on_smol = || {
             let start = Instant::now();
-            smol::block_on(is_served(&client));
+            smol::block_on(assert_served(&client));
             start.elapsed()
         };
         let (mut tokio, mut smol): (Vec<_>, Vec<_>) =
@@ -489,7 +496,7 @@ fn client_and_daemon_outlive_the_runtime_they_were_started_in() {
             started
         })
         .await;
-        is_served(&client).await;
+        assert_served(&client).await;
         drop(client);
         eventually("its server stops", || daemon.info().servers == 0).await;
     });

@@ -10,7 +10,7 @@ mod targets;
 
 use std::{env, fs, path::Path, thread};
 
-use crate::support::extent::short_or_long;
+use crate::support::scale::short_or_long;
 use targets::{decoder, handshake, identity, proxy, server, term, text};
 
 /// Prints the input when the thread panics.

@@ -16,9 +16,9 @@ use erps::{
 use futures::{FutureExt as _, future::join_all};
 use smol::future;
 
-use crate::support::lab::{
-    self, Call, Cast, Lab, LabServer, Life, Reply, Watch, eventually, freed, is_served, pair, run,
-    seed,
+use crate::support::test_server::{
+    self, Call, Cast, Lifecycle, Reply, TestProtocol, TestServer, Watch, assert_served, eventually,
+    pair, run, seed, until_free,
 };
 use crate::support::time::{HOUR, at_once, settled};
 
@@ -30,9 +30,9 @@ fn is_an_error<T: std::error::Error + Send + Sync + 'static>() {}
 
 #[test]
 fn handles_are_clone_send_sync_and_debug() {
-    is_a_handle::<Client<Lab>>();
-    is_a_handle::<Daemon<LabServer>>();
-    is_a_handle::<ServerRef<LabServer>>();
+    is_a_handle::<Client<TestProtocol>>();
+    is_a_handle::<Daemon<TestServer>>();
+    is_a_handle::<ServerRef<TestServer>>();
     is_a_handle::<DynamicSupervisor>();
     is_a_handle::<TaskRef>();
     is_a_handle::<Universe>();
@@ -46,17 +46,17 @@ fn handles_are_clone_send_sync_and_debug() {
 
 #[test]
 fn builders_owners_and_values_are_send_sync_and_debug() {
-    is_shareable::<ClientBuilder<Lab>>();
-    is_shareable::<DaemonBuilder<LabServer>>();
-    is_shareable::<ServerBuilder<LabServer>>();
+    is_shareable::<ClientBuilder<TestProtocol>>();
+    is_shareable::<DaemonBuilder<TestServer>>();
+    is_shareable::<ServerBuilder<TestServer>>();
     is_shareable::<DynamicSupervisorBuilder>();
-    is_shareable::<Linked<Client<Lab>>>();
-    is_shareable::<Linked<Daemon<LabServer>>>();
-    is_shareable::<Linked<ServerRef<LabServer>>>();
+    is_shareable::<Linked<Client<TestProtocol>>>();
+    is_shareable::<Linked<Daemon<TestServer>>>();
+    is_shareable::<Linked<ServerRef<TestServer>>>();
     is_shareable::<Linked<DynamicSupervisor>>();
-    is_shareable::<Context<LabServer>>();
+    is_shareable::<Context<TestServer>>();
     is_shareable::<ReplyTo<Reply>>();
-    is_shareable::<Pushes<Lab>>();
+    is_shareable::<Pushes<TestProtocol>>();
     is_shareable::<ServerSpec>();
     is_shareable::<ServerOptions>();
     is_shareable::<TcpOptions>();
@@ -113,10 +113,10 @@ fn futures_are_send() {
         sent(client.connect()).await.unwrap();
         sent(client.until(Status::is_connected)).await;
         sent(client.disconnect()).await;
-        drop(sent(lab::client(&daemon).connect()).await.unwrap());
-        drop(sent(lab::daemon().0.start_link()).await.unwrap());
+        drop(sent(test_server::client(&daemon).connect()).await.unwrap());
+        drop(sent(test_server::daemon().0.start_link()).await.unwrap());
         let (seed, _watch) = seed();
-        let server = sent(ServerRef::<LabServer>::builder(seed).start_link());
+        let server = sent(ServerRef::<TestServer>::builder(seed).start_link());
         let server = server.await.unwrap();
         sent(server.call(Call::Ping)).await.unwrap();
         sent(server.shutdown()).await;
@@ -127,7 +127,7 @@ fn futures_are_send() {
 
 // ---- linked owners ----
 
-async fn server() -> (Linked<ServerRef<LabServer>>, Watch) {
+async fn server() -> (Linked<ServerRef<TestServer>>, Watch) {
     let (seed, watch) = seed();
     let server = ServerRef::builder(seed).start_link().await.unwrap();
     (server, watch)
@@ -151,9 +151,9 @@ fn dropping_a_linked_task_shuts_it_down_unless_it_is_unlinked() {
         let (other, _watch) = server().await;
         assert_drop_shuts_down(one, other).await;
 
-        let (builder, _watch) = lab::daemon();
+        let (builder, _watch) = test_server::daemon();
         let one = builder.clone().start_link().await.unwrap();
-        let client = lab::client(&one);
+        let client = test_server::client(&one);
         assert_drop_shuts_down(client.start_link(), client.start_link()).await;
         assert_drop_shuts_down(one, builder.start_link().await.unwrap()).await;
 
@@ -170,8 +170,11 @@ fn shutdown_of_a_linked_task_waits_for_its_exit() {
         let reason = server.shutdown().await;
         assert!(matches!(reason, ExitReason::Shutdown), "{reason}");
         assert!(!handle.task().is_alive());
-        assert!(matches!(watch.lives.try_recv(), Ok(Life::Init)));
-        assert!(matches!(watch.lives.try_recv(), Ok(Life::Terminated(_))));
+        assert!(matches!(watch.lifecycle.try_recv(), Ok(Lifecycle::Init)));
+        assert!(matches!(
+            watch.lifecycle.try_recv(),
+            Ok(Lifecycle::Terminated(_))
+        ));
     });
 }
 
@@ -214,7 +217,7 @@ async fn client_exits_with_its_last_handle() {
     let task = client.task().clone();
     let other = client.clone();
     drop(client);
-    is_served(&other).await;
+    assert_served(&other).await;
     let pushes = other.pushes();
     drop(other);
     assert!(task.is_alive(), "a push stream keeps the client alive");
@@ -239,22 +242,29 @@ fn task_ref_does_not_keep_a_client_alive() {
 #[test]
 fn daemon_handles_neither_stop_it_nor_keep_it_alive() {
     run(async {
-        let (builder, _watch) = lab::daemon();
+        let (builder, _watch) = test_server::daemon();
         let daemon = builder.start().await.unwrap();
         let (address, task) = (daemon.local_addr(), daemon.task().clone());
         drop(daemon.clone());
         drop(daemon);
-        let client = Client::<Lab>::builder(address).connect().await.unwrap();
-        is_served(&client).await;
+        let client = Client::<TestProtocol>::builder(address)
+            .connect()
+            .await
+            .unwrap();
+        assert_served(&client).await;
         assert!(task.is_alive());
         task.shutdown(Shutdown::Infinity).await;
 
-        let (builder, _watch) = lab::daemon();
-        let daemon = builder.bind(lab::alone()).start_link().await.unwrap();
+        let (builder, _watch) = test_server::daemon();
+        let daemon = builder
+            .bind(test_server::unique_loopback())
+            .start_link()
+            .await
+            .unwrap();
         let handles: Vec<_> = (0..8).map(|_| Daemon::clone(&daemon)).collect();
         drop(daemon);
         handles[0].exited().await;
-        freed(handles[0].local_addr()).await;
+        until_free(handles[0].local_addr()).await;
     });
 }
 
@@ -262,7 +272,10 @@ fn daemon_handles_neither_stop_it_nor_keep_it_alive() {
 fn server_handles_neither_stop_it_nor_keep_it_alive() {
     run(async {
         let (seed, watch) = seed();
-        let server = ServerRef::<LabServer>::builder(seed).start().await.unwrap();
+        let server = ServerRef::<TestServer>::builder(seed)
+            .start()
+            .await
+            .unwrap();
         let task = server.task().clone();
         let other = server.clone();
         drop(server);
@@ -271,7 +284,7 @@ fn server_handles_neither_stop_it_nor_keep_it_alive() {
         assert!(task.is_alive());
         task.request_shutdown();
         task.exited().await;
-        assert_eq!(watch.lives.len(), 2);
+        assert_eq!(watch.lifecycle.len(), 2);
     });
 }
 
@@ -299,22 +312,26 @@ const CALLS: usize = 20;
 
 /// A daemon whose servers hold calls, and a client that exits when it is disconnected, so that every exit is
 /// visible.
-async fn held() -> (Linked<Daemon<LabServer>>, Client<Lab>, Watch) {
-    let (builder, watch) = lab::daemon();
-    let daemon = builder.bind(lab::alone()).start_link().await.unwrap();
-    let client = lab::client(&daemon)
+async fn held() -> (Linked<Daemon<TestServer>>, Client<TestProtocol>, Watch) {
+    let (builder, watch) = test_server::daemon();
+    let daemon = builder
+        .bind(test_server::unique_loopback())
+        .start_link()
+        .await
+        .unwrap();
+    let client = test_server::client(&daemon)
         .reconnect(Reconnect::Never)
         .reply_timeout(HOUR);
     (daemon, client.connect().await.unwrap(), watch)
 }
 
 /// Returns how calls held by the server fail when `end` runs.
-async fn interrupted(client: &Client<Lab>, end: impl FnOnce()) -> Vec<CallError> {
+async fn interrupted(client: &Client<TestProtocol>, end: impl FnOnce()) -> Vec<CallError> {
     let calls = (0..CALLS).map(|_| client.call(Call::Hold));
     let mut calls = Box::pin(join_all(calls));
     assert!(future::poll_once(&mut calls).await.is_none());
     // Calls are handled in order, so the server has received the held calls.
-    is_served(client).await;
+    assert_served(client).await;
     assert!(future::poll_once(&mut calls).await.is_none());
     end();
     calls.await.into_iter().map(Result::unwrap_err).collect()
@@ -342,10 +359,10 @@ async fn killed_client_fails_its_calls_and_closes_its_connection() {
     );
     client.disconnect().await;
     assert!(client.pushes().next().await.is_none());
-    assert!(matches!(watch.lives.recv().await, Ok(Life::Init)));
-    let end = watch.lives.recv().await;
+    assert!(matches!(watch.lifecycle.recv().await, Ok(Lifecycle::Init)));
+    let end = watch.lifecycle.recv().await;
     assert!(
-        matches!(end, Ok(Life::Terminated(ExitReason::Disconnected))),
+        matches!(end, Ok(Lifecycle::Terminated(ExitReason::Disconnected))),
         "{end:?}"
     );
     settled().await;
@@ -359,7 +376,7 @@ fn client_killed_before_its_first_poll_fails_pending_futures() {
         let silent = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         // The executor runs only when the test ticks it.
         let executor = Arc::new(smol::Executor::new());
-        let client = Client::<Lab>::builder(silent.local_addr().unwrap())
+        let client = Client::<TestProtocol>::builder(silent.local_addr().unwrap())
             .executor(Arc::clone(&executor))
             .start();
         let mut connect = Box::pin(client.connect());
@@ -379,7 +396,8 @@ fn client_killed_before_its_first_poll_fails_pending_futures() {
 
 #[erps::test(simulated)]
 async fn client_killed_during_its_backoff_fails_pending_futures() {
-    let client = Client::<Lab>::builder(("localhost", 4747)).backoff(Backoff::new(HOUR, HOUR));
+    let client =
+        Client::<TestProtocol>::builder(("localhost", 4747)).backoff(Backoff::new(HOUR, HOUR));
     let client = client.start();
     at_once(client.until(|it| matches!(it, Status::Waiting))).await;
     let until = client.until(Status::is_connected);
@@ -409,10 +427,10 @@ async fn killed_server_fails_its_calls_and_closes_its_connection() {
             Ok(started)
         }
     });
-    let (builder, watch) = lab::daemon();
+    let (builder, watch) = test_server::daemon();
     let builder = builder.server_supervisor(supervisor);
     let daemon = builder.start_link().await.unwrap();
-    let client = lab::client(&daemon)
+    let client = test_server::client(&daemon)
         .reconnect(Reconnect::Never)
         .reply_timeout(HOUR);
     let client = client.connect().await.unwrap();
@@ -427,9 +445,9 @@ async fn killed_server_fails_its_calls_and_closes_its_connection() {
     settled().await;
     assert!(open().is_empty());
     assert_eq!(daemon.info().connections, 0);
-    assert_eq!(watch.lives.len(), 1, "a callback ran after the kill");
-    let next = lab::client(&daemon).connect().await.unwrap();
-    is_served(&next).await;
+    assert_eq!(watch.lifecycle.len(), 1, "a callback ran after the kill");
+    let next = test_server::client(&daemon).connect().await.unwrap();
+    assert_served(&next).await;
 }
 
 #[erps::test(simulated)]
@@ -480,8 +498,8 @@ fn killed_daemon_stops_its_servers_and_releases_its_port() {
         let (daemon, client, watch) = held().await;
         let mut others = Vec::new();
         for _ in 0..5 {
-            others.push(lab::client(&daemon).connect().await.unwrap());
-            is_served(others.last().unwrap()).await;
+            others.push(test_server::client(&daemon).connect().await.unwrap());
+            assert_served(others.last().unwrap()).await;
         }
         assert_eq!(daemon.info().servers, 6);
         let errors = interrupted(&client, || daemon.task().kill()).await;
@@ -490,7 +508,7 @@ fn killed_daemon_stops_its_servers_and_releases_its_port() {
             "{errors:?}"
         );
         assert!(matches!(daemon.exited().await, ExitReason::Killed));
-        freed(daemon.local_addr()).await;
+        until_free(daemon.local_addr()).await;
         for lost in others {
             lost.until(|it| !it.is_connected()).await;
         }
@@ -499,7 +517,7 @@ fn killed_daemon_stops_its_servers_and_releases_its_port() {
         })
         .await;
         assert_eq!(daemon.info().servers, 0);
-        assert_eq!(watch.lives.len(), 6, "a callback ran after the kill");
+        assert_eq!(watch.lifecycle.len(), 6, "a callback ran after the kill");
     });
 }
 
@@ -508,12 +526,12 @@ async fn killed_daemon_stops_its_servers_under_any_supervisor() {
     let supervisor = DynamicSupervisor::builder().start_link();
     let handle = DynamicSupervisor::clone(&supervisor);
     for supervisor in [handle.into(), ServerSupervisor::Unsupervised] {
-        let (builder, _watch) = lab::daemon();
+        let (builder, _watch) = test_server::daemon();
         let builder = builder.server_supervisor(supervisor);
         let daemon = builder.start_link().await.unwrap();
-        let client = lab::client(&daemon).reconnect(Reconnect::Never);
+        let client = test_server::client(&daemon).reconnect(Reconnect::Never);
         let client = client.connect().await.unwrap();
-        is_served(&client).await;
+        assert_served(&client).await;
         daemon.task().kill();
         at_once(client.exited()).await;
         settled().await;
@@ -529,16 +547,16 @@ async fn killed_daemon_stops_its_servers_under_any_supervisor() {
 fn daemon_shutdown_waits_for_terminate_of_its_servers() {
     run(async {
         let (daemon, client, watch) = held().await;
-        is_served(&client).await;
+        assert_served(&client).await;
         let address = daemon.local_addr();
         daemon.shutdown().await;
-        assert!(matches!(watch.lives.try_recv(), Ok(Life::Init)));
-        let end = watch.lives.try_recv();
+        assert!(matches!(watch.lifecycle.try_recv(), Ok(Lifecycle::Init)));
+        let end = watch.lifecycle.try_recv();
         assert!(
-            matches!(end, Ok(Life::Terminated(ExitReason::Shutdown))),
+            matches!(end, Ok(Lifecycle::Terminated(ExitReason::Shutdown))),
             "{end:?}"
         );
-        freed(address).await;
+        until_free(address).await;
         let reason = client.exited().await;
         assert!(matches!(reason, ExitReason::Disconnected), "{reason}");
     });
@@ -576,11 +594,11 @@ fn killed_task_is_dropped_before_its_exit_is_visible() {
         for _ in 0..20 {
             let (daemon, client, _watch) = held().await;
             let at = daemon.local_addr();
-            is_served(&client).await;
+            assert_served(&client).await;
             daemon.task().kill();
             daemon.exited().await;
             at_once += u32::from(TcpListener::bind(at).is_ok());
-            freed(at).await;
+            until_free(at).await;
             // The exit reason stays available.
             assert!(daemon.exited().now_or_never().is_some());
         }

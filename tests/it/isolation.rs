@@ -19,7 +19,7 @@ use erps::{
 };
 use smol::future;
 
-use crate::support::{events::Warnings, fixture, lab};
+use crate::support::{events::Warnings, subprocess, test_server};
 
 /// A panic payload whose destructor panics with the next one, this many times.
 struct Bomb(usize);
@@ -220,11 +220,11 @@ fn panic_payloads_and_values_of_servers() {
         run(async {
             let before = THROWN.load(SeqCst);
             let (daemon, beside) = (
-                Daemon::<lab::LabServer>::builder(lab::seed().0).start_link(),
+                Daemon::<test_server::TestServer>::builder(test_server::seed().0).start_link(),
                 ServerRef::<Fragile>::builder(at).start(),
             );
             let daemon = daemon.await.unwrap();
-            let client = lab::client(&daemon).connect().await.unwrap();
+            let client = test_server::client(&daemon).connect().await.unwrap();
             let Ok(server) = beside.await else {
                 return assert_eq!(at, At::Init);
             };
@@ -248,7 +248,7 @@ fn panic_payloads_and_values_of_servers() {
             if at == At::Killed {
                 assert_eq!(THROWN.load(SeqCst) - before, 5);
             }
-            assert!(client.call(lab::Call::Ping).await.is_ok());
+            assert!(client.call(test_server::Call::Ping).await.is_ok());
         });
     }
 }
@@ -259,7 +259,7 @@ struct Handler {
 }
 
 impl ClientHandler for Handler {
-    type Protocol = lab::Lab;
+    type Protocol = test_server::TestProtocol;
     type Info = ();
 
     async fn handle_push(
@@ -277,11 +277,11 @@ impl ClientHandler for Handler {
 fn values_of_client_handlers_and_panic_payloads_of_hooks() {
     run(async {
         let before = THROWN.load(SeqCst);
-        let daemon = Daemon::<lab::LabServer>::builder(lab::seed().0).start_link();
+        let daemon = Daemon::<test_server::TestServer>::builder(test_server::seed().0).start_link();
         let daemon = daemon.await.unwrap();
-        let client = lab::client(&daemon).handler(|| Handler { _state: Throws });
+        let client = test_server::client(&daemon).handler(|| Handler { _state: Throws });
         let client = client.connect().await.unwrap();
-        let push = lab::Cast::Push("news".into());
+        let push = test_server::Cast::Push("news".into());
         client.cast(push).await.unwrap();
         settled().await;
         client.task().kill();
@@ -289,21 +289,22 @@ fn values_of_client_handlers_and_panic_payloads_of_hooks() {
         settled().await;
         assert_eq!(THROWN.load(SeqCst) - before, 2);
 
-        let hooked = Daemon::<lab::LabServer>::builder(lab::seed().0)
+        let hooked = Daemon::<test_server::TestServer>::builder(test_server::seed().0)
             .admit_address(|_| -> Result<(), BoxError> { panic_any(Bomb(2)) })
             .start_link();
         let hooked = hooked.await.unwrap();
         let custom = ServerSupervisor::custom(|_| async { panic_any(Bomb(2)) });
-        let custom = Daemon::<lab::LabServer>::builder(lab::seed().0).server_supervisor(custom);
+        let custom = Daemon::<test_server::TestServer>::builder(test_server::seed().0)
+            .server_supervisor(custom);
         let custom = custom.start_link().await.unwrap();
         for daemon in [&hooked, &custom] {
-            if let Ok(client) = lab::client(daemon).connect().await {
-                assert!(client.call(lab::Call::Ping).await.is_err());
+            if let Ok(client) = test_server::client(daemon).connect().await {
+                assert!(client.call(test_server::Call::Ping).await.is_err());
             }
         }
         assert!(hooked.task().is_alive() && custom.task().is_alive());
-        let client = lab::client(&daemon).connect().await.unwrap();
-        assert!(client.call(lab::Call::Ping).await.is_ok());
+        let client = test_server::client(&daemon).connect().await.unwrap();
+        assert!(client.call(test_server::Call::Ping).await.is_ok());
     });
 }
 
@@ -353,7 +354,7 @@ fn panic_payload_with_a_panicking_destructor_affects_only_its_own_task() {
         "values_of_a_universe",
         "panic_payload_of_a_test",
     ] {
-        fixture::passes(&format!("isolation::{fixture}"), &[]);
+        subprocess::passes(&format!("isolation::{fixture}"), &[]);
     }
 }
 
@@ -372,7 +373,7 @@ impl std::error::Error for NoDisplay {}
 #[test]
 fn error_with_a_panicking_display_affects_only_its_own_task() {
     // With a subscriber, events format the error.
-    Warnings::during(|_| {
+    Warnings::capture(|_| {
         run(async {
             let failing = || {
                 let failing =
@@ -430,5 +431,5 @@ fn panicking_subscriber() {
 
 #[test]
 fn panicking_subscriber_stops_no_supervisor() {
-    fixture::passes("isolation::panicking_subscriber", &[]);
+    subprocess::passes("isolation::panicking_subscriber", &[]);
 }

@@ -11,7 +11,7 @@ use smol::{
     stream::StreamExt as _,
 };
 
-use crate::support::{examples::example, lab::run, pem::Pem};
+use crate::support::{examples::example, pem::Pem, test_server::run};
 
 /// Builds the programs if necessary and runs a test.
 fn run_programs(test: impl Future<Output = ()>) {

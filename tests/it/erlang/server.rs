@@ -6,7 +6,7 @@ use erps::{Backoff, CallError, Client, ClientBuilder, Peer, Status, Term};
 use futures::future::join_all;
 
 use super::{Ends, Erlang, Untyped, Wire, run};
-use crate::support::lab::eventually;
+use crate::support::test_server::eventually;
 
 fn client(ends: &Ends, port: u16) -> ClientBuilder<Untyped> {
     let builder = Client::builder(("localhost", port))

@@ -20,20 +20,20 @@ pub(crate) struct Warnings {
 
 impl Warnings {
     /// Captures the warnings emitted while `test` runs.
-    pub(crate) fn during<T>(test: impl FnOnce(&Self) -> T) -> T {
-        Self::default().hear(test)
+    pub(crate) fn capture<T>(test: impl FnOnce(&Self) -> T) -> T {
+        Self::default().run(test)
     }
 
     /// Captures all events emitted while `test` runs, of any level and target.
-    pub(crate) fn and_all_else_during<T>(test: impl FnOnce(&Self) -> T) -> T {
+    pub(crate) fn capture_all<T>(test: impl FnOnce(&Self) -> T) -> T {
         let everything = Self {
             everything: true,
             ..Self::default()
         };
-        everything.hear(test)
+        everything.run(test)
     }
 
-    fn hear<T>(self, test: impl FnOnce(&Self) -> T) -> T {
+    fn run<T>(self, test: impl FnOnce(&Self) -> T) -> T {
         // With a single subscriber, `tracing` caches the interest of the thread that reaches an event first,
         // for all threads. Another test's thread has no interest, so a second subscriber turns this cache
         // off.

@@ -15,15 +15,15 @@ use erps::{
 use smol::{future, io::AsyncReadExt as _, net::TcpListener};
 
 use crate::support::{
-    lab::{self, Call, Cast, Lab, is_served, pair, run},
     raw::{self, Raw},
+    test_server::{self, Call, Cast, TestProtocol, assert_served, pair, run},
     time::{HOUR, STEP, at_once, ms, secs, settled, timed},
 };
 
 const LONG: Duration = Duration::from_secs(50);
 
 /// A client with a short backoff.
-fn quick(address: SocketAddr) -> ClientBuilder<Lab> {
+fn quick(address: SocketAddr) -> ClientBuilder<TestProtocol> {
     let backoff = Backoff::new(Duration::from_millis(1), Duration::from_millis(20));
     Client::builder(address).backoff(backoff)
 }
@@ -55,7 +55,7 @@ async fn connect_fails_with_the_first_attempt_and_leaves_no_client() {
         "{error:?}"
     );
     assert!(!error.is_likely_permanent());
-    let error = Client::<Lab>::builder(("no-such-host.invalid", 1))
+    let error = Client::<TestProtocol>::builder(("no-such-host.invalid", 1))
         .connect()
         .await;
     assert!(
@@ -82,27 +82,27 @@ async fn client_started_before_its_daemon_connects_later() {
         matches!(error, Some(ConnectError::Unreachable { .. })),
         "{error:?}"
     );
-    let (builder, _watch) = lab::daemon();
+    let (builder, _watch) = test_server::daemon();
     let _daemon = builder.port(HERE.port()).start_link().await.unwrap();
     let (_, took) = timed(client.until(Status::is_connected)).await;
     assert!(took < ms(20), "{took:?}");
     assert!(client.last_connect_error().is_none());
-    is_served(&client).await;
+    assert_served(&client).await;
 }
 
 #[erps::test(simulated)]
 async fn client_reconnects_after_restarts_of_its_daemon() {
-    let (builder, _watch) = lab::daemon();
+    let (builder, _watch) = test_server::daemon();
     let mut daemon = builder.clone().start_link().await.unwrap();
     let address = daemon.local_addr();
     let builder = builder.port(address.port());
     let client = quick(address).connect().await.unwrap();
     for _ in 0..5 {
-        is_served(&client).await;
+        assert_served(&client).await;
         let mut held = Box::pin(client.call_within(Call::Hold, LONG));
         assert!(future::poll_once(&mut held).await.is_none());
         // Answered after the held call was received, so the server has it.
-        is_served(&client).await;
+        assert_served(&client).await;
         daemon.shutdown().await;
         let error = at_once(held).await.unwrap_err();
         assert!(matches!(error, CallError::Unanswered), "{error:?}");
@@ -125,7 +125,7 @@ async fn client_reconnects_to_a_new_server_after_a_crash() {
             "{gone:?}"
         );
         at_once(client.connect()).await.unwrap();
-        is_served(&client).await;
+        assert_served(&client).await;
     }
     settled().await;
     assert_eq!(daemon.info().servers, 1);
@@ -174,7 +174,7 @@ async fn disconnected_client_dials_only_after_connect() {
             Err(CallError::Disconnected { .. })
         ));
         client.connect().await.unwrap();
-        is_served(&client).await;
+        assert_served(&client).await;
     }
     // The last request wins, also when they follow each other immediately.
     for _ in 0..50 {
@@ -184,21 +184,21 @@ async fn disconnected_client_dials_only_after_connect() {
         client.connect().await.unwrap();
         client.until(Status::is_connected).await;
     }
-    is_served(&client).await;
+    assert_served(&client).await;
     settled().await;
     assert_eq!(daemon.info().servers, 1);
 }
 
 #[erps::test(simulated)]
 async fn connect_skips_the_backoff() {
-    let client = Client::<Lab>::builder(HERE).backoff(Backoff::new(HOUR, HOUR));
+    let client = Client::<TestProtocol>::builder(HERE).backoff(Backoff::new(HOUR, HOUR));
     let client = client.start();
     at_once(client.until(|status| matches!(status, Status::Waiting))).await;
     assert!(at_once(client.connect()).await.is_err());
-    let (builder, _watch) = lab::daemon();
+    let (builder, _watch) = test_server::daemon();
     let _daemon = builder.port(HERE.port()).start_link().await.unwrap();
     at_once(client.connect()).await.unwrap();
-    is_served(&client).await;
+    assert_served(&client).await;
     assert_eq!(dials().len(), 3);
 }
 
@@ -220,7 +220,9 @@ async fn client_with_reconnect_never_exits_when_disconnected() {
 }
 
 /// A raw server, and a client connected to it.
-async fn own_server(client: ClientBuilder<Lab>) -> (Raw<erps::network::Stream>, Client<Lab>) {
+async fn own_server(
+    client: ClientBuilder<TestProtocol>,
+) -> (Raw<erps::network::Stream>, Client<TestProtocol>) {
     let listener: Listener = network().listen(HERE).unwrap();
     let client = client.connect().await.unwrap();
     (Raw::accept(&listener).await, client)
@@ -257,7 +259,7 @@ async fn backoff_resets_after_a_stable_connection() {
         let mut longest = Duration::ZERO;
         for _ in 0..10 {
             let backoff = Backoff::new(ms(1), HOUR);
-            let client = Client::<Lab>::builder(HERE).backoff(backoff);
+            let client = Client::<TestProtocol>::builder(HERE).backoff(backoff);
             let client = client.stable_after(secs(60)).start();
             time::sleep(24 * HOUR).await;
             let listener = network().listen(HERE).unwrap();
@@ -311,7 +313,7 @@ async fn disconnect_returns_when_queued_casts_are_sent() {
 }
 
 /// More than fits into the connection and the queue.
-async fn many_casts(client: &Client<Lab>) -> u64 {
+async fn many_casts(client: &Client<TestProtocol>) -> u64 {
     network().set_default_line(Line::new().window(1000));
     for n in 0..1000 {
         client.cast(Cast::Note(n)).await.unwrap();
@@ -357,7 +359,7 @@ impl Reporter {
 }
 
 impl ClientHandler for Reporter {
-    type Protocol = Lab;
+    type Protocol = TestProtocol;
     type Info = String;
 
     async fn init(&mut self, cx: &mut ClientContext<Self>) -> Result<(), BoxError> {
@@ -439,7 +441,7 @@ async fn client_handler_receives_connections_pushes_infos_and_termination() {
 fn failing_or_panicking_client_handler_stops_its_client() {
     struct Fails(bool);
     impl ClientHandler for Fails {
-        type Protocol = Lab;
+        type Protocol = TestProtocol;
         type Info = ();
         async fn handle_push(
             &mut self,

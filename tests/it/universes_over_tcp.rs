@@ -15,8 +15,9 @@ use erps::{
 };
 use futures::future::join_all;
 
-use crate::support::lab::{
-    self, Cast, Lab, LabServer, OwnThread, eventually, here, is_served, run, universe_of,
+use crate::support::test_server::{
+    self, Cast, TestProtocol, TestServer, ThreadExecutor, assert_served, current_universe,
+    eventually, run, universe_of,
 };
 
 /// A client handler that reports the universe of each callback.
@@ -24,12 +25,12 @@ struct UniverseReporter(Sender<(&'static str, Option<u64>)>);
 
 impl UniverseReporter {
     fn report(&self, callback: &'static str) {
-        let _ = self.0.try_send((callback, here()));
+        let _ = self.0.try_send((callback, current_universe()));
     }
 }
 
 impl ClientHandler for UniverseReporter {
-    type Protocol = Lab;
+    type Protocol = TestProtocol;
     type Info = ();
 
     async fn init(&mut self, _: &mut ClientContext<Self>) -> Result<(), BoxError> {
@@ -61,10 +62,10 @@ impl ClientHandler for UniverseReporter {
 }
 
 async fn reporting_client(
-    daemon: &Daemon<LabServer>,
-) -> (Client<Lab>, Receiver<(&'static str, Option<u64>)>) {
+    daemon: &Daemon<TestServer>,
+) -> (Client<TestProtocol>, Receiver<(&'static str, Option<u64>)>) {
     let (seen, reports) = async_channel::unbounded();
-    let client = lab::client(daemon).handler(move || UniverseReporter(seen.clone()));
+    let client = test_server::client(daemon).handler(move || UniverseReporter(seen.clone()));
     (client.connect().await.unwrap(), reports)
 }
 
@@ -78,14 +79,14 @@ async fn universe_of_server(
     home: Option<&Universe>,
     supervisor: impl Into<ServerSupervisor>,
 ) -> Option<u64> {
-    let (builder, _watch) = lab::daemon();
+    let (builder, _watch) = test_server::daemon();
     let start = builder.server_supervisor(supervisor).start_link();
     let daemon = match home {
         Some(home) => home.scope(start).await,
         None => start.await,
     };
     let daemon = daemon.unwrap();
-    universe_of(&lab::client(&daemon).connect().await.unwrap()).await
+    universe_of(&test_server::client(&daemon).connect().await.unwrap()).await
 }
 
 /// A custom supervisor that starts servers in `elsewhere`, by any means.
@@ -105,7 +106,7 @@ fn server_and_client_handler_run_in_the_universe_of_their_start() {
     let home = Universe::new();
     let id = Some(home.id());
     run(home.scope(async {
-        let (builder, _watch) = lab::daemon();
+        let (builder, _watch) = test_server::daemon();
         let daemon = builder.start_link().await.unwrap();
         let (client, reports) = reporting_client(&daemon).await;
         assert_eq!(universe_of(&client).await, id);
@@ -163,7 +164,7 @@ fn custom_supervisor_starts_servers_in_the_daemons_universe_from_any_thread() {
 fn custom_supervisor_starts_servers_in_the_daemons_universe_from_any_executor() {
     run(async {
         let (home, elsewhere) = (Universe::new(), Universe::new());
-        let own = OwnThread::new();
+        let own = ThreadExecutor::new();
         let supervisor = elsewhere.enter(|| {
             let builder = DynamicSupervisor::builder();
             builder.executor(Arc::clone(&own.executor)).start_link()
@@ -195,7 +196,7 @@ fn custom_supervisors_closure_runs_in_the_daemons_universe() {
         let home = Universe::new();
         let (seen, reports) = async_channel::unbounded();
         let supervisor = ServerSupervisor::custom(move |spec| {
-            seen.try_send(here()).unwrap();
+            seen.try_send(current_universe()).unwrap();
             spec.start()
         });
         assert_eq!(
@@ -210,7 +211,7 @@ fn custom_supervisors_closure_runs_in_the_daemons_universe() {
 fn servers_run_in_the_daemons_universe_for_clients_of_any_universe() {
     run(async {
         let home = Universe::new();
-        let (builder, _watch) = lab::daemon();
+        let (builder, _watch) = test_server::daemon();
         let daemon = home.scope(builder.start_link()).await.unwrap();
         let others = [Universe::new(), Universe::new()];
         for other in &others {
@@ -221,7 +222,7 @@ fn servers_run_in_the_daemons_universe_for_clients_of_any_universe() {
             };
             other.scope(visit).await;
         }
-        let client = lab::client(&daemon).connect().await.unwrap();
+        let client = test_server::client(&daemon).connect().await.unwrap();
         assert_eq!(universe_of(&client).await, Some(home.id()), "from none");
     });
 }
@@ -229,10 +230,10 @@ fn servers_run_in_the_daemons_universe_for_clients_of_any_universe() {
 #[test]
 fn servers_of_a_daemon_outside_universes_run_outside_universes() {
     run(async {
-        let (builder, _watch) = lab::daemon();
+        let (builder, _watch) = test_server::daemon();
         let daemon = builder.start_link().await.unwrap();
         let visit = async {
-            let client = lab::client(&daemon).connect().await.unwrap();
+            let client = test_server::client(&daemon).connect().await.unwrap();
             assert_eq!(universe_of(&client).await, None);
         };
         Universe::new().scope(visit).await;
@@ -255,17 +256,17 @@ fn without_forward_callers_servers_run_in_their_supervisors_universe() {
         let supervisor = supervisor_in(&other);
         for (given, expected) in [(true, Some(other.id())), (false, None)] {
             let (seen, reports) = async_channel::unbounded();
-            let (mut builder, _watch) = lab::daemon();
+            let (mut builder, _watch) = test_server::daemon();
             if given {
                 builder = builder.server_supervisor(DynamicSupervisor::clone(&supervisor));
             }
             let start = builder
                 .forward_callers(false)
-                .on_start(move |_| seen.try_send(here()).unwrap())
+                .on_start(move |_| seen.try_send(current_universe()).unwrap())
                 .start_link();
             let daemon = home.scope(start).await.unwrap();
             assert_eq!(reports.recv().await.unwrap(), None);
-            let connect = async { lab::client(&daemon).connect().await.unwrap() };
+            let connect = async { test_server::client(&daemon).connect().await.unwrap() };
             let client = home.scope(connect).await;
             assert_eq!(universe_of(&client).await, expected);
         }
@@ -275,10 +276,10 @@ fn without_forward_callers_servers_run_in_their_supervisors_universe() {
 #[test]
 fn daemon_runs_in_the_universe_of_start_and_not_of_its_builder() {
     run(async {
-        let (builder, _watch) = Universe::new().enter(lab::daemon);
+        let (builder, _watch) = Universe::new().enter(test_server::daemon);
         let home = Universe::new();
         let daemon = home.scope(builder.start_link()).await.unwrap();
-        let client = lab::client(&daemon).connect().await.unwrap();
+        let client = test_server::client(&daemon).connect().await.unwrap();
         assert_eq!(universe_of(&client).await, Some(home.id()));
     });
 }
@@ -288,17 +289,19 @@ fn restarted_daemon_keeps_its_universe_and_port() {
     run(async {
         let (home, other) = (Universe::simulated(1), Universe::new());
         let supervisor = supervisor_in(&other);
-        let (builder, _watch) = lab::daemon();
+        let (builder, _watch) = test_server::daemon();
         let (started, starts) = async_channel::unbounded();
-        let builder = builder
-            .port(4747)
-            .on_start(move |daemon| started.try_send((daemon.clone(), here())).unwrap());
+        let builder = builder.port(4747).on_start(move |daemon| {
+            started
+                .try_send((daemon.clone(), current_universe()))
+                .unwrap()
+        });
         let spec = home.enter(|| builder.child_spec("daemon"));
         supervisor.start_child(spec).await.unwrap();
         for _ in 0..3 {
             let (daemon, seen) = starts.recv().await.unwrap();
             assert_eq!((daemon.port(), seen), (4747, Some(home.id())));
-            let builder = lab::client(&daemon);
+            let builder = test_server::client(&daemon);
             let client = home.scope(builder.connect()).await.unwrap();
             assert_eq!(universe_of(&client).await, Some(home.id()));
             daemon.task().kill();
@@ -306,28 +309,31 @@ fn restarted_daemon_keeps_its_universe_and_port() {
     });
 }
 
-static NAMES: erps::Registry<&str, ServerRef<LabServer>> = erps::Registry::unique();
+static NAMES: erps::Registry<&str, ServerRef<TestServer>> = erps::Registry::unique();
 
 #[test]
 fn restarted_server_keeps_its_universe() {
     run(async {
         let (home, other) = (Universe::new(), Universe::new());
         let supervisor = supervisor_in(&other);
-        let (seed, watch) = lab::seed();
-        let builder = ServerRef::<LabServer>::builder(seed).name(&NAMES, "lab");
+        let (seed, watch) = test_server::seed();
+        let builder = ServerRef::<TestServer>::builder(seed).name(&NAMES, "test");
         let spec = home.enter(|| builder.child_spec("server"));
         supervisor
             .start_child(spec.restart(Restart::Permanent))
             .await
             .unwrap();
         for _ in 0..3 {
-            while !matches!(watch.lives.recv().await, Ok(lab::Life::Init)) {}
-            let find = || home.enter(|| NAMES.find("lab"));
+            while !matches!(
+                watch.lifecycle.recv().await,
+                Ok(test_server::Lifecycle::Init)
+            ) {}
+            let find = || home.enter(|| NAMES.find("test"));
             eventually("the name is registered", || find().is_some()).await;
             let server = find().unwrap();
-            let found = server.call(lab::Call::Universe).await.unwrap();
-            assert_eq!(found, lab::Reply::Universe(Some(home.id())));
-            assert!(server.call(lab::Call::Crash).await.is_err());
+            let found = server.call(test_server::Call::Universe).await.unwrap();
+            assert_eq!(found, test_server::Reply::Universe(Some(home.id())));
+            assert!(server.call(test_server::Call::Crash).await.is_err());
             server.exited().await;
         }
     });
@@ -430,10 +436,10 @@ fn hundred_concurrent_universes_share_nothing() {
     };
     run(async {
         let universes: Vec<_> = (0..100).map(|_| Universe::new()).collect();
-        let lives = universes
+        let lifecycle = universes
             .iter()
             .map(|home| smol::spawn(home.scope(life(home.id()))));
-        join_all(lives).await;
+        join_all(lifecycle).await;
         ITEMS.with(|items| {
             assert!(
                 items.lock().unwrap().is_empty(),
@@ -448,16 +454,18 @@ fn hundred_concurrent_universes_share_nothing() {
 static HELD: erps::Sharded<()> = erps::Sharded::new(|| ());
 
 /// Uses a daemon and a client in a new universe, and returns a weak reference to its shard.
-async fn run_and_stop<F>(end: impl FnOnce(Linked<Daemon<LabServer>>, Client<Lab>) -> F) -> Weak<()>
+async fn run_and_stop<F>(
+    end: impl FnOnce(Linked<Daemon<TestServer>>, Client<TestProtocol>) -> F,
+) -> Weak<()>
 where
     F: Future<Output = ()>,
 {
     let home = Universe::new();
     let life = async {
-        let (builder, _watch) = lab::daemon();
+        let (builder, _watch) = test_server::daemon();
         let daemon = builder.start_link().await.unwrap();
         let (client, _sights) = reporting_client(&daemon).await;
-        is_served(&client).await;
+        assert_served(&client).await;
         let mut pushes = Box::pin(client.pushes());
         assert!(
             futures::StreamExt::next(&mut pushes).await.is_none(),

@@ -113,7 +113,7 @@ const PROBLEMS: [Problem; 30] = [
         &[
             "admission::answers::slow_init_does_not_delay_other_connections",
             "admission::answers::init_can_start_a_child_under_its_own_supervisor",
-            "supervisor::many::many_children_are_restarted_and_shut_down_without_leaks",
+            "supervisor::leaks::many_children_are_restarted_and_shut_down_without_leaks",
         ],
     ),
     problem(
@@ -130,8 +130,8 @@ const PROBLEMS: [Problem; 30] = [
         "clients do not reconnect",
         "they reconnect after every cause",
         &[
-            "healing::client_reconnects_after_restarts_of_its_daemon",
-            "healing::client_reconnects_after_a_reset_or_invalid_data",
+            "reconnect::client_reconnects_after_restarts_of_its_daemon",
+            "reconnect::client_reconnects_after_a_reset_or_invalid_data",
             "network::chaos::whatever_happens_calls_end_in_time_and_clients_heal",
         ],
     ),
@@ -140,7 +140,7 @@ const PROBLEMS: [Problem; 30] = [
         "the backoff is randomised and grows",
         &[
             "network::library::a_client_tries_again_as_its_backoff_says",
-            "healing::backoff_resets_after_a_stable_connection",
+            "reconnect::backoff_resets_after_a_stable_connection",
             "network::herd::many_clients_do_not_reconnect_at_once",
         ],
     ),
@@ -166,7 +166,7 @@ const PROBLEMS: [Problem; 30] = [
         "pushes have no flow control",
         "a push waits while the peer does not read, and `try_push` fails instead",
         &[
-            "stubborn::push_waits_and_try_push_fails_with_full_while_the_peer_does_not_read",
+            "unresponsive::push_waits_and_try_push_fails_with_full_while_the_peer_does_not_read",
             "push::server_stops_reading_from_a_peer_that_does_not_read_its_pushes",
             "hostile::memory::concurrent_pushes_wait_for_queue_space_and_are_bounded_in_bytes",
         ],
@@ -205,9 +205,9 @@ const PROBLEMS: [Problem; 30] = [
         "a disconnect is not reported",
         "both ends report one disconnect with its reason; the bytes are those of Elixir's erps",
         &[
-            "healing::last_disconnect_reports_the_reason",
-            "healing::last_disconnect_reports_the_servers_last_error",
-            "supervisor::pairs::server_terminates_with_disconnected_when_its_client_is_killed",
+            "reconnect::last_disconnect_reports_the_reason",
+            "reconnect::last_disconnect_reports_the_servers_last_error",
+            "supervisor::client_and_daemon::server_terminates_with_disconnected_when_its_client_is_killed",
             "erps-wire::packet::every_golden_packet_is_encoded_byte_for_byte",
             "erps-wire::packet::every_golden_packet_decodes_to_what_was_encoded",
         ],
@@ -263,7 +263,7 @@ const PROBLEMS: [Problem; 30] = [
         "`terminate` runs, for up to the child's shutdown time",
         &[
             "handles::daemon_shutdown_waits_for_terminate_of_its_servers",
-            "supervisor::end::shutdown_time_is_five_seconds_by_default",
+            "supervisor::shutdown::shutdown_time_is_five_seconds_by_default",
             "supervisor::ordered::shutdown_kills_a_child_after_its_shutdown_time",
         ],
     ),
@@ -294,7 +294,7 @@ const PROBLEMS: [Problem; 30] = [
             "universe::ancestry::a_server_that_was_not_forwarded_names_connection_daemon_and_test",
             "universe::strict::what_was_spawned_without_its_universe_is_told_what_to_do",
             "universe::strict::what_inherited_no_universe_is_told_who_spawned_it",
-            "wormhole::restarted_server_keeps_its_universe",
+            "universes_over_tcp::restarted_server_keeps_its_universe",
         ],
     ),
     problem(
@@ -302,7 +302,7 @@ const PROBLEMS: [Problem; 30] = [
         "`start` returns when ready; `until` waits for a state of a tree or a client",
         &[
             "supervisor::tree::until_times_out_with_the_last_tree",
-            "healing::client_started_before_its_daemon_connects_later",
+            "reconnect::client_started_before_its_daemon_connects_later",
         ],
     ),
     problem(

@@ -21,8 +21,8 @@ use socket2::SockRef;
 
 use super::daemons::{Daemons, Records};
 use crate::support::{
-    lab::{Call, Cast, Lab, Reply},
     raw::{self, Raw},
+    test_server::{Call, Cast, Reply, TestProtocol},
     time::{ms, secs},
 };
 
@@ -262,7 +262,7 @@ impl TestClient {
         "closed after a call, and was not answered"
     }
 
-    fn client(&mut self) -> erps::ClientBuilder<Lab> {
+    fn client(&mut self) -> erps::ClientBuilder<TestProtocol> {
         let builder = match self.rng.bool() {
             true => Client::builder(self.records.plain),
             false => Client::builder(self.records.tls).transport(self.records.tls_settings.clone()),
@@ -427,7 +427,7 @@ impl TestClient {
             1 => raw::bytes(Kind::Push, &1),
             2 => raw::call(1, "{:fail, \"as it was asked\"}"),
             _ => raw::raw_bytes(
-                "lab",
+                "test",
                 "1.2.3",
                 Kind::Cast,
                 &[131, 113, 119, 0, 119, 0, 97, 0],

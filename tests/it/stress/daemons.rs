@@ -17,7 +17,7 @@ use erps::{
 
 use super::client::TestClient;
 use crate::support::{
-    lab::{self, LabServer, Life, Watch},
+    test_server::{self, Lifecycle, TestServer, Watch},
     time::{ms, secs},
 };
 
@@ -39,12 +39,12 @@ pub(super) struct Records {
     /// Calls of well-behaved clients, all of which must be answered.
     pub(super) asked: AtomicU64,
     pub(super) answered: AtomicU64,
-    lives: Mutex<BTreeMap<&'static str, u64>>,
+    lifecycle: Mutex<BTreeMap<&'static str, u64>>,
 }
 
 impl Records {
     pub(super) fn record_run(&self, how: &'static str) {
-        *self.lives.lock().unwrap().entry(how).or_default() += 1;
+        *self.lifecycle.lock().unwrap().entry(how).or_default() += 1;
     }
 }
 
@@ -54,7 +54,7 @@ pub(super) struct Daemons {
 }
 
 struct Entry {
-    daemon: Linked<Daemon<LabServer>>,
+    daemon: Linked<Daemon<TestServer>>,
     watch: Watch,
     ends: smol::Task<Ends>,
 }
@@ -79,7 +79,7 @@ impl Daemons {
         let options = [patient.clone(), patient, impatient(), impatient()];
         let mut entries = Vec::new();
         for (number, options) in options.into_iter().enumerate() {
-            let (mut builder, watch) = lab::daemon();
+            let (mut builder, watch) = test_server::daemon();
             builder = builder.server_options(options);
             if number % 2 == 1 {
                 builder = builder.transport(ca.tls(&["127.0.0.1"]));
@@ -109,7 +109,7 @@ impl Daemons {
             untrusted: TestCa::new().tls(&["client"]),
             asked: AtomicU64::new(0),
             answered: AtomicU64::new(0),
-            lives: Mutex::default(),
+            lifecycle: Mutex::default(),
         };
         Self {
             records: Arc::new(records),
@@ -185,9 +185,9 @@ impl Daemons {
             for (reason, count) in counted.by_reason {
                 *ends.entry(reason).or_default() += count;
             }
-            let lives = std::iter::from_fn(|| entry.watch.lives.try_recv().ok());
+            let lifecycle = std::iter::from_fn(|| entry.watch.lifecycle.try_recv().ok());
             let (begun, over): (Vec<_>, Vec<_>) =
-                lives.partition(|life| matches!(life, Life::Init));
+                lifecycle.partition(|life| matches!(life, Lifecycle::Init));
             assert_eq!(
                 begun.len(),
                 over.len(),
@@ -197,12 +197,12 @@ impl Daemons {
         let Records {
             seed,
             answered,
-            lives,
+            lifecycle,
             ..
         } = &*self.records;
         let answered = answered.load(Relaxed);
         println!("seed {seed}: {accepted} connections, {answered} calls answered right");
-        for (how, count) in lives.lock().unwrap().iter() {
+        for (how, count) in lifecycle.lock().unwrap().iter() {
             println!("  {count:>7} {how}");
         }
         println!("closed with:");

@@ -19,8 +19,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 use smol::future;
 
 use crate::support::{
-    lab::{self, Call, Cast, Lab, LabServer, Reply, eventually, pair, run},
     raw::{self, Raw},
+    test_server::{self, Call, Cast, Reply, TestProtocol, TestServer, eventually, pair, run},
     time::{HOUR, at_once, secs, settled, timed},
 };
 
@@ -28,7 +28,7 @@ const LONG: Duration = Duration::from_secs(50);
 const SHORT: Duration = Duration::from_millis(50);
 
 /// A raw listener on the simulated network, and a builder for a client that connects to it.
-fn simulated_server() -> (Listener, ClientBuilder<Lab>) {
+fn simulated_server() -> (Listener, ClientBuilder<TestProtocol>) {
     let network = Network::current().unwrap();
     let address = ([127, 0, 0, 1], 4747).into();
     let listener = network.listen(address).unwrap();
@@ -168,7 +168,7 @@ async fn interleaved_connect_and_disconnect_requests_all_complete() {
 
 #[erps::test(simulated)]
 async fn durations_of_zero_and_max_are_valid_timeouts() {
-    let (builder, _watch) = lab::daemon();
+    let (builder, _watch) = test_server::daemon();
     let options = ServerOptions::new()
         .first_packet_timeout(Duration::MAX)
         .packet_timeout(Duration::MAX)
@@ -183,7 +183,7 @@ async fn durations_of_zero_and_max_are_valid_timeouts() {
     let mut peer = Raw::dial(daemon.local_addr()).await;
     let call = raw::call(1, ":ping");
     peer.send(&call[..50]).await;
-    let client = lab::client(&daemon)
+    let client = test_server::client(&daemon)
         .keepalive(None)
         .stall_timeout(Duration::MAX)
         .connect_timeout(Duration::MAX)
@@ -204,7 +204,7 @@ async fn durations_of_zero_and_max_are_valid_timeouts() {
 #[erps::test(simulated)]
 async fn keepalive_of_zero_is_valid() {
     let (daemon, _client, _watch) = pair().await;
-    let client = lab::client(&daemon).keepalive(Duration::ZERO);
+    let client = test_server::client(&daemon).keepalive(Duration::ZERO);
     let client = client.connect().await.unwrap();
     assert_eq!(client.call(Call::Ping).await.unwrap(), Reply::Pong);
 }
@@ -212,7 +212,7 @@ async fn keepalive_of_zero_is_valid() {
 #[erps::test(simulated)]
 async fn payload_limit_applies_before_compression() {
     let (daemon, _client, _watch) = pair().await;
-    let client = lab::client(&daemon).max_payload(1000).compressed(9);
+    let client = test_server::client(&daemon).max_payload(1000).compressed(9);
     let client = client.connect().await.unwrap();
     let outcome = client.call(Call::Echo(vec![0; 2000])).await;
     assert!(
@@ -236,7 +236,7 @@ struct BlockingHandler {
 }
 
 impl ClientHandler for BlockingHandler {
-    type Protocol = Lab;
+    type Protocol = TestProtocol;
     type Info = ();
 
     async fn handle_push(
@@ -271,7 +271,7 @@ async fn busy_client_handler_does_not_block_reconnecting() {
     let (sender, reports) = async_channel::unbounded();
     let (open, gate) = async_channel::unbounded();
     let backoff = Backoff::new(Duration::from_millis(1), Duration::from_millis(20));
-    let client = lab::client(&daemon)
+    let client = test_server::client(&daemon)
         .max_pushes(1)
         .backoff(backoff)
         .handler(move || BlockingHandler {
@@ -460,8 +460,8 @@ fn server_that_messages_itself_does_not_starve_others_and_can_be_shut_down() {
             .await
             .unwrap();
         busy.info(()).await.unwrap();
-        let (seed, _watch) = lab::seed();
-        let other = ServerRef::<LabServer>::builder(seed)
+        let (seed, _watch) = test_server::seed();
+        let other = ServerRef::<TestServer>::builder(seed)
             .start_link()
             .await
             .unwrap();
@@ -475,7 +475,7 @@ fn server_that_messages_itself_does_not_starve_others_and_can_be_shut_down() {
 fn dropping_the_executor_kills_its_tasks_and_releases_ports() {
     run(async {
         let executor = Arc::new(smol::Executor::new());
-        let (builder, _watch) = lab::daemon();
+        let (builder, _watch) = test_server::daemon();
         let start = builder.executor(executor.clone()).start();
         let daemon = executor.run(start).await.unwrap();
         let address = daemon.local_addr();

@@ -15,7 +15,7 @@ use smol::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::support::{
     events::Warnings,
-    lab::{self, Call, Lab, LabServer, is_served},
+    test_server::{self, Call, TestProtocol, TestServer, assert_served},
     time::{HOUR, at_once, ms, secs, settled, timed},
 };
 
@@ -27,14 +27,14 @@ fn listen() -> Listener {
 }
 
 /// A TLS client with a backoff of a millisecond.
-fn client(ca: &TestCa) -> ClientBuilder<Lab> {
+fn client(ca: &TestCa) -> ClientBuilder<TestProtocol> {
     let backoff = Backoff::new(Duration::from_millis(1), Duration::from_millis(1));
     let client = Client::builder(HERE).transport(ca.tls(&["client"]));
     client.backoff(backoff)
 }
 
-async fn daemon(ca: &TestCa) -> Linked<Daemon<LabServer>> {
-    let builder = lab::daemon().0.port(HERE.port());
+async fn daemon(ca: &TestCa) -> Linked<Daemon<TestServer>> {
+    let builder = test_server::daemon().0.port(HERE.port());
     let builder = builder.transport(ca.tls(&["127.0.0.1"]));
     builder.start_link().await.unwrap()
 }
@@ -83,7 +83,7 @@ async fn client_reconnects_within_a_second_after_any_tls_alert() {
         let daemon = daemon(&ca).await;
         let (_, took) = timed(client.until(Status::is_connected)).await;
         assert!(took <= secs(1), "alert {description}: {took:?}");
-        is_served(&client).await;
+        assert_served(&client).await;
         drop(client);
         daemon.shutdown().await;
     }
@@ -119,7 +119,7 @@ async fn client_reconnects_after_invalid_data_from_a_server() {
             "{:?}: {took:?}",
             &bytes[..bytes.len().min(9)]
         );
-        is_served(&client).await;
+        assert_served(&client).await;
         drop(client);
         daemon.shutdown().await;
     }
@@ -188,7 +188,7 @@ async fn connect_skips_and_resets_the_slow_backoff() {
     smol::future::or(refuse, test).await;
     let _daemon = daemon(&ca).await;
     at_once(client.connect()).await.unwrap();
-    is_served(&client).await;
+    assert_served(&client).await;
 }
 
 #[erps::test(simulated)]
@@ -235,7 +235,7 @@ async fn slow_backoff_is_configurable_and_never_shorter_than_the_backoff() {
 
 #[test]
 fn repeated_connect_failures_log_one_warning_then_a_summary_every_ten_minutes() {
-    Warnings::during(|warnings| {
+    Warnings::capture(|warnings| {
         Universe::simulated(1).run(async {
             let ca = TestCa::new();
             let usual = Backoff::new(secs(1), secs(1));

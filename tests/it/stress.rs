@@ -12,8 +12,8 @@ use erps::{Network, Universe, network::Line, time};
 
 use self::{client::TestClient, daemons::Daemons};
 use crate::support::{
-    extent::short_or_long,
-    fixture,
+    scale::short_or_long,
+    subprocess,
     time::{ms, secs},
 };
 
@@ -24,12 +24,12 @@ const CLIENTS: u64 = 250;
 #[test]
 fn hundreds_of_hostile_clients_leave_nothing_behind() {
     let seed = env::var("ERPS_SEED").unwrap_or_else(|_| "0".into());
-    println!("to reproduce: ERPS_SEED={seed} cargo test torture::hundreds");
+    println!("to reproduce: ERPS_SEED={seed} cargo test stress::hundreds");
     // In a separate process, which counts its file descriptors.
     let variables = [("ERPS_SEED", seed.as_str())];
     println!(
         "{}",
-        fixture::passes("torture::over_real_sockets", &variables)
+        subprocess::passes("stress::over_real_sockets", &variables)
     );
 }
 

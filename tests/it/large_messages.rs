@@ -24,8 +24,8 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_bytes::ByteBuf;
 
 use crate::support::{
-    lab::{OwnThread, PATIENCE, run},
     raw::{self, Raw},
+    test_server::{REPLY_TIMEOUT, ThreadExecutor, run},
 };
 
 /// More than is encoded or decoded within one poll.
@@ -59,12 +59,12 @@ fn pass(gate: u64) {
 }
 
 /// Opens the gate from a task of the executor, once it has been reached.
-fn open(own: &Arc<OwnThread>, gate: u64) -> impl Future<Output = ()> + use<> {
+fn open(own: &Arc<ThreadExecutor>, gate: u64) -> impl Future<Output = ()> + use<> {
     let own = Arc::clone(own);
     smol::unblock(move || open_from(&own, gate))
 }
 
-fn open_from(own: &OwnThread, gate: u64) {
+fn open_from(own: &ThreadExecutor, gate: u64) {
     let gates = GATES.lock().unwrap();
     let limit = Duration::from_secs(20);
     let unreached = |gates: &mut (BTreeSet<u64>, _)| !gates.0.contains(&gate);
@@ -127,7 +127,7 @@ impl Parcel {
 struct Post;
 
 impl Protocol for Post {
-    const IDENTIFIER: &'static str = "lab";
+    const IDENTIFIER: &'static str = "test";
     const VERSION: &'static str = "1.2.3";
     type Call = Ask;
     type Reply = Answer;
@@ -216,13 +216,13 @@ impl Server for PostServer {
 
 /// A daemon on a thread of its own.
 struct DaemonThread {
-    own: Arc<OwnThread>,
+    own: Arc<ThreadExecutor>,
     daemon: Linked<Daemon<PostServer>>,
     ended: async_channel::Receiver<ExitReason>,
 }
 
 async fn daemon_thread(options: ServerOptions) -> DaemonThread {
-    let own = Arc::new(OwnThread::new());
+    let own = Arc::new(ThreadExecutor::new());
     let (end, ended) = async_channel::unbounded();
     let daemon = Daemon::<PostServer>::builder(end)
         .server_options(options)
@@ -235,13 +235,13 @@ async fn daemon_thread(options: ServerOptions) -> DaemonThread {
 
 impl DaemonThread {
     fn client(&self) -> ClientBuilder<Post> {
-        Client::builder(self.daemon.local_addr()).reply_timeout(PATIENCE)
+        Client::builder(self.daemon.local_addr()).reply_timeout(REPLY_TIMEOUT)
     }
 }
 
 /// A client on a thread of its own.
-async fn client(daemon_thread: &DaemonThread) -> (Arc<OwnThread>, Client<Post>) {
-    let own = Arc::new(OwnThread::new());
+async fn client(daemon_thread: &DaemonThread) -> (Arc<ThreadExecutor>, Client<Post>) {
+    let own = Arc::new(ThreadExecutor::new());
     let client = daemon_thread.client().executor(Arc::clone(&own.executor));
     (own, client.connect().await.unwrap())
 }
@@ -471,7 +471,8 @@ fn panic_while_decoding_a_large_call_stops_only_its_server() {
             .await
             .unwrap();
         let client = || {
-            Client::<PanicsOnDecodeProtocol>::builder(daemon.local_addr()).reply_timeout(PATIENCE)
+            Client::<PanicsOnDecodeProtocol>::builder(daemon.local_addr())
+                .reply_timeout(REPLY_TIMEOUT)
         };
         let good = client().connect().await.unwrap();
         let bad = client().connect().await.unwrap();
@@ -507,7 +508,7 @@ fn large_cast_dropped_while_encoding_is_not_sent() {
 struct PollCounter(Arc<AtomicU64>);
 
 impl PollCounter {
-    fn on(own: &OwnThread) -> Self {
+    fn on(own: &ThreadExecutor) -> Self {
         let polls = Arc::new(AtomicU64::new(0));
         let counted = Arc::clone(&polls);
         let count = async move {
@@ -524,7 +525,7 @@ impl PollCounter {
 struct Bytes;
 
 impl Protocol for Bytes {
-    const IDENTIFIER: &'static str = "lab";
+    const IDENTIFIER: &'static str = "test";
     const VERSION: &'static str = "1.2.3";
     type Call = ();
     type Reply = Vec<u64>;
@@ -562,7 +563,7 @@ impl Server for Notes {
 
 /// Returns how often, at least, another task of the executor was polled while these casts were handled.
 async fn polls_beside(casts: usize, payload: &[u8]) -> usize {
-    let own = OwnThread::new();
+    let own = ThreadExecutor::new();
     let PollCounter(polls) = PollCounter::on(&own);
     let daemon = Daemon::<Notes>::builder(polls)
         .executor(Arc::clone(&own.executor))
@@ -570,7 +571,7 @@ async fn polls_beside(casts: usize, payload: &[u8]) -> usize {
         .await
         .unwrap();
     let mut peer = Raw::connect(daemon.local_addr()).await;
-    let packet = raw::raw_bytes("lab", "1.2.3", Kind::Cast, payload);
+    let packet = raw::raw_bytes("test", "1.2.3", Kind::Cast, payload);
     let mut bytes = packet.repeat(casts);
     bytes.extend(raw::bytes(Kind::Call, &(1, ())));
     peer.send(&bytes).await;
@@ -607,7 +608,7 @@ fn small_packets_are_handled_in_one_poll() {
 struct Untyped;
 
 impl Protocol for Untyped {
-    const IDENTIFIER: &'static str = "lab";
+    const IDENTIFIER: &'static str = "test";
     const VERSION: &'static str = "1.2.3";
     type Call = Term;
     type Reply = Term;
@@ -670,7 +671,7 @@ async fn call_over_a_term_limit_receives_an_error_with_its_reference() {
     let mut peer = Raw::dial(daemon.local_addr()).await;
     for (word, term) in over_limits() {
         let payload = [&[131, 104, 2, 97, 77], &term[..]].concat();
-        peer.send(&raw::raw_bytes("lab", "1.2.3", Kind::Call, &payload))
+        peer.send(&raw::raw_bytes("test", "1.2.3", Kind::Call, &payload))
             .await;
         let (kind, text) = peer.text().await.expect("an answer");
         assert_eq!(kind, Kind::Error);
@@ -695,7 +696,7 @@ async fn compressed_call_over_the_ratio_receives_an_error_with_its_reference() {
     let mut encoder = ZlibEncoder::new(packed, Compression::best());
     encoder.write_all(&plain[1..]).unwrap();
     let payload = encoder.finish().unwrap();
-    peer.send(&raw::raw_bytes("lab", "1.2.3", Kind::Call, &payload))
+    peer.send(&raw::raw_bytes("test", "1.2.3", Kind::Call, &payload))
         .await;
     let (kind, text) = peer.text().await.expect("an answer");
     assert_eq!(kind, Kind::Error);
