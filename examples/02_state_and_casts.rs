@@ -1,8 +1,8 @@
-//! A server has state, and handles one message at a time.
+//! A server has state and handles one message at a time.
 //!
-//! A call is answered; a cast is not. Those of one client arrive in the order in which they were
-//! sent, so a call that follows casts sees what they did. Every connection has a server of its own,
-//! made from the daemon's seed: two clients do not share a count.
+//! A call is answered; a cast is not. Messages of one client arrive in sending order, so a call
+//! sees the effect of earlier casts. Every connection has its own server, created from the daemon's
+//! seed: two clients do not share a count.
 //!
 //! It prints:
 //!
@@ -14,14 +14,14 @@
 use erps::{BoxError, Client, Context, Daemon, InitError, Protocol, ReplyTo, Server};
 use serde::{Deserialize, Serialize};
 
-/// `:total` in Erlang's terms.
+/// In Erlang terms: `:total`.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Ask {
     Total,
 }
 
-/// `{:add, 5}` or `:reset`.
+/// In Erlang terms: `{:add, 5}` or `:reset`.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Change {

@@ -1,9 +1,9 @@
-//! A server sends what nobody asked for: a push.
+//! A server sends a message without a request: a push.
 //!
-//! `Context::push` reaches the client at the other end of the server's connection. A `ServerRef`,
-//! which `Context::this` gives away, lets the rest of the process push through a server too; here
-//! the servers of a room keep a list of each other, which each leaves when it terminates. A client reads its pushes as a stream, which
-//! begins when it is made: make it before saying that you listen.
+//! `Context::push` sends to the client of the server's connection. `Context::this` returns a
+//! `ServerRef`, through which other tasks can push too: here the servers of a chat room keep a list
+//! of each other, and remove themselves when they terminate. A client reads its pushes as a stream,
+//! which starts when it is created: create it before the call that triggers pushes.
 //!
 //! It prints:
 //!
@@ -23,13 +23,13 @@ use smol::stream::StreamExt as _;
 struct Chat;
 
 impl Protocol for Chat {
-    type Call = String; // the name of somebody who enters
+    type Call = String; // the name of a new member
     type Reply = ();
     type Cast = ();
     type Push = String;
 }
 
-/// What all servers of the daemon share, through its seed.
+/// The list that all servers of the daemon share through its seed.
 type Room = Arc<Mutex<Vec<ServerRef<ChatServer>>>>;
 
 struct ChatServer {
@@ -54,7 +54,7 @@ impl Server for ChatServer {
         let mut room = self.room.lock().unwrap();
         room.push(cx.this().clone());
         for server in room.iter() {
-            // It does not wait: somebody who does not read holds up nobody.
+            // `try_push` does not wait for a slow client.
             let _ = server.try_push(&format!("welcome, {name}"));
         }
         from.reply(());

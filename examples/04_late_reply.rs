@@ -1,8 +1,8 @@
-//! A call is answered when there is something to say, by whomever.
+//! A call can be answered later, and from anywhere.
 //!
-//! `ReplyTo` may be kept in the server's state and answered while another message is handled, or
-//! sent to a thread or task that answers by itself; the server goes on meanwhile. Calls of one
-//! client are thus answered out of order. Dropped, it fails the call at once: nobody waits in vain.
+//! A `ReplyTo` can be stored in the server's state and answered while another message is handled,
+//! or sent to a thread or task that answers; the server continues meanwhile. Calls of one client
+//! can thus be answered out of order. If the `ReplyTo` is dropped, the call fails immediately.
 //!
 //! It prints:
 //!
@@ -22,7 +22,7 @@ use smol::future;
 enum Call {
     /// The sum of the numbers up to this one.
     Sum(u64),
-    /// The next number that somebody announces.
+    /// The next number that another client announces.
     Wait,
     Announce(u64),
     Ignore,
@@ -83,7 +83,7 @@ fn main() -> Result<(), BoxError> {
         assert_eq!(sum, 5050);
         println!("from a thread: {sum}");
 
-        // Both are on their way at once, in this order; the second lets the first be answered.
+        // Both calls are sent before either is answered; the second lets the server answer the first.
         let (kept, announced) =
             future::zip(client.call(Call::Wait), client.call(Call::Announce(7))).await;
         assert_eq!((kept?, announced?), (7, 7));

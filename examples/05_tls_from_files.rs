@@ -1,15 +1,15 @@
-//! Certificates come from files, and tell each end who the other is.
+//! Mutual TLS with certificates from files.
 //!
-//! Both ends are given the same three things: the authority they trust, a certificate of their own,
-//! and its key. The server reads the name in its client's certificate from `Context::peer`. A
-//! stranger, whose certificate another authority issued, is told so and gets no server: the
-//! client knows that trying again is pointless, and does not.
+//! Both ends have a CA certificate, a certificate of their own and its key. The server reads the
+//! name in its client's certificate from `Context::peer`. A client whose certificate was issued by
+//! another CA is rejected during the handshake and gets no server; its error says that a retry is
+//! pointless.
 //!
 //! It prints:
 //!
 //! ```text
 //! the server says: you are billing
-//! the stranger is told: the peer rejected this end's certificate: unknown_ca (48): it does not trust the CA that issued it, or lacks a certificate between both
+//! the unknown client fails: the peer rejected this end's certificate: unknown_ca (48): it does not trust the CA that issued it, or lacks a certificate between both
 //! 1 server was started
 //! ```
 
@@ -86,7 +86,7 @@ fn main() -> Result<(), BoxError> {
         let stranger = to_daemon.transport(files.tls("stranger")?);
         let error = stranger.connect().await.unwrap_err();
         assert!(error.is_likely_permanent());
-        println!("the stranger is told: {error}");
+        println!("the unknown client fails: {error}");
 
         assert_eq!(started.load(Relaxed), 1);
         println!("{} server was started", started.load(Relaxed));
@@ -103,7 +103,7 @@ fn authority(name: &str) -> Result<Authority, BoxError> {
     Ok(CertifiedIssuer::self_signed(params, KeyPair::generate()?)?)
 }
 
-/// A directory of its own for the files, gone when this is dropped.
+/// A temporary directory for the files, removed on drop.
 struct Files(PathBuf);
 
 impl Files {
@@ -117,7 +117,7 @@ impl Files {
         self.0.join(name)
     }
 
-    /// Has a certificate issued, and writes it and its key: `{who}.pem` and `{who}.key`.
+    /// Issues a certificate and writes it and its key: `{who}.pem` and `{who}.key`.
     fn write(&self, who: &str, ca: &Authority, name: &str) -> Result<(), BoxError> {
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::new([name.to_owned()])?;

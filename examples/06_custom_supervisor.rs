@@ -1,15 +1,15 @@
-//! The daemon's user decides who gets a server, and whose child it is.
+//! A custom supervisor decides which connections get a server, and where it runs.
 //!
-//! A `ServerSupervisor::custom` closure is given the recipe of every server, once its peer is
-//! authenticated. It starts it wherever it likes, here under a supervisor of its own, or answers
-//! with an error: then there is no server, and the connection is closed. The client learns no
-//! more than that; the reason stays at this end, as an event.
+//! A `ServerSupervisor::custom` closure receives the start spec of every server, after its peer is
+//! authenticated. It starts the server anywhere, here under a supervisor of its own, or returns an
+//! error: then no server is started and the connection is closed. The client only sees the close;
+//! the reason is emitted as an event.
 //!
 //! It prints:
 //!
 //! ```text
 //! the first client is served
-//! the second client ends: disconnected
+//! the second client exits: disconnected
 //! the first client is still served
 //! children of the lobby: 1
 //! ```
@@ -55,7 +55,7 @@ impl Server for InnServer {
     }
 }
 
-/// Has servers started under `lobby` while `open` is true.
+/// Starts servers under `lobby` while `open` is true.
 fn doorkeeper(lobby: DynamicSupervisor, open: Arc<AtomicBool>) -> ServerSupervisor {
     ServerSupervisor::custom(move |recipe| {
         let (lobby, open) = (lobby.clone(), open.load(Relaxed));
@@ -77,7 +77,7 @@ fn main() -> Result<(), BoxError> {
             .server_supervisor(doorkeeper(lobby.clone(), Arc::clone(&open)))
             .start_link()
             .await?;
-        // Such a client ends with its connection, instead of making another.
+        // This client exits when it is disconnected, instead of reconnecting.
         let to_inn = Client::<Inn>::builder(daemon.local_addr()).reconnect(Reconnect::Never);
 
         let first = to_inn.connect().await?;
@@ -86,7 +86,7 @@ fn main() -> Result<(), BoxError> {
 
         open.store(false, Relaxed);
         let second = to_inn.connect().await?;
-        println!("the second client ends: {}", second.exited().await);
+        println!("the second client exits: {}", second.exited().await);
 
         first.call(()).await?;
         println!("the first client is still served");

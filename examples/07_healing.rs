@@ -1,8 +1,8 @@
-//! A client outlives its server's daemon, and tells how it fares.
+//! A client reconnects after its server's daemon has restarted.
 //!
-//! When a connection is lost the client makes another, with growing delays; what was in flight is
-//! lost and says so. A server knows nothing of the connection before, so the client's handler
-//! subscribes anew in `handle_connect`. `Client::until` waits for a status.
+//! When a connection is lost the client reconnects with a growing backoff; calls in flight fail as
+//! lost. A new server knows nothing of earlier connections, so the client's handler subscribes
+//! again in `handle_connect`. `Client::until` waits for a status.
 //!
 //! It prints:
 //!
@@ -73,7 +73,7 @@ impl ClientHandler for Reader {
         _: PeerInfo,
         cx: &mut ClientContext<Self>,
     ) -> Result<(), BoxError> {
-        // An error tells that the connection is lost already; this runs again after the next.
+        // An error means that this connection is lost already; `handle_connect` runs again after the next.
         let _ = cx.client().cast(()).await;
         Ok(())
     }

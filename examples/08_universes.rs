@@ -1,11 +1,12 @@
-//! Two tests in one process, each in a world of its own: one static, one port, opposite expectations.
+//! Two tests in one process with one static, one port, and opposite expectations.
 //!
 //! A `Sharded` static has one value per universe. Everything this library starts inherits the
-//! universe of whoever starts it: the daemon of a test, its servers, its clients. A simulated universe
-//! has its own network, too. So both tests below listen on port 4747 at the same time, and each sees its
-//! own value. In production there is no universe: the static is a plain one, and the port is real.
+//! universe it is started in: the daemon of a test, its servers, its clients. A simulated universe
+//! has its own network, too. So both tests below listen on port 4747 at the same time, and each
+//! sees its own value. In production there is no universe: the static is a plain one, and the port
+//! is real.
 //!
-//! The tests are run by `cargo test --example 08_universes`, both at once:
+//! The tests are run concurrently by `cargo test --example 08_universes`:
 //!
 //! ```text
 //! test tests::the_shop_is_closed ... ok
@@ -24,7 +25,7 @@ use erps::{
     BoxError, Client, Context, Daemon, InitError, Linked, Protocol, ReplyTo, Server, Sharded,
 };
 
-/// The configuration, as production code would have it.
+/// The configuration, as in production code.
 static OPEN: Sharded<bool> = Sharded::new(|| true);
 
 struct Shop;

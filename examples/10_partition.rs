@@ -1,20 +1,20 @@
-//! Ten minutes and more without a network, in a few milliseconds.
+//! A network outage of more than ten minutes, simulated in a few milliseconds.
 //!
-//! A simulated universe has its own clock and its own network. The clock stands still while anybody has
-//! something to do, and leaps to the next time-out when all wait. The network has hosts, lines between
-//! them, and faults on demand. Daemon, server and client are those of production, and so are their
-//! time-outs. The same seed makes the same run.
+//! A simulated universe has its own clock and network. The clock stands still while any task is
+//! ready, and advances to the next timer when all tasks wait. The network has hosts, connections
+//! with latency, and faults on demand. Daemon, server and client are the production code, with
+//! their production timeouts. The same seed gives the same run.
 //!
 //! It prints:
 //!
 //! ```text
 //!     0.020 s: connected
 //!     0.040 s: the server says 1
-//!     0.040 s: the cable is cut
+//!     0.040 s: the network is partitioned
 //!     5.040 s: no reply in time
-//!    60.040 s: the connection is given up
-//!   660.040 s: the cable is mended
-//!   660.060 s: connected again
+//!    60.040 s: the connection times out
+//!   660.040 s: the partition is healed
+//!   660.060 s: reconnected
 //!   660.080 s: the server says 1
 //! it took less than a second: true
 //! ```
@@ -58,7 +58,7 @@ impl Server for CounterServer {
     }
 }
 
-/// Says something, and how long the universe has lasted.
+/// Prints a message with the time in the universe.
 fn say(what: &str) {
     let universe = Universe::current().expect("it is run in one");
     let clock = universe.clock().expect("it is simulated");
@@ -81,17 +81,17 @@ async fn a_client_outlives_a_partition() -> Result<(), BoxError> {
     say(&format!("the server says {}", client.call(()).await?));
 
     network.partition("shop", "home");
-    say("the cable is cut");
+    say("the network is partitioned");
     let error = client.call(()).await.unwrap_err();
     say(&error.to_string());
     let lost = |status: &Status| !status.is_connected();
     client.until(lost).await;
-    say("the connection is given up");
+    say("the connection times out");
     time::sleep(Duration::from_secs(600)).await;
     network.heal("shop", "home");
-    say("the cable is mended");
+    say("the partition is healed");
     client.connect().await?;
-    say("connected again");
+    say("reconnected");
     say(&format!("the server says {}", client.call(()).await?));
     Ok(())
 }

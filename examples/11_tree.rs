@@ -1,15 +1,15 @@
-//! A tree of supervisors, and what becomes of it when its parts are killed.
+//! A tree of supervisors, and how it restarts parts that are killed.
 //!
-//! A daemon, a client of it, and a supervisor of workers that come and go are children of one
-//! supervisor: started with one call, watched, and ended as one. Each part is killed in turn, and is
-//! started again. It all happens in a simulated universe, so that it does so in the same order each time.
+//! A daemon, a client, and a supervisor of temporary workers are children of one supervisor:
+//! started with one call, watched, and shut down together. Each part is killed in turn and
+//! restarted. Everything runs in a simulated universe, so the order is the same each time.
 //!
 //! It prints:
 //!
 //! ```text
 //! > here is a lamp
 //!
-//! all are there
+//! everything runs
 //! shop
 //!   daemon: running
 //!     server of 127.0.0.1:49152: running, serves 127.0.0.1:49152
@@ -41,7 +41,7 @@
 //!
 //! > here is a lamp
 //!
-//! their supervisor was killed, and they are gone
+//! the workers' supervisor was killed, and the workers with it
 //! shop
 //!   daemon: running, exited once, last: killed
 //!     server of 127.0.0.1:49154: running, serves 127.0.0.1:49154
@@ -57,7 +57,7 @@
 //!
 //! > here is a lamp
 //!
-//! all are gone: shutdown
+//! everything has exited: shutdown
 //! ```
 
 use std::{
@@ -103,7 +103,7 @@ impl Server for ShopServer {
     }
 }
 
-/// Whoever was started last of a kind, as `on_start` tells.
+/// The handle of the last start of each kind, as recorded by `on_start`.
 type Last<T> = Arc<Mutex<Option<T>>>;
 
 fn last<T: Clone>(of: &Last<T>) -> T {
@@ -115,7 +115,7 @@ fn note<T: Clone + Send>(last: &Last<T>) -> impl Fn(&T) + Send + Sync + use<T> {
     move |it| *last.lock().unwrap() = Some(it.clone())
 }
 
-/// Waits until all is up, and shows it.
+/// Waits until everything runs, and prints the tree.
 async fn show(
     what: &str,
     tree: &Supervisor,
@@ -126,7 +126,7 @@ async fn show(
     Ok(())
 }
 
-/// Whether this child runs, after so many ends.
+/// Whether this child runs after this many exits.
 fn runs(tree: &Tree, id: &str, exits: u64) -> bool {
     let child = tree.find(id);
     child.is_some_and(|it| it.state.task().is_some() && it.exits == exits)
@@ -166,7 +166,7 @@ async fn life_of_a_tree() -> Result<(), BoxError> {
     let anna = first.start_child(clerk("anna")).await?;
     first.start_child(clerk("bert")).await?;
     buys(&last(&client), "a lamp").await?;
-    show("all are there", &tree, |_| true).await?;
+    show("everything runs", &tree, |_| true).await?;
 
     anna.kill();
     show("a worker was killed", &tree, |it| runs(it, "anna", 1)).await?;
@@ -187,7 +187,7 @@ async fn life_of_a_tree() -> Result<(), BoxError> {
 
     kill("workers").await?;
     show(
-        "their supervisor was killed, and they are gone",
+        "the workers' supervisor was killed, and the workers with it",
         &tree,
         |it| runs(it, "workers", 1),
     )
@@ -198,12 +198,12 @@ async fn life_of_a_tree() -> Result<(), BoxError> {
     buys(&last(&client), "a lamp").await?;
 
     let reason = tree.as_ref().shutdown(Shutdown::Infinity).await;
-    println!("all are gone: {reason}");
+    println!("everything has exited: {reason}");
     Ok(())
 }
 
 fn main() -> Result<(), BoxError> {
-    // The one panic is part of the show: it is seen in what the client is told.
+    // The panic is intended: the client prints it as an error.
     std::panic::set_hook(Box::new(|_| ()));
     let universe = Universe::simulated(1);
     universe.expect_panics("there are no dragons");

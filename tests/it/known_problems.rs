@@ -208,8 +208,8 @@ const PROBLEMS: [Problem; 30] = [
             "reconnect::last_disconnect_reports_the_reason",
             "reconnect::last_disconnect_reports_the_servers_last_error",
             "supervisor::client_and_daemon::server_terminates_with_disconnected_when_its_client_is_killed",
-            "erps-wire::packet::every_golden_packet_is_encoded_byte_for_byte",
-            "erps-wire::packet::every_golden_packet_decodes_to_what_was_encoded",
+            "erps-wire::packet::golden_packets_are_encoded_byte_for_byte",
+            "erps-wire::packet::golden_packets_decode_to_their_fields",
         ],
     ),
     problem(
