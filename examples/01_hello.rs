@@ -1,8 +1,8 @@
-//! One server behind a port, one client, and TLS in both directions.
+//! One daemon, one client, and mutual TLS.
 //!
-//! A protocol says what both ends agree on, a server answers, a daemon listens and has one server
-//! started per connection under a supervisor. A certificate authority made in memory vouches for
-//! both ends; without its word neither lets the other in.
+//! A protocol defines the messages of both ends, a server handles them, and a daemon listens and starts one server per
+//! connection under a supervisor. A certificate authority, created in memory, issues the certificates of both ends.
+//! Without one a peer is rejected.
 //!
 //! It prints:
 //!

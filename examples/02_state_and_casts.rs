@@ -1,8 +1,8 @@
-//! A server has state and handles one message at a time.
+//! A server with state, which handles one message at a time.
 //!
-//! A call is answered; a cast is not. Messages of one client arrive in sending order, so a call
-//! sees the effect of earlier casts. Every connection has its own server, created from the daemon's
-//! seed: two clients do not share a count.
+//! A call has a reply, a cast has none. Messages of one client are handled in the order of sending, so a call sees the
+//! effects of the casts before it. Every connection has its own server, created from the daemon's seed: two clients do
+//! not share a count.
 //!
 //! It prints:
 //!

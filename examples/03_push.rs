@@ -1,9 +1,9 @@
-//! A server sends a message without a request: a push.
+//! Pushes: messages of a server without a request.
 //!
-//! `Context::push` sends to the client of the server's connection. `Context::this` returns a
-//! `ServerRef`, through which other tasks can push too: here the servers of a chat room keep a list
-//! of each other, and remove themselves when they terminate. A client reads its pushes as a stream,
-//! which starts when it is created: create it before the call that triggers pushes.
+//! `Context::push` sends to the client of the server's connection. Other tasks of the process can push through a
+//! `ServerRef`, which `Context::this` returns. Here the servers of a chat room keep a list of their `ServerRef`s; each
+//! server removes its own in `terminate`. A client receives pushes as a stream from its creation on: create it before
+//! you subscribe.
 //!
 //! It prints:
 //!
@@ -23,7 +23,7 @@ use smol::stream::StreamExt as _;
 struct Chat;
 
 impl Protocol for Chat {
-    type Call = String; // the name of a new member
+    type Call = String; // the name of somebody who enters
     type Reply = ();
     type Cast = ();
     type Push = String;

@@ -1,8 +1,8 @@
-//! A call can be answered later, and from anywhere.
+//! Replies after the handler has returned, and from other threads.
 //!
-//! A `ReplyTo` can be stored in the server's state and answered while another message is handled,
-//! or sent to a thread or task that answers; the server continues meanwhile. Calls of one client
-//! can thus be answered out of order. If the `ReplyTo` is dropped, the call fails immediately.
+//! `ReplyTo` can be kept in the server's state and answered while another message is handled, or moved to a thread or
+//! task. Meanwhile the server handles other messages, so that calls of one client can be answered out of order. Dropping
+//! a `ReplyTo` fails the call at once.
 //!
 //! It prints:
 //!

@@ -1,15 +1,14 @@
-//! Mutual TLS with certificates from files.
+//! TLS with certificates from files, and the identity of the peer.
 //!
-//! Both ends have a CA certificate, a certificate of their own and its key. The server reads the
-//! name in its client's certificate from `Context::peer`. A client whose certificate was issued by
-//! another CA is rejected during the handshake and gets no server; its error says that a retry is
-//! pointless.
+//! Both ends have the same three inputs: the trusted authority, their own certificate, and its key. The server reads the
+//! name in its client's certificate from `Context::peer`. A client whose certificate comes from another authority is
+//! rejected with an alert, and no server is started. Its `connect` returns an error that is likely permanent.
 //!
 //! It prints:
 //!
 //! ```text
 //! the server says: you are billing
-//! the unknown client fails: the peer rejected this end's certificate: unknown_ca (48): it does not trust the CA that issued it, or lacks a certificate between both
+//! the stranger is told: the peer rejected this end's certificate: unknown_ca (48): it does not trust the CA that issued it, or an intermediate certificate is missing
 //! 1 server was started
 //! ```
 
@@ -86,7 +85,7 @@ fn main() -> Result<(), BoxError> {
         let stranger = to_daemon.transport(files.tls("stranger")?);
         let error = stranger.connect().await.unwrap_err();
         assert!(error.is_likely_permanent());
-        println!("the unknown client fails: {error}");
+        println!("the stranger is told: {error}");
 
         assert_eq!(started.load(Relaxed), 1);
         println!("{} server was started", started.load(Relaxed));

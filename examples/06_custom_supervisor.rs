@@ -1,15 +1,14 @@
-//! A custom supervisor decides which connections get a server, and where it runs.
+//! A start function instead of a supervisor: it accepts or rejects connections, and selects the supervisor.
 //!
-//! A `ServerSupervisor::custom` closure receives the start spec of every server, after its peer is
-//! authenticated. It starts the server anywhere, here under a supervisor of its own, or returns an
-//! error: then no server is started and the connection is closed. The client only sees the close;
-//! the reason is emitted as an event.
+//! A `ServerSupervisor::custom` closure receives the specification of every server, after its peer was authenticated. It
+//! starts the server, here under a supervisor of the program, or returns an error: then the connection is closed. The
+//! client does not receive the error, unless `ServerOptions::error_details` is set; the daemon emits it as an event.
 //!
 //! It prints:
 //!
 //! ```text
 //! the first client is served
-//! the second client exits: disconnected
+//! the second client ends: disconnected
 //! the first client is still served
 //! children of the lobby: 1
 //! ```
@@ -86,7 +85,7 @@ fn main() -> Result<(), BoxError> {
 
         open.store(false, Relaxed);
         let second = to_inn.connect().await?;
-        println!("the second client exits: {}", second.exited().await);
+        println!("the second client ends: {}", second.exited().await);
 
         first.call(()).await?;
         println!("the first client is still served");

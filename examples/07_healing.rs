@@ -1,8 +1,7 @@
-//! A client reconnects after its server's daemon has restarted.
+//! A client reconnects after its server's daemon was replaced.
 //!
-//! When a connection is lost the client reconnects with a growing backoff; calls in flight fail as
-//! lost. A new server knows nothing of earlier connections, so the client's handler subscribes
-//! again in `handle_connect`. `Client::until` waits for a status.
+//! When a connection is lost, the client reconnects with growing delays; calls in flight fail. The new server has none of
+//! the old one's state, so the client's handler subscribes again in `handle_connect`. `Client::until` waits for a status.
 //!
 //! It prints:
 //!

@@ -1,13 +1,13 @@
-//! Callers can use any async runtime; here tokio.
+//! Callers in a tokio runtime.
 //!
-//! The library's own tasks run on smol's executor, which needs no setup. Its public futures only
-//! wait for those tasks and use neither sockets nor timers, so tokio can poll them, time them out,
-//! and drop them. Handles are `Clone + Send + Sync`.
+//! The library's tasks run on smol's global executor, which needs no setup. Its public futures wait for these tasks on
+//! channels and poll neither sockets nor timers, so that tokio can poll, time out and drop them. Handles are
+//! `Clone + Send + Sync`.
 //!
 //! It prints:
 //!
 //! ```text
-//! the sum of ten squares, each from its own task: 385
+//! the sum of ten squares, each from a task of its own: 385
 //! ```
 
 use std::time::Duration;
@@ -66,7 +66,7 @@ fn main() -> Result<(), BoxError> {
             sum += tokio::time::timeout(Duration::from_secs(5), caller).await???;
         }
         assert_eq!(sum, 385);
-        println!("the sum of ten squares, each from its own task: {sum}");
+        println!("the sum of ten squares, each from a task of its own: {sum}");
         Ok(())
     })
 }

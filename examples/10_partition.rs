@@ -1,20 +1,19 @@
-//! A network outage of more than ten minutes, simulated in a few milliseconds.
+//! A network partition of more than ten minutes, simulated in a few milliseconds.
 //!
-//! A simulated universe has its own clock and network. The clock stands still while any task is
-//! ready, and advances to the next timer when all tasks wait. The network has hosts, connections
-//! with latency, and faults on demand. Daemon, server and client are the production code, with
-//! their production timeouts. The same seed gives the same run.
+//! A simulated universe has its own clock and network. The clock stands still while a task is runnable, and advances to
+//! the next timer when all tasks wait. The network has hosts, links between them, and faults on demand. The daemon, the
+//! server and the client run as in production, with the same timeouts. The same seed gives the same run.
 //!
 //! It prints:
 //!
 //! ```text
 //!     0.020 s: connected
 //!     0.040 s: the server says 1
-//!     0.040 s: the network is partitioned
+//!     0.040 s: the cable is cut
 //!     5.040 s: no reply in time
-//!    60.040 s: the connection times out
-//!   660.040 s: the partition is healed
-//!   660.060 s: reconnected
+//!    60.040 s: the connection is given up
+//!   660.040 s: the cable is mended
+//!   660.060 s: connected again
 //!   660.080 s: the server says 1
 //! it took less than a second: true
 //! ```
@@ -22,8 +21,8 @@
 use std::time::{Duration, Instant};
 
 use erps::{
-    BoxError, Client, Context, Daemon, InitError, Network, Protocol, ReplyTo, Server, Status,
-    Universe, network::Line, time,
+    BoxError, CallError, Client, Context, Daemon, InitError, Network, Protocol, ReplyTo, Server,
+    Status, Universe, network::Link, time,
 };
 
 struct Counter;
@@ -68,7 +67,7 @@ fn say(what: &str) {
 async fn a_client_outlives_a_partition() -> Result<(), BoxError> {
     let network = Network::current().expect("it is run in a simulated universe");
     let (shop, home) = (network.host("shop"), network.host("home"));
-    network.set_default_line(Line::new().latency(Duration::from_millis(10)));
+    network.set_default_link(Link::new().latency(Duration::from_millis(10)));
 
     let daemon = Daemon::<CounterServer>::builder(0)
         .bind(shop.ip())
@@ -81,17 +80,18 @@ async fn a_client_outlives_a_partition() -> Result<(), BoxError> {
     say(&format!("the server says {}", client.call(()).await?));
 
     network.partition("shop", "home");
-    say("the network is partitioned");
+    say("the cable is cut");
     let error = client.call(()).await.unwrap_err();
-    say(&error.to_string());
+    assert!(matches!(error, CallError::TimedOut { sent: true }));
+    say("no reply in time");
     let lost = |status: &Status| !status.is_connected();
     client.until(lost).await;
-    say("the connection times out");
+    say("the connection is given up");
     time::sleep(Duration::from_secs(600)).await;
     network.heal("shop", "home");
-    say("the partition is healed");
+    say("the cable is mended");
     client.connect().await?;
-    say("reconnected");
+    say("connected again");
     say(&format!("the server says {}", client.call(()).await?));
     Ok(())
 }

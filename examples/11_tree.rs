@@ -1,15 +1,15 @@
-//! A tree of supervisors, and how it restarts parts that are killed.
+//! A supervision tree whose children are killed and restarted.
 //!
-//! A daemon, a client, and a supervisor of temporary workers are children of one supervisor:
-//! started with one call, watched, and shut down together. Each part is killed in turn and
-//! restarted. Everything runs in a simulated universe, so the order is the same each time.
+//! A daemon, its client, and a dynamic supervisor of workers are children of one supervisor: one call starts them, and
+//! one shuts them down. Each child is killed in turn, and is restarted. The example runs in a simulated universe, so that
+//! it has the same order of events each time.
 //!
 //! It prints:
 //!
 //! ```text
 //! > here is a lamp
 //!
-//! everything runs
+//! all are there
 //! shop
 //!   daemon: running
 //!     server of 127.0.0.1:49152: running, serves 127.0.0.1:49152
@@ -41,7 +41,7 @@
 //!
 //! > here is a lamp
 //!
-//! the workers' supervisor was killed, and the workers with it
+//! their supervisor was killed, and they are gone
 //! shop
 //!   daemon: running, exited once, last: killed
 //!     server of 127.0.0.1:49154: running, serves 127.0.0.1:49154
@@ -57,7 +57,7 @@
 //!
 //! > here is a lamp
 //!
-//! everything has exited: shutdown
+//! all are gone: shutdown
 //! ```
 
 use std::{
@@ -166,7 +166,7 @@ async fn life_of_a_tree() -> Result<(), BoxError> {
     let anna = first.start_child(clerk("anna")).await?;
     first.start_child(clerk("bert")).await?;
     buys(&last(&client), "a lamp").await?;
-    show("everything runs", &tree, |_| true).await?;
+    show("all are there", &tree, |_| true).await?;
 
     anna.kill();
     show("a worker was killed", &tree, |it| runs(it, "anna", 1)).await?;
@@ -187,7 +187,7 @@ async fn life_of_a_tree() -> Result<(), BoxError> {
 
     kill("workers").await?;
     show(
-        "the workers' supervisor was killed, and the workers with it",
+        "their supervisor was killed, and they are gone",
         &tree,
         |it| runs(it, "workers", 1),
     )
@@ -198,7 +198,7 @@ async fn life_of_a_tree() -> Result<(), BoxError> {
     buys(&last(&client), "a lamp").await?;
 
     let reason = tree.as_ref().shutdown(Shutdown::Infinity).await;
-    println!("everything has exited: {reason}");
+    println!("all are gone: {reason}");
     Ok(())
 }
 

@@ -15,11 +15,13 @@ mod address;
 mod builder;
 mod connection;
 mod error;
+mod flatten;
 mod handler;
 mod message;
 mod pending;
 mod pushes;
 mod queue;
+mod request;
 mod retry;
 mod send;
 mod session;
@@ -34,16 +36,16 @@ use std::{fmt, marker::PhantomData, panic::Location, sync::Arc, time::Duration};
 use futures_channel::oneshot;
 
 use crate::{
-    ExitReason, Protocol, TaskRef,
+    ExitReason, Message, Protocol, TaskRef,
     universe::{self, Resident, Resides},
 };
-use message::typed;
 use state::Shared;
 
 pub use address::Address;
 pub use builder::ClientBuilder;
 pub use connection::Reconnect;
 pub use error::{CallError, CastError, ConnectError, Disconnect, NotConnected};
+pub use flatten::{FlattenReply, RequestError};
 pub use handler::{ClientContext, ClientHandler, HandlerRef};
 pub use pushes::Pushes;
 pub use status::Status;
@@ -101,6 +103,9 @@ impl<P: Protocol> Client<P> {
     /// Every call has exactly one outcome, at its deadline at the latest; a later reply is dropped. A call of more than
     /// 64 KiB is encoded and compressed on another thread, after everything before it in the queue was sent.
     ///
+    /// The reply is decoded in this future, one of more than 64 KiB on another thread. A reply that arrived before the
+    /// deadline is decoded after it too.
+    ///
     /// # Errors
     ///
     /// - [`CallError::Disconnected`], [`CallError::QueueFull`], [`CallError::Unsendable`]: the call was not sent, or the
@@ -137,12 +142,13 @@ impl<P: Protocol> Client<P> {
         self.call_from(Location::caller(), call, limit)
     }
 
-    async fn call_from(
+    /// Calls the server, and decodes the reply as `T`.
+    async fn call_from<T: Message>(
         &self,
         at: &'static Location<'static>,
         call: P::Call,
         limit: Duration,
-    ) -> Result<P::Reply, CallError> {
+    ) -> Result<T, CallError> {
         let _pending = universe::integration::enlist(format_args!("a call"), at);
         let (caller, reply) = oneshot::channel();
         let reference = send::send_call(&self.shared, call, limit, caller)?;
@@ -153,7 +159,7 @@ impl<P: Protocol> Client<P> {
         let outcome = reply.await;
         guard.reference = None;
         // The client's task fails every call before it exits: there always is an outcome.
-        outcome.unwrap_or(Err(CallError::Lost)).map(typed)
+        message::decode_reply(outcome.unwrap_or(Err(CallError::Lost))?).await
     }
 
     /// Sends the server a message without a reply.

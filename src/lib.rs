@@ -1,8 +1,9 @@
 //! Supervised network servers and reconnecting clients over mutual TLS, with tests that run isolated and in parallel.
 //!
-//! The Elixir library erps 0.7 in Rust, on smol; either end may be an Elixir node. A [`Protocol`] defines the messages.
-//! A [`Server`] handles calls and casts, one at a time, and replies through [`ReplyTo`]. A [`Daemon`] listens on a port
-//! and starts one server per connection. A [`Client`] reconnects by itself. [`Tls`] secures both ends.
+//! A Rust version of the Elixir library [erps](https://hex.pm/packages/erps) 0.7, on smol, with the same wire protocol:
+//! either end may be an Elixir node. A [`Protocol`] defines the messages. A [`Server`] handles calls and casts, one at a
+//! time, and replies through [`ReplyTo`]. A [`Daemon`] listens on a port and starts one server per connection. A
+//! [`Client`] reconnects by itself. [`Tls`] secures both ends.
 //!
 //! ```
 //! use erps::{BoxError, Client, Context, Daemon, InitError, Protocol, ReplyTo, Server};
@@ -56,7 +57,8 @@
 //!   of yours. A callback that blocks delays every task of its thread. A packet that costs more than 64 KiB to decode or
 //!   encode is handled on smol's blocking pool, by one thread fewer than there are processors (at least one). Events are
 //!   emitted through `tracing`, with the target `erps`.
-//! - *Testing.* [`erps::test`](test) runs a test in a [`universe`]: own statics, on request simulated clock and network.
+//! - *Testing.* [`erps::test`](test) runs a test in a [`universe`]: with its own values of statics, and on request with a
+//!   simulated clock and network.
 #![warn(
     clippy::panic,
     clippy::unwrap_used,
@@ -65,6 +67,8 @@
     clippy::exit
 )]
 
+#[doc(hidden)]
+pub mod __private;
 mod backoff;
 mod child_spec;
 mod client;
@@ -74,9 +78,10 @@ mod endpoint;
 mod exit;
 mod link;
 mod mailbox;
-mod outbox;
 mod protocol;
 mod reply;
+mod request;
+mod send_queue;
 mod server;
 mod supervisor;
 mod task;
@@ -88,7 +93,8 @@ pub mod wire;
 pub use backoff::Backoff;
 pub use client::{
     Address, CallError, CastError, Client, ClientBuilder, ClientContext, ClientHandler,
-    ConnectError, Disconnect, HandlerRef, NotConnected, Pushes, Reconnect, Status,
+    ConnectError, Disconnect, FlattenReply, HandlerRef, NotConnected, Pushes, Reconnect,
+    RequestError, Status,
 };
 pub use daemon::{
     AtLimit, CloseReason, ConnectionInfo, ConnectionStage, Daemon, DaemonBuilder, DaemonEvent,
@@ -97,14 +103,16 @@ pub use daemon::{
     StartServer,
 };
 pub use endpoint::{AddressError, Endpoint};
+pub use erps_macros::{handler, protocol, server};
 pub use erps_wire::{codec::PacketError, proxy::ProxyError};
 pub use exit::{BoxError, ExitReason, SendError};
 pub use link::{Peer, PeerInfo};
 pub use protocol::{Message, Never, Protocol};
-pub use reply::ReplyTo;
+pub use reply::{AnyReply, IntoReply, ReplyTo};
+pub use request::{CallOptions, Caller, Request, With};
 pub use serde_etf::Term;
 pub use server::{
-    Context, InitError, ProtocolError, PushError, Server, ServerBuilder, ServerError,
+    Context, InitError, ProtocolError, PushError, Pusher, Server, ServerBuilder, ServerError,
     ServerOptions, ServerRef, StartError,
 };
 pub use supervisor::{
@@ -113,15 +121,14 @@ pub use supervisor::{
     StartSupervisorError, Started, Strategy, Supervisor, SupervisorBuilder, SupervisorStopped,
     TerminateChildError, Tree, UntilError,
 };
-pub use task::{Linked, Shutdown, TaskRef};
-pub use test_universe::spawn;
+pub use task::{Linked, Shutdown, TaskRef, spawn, unblock};
 pub use test_universe::{
     self as universe, Config, Host, Mock, Network, Registration, Registry, Sharded, Universe,
     network, time,
 };
 pub use test_universe_macros::erps_test as test;
 pub use transport::{
-    Alert, BoxedStream, ByteStream, HandedIn, Handshake, HandshakeError, PeerCredentials,
+    Alert, BoxedStream, ByteStream, ExternalListener, Handshake, HandshakeError, PeerCredentials,
     PeerIdentity, Secured, Tcp, TcpOptions, Tls, TlsError, Transport, UnreadableCertificate,
     Untrusted,
 };

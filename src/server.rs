@@ -20,11 +20,13 @@ mod call;
 mod connection;
 mod connection_ref;
 mod drain;
+mod driver;
 mod memory;
 mod options;
 mod push;
 mod receive;
 mod reject;
+mod request;
 mod run;
 mod start;
 
@@ -37,7 +39,7 @@ use std::{
 use crate::{
     BoxError, ExitReason, PeerIdentity, PeerInfo, Protocol, ReplyTo, TaskRef,
     mailbox::Sender,
-    outbox::Outbox,
+    send_queue::SendQueue,
     task::Spawner,
     universe::{Resident, Resides},
 };
@@ -47,7 +49,7 @@ pub use call::ServerError;
 pub(crate) use connection_ref::ConnectionRef;
 pub(crate) use memory::worst_case_memory;
 pub use options::ServerOptions;
-pub use push::PushError;
+pub use push::{PushError, Pusher};
 pub use receive::ProtocolError;
 pub(crate) use reject::{reject, reject_unstarted};
 pub use start::StartError;
@@ -119,12 +121,19 @@ pub trait Server: Sized + Send + 'static {
 
     /// Handles a call, of the peer or of a [`ServerRef`], as returned by [`ReplyTo::is_remote`].
     ///
+    /// An `Err`, and so a `?` that meets an error, stops the server, as an exception does in OTP: the connection is
+    /// closed, and the caller receives [`CallError::Failed`](crate::CallError::Failed). To report an error to the caller
+    /// and continue, make it part of the reply ([`Protocol::Reply`]), or use [`ReplyTo::refuse`].
+    ///
     /// `from.reply(..)` may be called here, or later from any task or thread. What follows it here is
-    /// OTP's `handle_continue`: the reply is sent at the next await, while the handler continues. A
-    /// handler that computes or blocks for long without awaiting delays its own reply and all other
-    /// tasks of its thread: use `smol::unblock` for such work. The thread belongs to smol's executor, or
-    /// to that of the builder; tokio's timers and sockets work in a callback only if a tokio runtime is
-    /// entered there.
+    /// OTP's `handle_continue`: the reply is sent at the next await, while the handler continues.
+    ///
+    /// The server handles its next message when this returns. To handle calls of one connection side by side, move
+    /// `from` into a task ([`erps::spawn`](crate::spawn)) and return. A handler that computes or blocks for long without
+    /// awaiting delays its own reply and all other tasks of its thread: use [`erps::unblock`](crate::unblock) for such
+    /// work. The thread belongs to smol's executor, or to that of the builder. tokio's timers and sockets, and what is built on
+    /// them, work in a callback with the feature `tokio`, if the builder was made in a tokio runtime or names one
+    /// ([`ServerBuilder`], [`DaemonBuilder`](crate::DaemonBuilder): `tokio`).
     fn handle_call(
         &mut self,
         call: <Self::Protocol as Protocol>::Call,
@@ -274,7 +283,7 @@ struct Inner<S: Server> {
 /// The part of a handle that does not depend on the server's type.
 struct Core {
     task: TaskRef,
-    outbox: Option<Arc<Outbox>>,
+    send_queue: Option<Arc<SendQueue>>,
     spawner: Spawner,
     /// Set once the server accepts no messages any more, before `terminate` runs.
     stopped: OnceLock<ExitReason>,
@@ -284,12 +293,12 @@ impl<S: Server> ServerRef<S> {
     fn new(
         task: TaskRef,
         mailbox: Sender<Message<S>>,
-        outbox: Option<Arc<Outbox>>,
+        send_queue: Option<Arc<SendQueue>>,
         spawner: Spawner,
     ) -> Self {
         let core = Core {
             task,
-            outbox,
+            send_queue,
             spawner,
             stopped: OnceLock::new(),
         };
@@ -308,8 +317,8 @@ impl<S: Server> ServerRef<S> {
         &self.inner.mailbox
     }
 
-    fn outbox(&self) -> Option<&Outbox> {
-        self.inner.core.outbox.as_deref()
+    fn send_queue(&self) -> Option<&SendQueue> {
+        self.inner.core.send_queue.as_deref()
     }
 
     fn spawner(&self) -> &Spawner {

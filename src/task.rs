@@ -19,9 +19,12 @@ mod facts;
 mod handle;
 mod linked;
 mod offload;
+mod runtime;
 mod shutdown;
+mod spawn;
 mod spawner;
 mod start;
+mod stopwatch;
 
 use crate::universe::integration::is_simulated;
 pub(crate) use crate::{
@@ -31,14 +34,28 @@ pub(crate) use crate::{
         wall_clock,
     },
 };
-pub(crate) use budget::{Budget, TURN};
+pub(crate) use budget::{BUDGET, Budget};
 pub(crate) use caught::{Caught, catch, panicked};
 pub(crate) use facts::Facts;
 pub use handle::TaskRef;
 pub use linked::Linked;
 pub(crate) use offload::offload;
+#[cfg(feature = "tokio")]
+pub(crate) use runtime::Runtime;
 pub use shutdown::Shutdown;
+pub use spawn::{spawn, unblock};
 pub(crate) use spawner::Spawner;
+pub(crate) use stopwatch::{SLOW_CALLBACK, Stopwatch};
+
+/// Returns what a timeout may be due to in a simulated universe; empty in real time.
+pub(crate) fn timeout_hint() -> &'static str {
+    if is_simulated() {
+        " (in simulated time: a thread, a real socket or a timer of another library does not hold the clock; \
+         run such work with `erps::unblock`)"
+    } else {
+        ""
+    }
+}
 
 /// Runs work that waits for files on a thread where it blocks no other task.
 ///

@@ -6,7 +6,7 @@ use futures_channel::oneshot;
 
 use super::{
     Address, Client, ClientHandler, ConnectError, Reconnect, handler,
-    message::Decoders,
+    message::push_decoder,
     settings::{HandlerTask, Settings},
     state::{ConnectWaiter, Shared},
     subscriber::{ClientEvent, Subscriber},
@@ -15,7 +15,6 @@ use crate::{
     Backoff, Linked, Peer, Protocol,
     mailbox::{Receiver, mailbox},
     protocol::Checked,
-    task::Spawner,
     transport::{TcpOptions, Transport},
     wire::{
         etf,
@@ -27,7 +26,7 @@ use crate::{
 const MIN_KEEPALIVE: Duration = Duration::from_millis(10);
 
 type StartHandler<P> =
-    dyn Fn(Client<P>, Receiver<ClientEvent>, usize, &Spawner) -> HandlerTask + Send + Sync;
+    dyn Fn(Client<P>, Receiver<ClientEvent>, &Settings) -> HandlerTask + Send + Sync;
 
 type OnStart<P> = dyn Fn(&Client<P>) + Send + Sync;
 
@@ -57,7 +56,7 @@ impl<P: Protocol> Client<P> {
 }
 
 impl<P: Protocol> ClientBuilder<P> {
-    /// Sets the transport that secures connections. Default: [`Tcp`](crate::Tcp), which does nothing.
+    /// Sets the transport that secures connections. Default: [`Tcp`](crate::Tcp), plaintext.
     pub fn transport(mut self, transport: impl Transport) -> Self {
         self.settings.transport = Arc::new(transport);
         self
@@ -69,10 +68,29 @@ impl<P: Protocol> ClientBuilder<P> {
         self
     }
 
+    /// Sets how long a single poll of a callback of the handler may take before a warning is logged. `None`: no warnings.
+    /// Default: 100 milliseconds. See [`ServerOptions::slow_callback`](crate::ServerOptions::slow_callback).
+    pub fn slow_callback(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.settings.slow_callback = limit.into();
+        self
+    }
+
     /// Sets the executor that runs the client. The caller has to run it and keep it alive. Default: smol's global
     /// executor, which runs by itself.
     pub fn executor(mut self, executor: Arc<smol::Executor<'static>>) -> Self {
         self.settings.spawner = self.settings.spawner.on(&executor);
+        self
+    }
+
+    /// Sets the tokio runtime in which the client and its handler run. Default: the runtime in which this builder was made, if any.
+    ///
+    /// tokio's timers and sockets, `tokio::spawn`, and libraries built on them work there. The tasks themselves
+    /// run on smol's executor, or on that of the builder; the runtime only has to be kept alive. In simulated time,
+    /// tokio's timers and sockets do not hold the clock: mock what uses them ([`Mock`](crate::Mock)).
+    #[cfg(feature = "tokio")]
+    pub fn tokio(mut self, runtime: tokio::runtime::Handle) -> Self {
+        let runtime = crate::task::Runtime::of(runtime);
+        self.settings.spawner = self.settings.spawner.in_runtime(runtime);
         self
     }
 
@@ -213,8 +231,8 @@ impl<P: Protocol> ClientBuilder<P> {
     where
         H: ClientHandler<Protocol = P>,
     {
-        self.handler = Some(Arc::new(move |client, events, capacity, spawner| {
-            handler::start(make(), client, events, capacity, spawner)
+        self.handler = Some(Arc::new(move |client, events, settings| {
+            handler::start(make(), client, events, settings)
         }));
         self
     }
@@ -239,7 +257,7 @@ impl<P: Protocol> ClientBuilder<P> {
         let settings = &self.settings;
         let shared = Arc::new(Shared::new(
             settings.codec(),
-            Decoders::of::<P>(),
+            push_decoder::<P>(),
             settings.limits(),
             waiters,
         ));
@@ -249,7 +267,7 @@ impl<P: Protocol> ClientBuilder<P> {
         if let Some(start) = &self.handler {
             let (sender, events) = mailbox(max_pushes);
             client.shared.subscribe(Subscriber::Handler(sender));
-            let handler = start(client.clone(), events, max_pushes, &settings.spawner);
+            let handler = start(client.clone(), events, settings);
             let _ = handler_task.send(handler);
         }
         if let Some(on_start) = &self.on_start {

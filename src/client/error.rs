@@ -4,6 +4,7 @@ use std::{io, sync::Arc, time::Duration};
 
 use crate::{
     AddressError, Endpoint, ExitReason,
+    task::timeout_hint,
     text::Chain,
     transport::{DialError, HandshakeError},
     wire::codec::PacketError,
@@ -30,7 +31,7 @@ pub enum CallError {
     #[error(transparent)]
     Unsendable(Box<PacketError>),
     /// The call timed out.
-    #[error("{}", if *.sent { "no reply in time" } else { "the call timed out before it was sent" })]
+    #[error("{}{}", if *.sent { "no reply in time" } else { "the call timed out before it was sent" }, timeout_hint())]
     TimedOut {
         /// Whether the call was sent. If not, it will not be.
         sent: bool,
@@ -223,7 +224,7 @@ pub enum Disconnect {
         retry_after: Option<Duration>,
     },
     /// The server sent this error as its last packet and closed the connection: it received a packet over its limit, for
-    /// instance, or bytes that are no packet.
+    /// instance, or bytes that are not a packet.
     #[error("the server closed the connection: {0}")]
     Reported(String),
     /// The connection failed.

@@ -8,10 +8,11 @@ use std::{
 
 use futures_channel::oneshot;
 
-use super::{CallError, NotConnected, message::Decoded};
+use super::{CallError, NotConnected};
+use crate::wire::etf::Checked;
 
 /// The sending end of a call's one outcome.
-pub(super) type ReplySender = oneshot::Sender<Result<Decoded, CallError>>;
+pub(super) type ReplySender = oneshot::Sender<Result<Checked<'static>, CallError>>;
 
 /// Pending calls by reference. Each gets exactly one outcome.
 #[derive(Debug, Default)]

@@ -13,20 +13,24 @@ use futures_channel::oneshot;
 
 use super::{
     CallError, ConnectError, Disconnect, NotConnected, Status,
-    message::{Decoded, Decoders},
+    message::PushDecoder,
     pending::Pending,
     queue::Queue,
     subscriber::{ClientEvent, Subscriber},
     warnings::Warnings,
 };
-use crate::{ExitReason, task::Clock, wire::codec::Codec};
+use crate::{
+    ExitReason,
+    task::Clock,
+    wire::{codec::Codec, etf::Checked},
+};
 
 /// Where the outcome of an attempt to connect goes.
 pub(super) type ConnectWaiter = oneshot::Sender<Result<(), ConnectError>>;
 
 pub(super) struct Shared {
     pub(super) codec: Codec,
-    pub(super) decoders: Decoders,
+    pub(super) push_decoder: PushDecoder,
     pub(super) limits: Limits,
     pub(super) warnings: Warnings,
     next_reference: AtomicU64,
@@ -71,13 +75,13 @@ pub(super) struct State {
 impl Shared {
     pub(super) fn new(
         codec: Codec,
-        decoders: Decoders,
+        push_decoder: PushDecoder,
         limits: Limits,
         connect_waiters: Vec<ConnectWaiter>,
     ) -> Self {
         Self {
             codec,
-            decoders,
+            push_decoder,
             limits,
             warnings: Warnings::new(),
             next_reference: AtomicU64::new(1),
@@ -120,7 +124,7 @@ impl Shared {
     }
 
     /// Gives a call its outcome, if it has none yet.
-    pub(super) fn finish(&self, reference: u64, outcome: Result<Decoded, CallError>) {
+    pub(super) fn finish(&self, reference: u64, outcome: Result<Checked<'static>, CallError>) {
         let caller = self.state().pending.take(reference);
         if let Some(caller) = caller {
             let _ = caller.send(outcome);
@@ -183,7 +187,7 @@ impl Shared {
     /// may be waiting for this very connection.
     pub(super) fn notify_handler(&self, event: ClientEvent) {
         if let Some(Subscriber::Handler(sender)) = &self.state().subscriber {
-            sender.send_beyond(event);
+            sender.send_over_capacity(event);
         }
     }
 }

@@ -20,7 +20,7 @@ use crate::{
     protocol::Checked,
     task::Spawner,
     transport::{TcpOptions, Transport},
-    universe::Here,
+    universe::CapturedContext,
     wire::{
         identity::{Identifier, VersionReq},
         packet::Acceptance,
@@ -66,8 +66,9 @@ impl<S: Server> DaemonBuilder<S> {
         self
     }
 
-    /// Allows plaintext from other machines. Every host that reaches the port reaches the servers, and
-    /// every host on the path can read and change the traffic.
+    /// Allows a plaintext [`transport`](Self::transport) on addresses that other machines can reach. Every host that
+    /// can connect to the port can then use the servers, and every host on the network path can read and change the
+    /// traffic.
     pub fn plaintext_anywhere(mut self) -> Self {
         self.settings.plaintext_anywhere = true;
         self
@@ -83,6 +84,18 @@ impl<S: Server> DaemonBuilder<S> {
     /// smol's global executor, which runs by itself.
     pub fn executor(mut self, executor: Arc<smol::Executor<'static>>) -> Self {
         self.spawner = self.spawner.on(&executor);
+        self
+    }
+
+    /// Sets the tokio runtime in which the daemon's hooks and its servers' callbacks run. Default: the runtime in which this builder was made, if any.
+    ///
+    /// tokio's timers and sockets, `tokio::spawn`, and libraries built on them work there. The tasks themselves
+    /// run on smol's executor, or on that of the builder; the runtime only has to be kept alive. In simulated time,
+    /// tokio's timers and sockets do not hold the clock: mock what uses them ([`Mock`](crate::Mock)).
+    #[cfg(feature = "tokio")]
+    pub fn tokio(mut self, runtime: tokio::runtime::Handle) -> Self {
+        let runtime = crate::task::Runtime::of(runtime);
+        self.spawner = self.spawner.in_runtime(runtime);
         self
     }
 
@@ -121,10 +134,10 @@ impl<S: Server> DaemonBuilder<S> {
     /// [`start_link`](Self::start_link). Nothing that peers send from then on is read, and a server that
     /// has answered all its calls exits at once. So no reply is lost when a supervision tree is shut down.
     /// [`Daemon::drain`] does more: it still reads for a while, has one limit for everything, and returns
-    /// a report. Zero: a server only finishes its current message.
+    /// a report. With zero a server only finishes its current message.
     ///
-    /// It is part of the time that servers have by their [shutdown](Self::server_shutdown), and at most
-    /// three quarters of that, so that `terminate` has the rest. With [`Shutdown::BrutalKill`] it is zero.
+    /// It is part of the [shutdown](Self::server_shutdown) time of the servers, and at most three quarters of that, so
+    /// that `terminate` has the rest. With [`Shutdown::BrutalKill`] it is zero.
     pub fn drain_timeout(mut self, limit: Duration) -> Self {
         self.settings.drain_timeout = limit;
         self
@@ -203,7 +216,7 @@ impl<S: Server> DaemonBuilder<S> {
         }
     }
 
-    /// As [`start`](Self::start), but returns an owner, whose drop shuts the daemon down.
+    /// Starts the daemon as [`start`](Self::start) does, and returns an owner, whose drop shuts it down.
     ///
     /// # Errors
     ///
@@ -225,7 +238,7 @@ impl<S: Server> DaemonBuilder<S> {
     /// ([`server_shutdown`](Self::server_shutdown)).
     #[track_caller]
     pub fn child_spec(self, id: impl Into<String>) -> ChildSpec {
-        let here = Here::capture();
+        let here = CapturedContext::capture();
         let builder = Mutex::new(self);
         let start = move || {
             let builder = builder

@@ -44,6 +44,18 @@ impl<S: Server> ServerBuilder<S> {
         self
     }
 
+    /// Sets the tokio runtime in which the server's callbacks run. Default: the runtime in which this builder was made, if any.
+    ///
+    /// tokio's timers and sockets, `tokio::spawn`, and libraries built on them work there. The tasks themselves
+    /// run on smol's executor, or on that of the builder; the runtime only has to be kept alive. In simulated time,
+    /// tokio's timers and sockets do not hold the clock: mock what uses them ([`Mock`](crate::Mock)).
+    #[cfg(feature = "tokio")]
+    pub fn tokio(mut self, runtime: tokio::runtime::Handle) -> Self {
+        let runtime = crate::task::Runtime::of(runtime);
+        self.spawner = self.spawner.in_runtime(runtime);
+        self
+    }
+
     /// Registers the server, in its universe, once its `init` has succeeded. Default: no name.
     ///
     /// The name is released when the server's task exits, for whatever reason: at the latest when

@@ -6,10 +6,12 @@ use futures_channel::oneshot;
 use futures_lite::FutureExt as _;
 
 use super::{Message, Server, ServerRef};
-use crate::{ExitReason, Protocol, ReplyTo, SendError, reply::Refused, universe};
+use crate::{
+    ExitReason, Protocol, ReplyTo, SendError, reply::Refused, task::timeout_hint, universe,
+};
 
 /// The time limit of [`ServerRef::call`], as of `GenServer.call/2`.
-const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl<S: Server> ServerRef<S> {
     /// Calls the server and waits for its reply, for up to 5 seconds.
@@ -51,7 +53,7 @@ impl<S: Server> ServerRef<S> {
         self.call_made_at(Location::caller(), call, limit)
     }
 
-    async fn call_made_at(
+    pub(super) async fn call_made_at(
         &self,
         at: &'static Location<'static>,
         call: <S::Protocol as Protocol>::Call,
@@ -154,7 +156,7 @@ pub enum ServerError {
     #[error("the server has stopped: {0}")]
     Stopped(ExitReason),
     /// No reply in time. The server may still handle the call.
-    #[error("the server did not reply in time")]
+    #[error("the server did not reply in time{}", timeout_hint())]
     TimedOut,
     /// The server dropped its [`ReplyTo`](crate::ReplyTo).
     #[error("the server dropped the call without a reply")]
@@ -162,4 +164,7 @@ pub enum ServerError {
     /// The server replied with [`ReplyTo::refuse`](crate::ReplyTo::refuse).
     #[error("the server refused: {0}")]
     Refused(String),
+    /// The reply is of another type than the one that the caller waits for.
+    #[error("the reply is of another type: {0}")]
+    WrongType(String),
 }

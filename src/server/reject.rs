@@ -1,25 +1,15 @@
 //! Rejection of a peer that gets no server.
 
-use super::{ServerOptions, StartError};
+use super::ServerOptions;
 use crate::{
     link::Link,
     transport::BoxedStream,
     wire::{codec::UNLIMITED, packet::Kind, rejection::Rejection},
 };
 
-/// What a peer receives whose server did not start.
-const NOT_STARTED: &str = "the server could not start";
-
-/// Returns the message for a peer whose server did not start. The error may contain internals: it is included only
-/// with `details`.
-pub(super) fn not_started(error: &StartError, details: bool) -> String {
-    let reason = match error {
-        _ if details => error.to_string(),
-        StartError::Ignored => error.to_string(),
-        _ => NOT_STARTED.to_owned(),
-    };
-    rejection(reason)
-}
+/// What a peer receives whose server did not start. The error may contain internals, and is sent only if
+/// [`ServerOptions::error_details`] is set.
+pub(super) const NOT_STARTED: &str = "the server could not start";
 
 /// Rejects a peer whose server was not started by its supervisor.
 pub(crate) async fn reject_unstarted(stream: BoxedStream, options: &ServerOptions, error: String) {
@@ -30,7 +20,8 @@ pub(crate) async fn reject_unstarted(stream: BoxedStream, options: &ServerOption
     reject(stream, options, &rejection(reason)).await;
 }
 
-fn rejection(reason: String) -> String {
+/// Returns the message by which a client recognizes that it is rejected.
+pub(super) fn rejection(reason: String) -> String {
     let retry_after = None;
     Rejection {
         reason,

@@ -40,8 +40,19 @@ pub(crate) fn catch<R>(f: impl FnOnce() -> R) -> Result<R, ExitReason> {
     catch_panic(f).map_err(panicked)
 }
 
+/// Part of the message with which tokio panics outside of a runtime.
+const NO_RUNTIME: &str = "there is no reactor running";
+
+/// What to do about that.
+const RUNTIME_HINT: &str = " (start it in a tokio runtime, or name one with the builder's `tokio`; both need the feature \
+     `tokio` of erps)";
+
 /// Converts a caught panic to an exit reason, and records it in the universe.
 pub(crate) fn panicked(panic: Panic) -> ExitReason {
     note_panic(&panic);
-    ExitReason::Panic(panic.text().into())
+    let text = panic.text();
+    if text.contains(NO_RUNTIME) {
+        return ExitReason::Panic(format!("{text}{RUNTIME_HINT}").into());
+    }
+    ExitReason::Panic(text.into())
 }

@@ -9,6 +9,7 @@ use std::{
 
 use futures_channel::oneshot;
 
+use super::runtime::Runtime;
 use crate::{
     Universe,
     time::sleep,
@@ -21,13 +22,16 @@ use crate::{
 /// Spawns tasks: on the user's executor if there is one, else on the executor of the universe that is
 /// being run, else on smol's global one.
 ///
-/// Each task is labelled with what it is and with the line of the user's code that caused it.
+/// Tasks are polled in the tokio runtime that was current when the spawner was created, or in the one that was set.
+///
+/// Each task is labelled with a description and the line of the user's code that started it.
 ///
 /// A user's executor is held weakly. Its tasks hold spawners, so that it would otherwise keep itself
 /// alive, and with it every socket they own.
 #[derive(Clone)]
 pub(crate) struct Spawner {
     executor: Option<Weak<smol::Executor<'static>>>,
+    runtime: Runtime,
     made: &'static Location<'static>,
 }
 
@@ -37,6 +41,7 @@ impl Spawner {
     pub(crate) fn new() -> Self {
         Self {
             executor: None,
+            runtime: Runtime::current(),
             made: Location::caller(),
         }
     }
@@ -49,11 +54,22 @@ impl Spawner {
         }
     }
 
+    /// Sets the tokio runtime.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn in_runtime(self, runtime: Runtime) -> Self {
+        Self { runtime, ..self }
+    }
+
+    /// Returns the tokio runtime of its tasks.
+    pub(super) fn runtime(&self) -> &Runtime {
+        &self.runtime
+    }
+
     /// Returns a spawner on the same executor that labels tasks with another line.
     pub(crate) fn made_at(&self, made: &'static Location<'static>) -> Self {
         Self {
             made,
-            executor: self.executor.clone(),
+            ..self.clone()
         }
     }
 
@@ -76,15 +92,15 @@ impl Spawner {
     /// Returns a timer that can be awaited in any runtime. A task of the library polls it, and is
     /// dropped with the returned future.
     pub(crate) fn after(&self, limit: Duration) -> impl Future<Output = ()> + Send + use<> {
-        let (rings, rung) = oneshot::channel();
-        // The task sends before it exits: the waiter may run while the task still exists.
+        let (sender, receiver) = oneshot::channel();
+        // The task sends before it exits: the receiver may run while the task still exists.
         let timer = self.spawn_task(format_args!("a timer"), async move {
             sleep(limit).await;
-            let _ = rings.send(());
+            let _ = sender.send(());
         });
         async move {
             let _dropped_with_this = timer;
-            if rung.await.is_err() {
+            if receiver.await.is_err() {
                 // The executor was dropped, and with it whatever this timer limits.
                 std::future::pending().await
             }
@@ -97,7 +113,8 @@ impl Spawner {
         what: fmt::Arguments<'_>,
         future: impl Future<Output = ()> + Send + 'static,
     ) -> Option<smol::Task<()>> {
-        self.spawn_future(spawned(what, self.made, Contained::new(future)))
+        let future = Contained::new(self.runtime.run(future));
+        self.spawn_future(spawned(what, self.made, future))
     }
 
     /// Returns `None` if the executor was dropped. The future is dropped then.

@@ -9,7 +9,7 @@ use crate::{
 };
 
 impl Spawner {
-    /// Spawns a task that can be named, monitored, shut down and killed.
+    /// Spawns a task with a handle: it can be monitored, shut down and killed.
     ///
     /// `body` receives the task's own handle, through which it sees requests to exit. A panic in it
     /// becomes [`ExitReason::Panic`] and affects no other task. When a killed task's destructors
@@ -23,7 +23,7 @@ impl Spawner {
         F: Future<Output = ExitReason> + Send + 'static,
     {
         let handle = TaskRef::new(self.clone());
-        let future = Caught::new(body(handle.clone()));
+        let future = Caught::new(self.runtime().run(body(handle.clone())));
         let guard = handle.guard();
         let body = async move {
             // A killed task has exited only when everything it owned is dropped. Moved in this order,

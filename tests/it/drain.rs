@@ -8,7 +8,7 @@ use async_channel::Receiver;
 use erps::{
     BoxError, CallError, Client, Context, Daemon, DaemonBuilder, DrainOutcome, ExitReason,
     InitError, Linked, Network, Protocol, ReplyTo, Server, Shutdown, Supervisor, TestCa, Universe,
-    network::Line, time,
+    network::Link, time,
 };
 use smol::{future, io::AsyncWriteExt as _};
 
@@ -223,7 +223,7 @@ fn drain_answers_calls_that_arrive_within_the_time_of_listening() {
             let (builder, _ends) = daemon(Duration::ZERO);
             let daemon = builder.start_link().await.unwrap();
             let client = client(&daemon).await;
-            network.set_default_line(Line::new().latency(way + ms(1)));
+            network.set_default_link(Link::new().latency(way + ms(1)));
             let call = calling(&client, (2000, false)).await;
             let report = daemon.drain(LIMIT).await;
             assert!(report.is_clean());
@@ -345,7 +345,7 @@ fn drain_is_not_delayed_by_silent_or_disconnected_peers() {
 #[test]
 fn drain_cuts_a_peer_that_does_not_read_at_its_timeout() {
     simulated(1, |network| async move {
-        network.set_default_line(Line::new().window(64));
+        network.set_default_link(Link::new().window(64));
         let (builder, _ends) = daemon(Duration::ZERO);
         let daemon = builder.start_link().await.unwrap();
         let mut deaf = network.connect(daemon.local_addr()).await.unwrap();
@@ -573,7 +573,7 @@ async fn keeps_calling(client: Client<Work>, drains_at: std::time::Instant) -> u
 fn drain_under_load_loses_no_call_in_flight() {
     for seed in 0..short_or_long(4, 20) {
         simulated(seed, |network| async move {
-            network.set_default_line(Line::new().latency(ms(30)));
+            network.set_default_link(Link::new().latency(ms(30)));
             let (builder, _ends) = daemon(Duration::ZERO);
             let daemon: Linked<Daemon<Worker>> = builder.start_link().await.unwrap();
             let drains_at = time::now() + secs(2);

@@ -5,7 +5,7 @@ mod memory;
 
 use erps::{
     Daemon, ExitReason, Linked, Network, ProtocolError, ServerOptions,
-    network::Line,
+    network::Link,
     time,
     wire::{
         decoder::{FrameError, READ_CHUNK},
@@ -307,7 +307,7 @@ async fn write_timeout_closes_a_peer_that_reads_nothing_and_bounds_its_memory() 
     const OUTGOING: usize = 64 * 1024;
     const ECHO: usize = 16 * 1024;
     let network = Network::current().unwrap();
-    network.set_default_line(Line::new().window(WINDOW));
+    network.set_default_link(Link::new().window(WINDOW));
     let (builder, watch) = test_server::daemon();
     let options = ServerOptions::new()
         .write_timeout(ms(200))
@@ -343,7 +343,7 @@ async fn write_timeout_closes_a_peer_that_reads_nothing_and_bounds_its_memory() 
 async fn busy_server_pauses_reading_and_loses_no_packet() {
     const WINDOW: usize = 8 * 1024;
     let network = Network::current().unwrap();
-    network.set_default_line(Line::new().window(WINDOW));
+    network.set_default_link(Link::new().window(WINDOW));
     let (daemon, watch) = daemon().await;
     let mut peer = Raw::dial(daemon.local_addr()).await;
     peer.send(&raw::call(1, ":answer_and_go_on")).await;

@@ -341,7 +341,7 @@ fn panic_payload_of_a_test() {
     });
     let text = outcome.unwrap_err();
     let text: &String = text.downcast_ref().unwrap();
-    assert!(text.contains("is stuck"), "{text}");
+    assert!(text.contains("is deadlocked"), "{text}");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::{
 
 use erps::{
     BoxError, Context, Daemon, InitError, Network, Protocol, PushError, ReplyTo, Server,
-    ServerOptions, ServerRef, Term, network::Line, time, wire::packet::Kind,
+    ServerOptions, ServerRef, Term, network::Link, time, wire::packet::Kind,
 };
 use futures::FutureExt as _;
 use serde::{Deserialize, Serialize, Serializer};
@@ -209,7 +209,7 @@ impl Server for Open {
 #[erps::test(simulated)]
 async fn push_that_panics_while_serializing_releases_its_queue_space() {
     let network = Network::current().unwrap();
-    network.set_default_line(Line::new().window(8 * 1024));
+    network.set_default_link(Link::new().window(8 * 1024));
     let seed = Arc::<Mutex<Option<_>>>::default();
     let daemon = Daemon::<Open>::builder(seed.clone())
         .server_options(ServerOptions::new().max_outgoing(1).write_timeout(HOUR))

@@ -8,7 +8,7 @@ use std::{
 use erps::{
     Backoff, BoxError, CallError, CastError, Client, ClientBuilder, ClientContext, ClientHandler,
     ConnectError, Disconnect, ExitReason, Network, PeerInfo, Reconnect, Status, Universe,
-    network::{Line, Listener, What},
+    network::{EventKind, Link, Listener},
     time,
     wire::packet::Kind,
 };
@@ -42,7 +42,7 @@ fn dials() -> Vec<Instant> {
     let start = clock.now() - clock.elapsed();
     let events = network().events().into_iter();
     events
-        .filter(|event| matches!(event.what, What::Dialled(..)))
+        .filter(|event| matches!(event.kind, EventKind::Connecting(..)))
         .map(|event| start + event.at)
         .collect()
 }
@@ -252,8 +252,8 @@ async fn idle_client_without_keepalive_sends_nothing() {
     assert!(client.status().is_connected());
 }
 
-/// A backoff whose delays grow from a millisecond to an hour.
-#[erps::test(simulated)]
+/// A back-off of pauses that are very short at first, and very long in the end.
+#[erps::test(simulated, virtual_limit = "366d")]
 async fn backoff_resets_after_a_stable_connection() {
     for (lasts, is_stable) in [(secs(60) - STEP, false), (secs(60), true)] {
         let mut longest = Duration::ZERO;
@@ -312,9 +312,9 @@ async fn disconnect_returns_when_queued_casts_are_sent() {
     }
 }
 
-/// More than fits into the connection and the queue.
+/// More than line and buffer hold.
 async fn many_casts(client: &Client<TestProtocol>) -> u64 {
-    network().set_default_line(Line::new().window(1000));
+    network().set_default_link(Link::new().window(1000));
     for n in 0..1000 {
         client.cast(Cast::Note(n)).await.unwrap();
     }

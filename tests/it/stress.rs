@@ -8,7 +8,7 @@ mod daemons;
 
 use std::{env, fs, process, time::Duration};
 
-use erps::{Network, Universe, network::Line, time};
+use erps::{Network, Universe, network::Link, time};
 
 use self::{client::TestClient, daemons::Daemons};
 use crate::support::{
@@ -77,11 +77,11 @@ fn descriptors() -> Vec<String> {
 async fn dozens_of_hostile_clients_leave_nothing_behind_in_simulated_time() {
     let seed = Universe::current().unwrap().seed().unwrap();
     let network = Network::current().unwrap();
-    network.set_default_line(match seed % 4 {
-        0 => Line::new(),
-        1 => Line::new().latency(ms(3)).jitter(ms(20)),
-        2 => Line::new().pieces(1000),
-        _ => Line::new().window(5000),
+    network.set_default_link(match seed % 4 {
+        0 => Link::new(),
+        1 => Link::new().latency(ms(3)).jitter(ms(20)),
+        2 => Link::new().pieces(1000),
+        _ => Link::new().window(5000),
     });
     run_clients(seed, 20, secs(1)).await;
 }

@@ -11,7 +11,7 @@ use erps::{
     Backoff, BoxError, CallError, Client, ClientBuilder, ClientContext, ClientHandler, Context,
     Daemon, ExitReason, InitError, Network, Peer, Protocol, PushError, ReplyTo, Server,
     ServerOptions, ServerRef, Status, Term,
-    network::{Line, Listener, Stream},
+    network::{Link, Listener, Stream},
     time,
     wire::packet::Kind,
 };
@@ -78,9 +78,9 @@ async fn elixir_server_receives_no_packet_until_it_has_replied() {
 
 #[erps::test(simulated)]
 async fn call_times_out_while_the_server_keeps_pushing() {
-    // Sending takes time, or simulated time would never reach the timeout.
-    let line = Line::new().bandwidth(1_000_000);
-    Network::current().unwrap().set_default_line(line);
+    // What is sent takes its time, or there would be none for the time-out.
+    let line = Link::new().bandwidth(1_000_000);
+    Network::current().unwrap().set_default_link(line);
     let (listener, client) = simulated_server();
     let client = client.start();
     let mut server = Raw::accept(&listener).await;
@@ -166,7 +166,7 @@ async fn interleaved_connect_and_disconnect_requests_all_complete() {
     assert_eq!(client.call(Call::Ping).await.unwrap(), Reply::Pong);
 }
 
-#[erps::test(simulated)]
+#[erps::test(simulated, virtual_limit = "366d")]
 async fn durations_of_zero_and_max_are_valid_timeouts() {
     let (builder, _watch) = test_server::daemon();
     let options = ServerOptions::new()
@@ -405,7 +405,7 @@ async fn push_waits_and_try_push_fails_with_full_while_the_peer_does_not_read() 
     const WINDOW: usize = 100_000;
     const OUTGOING: usize = 64 * 1024;
     let network = Network::current().unwrap();
-    network.set_default_line(Line::new().window(WINDOW));
+    network.set_default_link(Link::new().window(WINDOW));
     let (seed, _ends) = self_sending_seed();
     let this = seed.this.clone();
     let options = ServerOptions::new()

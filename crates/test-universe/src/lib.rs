@@ -120,55 +120,64 @@
 
 mod allow;
 mod attribute;
-mod census;
+mod captured;
 mod check;
 mod clock;
 mod config;
-mod contained;
+mod context;
 mod current;
 mod failure;
 mod future;
-mod here;
 mod inherit;
+mod inner;
 pub mod integration;
+mod limits;
 mod mock;
 pub mod network;
+mod panic_log;
 mod panics;
-mod place;
 mod registry;
+mod report;
+mod resident;
+mod resources;
 mod run;
 mod run_settings;
+mod scope;
+mod shard;
 mod sharded;
 mod sim;
-mod slot;
 #[cfg(feature = "smol")]
 mod spawn;
-mod spin;
 mod strict;
+mod teardown;
 pub mod time;
 mod timer;
+mod trace;
+#[cfg(feature = "smol")]
+mod unblock;
 mod universe;
 mod unwind;
-mod verdict;
-mod world;
+mod user_code;
 
-pub use allow::{AllowError, Resident, Resides};
 pub use attribute::test;
-pub use census::Made;
+pub use captured::{CapturedContext, inherit_fn};
 pub use check::Check;
 pub use clock::Clock;
 pub use config::{Config, ConfigError};
 pub use failure::Outcome;
 pub use future::InUniverse;
-pub use here::{Here, inherit_fn};
 pub use inherit::inherit;
 pub use mock::Mock;
 pub use network::{Host, Network};
 pub use registry::{AlreadyRegistered, Key, Registration, Registry};
+pub use resident::{AllowError, Resident, Resides};
+pub use resources::Resource;
 pub use sharded::Sharded;
 #[cfg(feature = "smol")]
 pub use spawn::spawn;
 pub use strict::NoUniverse;
+#[cfg(feature = "smol")]
+pub use unblock::unblock;
 pub use universe::Universe;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The receiving half of a session: decodes a packet and finishes the call it belongs to.
+//! The receiving half of a session: checks a packet and finishes the call it belongs to.
 //!
 //! | packet | outcome |
 //! |---|---|
@@ -73,7 +73,7 @@ pub(super) fn receive(packet: &Packet<'_>, shared: &Shared) -> Result<Received, 
     match packet.header.kind {
         Kind::Reply => answer(shared, &checked),
         Kind::Error => return Ok(fail(shared, &checked).map_or(Received::Handled, Received::Error)),
-        _ => match (shared.decoders.push)(&checked) {
+        _ => match (shared.push_decoder)(&checked) {
             Ok(push) => return Ok(Received::Push(push)),
             Err(error) => shared
                 .warnings
@@ -99,9 +99,8 @@ fn answer(shared: &Shared, checked: &Checked<'_>) {
         );
         return;
     };
-    let reply =
-        (shared.decoders.reply)(&reply).map_err(|error| CallError::Undecodable(error.to_string()));
-    shared.finish(reference, reply);
+    // The caller decodes it.
+    shared.finish(reference, Ok(reply.to_checked()));
 }
 
 /// Fails the call that an error `{reason, reference}` belongs to. Any other error is returned.

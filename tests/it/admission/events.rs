@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use erps::{
     AtLimit, CloseReason, ConnectionStage, DaemonEvent, DaemonEvents, HandshakeFailure, Network,
-    ProtocolError, Rejection, ServerOptions, TcpOptions, Universe, network::Line, time,
+    ProtocolError, Rejection, ServerOptions, TcpOptions, Universe, network::Link, time,
 };
 
 use crate::support::{
@@ -358,7 +358,7 @@ fn each_timeout_emits_closed_at_its_time_with_stage_and_reason() {
     ];
     for (change, bytes, vanishes, stage, is, at) in limits {
         simulated(1, |network| async move {
-            network.set_default_line(Line::new().window(1000));
+            network.set_default_link(Link::new().window(1000));
             let (builder, _watch) = test_server::daemon();
             let daemon = change(builder).start_link().await.unwrap();
             let mut events = daemon.events();

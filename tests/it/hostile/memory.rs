@@ -7,7 +7,7 @@ use std::{
 
 use erps::{
     BoxError, Context, Daemon, InitError, Linked, Network, Protocol, PushError, ReplyTo, Server,
-    ServerOptions, ServerRef, network::Line, network::Stream, time, wire::packet::Kind,
+    ServerOptions, ServerRef, network::Link, network::Stream, time, wire::packet::Kind,
 };
 use serde_bytes::ByteBuf;
 use smol::future;
@@ -102,7 +102,7 @@ struct Fixture {
 impl Fixture {
     async fn new(change: impl FnOnce(ServerOptions) -> ServerOptions) -> Self {
         let network = Network::current().unwrap();
-        network.set_default_line(Line::new().window(WINDOW));
+        network.set_default_link(Link::new().window(WINDOW));
         let options = ServerOptions::new()
             .max_outgoing(OUTGOING)
             .max_unsent(UNSENT)
@@ -176,7 +176,7 @@ async fn unread_replies_are_bounded_in_bytes_and_every_call_is_answered() {
             }
             (Err(why), reference) => {
                 assert_eq!(reference, n);
-                assert!(why.contains("has not been read"), "{why}");
+                assert!(why.contains("the send queue is full"), "{why}");
             }
         }
     }

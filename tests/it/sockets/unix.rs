@@ -299,7 +299,7 @@ fn start_does_not_replace_files_that_are_not_sockets() {
             let (builder, _watch) = at(&path);
             let error = builder.start().await.unwrap_err();
             let text = error.to_string();
-            assert!(text.contains("no socket"), "{text}");
+            assert!(text.contains("not a socket"), "{text}");
             assert_eq!(bind_error(error), io::ErrorKind::AddrInUse);
             assert_eq!(fs::symlink_metadata(&path).unwrap().ino(), before.ino());
             let _ = fs::remove_file(&path).or_else(|_| fs::remove_dir(&path));

@@ -123,7 +123,7 @@ impl Daemons {
 
     /// Returns everything that lives in the universe, sorted.
     pub(super) fn leftovers(&self) -> Vec<String> {
-        let leftovers = Universe::current().unwrap().living();
+        let leftovers = Universe::current().unwrap().live_resources();
         let mut leftovers: Vec<_> = leftovers.iter().map(ToString::to_string).collect();
         leftovers.sort();
         leftovers

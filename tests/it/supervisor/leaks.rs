@@ -49,15 +49,15 @@ impl Drop for Counted {
     }
 }
 
-fn living() -> usize {
-    Universe::current().unwrap().living().len()
+fn live_resources() -> usize {
+    Universe::current().unwrap().live_resources().len()
 }
 
 #[test]
 fn many_children_are_restarted_and_shut_down_without_leaks() {
     let many = many();
     Universe::simulated(1).run(async {
-        let before = living();
+        let before = live_resources();
         let count = Count::default();
         let counts = count.clone();
         let spec = ChildSpec::task("child", move |me| {
@@ -74,7 +74,7 @@ fn many_children_are_restarted_and_shut_down_without_leaks() {
         }
         time::sleep(Duration::from_millis(1)).await;
         assert_eq!(count.now(), many);
-        assert_eq!(living(), before + many + 1);
+        assert_eq!(live_resources(), before + many + 1);
 
         let mut seen = BTreeSet::new();
         for round in 0..2 {
@@ -90,13 +90,13 @@ fn many_children_are_restarted_and_shut_down_without_leaks() {
             }
             time::sleep(Duration::from_millis(1)).await;
             assert_eq!(count.now(), many);
-            assert_eq!(living(), before + many + 1);
+            assert_eq!(live_resources(), before + many + 1);
         }
         supervisor.as_ref().shutdown(Shutdown::Infinity).await;
         assert_eq!(count.now(), 0);
         // Lets cancelled timers expire.
         time::sleep(Duration::from_millis(1)).await;
-        assert_eq!(living(), before);
+        assert_eq!(live_resources(), before);
     });
 }
 
@@ -179,7 +179,7 @@ fn loops(seed: u64, loops: usize) {
     let count = Count::default();
     Universe::simulated(seed).run(async {
         let network = Network::current().unwrap();
-        let before = living();
+        let before = live_resources();
         for n in 0..loops {
             once(n, &count).await;
             // The children of a killed supervisor are shut down without anything waiting for them.
@@ -188,7 +188,7 @@ fn loops(seed: u64, loops: usize) {
             }
             // Tasks that wait for a timeout exit at the same moment.
             time::sleep(Duration::from_millis(1)).await;
-            let left = Universe::current().unwrap().living();
+            let left = Universe::current().unwrap().live_resources();
             assert_eq!(left.len(), before, "{n}: {left:?}");
             assert_eq!((LAMPS.count(), count.now()), (0, 0), "{n}");
             assert!(network.connections().is_empty(), "{n}");
@@ -237,7 +237,7 @@ fn real_loops(loops: usize) {
         }
         let mut after = held();
         for _ in 0..100 {
-            if after <= before && living() == 0 {
+            if after <= before && live_resources() == 0 {
                 break;
             }
             time::sleep(Duration::from_millis(20)).await;

@@ -22,7 +22,8 @@ use crate::support::panics::{allowed, expected};
 const SECOND: Duration = Duration::from_secs(1);
 
 fn run<T>(test: impl Future<Output = T>) -> T {
-    Universe::simulated(1).run(test)
+    let year = 366 * 24 * 3600 * SECOND;
+    Universe::simulated(1).virtual_limit(year).run(test)
 }
 
 /// Waits until all tasks are blocked: the clock of a simulated universe does not advance before.

@@ -16,7 +16,11 @@ use tracing::{
 pub(crate) struct Warnings {
     heard: Arc<Mutex<Vec<String>>>,
     everything: bool,
+    slow_callbacks: bool,
 }
+
+/// Part of the warning of a slow callback. A busy machine makes any callback slow.
+const SLOW_CALLBACK: &str = "has occupied its thread";
 
 impl Warnings {
     /// Captures the warnings emitted while `test` runs.
@@ -31,6 +35,15 @@ impl Warnings {
             ..Self::default()
         };
         everything.run(test)
+    }
+
+    /// Captures the warnings about slow callbacks emitted while `test` runs.
+    pub(crate) fn capture_slow_callbacks<T>(test: impl FnOnce(&Self) -> T) -> T {
+        let slow = Self {
+            slow_callbacks: true,
+            ..Self::default()
+        };
+        slow.run(test)
     }
 
     fn run<T>(self, test: impl FnOnce(&Self) -> T) -> T {
@@ -65,6 +78,9 @@ impl Subscriber for Warnings {
     fn event(&self, event: &Event<'_>) {
         let mut text = Text::default();
         event.record(&mut text);
+        if !self.everything && text.0.contains(SLOW_CALLBACK) != self.slow_callbacks {
+            return;
+        }
         self.heard.lock().unwrap().push(text.0);
     }
 

@@ -101,29 +101,26 @@ fn private_key_in_another_form_is_diagnosed() {
         (key.replace('\n', " ").into(), "lines have been joined"),
         (key.replace('\n', "").into(), "lines have been joined"),
         (format!("\"{key}\"").into(), "a quotation mark for instance"),
-        (format!("KEY={key}").into(), "stands before `-----BEGIN`"),
+        (format!("KEY={key}").into(), "text before `-----BEGIN`"),
         (key[..key.len() / 2].into(), "cut off"),
-        (key[..key.len() - 3].into(), "line END, is damaged"),
+        (key[..key.len() - 3].into(), "END line, is damaged"),
         ("".into(), "it is empty"),
         (" \r\n\t\n".into(), "it is empty"),
         ("\u{feff}".into(), "it is empty"),
         (
             given.own.certificate.clone().into(),
-            "it holds a certificate instead",
+            "it has a certificate instead",
         ),
-        (label("PUBLIC KEY").into(), "holds a public key instead"),
+        (label("PUBLIC KEY").into(), "has a public key instead"),
         (
             label("CERTIFICATE REQUEST").into(),
-            "holds a certificate request",
+            "has a certificate request",
         ),
         (label("EC PARAMETERS").into(), "parameters of a curve"),
         (label("OPENSSH PRIVATE KEY").into(), "ssh-keygen -p"),
-        (label("X509 CRL").into(), "holds a revocation list instead"),
+        (label("X509 CRL").into(), "has a revocation list instead"),
         (label("SOME THING").into(), "a section of an unknown kind"),
-        (
-            body.clone().into(),
-            "base64 without the lines BEGIN and END",
-        ),
+        (body.clone().into(), "base64 without BEGIN and END lines"),
         (key.replace("-----BEGIN", "----BEGIN").into(), "five dashes"),
         (key.replacen('M', "*", 1).into(), "line 2 has a character"),
         ("{\"kty\": \"EC\"}".into(), "it is JSON"),
@@ -208,7 +205,7 @@ fn swapped_and_wrong_texts_are_named_by_their_role() {
     let lists = ca
         .tls_with(own)
         .revocation_lists(labelled(certificate, "X509 CRL"));
-    check(lists, "revocation list PEM cannot", "no revocation list");
+    check(lists, "revocation list PEM cannot", "not a revocation list");
     let mut lines: Vec<_> = certificate.lines().collect();
     lines.remove(3);
     let less = lines.join("\n");

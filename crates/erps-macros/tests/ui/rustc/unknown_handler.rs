@@ -1,0 +1,26 @@
+#[erps::protocol]
+trait Jobs {
+    async fn total() -> u64;
+
+    async fn submit(job: String) -> Result<u64, String>;
+}
+
+#[derive(Default)]
+struct Queue;
+
+#[erps::server]
+impl Jobs for Queue {
+    async fn total(&mut self) -> u64 {
+        7
+    }
+
+    async fn submit(&mut self, job: String) -> Result<u64, String> {
+        Err(job)
+    }
+
+    async fn list(&mut self) -> u64 {
+        7
+    }
+}
+
+fn main() {}

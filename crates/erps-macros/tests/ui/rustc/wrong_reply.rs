@@ -1,0 +1,22 @@
+#[erps::protocol]
+trait Jobs {
+    async fn total() -> u64;
+
+    async fn submit(job: String) -> Result<u64, String>;
+}
+
+#[derive(Default)]
+struct Queue;
+
+#[erps::server]
+impl Jobs for Queue {
+    async fn total(&mut self) -> String {
+        String::new()
+    }
+
+    async fn submit(&mut self, job: String) -> u64 {
+        job.len() as u64
+    }
+}
+
+fn main() {}
