@@ -14,8 +14,8 @@ use erps::{
 use smol::{future, io::AsyncWriteExt as _};
 
 use crate::support::{
-    extent::short_or_long,
     raw::{self, Raw},
+    scale::short_or_long,
     time::{STEP, ms, secs, settled, timed},
 };
 
@@ -32,7 +32,7 @@ const DRAIN_TIMEOUT: Duration = secs(3);
 struct Work;
 
 impl Protocol for Work {
-    const IDENTIFIER: &'static str = "lab";
+    const IDENTIFIER: &'static str = "test";
     const VERSION: &'static str = "1.2.3";
     /// The time in milliseconds, and whether a task does the work instead of the handler.
     type Call = (u64, bool);
