@@ -75,6 +75,7 @@ mod encode;
 mod endpoint;
 mod exit;
 mod link;
+mod macros;
 mod mailbox;
 mod outbox;
 mod protocol;
@@ -101,10 +102,10 @@ pub use daemon::{
     StartServer,
 };
 pub use endpoint::{AddressError, Endpoint};
-pub use erps_macros::{handler, protocol, server};
 pub use erps_wire::{codec::PacketError, proxy::ProxyError};
 pub use exit::{BoxError, ExitReason, SendError};
 pub use link::{Peer, PeerInfo};
+pub use macros::{handler, protocol, server};
 pub use protocol::{Message, Never, Protocol};
 pub use reply::{AnyReply, IntoReply, ReplyTo};
 pub use request::{CallOptions, Caller, Request, With};

@@ -22,6 +22,7 @@ const LAYERS: &str = "
     text:
     encode:
     mailbox:
+    macros:
     protocol:   wire
     task:       exit endpoint
     transport:  endpoint task exit
