@@ -1,8 +1,8 @@
 //! One server behind a port, one client, and TLS in both directions.
 //!
-//! A protocol says what both ends agree on, a server answers, a daemon listens and has one server
-//! started per connection under a supervisor. A certificate authority made in memory vouches for
-//! both ends; without its word neither lets the other in.
+//! The trait declares the calls that both ends share, and the server handles them. The daemon listens, and starts one
+//! server per connection under a supervisor. A certificate authority made in memory signs the certificates of both
+//! ends; each end rejects certificates of others.
 //!
 //! It prints:
 //!
@@ -11,39 +11,21 @@
 //! 1 supervised server
 //! ```
 
-use erps::{
-    BoxError, Client, Context, Daemon, DynamicSupervisor, InitError, Protocol, ReplyTo, Server, Tls,
-};
+use erps::{BoxError, Client, Daemon, DynamicSupervisor, Tls};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 
-struct Hello;
-
-impl Protocol for Hello {
-    type Call = String;
-    type Reply = String;
-    type Cast = ();
-    type Push = ();
+#[erps::protocol]
+trait Hello {
+    async fn hello(name: String) -> String;
 }
 
+#[derive(Default)]
 struct HelloServer;
 
-impl Server for HelloServer {
-    type Protocol = Hello;
-    type Seed = ();
-    type Info = ();
-
-    async fn init(_: (), _: &mut Context<Self>) -> Result<Self, InitError> {
-        Ok(Self)
-    }
-
-    async fn handle_call(
-        &mut self,
-        name: String,
-        from: ReplyTo<String>,
-        _: &mut Context<Self>,
-    ) -> Result<(), BoxError> {
-        from.reply(format!("hello, {name}"));
-        Ok(())
+#[erps::server]
+impl Hello for HelloServer {
+    async fn hello(&mut self, name: String) -> String {
+        format!("hello, {name}")
     }
 }
 
@@ -57,11 +39,11 @@ fn main() -> Result<(), BoxError> {
             .start_link()
             .await?;
 
-        let client = Client::<Hello>::builder(("localhost", daemon.port()))
+        let client = Client::<HelloProtocol>::builder(("localhost", daemon.port()))
             .transport(tls(&ca, "somebody")?)
             .connect()
             .await?;
-        let reply = client.call("world".into()).await?;
+        let reply = client.hello("world".into()).await?;
 
         let servers = supervisor.which_children().await?.len();
 
