@@ -86,7 +86,7 @@ package:
 
 # The order in which the crates are published: each after those that it depends on.
 publish-order:
-    @echo "serde_etf erps-wire test-universe-macros test-universe erps" | tr ' ' '\n'
+    @echo "serde_etf erps-wire test-universe-macros test-universe erps-macros erps" | tr ' ' '\n'
 
 # Tries to publish every crate in that order, without uploading anything.
 publish-dry-run:
