@@ -1,8 +1,8 @@
-//! One server behind a port, one client, and TLS in both directions.
+//! One daemon, one client, and mutual TLS.
 //!
-//! The trait declares the calls that both ends share, and the server handles them. The daemon listens, and starts one
-//! server per connection under a supervisor. A certificate authority made in memory signs the certificates of both
-//! ends; each end rejects certificates of others.
+//! A trait declares the calls of both ends, a server handles them, and a daemon listens and starts one server per
+//! connection under a supervisor. A certificate authority, created in memory, issues the certificates of both ends.
+//! Without one a peer is rejected.
 //!
 //! It prints:
 //!

@@ -1,8 +1,8 @@
-//! A server has state, and handles one message at a time.
+//! A server with state, which handles one message at a time.
 //!
-//! A call is answered; a cast is not. Those of one client arrive in the order in which they were
-//! sent, so a call that follows casts sees what they did. Every connection has a server of its own,
-//! made from the daemon's seed: two clients do not share a count.
+//! A call has a reply, a cast has none. Messages of one client are handled in the order of sending, so a call sees the
+//! effects of the casts before it. Every connection has its own server, created from the daemon's seed: two clients do
+//! not share a count.
 //!
 //! It prints:
 //!

@@ -1,9 +1,9 @@
-//! A server sends what nobody asked for: a push.
+//! Pushes: messages of a server without a request.
 //!
-//! `Context::push` reaches the client at the other end of the server's connection. A `ServerRef`,
-//! which `Context::this` gives away, lets the rest of the process push through a server too; here
-//! the servers of a room keep a list of each other, which each leaves when it terminates. A client reads its pushes as a stream, which
-//! begins when it is made: make it before saying that you listen.
+//! `Context::push` sends to the client of the server's connection. Other tasks of the process can push through a
+//! `ServerRef`, which `Context::this` returns. Here the servers of a chat room keep a list of their `ServerRef`s; each
+//! server removes its own in `terminate`. A client receives pushes as a stream from its creation on: create it before
+//! you subscribe.
 //!
 //! It prints:
 //!

@@ -1,8 +1,8 @@
-//! A call is answered when there is something to say, by whomever.
+//! Replies after the handler has returned, and from other threads.
 //!
-//! `ReplyTo` may be kept in the server's state and answered while another message is handled, or
-//! sent to a thread or task that answers by itself; the server goes on meanwhile. Calls of one
-//! client are thus answered out of order. Dropped, it fails the call at once: nobody waits in vain.
+//! `ReplyTo` can be kept in the server's state and answered while another message is handled, or moved to a thread or
+//! task. Meanwhile the server handles other messages, so that calls of one client can be answered out of order. Dropping
+//! a `ReplyTo` fails the call at once.
 //!
 //! It prints:
 //!

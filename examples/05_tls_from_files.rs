@@ -1,15 +1,14 @@
-//! Certificates come from files, and tell each end who the other is.
+//! TLS with certificates from files, and the identity of the peer.
 //!
-//! Both ends are given the same three things: the authority they trust, a certificate of their own,
-//! and its key. The server reads the name in its client's certificate from `Context::peer`. A
-//! stranger, whose certificate another authority issued, is told so and gets no server: the
-//! client knows that trying again is pointless, and does not.
+//! Both ends have the same three inputs: the trusted authority, their own certificate, and its key. The server reads the
+//! name in its client's certificate from `Context::peer`. A client whose certificate comes from another authority is
+//! rejected with an alert, and no server is started. Its `connect` returns an error that is likely permanent.
 //!
 //! It prints:
 //!
 //! ```text
 //! the server says: you are billing
-//! the stranger is told: the peer rejected this end's certificate: unknown_ca (48): it does not trust the CA that issued it, or lacks a certificate between both
+//! the stranger is told: the peer rejected this end's certificate: unknown_ca (48): it does not trust the CA that issued it, or an intermediate certificate is missing
 //! 1 server was started
 //! ```
 

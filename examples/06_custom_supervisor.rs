@@ -1,9 +1,8 @@
-//! The daemon's user decides who gets a server, and whose child it is.
+//! A start function instead of a supervisor: it accepts or rejects connections, and selects the supervisor.
 //!
-//! A `ServerSupervisor::custom` closure is given the recipe of every server, once its peer is
-//! authenticated. It starts it wherever it likes, here under a supervisor of its own, or answers
-//! with an error: then there is no server, and the connection is closed. The client learns no
-//! more than that; the reason stays at this end, as an event.
+//! A `ServerSupervisor::custom` closure receives the specification of every server, after its peer was authenticated. It
+//! starts the server, here under a supervisor of the program, or returns an error: then the connection is closed. The
+//! client does not receive the error, unless `ServerOptions::error_details` is set; the daemon emits it as an event.
 //!
 //! It prints:
 //!

@@ -1,8 +1,7 @@
-//! A client outlives its server's daemon, and tells how it fares.
+//! A client reconnects after its server's daemon was replaced.
 //!
-//! When a connection is lost the client makes another, with growing delays; what was in flight is
-//! lost and says so. A server knows nothing of the connection before, so the client's handler
-//! subscribes anew in `handle_connect`. `Client::until` waits for a status.
+//! When a connection is lost, the client reconnects with growing delays; calls in flight fail. The new server has none of
+//! the old one's state, so the client's handler subscribes again in `handle_connect`. `Client::until` waits for a status.
 //!
 //! It prints:
 //!

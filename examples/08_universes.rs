@@ -1,9 +1,8 @@
-//! Two tests in one process, each in a world of its own: one static, one port, opposite expectations.
+//! Two tests in one process, each in its own universe: they share a static and a port without affecting each other.
 //!
-//! A `Sharded` static has one value per universe. Everything this library starts inherits the
-//! universe of whoever starts it: the daemon of a test, its servers, its clients. A simulated universe
-//! has its own network, too. So both tests below listen on port 4747 at the same time, and each sees its
-//! own value. In production there is no universe: the static is a plain one, and the port is real.
+//! A `Sharded` static has one value per universe. The daemons, servers and clients of a test inherit its universe. A
+//! simulated universe also has its own network. So both tests below listen on port 4747 at the same time, and each has
+//! its own value of the static. In production there is no universe: the static has one value, and the port is real.
 //!
 //! The tests are run by `cargo test --example 08_universes`, both at once:
 //!

@@ -1,8 +1,8 @@
-//! The caller may sit in any runtime; here, in tokio's.
+//! Callers in a tokio runtime.
 //!
-//! The library's own tasks run on smol's executor, which runs itself. What it hands out are plain
-//! futures that wait for those tasks and touch neither sockets nor timers, so that tokio may poll
-//! them, time them out, and drop them. Handles are `Clone + Send + Sync`.
+//! The library's tasks run on smol's global executor, which needs no setup. Its public futures wait for these tasks on
+//! channels and poll neither sockets nor timers, so that tokio can poll, time out and drop them. Handles are
+//! `Clone + Send + Sync`.
 //!
 //! It prints:
 //!

@@ -1,9 +1,8 @@
-//! Ten minutes and more without a network, in a few milliseconds.
+//! A network partition of more than ten minutes, simulated in a few milliseconds.
 //!
-//! A simulated universe has its own clock and its own network. The clock stands still while anybody has
-//! something to do, and leaps to the next time-out when all wait. The network has hosts, lines between
-//! them, and faults on demand. Daemon, server and client are those of production, and so are their
-//! time-outs. The same seed makes the same run.
+//! A simulated universe has its own clock and network. The clock stands still while a task is runnable, and advances to
+//! the next timer when all tasks wait. The network has hosts, links between them, and faults on demand. The daemon, the
+//! server and the client run as in production, with the same timeouts. The same seed gives the same run.
 //!
 //! It prints:
 //!
@@ -22,8 +21,8 @@
 use std::time::{Duration, Instant};
 
 use erps::{
-    BoxError, Client, Context, Daemon, InitError, Network, Protocol, ReplyTo, Server, Status,
-    Universe, network::Line, time,
+    BoxError, CallError, Client, Context, Daemon, InitError, Network, Protocol, ReplyTo, Server,
+    Status, Universe, network::Link, time,
 };
 
 struct Counter;
@@ -68,7 +67,7 @@ fn say(what: &str) {
 async fn a_client_outlives_a_partition() -> Result<(), BoxError> {
     let network = Network::current().expect("it is run in a simulated universe");
     let (shop, home) = (network.host("shop"), network.host("home"));
-    network.set_default_line(Line::new().latency(Duration::from_millis(10)));
+    network.set_default_link(Link::new().latency(Duration::from_millis(10)));
 
     let daemon = Daemon::<CounterServer>::builder(0)
         .bind(shop.ip())
@@ -83,7 +82,8 @@ async fn a_client_outlives_a_partition() -> Result<(), BoxError> {
     network.partition("shop", "home");
     say("the cable is cut");
     let error = client.call(()).await.unwrap_err();
-    say(&error.to_string());
+    assert!(matches!(error, CallError::TimedOut { sent: true }));
+    say("no reply in time");
     let lost = |status: &Status| !status.is_connected();
     client.until(lost).await;
     say("the connection is given up");

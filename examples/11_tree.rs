@@ -1,8 +1,8 @@
-//! A tree of supervisors, and what becomes of it when its parts are killed.
+//! A supervision tree whose children are killed and restarted.
 //!
-//! A daemon, a client of it, and a supervisor of workers that come and go are children of one
-//! supervisor: started with one call, watched, and ended as one. Each part is killed in turn, and is
-//! started again. It all happens in a simulated universe, so that it does so in the same order each time.
+//! A daemon, its client, and a dynamic supervisor of workers are children of one supervisor: one call starts them, and
+//! one shuts them down. Each child is killed in turn, and is restarted. The example runs in a simulated universe, so that
+//! it has the same order of events each time.
 //!
 //! It prints:
 //!

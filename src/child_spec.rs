@@ -5,7 +5,8 @@
 use std::sync::{Mutex, PoisonError};
 
 use crate::{
-    ChildSpec, ClientBuilder, Protocol, Server, ServerBuilder, StartError, Started, universe::Here,
+    ChildSpec, ClientBuilder, Protocol, Server, ServerBuilder, StartError, Started,
+    universe::CapturedContext,
 };
 
 impl<S: Server> ServerBuilder<S> {
@@ -15,7 +16,7 @@ impl<S: Server> ServerBuilder<S> {
     /// If `init` returns [`InitError::Ignore`](crate::InitError::Ignore), the child is ignored.
     #[track_caller]
     pub fn child_spec(self, id: impl Into<String>) -> ChildSpec {
-        let here = Here::capture();
+        let here = CapturedContext::capture();
         // The seed need not be `Sync`.
         let builder = Mutex::new(self);
         let start = move || {
@@ -41,7 +42,7 @@ impl<P: Protocol> ClientBuilder<P> {
     /// with its connection, and is restarted.
     #[track_caller]
     pub fn child_spec(self, id: impl Into<String>) -> ChildSpec {
-        let here = Here::capture();
+        let here = CapturedContext::capture();
         let start = move || {
             let builder = self.clone();
             here.scope(async move {

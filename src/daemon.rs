@@ -191,20 +191,24 @@ impl<S: Server> Daemon<S> {
     /// Drains the daemon: it exits as soon as its servers have answered their peers. Returns within
     /// `limit`.
     ///
-    /// The port is closed at once, and so are connections in a handshake or in the backlog. On every other
-    /// connection packets are still read for an eighth of the limit, at most a second: packets in transit
-    /// arrive. Then nothing more is read. When all calls are answered, including those whose
-    /// [`ReplyTo`](crate::ReplyTo) is held elsewhere, and the mailbox is empty, the server exits with
-    /// [`ExitReason::Shutdown`]: `terminate` runs, the send queue is flushed, and the connection is closed.
+    /// It proceeds in phases, for a limit of 20 seconds:
     ///
-    /// Servers that have not finished after three quarters of the limit, or later if their
-    /// [shutdown](DaemonBuilder::server_shutdown) leaves more time, are shut down. Those that have not
-    /// exited a sixteenth of the limit, at most a second, before its end are killed.
+    /// 1. At once the port is closed, and so are connections in a handshake or in the backlog.
+    /// 2. Until 1 second (1/8 of the limit, at most a second): other connections still read, so that packets in
+    ///    transit arrive.
+    /// 3. Until 15 seconds (3/4 of the limit, later if the [shutdown](DaemonBuilder::server_shutdown) of the servers
+    ///    is shorter than the rest): nothing more is read, and calls are answered. When a server's calls are all
+    ///    answered, including those whose [`ReplyTo`](crate::ReplyTo) is held elsewhere, and its mailbox is empty, it
+    ///    exits with [`ExitReason::Shutdown`]: `terminate` runs, the send queue is flushed, and the connection is
+    ///    closed.
+    /// 4. Until 19 seconds (1/16 of the limit, at most a second, before its end): the remaining servers are shut
+    ///    down.
+    /// 5. Then the remaining servers are killed.
     ///
-    /// The protocol has no packet for this: a client sees that the connection is closed after the replies
-    /// to its calls. Packets that it sends after the reading phase may be lost
-    /// ([`CallError::may_have_run`](crate::CallError::may_have_run) cannot tell that they were not read).
-    /// Then it reconnects, and is refused or reaches a successor.
+    /// The protocol has no packet for a drain: a client receives the replies to its calls, and then the connection is
+    /// closed. Packets that it sends after phase 2 may be lost; for their calls
+    /// [`CallError::may_have_run`](crate::CallError::may_have_run) returns true although they were not read. Then the
+    /// client reconnects: its connection is refused, or accepted by the daemon's successor.
     ///
     /// Called again, the earlier deadline holds, and all callers receive the same report. A daemon under a
     /// supervisor exits with [`ExitReason::Shutdown`]: a permanent one is restarted.

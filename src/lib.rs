@@ -1,8 +1,9 @@
 //! Supervised network servers and reconnecting clients over mutual TLS, with tests that run isolated and in parallel.
 //!
-//! The Elixir library erps 0.7 in Rust, on smol; either end may be an Elixir node. [`erps::protocol`](macro@protocol)
-//! declares the messages. A server, [`erps::server`](macro@server), handles calls and casts, one at a time. A [`Daemon`]
-//! listens on a port and starts one server per connection. A [`Client`] reconnects by itself. [`Tls`] secures both ends.
+//! A Rust version of the Elixir library [erps](https://hex.pm/packages/erps) 0.7, on smol, with the same wire protocol:
+//! either end may be an Elixir node. [`erps::protocol`](macro@protocol) declares the messages. A server,
+//! [`erps::server`](macro@server), handles calls and casts, one at a time. A [`Daemon`] listens on a port and starts one
+//! server per connection. A [`Client`] reconnects by itself. [`Tls`] secures both ends.
 //!
 //! ```
 //! use erps::{BoxError, Client, Daemon};
@@ -46,7 +47,8 @@
 //!   of yours. A callback that blocks delays every task of its thread. A packet that costs more than 64 KiB to decode or
 //!   encode is handled on smol's blocking pool, by one thread fewer than there are processors (at least one). Events are
 //!   emitted through `tracing`, with the target `erps`.
-//! - *Testing.* [`erps::test`](test) runs a test in a [`universe`]: own statics, on request simulated clock and network.
+//! - *Testing.* [`erps::test`](test) runs a test in a [`universe`]: with its own values of statics, and on request with a
+//!   simulated clock and network.
 #![warn(
     clippy::panic,
     clippy::unwrap_used,
@@ -67,10 +69,10 @@ mod exit;
 mod link;
 mod macros;
 mod mailbox;
-mod outbox;
 mod protocol;
 mod reply;
 mod request;
+mod send_queue;
 mod server;
 mod supervisor;
 mod task;
@@ -117,7 +119,7 @@ pub use test_universe::{
 };
 pub use test_universe_macros::erps_test as test;
 pub use transport::{
-    Alert, BoxedStream, ByteStream, HandedIn, Handshake, HandshakeError, PeerCredentials,
+    Alert, BoxedStream, ByteStream, ExternalListener, Handshake, HandshakeError, PeerCredentials,
     PeerIdentity, Secured, Tcp, TcpOptions, Tls, TlsError, Transport, UnreadableCertificate,
     Untrusted,
 };

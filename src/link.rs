@@ -1,12 +1,11 @@
-//! Packets over a stream: what both ends do with a connection.
+//! Packets over a byte stream, as servers and clients both use them.
 //!
-//! A link is polled by one task, which reads and writes in turn. It reads much at once, keeps
-//! what it has not used, and writes all that is ready in one go; it holds no buffer while there
-//! is nothing in it.
+//! One task polls a link, for reading and for writing. A read takes up to 64 KiB; packets that are not handled yet
+//! stay in the decoder. All pending packets are written together. Idle links have no buffers.
 
 mod encoding;
 mod large;
-mod meter;
+mod stats;
 
 use std::{
     cell::RefCell,
@@ -33,44 +32,43 @@ use crate::{
 
 use encoding::Encoding;
 pub(crate) use large::Large;
-pub(crate) use meter::Meter;
+pub(crate) use stats::LinkStats;
 
-/// How long a closing end listens for the peer to close too. Without it, bytes that nobody read
-/// would make the system reset the connection, and the peer might lose the last packets.
-const LINGER: Duration = Duration::from_secs(1);
+/// How long a closing end waits for the peer to close too, discarding what it sends. If it closed with unread bytes,
+/// the system would reset the connection, and the peer could lose the last packets.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What a connection may have to write before it stops to write it.
+/// Packets are appended to the write buffer until it has this many bytes; then it is written.
 pub(crate) const WRITE_CHUNK: usize = 64 * 1024;
 
-/// The largest write buffer that a connection with nothing to write keeps.
-const KEEP: usize = 1024;
+/// The largest write buffer that a link with nothing to write keeps.
+const MAX_KEPT: usize = 1024;
 
-/// How many bytes are written before other tasks of the thread run.
-const WRITE_TURN: usize = 4 * WRITE_CHUNK;
+/// How many bytes are written before the task yields.
+const WRITE_BATCH: usize = 4 * WRITE_CHUNK;
 
-/// Who may be at the other end of a connection.
+/// The implementation at the other end of a connection, and how packets are sent to it.
 ///
-/// Elixir's erps takes whatever one `recv` returns for one packet: two packets that arrive
-/// together are lost, or end its server. With [`Elixir`](Self::Elixir) an end of ours sends so
-/// slowly that this cannot happen.
+/// Elixir's erps takes the result of one `recv` for one packet. Two packets that arrive together are lost, or crash its
+/// server. With [`Elixir`](Self::Elixir) this end sends packets with pauses between them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Peer {
-    /// An end of this library, or any other that reads packets from a stream.
+    /// This library, or any implementation that splits the stream into packets.
     #[default]
     Erps,
-    /// An end of Elixir's erps 0.7.
+    /// Elixir's erps 0.7.
     ///
-    /// A client then has one call on its way at a time and waits `pause` after a packet that has
-    /// no answer; a server waits `pause` between any two packets.
+    /// A client then has at most one call in flight, and waits `pause` after a packet without a reply. A server waits
+    /// `pause` between two packets.
     Elixir {
-        /// The original's client reads once in 100 milliseconds and a little more.
+        /// The pause between packets. Elixir's client reads about every 100 milliseconds, so it should be longer.
         pause: Duration,
     },
 }
 
 impl Peer {
-    /// [`Elixir`](Self::Elixir) with a pause of 120 milliseconds.
+    /// Returns [`Elixir`](Self::Elixir) with a pause of 120 milliseconds.
     #[must_use]
     pub const fn elixir() -> Self {
         Self::Elixir {
@@ -81,52 +79,53 @@ impl Peer {
     pub(crate) fn pause(self) -> Option<Duration> {
         match self {
             Self::Erps => None,
-            // A day is as good as for ever, and can be added to any time.
+            // At most a day, so that it can be added to any time.
             Self::Elixir { pause } => Some(pause.min(Duration::from_secs(24 * 60 * 60))),
         }
     }
 }
 
-/// Who is at the other end of a connection.
+/// The peer of a connection: its address, and its identity if it is authenticated.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct PeerInfo {
-    /// The address the connection comes from, or was made to. With
-    /// [`proxy_protocol`](crate::DaemonBuilder::proxy_protocol) the one that the proxy has announced.
+    /// The address of the peer. With [`proxy_protocol`](crate::DaemonBuilder::proxy_protocol) the address that the
+    /// proxy has announced.
     pub address: Endpoint,
-    /// The proxy that the connection comes through, if it has announced the address.
+    /// The address of the proxy, if the peer's address was announced by one.
     pub proxy: Option<Endpoint>,
-    /// Which process it is, or its proxy, if that is at a Unix socket and the system tells: Linux and
-    /// Android do.
+    /// The process that is connected by a Unix socket: the peer, or its proxy. `None` for other connections, and on
+    /// systems other than Linux and Android.
     pub credentials: Option<PeerCredentials>,
-    /// What the peer's certificate says of it. `None` without TLS.
+    /// The identity in the peer's verified certificate. `None` without TLS.
     pub identity: Option<PeerIdentity>,
-    /// Which of this end's own certificates the connection was made with: the
-    /// [generation](crate::Tls::generation) at its handshake. `None` without TLS.
+    /// The [generation](crate::Tls::generation) of this end's certificates at the handshake. `None` without TLS.
     pub generation: Option<u64>,
 }
 
-/// A packet that has arrived.
-pub(crate) enum Arrived<'a> {
-    /// It costs so many bytes of work, which is within a turn.
+/// A received packet.
+pub(crate) enum ReceivedPacket<'a> {
+    /// A packet that is decoded in the task, and its cost in bytes of work.
     Small(Packet<'a>, usize),
-    /// It is to be decoded off the executor's threads.
+    /// A packet that costs more than the task's budget: decode it off the executor's threads.
     Large(Large),
 }
+
+/// A connection's stream, its decoder, and its write buffer.
 
 pub(crate) struct Link {
     stream: BoxedStream,
     decoder: Decoder,
-    /// A large packet that arrives, or has arrived and was not taken.
+    /// A large packet, incomplete or not handled yet.
     large: Option<Large>,
     out: Vec<u8>,
-    /// How much of `out` the stream has taken.
+    /// How many bytes of `out` were written to the stream.
     written: usize,
-    /// Taken by the stream, and maybe not yet by the socket.
+    /// True if bytes were written to the stream and not flushed.
     unflushed: bool,
     /// The packet that follows those in `out`.
     encoding: Encoding,
-    meter: Arc<Meter>,
+    stats: Arc<LinkStats>,
 }
 
 impl Link {
@@ -139,20 +138,20 @@ impl Link {
             written: 0,
             unflushed: false,
             encoding: Encoding::default(),
-            meter: Arc::new(Meter::new(task::now())),
+            stats: Arc::new(LinkStats::new(task::now())),
         }
     }
 
-    /// What has gone over the link so far.
-    pub(crate) fn meter(&self) -> &Arc<Meter> {
-        &self.meter
+    /// Returns the counters of the link.
+    pub(crate) fn stats(&self) -> &Arc<LinkStats> {
+        &self.stats
     }
 
-    /// The next packet of those that were read.
-    pub(crate) fn next_packet(&mut self) -> Result<Option<Arrived<'_>>, FrameError> {
+    /// Returns the next complete packet that was read.
+    pub(crate) fn next_packet(&mut self) -> Result<Option<ReceivedPacket<'_>>, FrameError> {
         if let Some(large) = self.large.take_if(|it| it.is_complete()) {
-            self.meter.count_packet();
-            return Ok(Some(Arrived::Large(large)));
+            self.stats.count_packet();
+            return Ok(Some(ReceivedPacket::Large(large)));
         }
         let Some(packet) = self.decoder.next_packet()? else {
             if self.large.is_none() {
@@ -162,22 +161,22 @@ impl Link {
             }
             return Ok(None);
         };
-        self.meter.count_packet();
+        self.stats.count_packet();
         let (header, payload) = (packet.header, packet.payload.len());
         let cost = etf::cost(packet.payload);
-        Ok(Some(if cost > task::TURN {
+        Ok(Some(if cost > task::BUDGET {
             let payload = packet.payload.to_vec();
-            Arrived::Large(Large::new(header, payload, 0))
+            ReceivedPacket::Large(Large::new(header, payload, 0))
         } else {
-            Arrived::Small(self.decoder.last_packet(header, payload), cost)
+            ReceivedPacket::Small(self.decoder.last_packet(header, payload), cost)
         }))
     }
 
-    /// Whether a packet has begun to arrive and is not complete.
-    pub(crate) fn is_midway(&self) -> bool {
+    /// Returns whether a packet was received in part.
+    pub(crate) fn has_partial_packet(&self) -> bool {
         match &self.large {
             Some(large) => !large.is_complete(),
-            None => self.decoder.is_midway(),
+            None => self.decoder.has_partial_packet(),
         }
     }
 
@@ -207,13 +206,13 @@ impl Link {
                 })
             )?,
         };
-        self.meter.count_read(read);
+        self.stats.count_read(read);
         Poll::Ready(Ok(read))
     }
 
-    /// Where packets to be sent are appended, once little is left of those before.
+    /// Returns the write buffer, to append packets to.
     pub(crate) fn out(&mut self) -> &mut Vec<u8> {
-        // What was written is not kept until all of a large packet is; and little is moved for it.
+        // Frees the written part, when at most a chunk has to be moved for it.
         if self.written > 0 && self.unwritten() <= WRITE_CHUNK {
             self.out = self.out.split_off(self.written);
             self.written = 0;
@@ -221,39 +220,39 @@ impl Link {
         &mut self.out
     }
 
-    /// Has a packet encoded, which is written after those that are in `out` already.
+    /// Starts to encode a packet, to be written after those in `out`.
     pub(crate) fn encode(&mut self, encode: Encode) {
         self.encoding.start(encode);
     }
 
-    /// Whether packets may be appended: there is little to write, and nothing is being encoded.
+    /// Returns whether packets may be appended: less than a chunk is unwritten, and no packet is being encoded.
     pub(crate) fn may_append(&self) -> bool {
         self.unwritten() < WRITE_CHUNK && !self.encoding.is_running()
     }
 
-    /// Whether a packet is being encoded.
+    /// Returns whether a packet is being encoded.
     pub(crate) fn is_encoding(&self) -> bool {
         self.encoding.is_running()
     }
 
-    /// How many bytes wait to be written.
+    /// Returns the number of bytes to be written.
     pub(crate) fn unwritten(&self) -> usize {
         self.out.len() - self.written
     }
 
-    /// A number that grows whenever something is written.
-    pub(crate) fn taken(&self) -> u64 {
-        self.meter.written()
+    /// Returns the number of bytes written so far, by which progress is detected.
+    pub(crate) fn written(&self) -> u64 {
+        self.stats.written()
     }
 
-    /// Whether everything was handed to the system.
+    /// Returns whether everything was written and flushed.
     pub(crate) fn is_flushed(&self) -> bool {
         self.out.is_empty() && !self.unflushed && !self.encoding.is_running()
     }
 
-    /// Appends the packet that is being encoded, if it is ready. Returns whether there is more to write now.
+    /// Appends the packet that is being encoded, if it is ready. Returns whether it was appended.
     ///
-    /// An error is what the user's `Serialize` panicked with.
+    /// The error is a panic of the user's `Serialize`.
     pub(crate) fn poll_encode(&mut self, cx: &mut Context<'_>) -> Result<bool, task::Panic> {
         match self.encoding.poll(cx) {
             Poll::Ready(Ok(Some(packet))) => {
@@ -270,32 +269,32 @@ impl Link {
         }
     }
 
-    /// Writes all there is. Ready when the system has taken it; [`taken`](Self::taken) tells whether
-    /// it gets on.
+    /// Writes and flushes everything. Ready when the system has accepted it; [`written`](Self::written) shows the
+    /// progress.
     ///
-    /// A peer that takes all at once gets it in several turns.
+    /// Yields after each batch, even if the peer reads fast.
     pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut turn = WRITE_TURN;
+        let mut budget = WRITE_BATCH;
         while self.written < self.out.len() {
-            if turn == 0 {
+            if budget == 0 {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
             let stream = Pin::new(&mut self.stream);
-            let end = self.out.len().min(self.written + turn);
+            let end = self.out.len().min(self.written + budget);
             match ready!(stream.poll_write(cx, &self.out[self.written..end]))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 n => {
                     self.written += n;
-                    turn -= n;
-                    self.meter.count_written(n);
+                    budget -= n;
+                    self.stats.count_written(n);
                 }
             }
             self.unflushed = true;
         }
         if !self.out.is_empty() {
             self.written = 0;
-            if self.out.capacity() > KEEP {
+            if self.out.capacity() > MAX_KEPT {
                 self.out = Vec::new();
             } else {
                 self.out.clear();
@@ -308,20 +307,20 @@ impl Link {
         Poll::Ready(Ok(()))
     }
 
-    /// Writes what is left, closes the sending half, and waits a moment for the peer to close as well.
+    /// Writes what is left, closes the sending half, and waits up to [`CLOSE_TIMEOUT`] for the peer to close too.
     ///
-    /// Best effort: the connection may be long gone.
+    /// Ignores errors: the connection may be closed already.
     pub(crate) async fn close(mut self) {
-        let farewell = async {
+        let close = async {
             std::future::poll_fn(|cx| self.poll_write(cx)).await?;
             self.stream.close().await?;
             while std::future::poll_fn(|cx| self.poll_discard(cx)).await? > 0 {
-                // A peer that sends without end must not keep the time limit from striking.
+                // Without a yield a peer that keeps sending would delay the timeout.
                 future::yield_now().await;
             }
             io::Result::Ok(())
         };
-        let _ = task::timeout(LINGER, farewell).await;
+        let _ = task::timeout(CLOSE_TIMEOUT, close).await;
     }
 
     fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {

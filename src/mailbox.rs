@@ -101,7 +101,7 @@ impl<T> Sender<T> {
     }
 
     /// Sends even if the queue is full: for rare messages that must not wait.
-    pub(crate) fn send_beyond(&self, message: T) {
+    pub(crate) fn send_over_capacity(&self, message: T) {
         self.slots.taken.fetch_add(1, Ordering::AcqRel);
         if self.queue.try_send(message).is_err() {
             self.slots.free();

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use crate::wire::identity::{Identifier, Version, VersionReq, VersionReqError};
 
 /// A message that can be sent to a peer. Implemented for every owned type that serde can serialize and deserialize:
-/// `String`, not `&str`.
+/// for `String`, but not for `&str`.
 pub trait Message: Serialize + DeserializeOwned + Send + 'static {}
 
 impl<T: Serialize + DeserializeOwned + Send + 'static> Message for T {}
@@ -68,13 +68,13 @@ pub trait Protocol: Send + Sync + 'static {
     type Reply: Message;
     /// A request of a client without a reply.
     type Cast: Message;
-    /// A message of a server that is no reply.
+    /// A message of a server that is not a reply.
     type Push: Message;
 }
 
 /// A message without values: `type Cast = Never` declares that a server handles no casts.
 ///
-/// Decoding one always fails, so that a peer's is rejected. In a callback, `match never {}` handles it.
+/// Decoding it always fails, so such a message of a peer is rejected. In a callback, `match never {}` handles it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Never {}
 

@@ -1,4 +1,4 @@
-//! The one way to answer a call.
+//! Replies to calls.
 
 mod any;
 mod into;
@@ -21,11 +21,10 @@ pub(crate) use local::Refused;
 pub(crate) use remote::{FAILED, RemoteCaller, SHORT_MESSAGE, UNANSWERED};
 pub(crate) use unanswered::{Unanswered, withhold};
 
-/// The right, and the duty, to answer one call.
+/// The caller of one call, to be answered once.
 ///
-/// Handed to [`handle_call`](crate::Server::handle_call). It may be answered there, or kept, sent
-/// to another task or thread, and answered later. Dropped unanswered, it fails the call at once.
-/// What erps calls `from`.
+/// Passed to [`handle_call`](crate::Server::handle_call). The call can be answered there, or later from any task or
+/// thread. Dropping it unanswered fails the call at once. OTP's and erps' `from`.
 #[must_use = "dropping it fails the call"]
 pub struct ReplyTo<R> {
     caller: Option<Caller<R>>,
@@ -38,15 +37,15 @@ enum Caller<R> {
     Remote(RemoteCaller),
 }
 
-/// Who talks to whom over a connection, for those who read of a call that nobody has answered.
+/// The two ends of a connection, for reports of unanswered calls.
 pub(crate) struct Ends {
     pub(crate) peer: Endpoint,
     pub(crate) server: &'static str,
-    /// Where the server was made, or its daemon.
+    /// The line of the user's code that started the server or its daemon.
     pub(crate) made: &'static Location<'static>,
 }
 
-/// What a call asks for, as Elixir prints it, with a space before it; nothing if that is long.
+/// Displays the request of a call in Elixir's syntax, after a space. Displays nothing if it is long.
 struct Request<'a>(&'a Element<'a>);
 
 impl fmt::Display for Request<'_> {
@@ -63,7 +62,7 @@ impl fmt::Display for Request<'_> {
 }
 
 impl<R> ReplyTo<R> {
-    /// Made for a caller at this line.
+    /// Creates it for a caller in this process, at this line.
     pub(crate) fn local(
         sender: oneshot::Sender<Result<R, Refused>>,
         unanswered: oneshot::Sender<()>,
@@ -78,7 +77,7 @@ impl<R> ReplyTo<R> {
         }
     }
 
-    /// For a caller at the other end of a connection, who asks for this.
+    /// Creates it for a caller at the other end of the connection.
     pub(crate) fn remote(caller: RemoteCaller, request: &Element<'_>, ends: &Ends) -> Self {
         let Ends { peer, server, made } = ends;
         let request = Request(request);
@@ -89,7 +88,7 @@ impl<R> ReplyTo<R> {
         }
     }
 
-    /// Tells whether the caller is at the other end of the connection. erps' `is_remote/1`.
+    /// Returns whether the caller is at the other end of the connection. erps' `is_remote/1`.
     #[must_use]
     pub fn is_remote(&self) -> bool {
         matches!(self.caller, Some(Caller::Remote(_)))
@@ -100,8 +99,8 @@ impl<R> ReplyTo<R> {
     /// - A caller in this process: its future was dropped, or its call has timed out.
     /// - A remote caller: the connection is closed.
     ///
-    /// The protocol of erps 0.7 has no packet for a call that was abandoned: that a remote caller has timed out, or
-    /// has dropped its future, is not known here.
+    /// The protocol of erps 0.7 has no packet for a cancelled call: it is not known here whether a remote caller has
+    /// timed out or has dropped its future.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         match &self.caller {
@@ -146,13 +145,13 @@ impl<R: Serialize + Send + 'static> ReplyTo<R> {
     /// a message that says so; so does one that finds the send queue full because the peer does not read
     /// ([`max_unsent`](crate::ServerOptions::max_unsent)).
     ///
-    /// A reply of more than 64 KiB is encoded, and compressed, off the executor's threads when everything that
-    /// was sent before it has left. Its `Serialize` is run from the start there, after it was stopped here.
+    /// A reply of more than 64 KiB is encoded, and compressed, off the executor's threads when it reaches the front of
+    /// the send queue. Its `Serialize` is then run again from the start.
     pub fn reply(self, reply: R) {
         let _ = self.try_reply(reply);
     }
 
-    /// Answers the call as [`reply`](Self::reply) does, unless it is known that no caller waits for the reply.
+    /// Answers the call as [`reply`](Self::reply) does, and returns the reply if it is known that no caller waits for it.
     ///
     /// `Ok` means that the reply was handed to the caller's future in this process, or to the connection. It may
     /// still be lost with the connection, and a remote caller may have timed out.

@@ -20,6 +20,7 @@ mod call;
 mod connection;
 mod connection_ref;
 mod drain;
+mod driver;
 mod memory;
 mod options;
 mod push;
@@ -38,7 +39,7 @@ use std::{
 use crate::{
     BoxError, ExitReason, PeerIdentity, PeerInfo, Protocol, ReplyTo, TaskRef,
     mailbox::Sender,
-    outbox::Outbox,
+    send_queue::SendQueue,
     task::Spawner,
     universe::{Resident, Resides},
 };
@@ -282,7 +283,7 @@ struct Inner<S: Server> {
 /// The part of a handle that does not depend on the server's type.
 struct Core {
     task: TaskRef,
-    outbox: Option<Arc<Outbox>>,
+    send_queue: Option<Arc<SendQueue>>,
     spawner: Spawner,
     /// Set once the server accepts no messages any more, before `terminate` runs.
     stopped: OnceLock<ExitReason>,
@@ -292,12 +293,12 @@ impl<S: Server> ServerRef<S> {
     fn new(
         task: TaskRef,
         mailbox: Sender<Message<S>>,
-        outbox: Option<Arc<Outbox>>,
+        send_queue: Option<Arc<SendQueue>>,
         spawner: Spawner,
     ) -> Self {
         let core = Core {
             task,
-            outbox,
+            send_queue,
             spawner,
             stopped: OnceLock::new(),
         };
@@ -316,8 +317,8 @@ impl<S: Server> ServerRef<S> {
         &self.inner.mailbox
     }
 
-    fn outbox(&self) -> Option<&Outbox> {
-        self.inner.core.outbox.as_deref()
+    fn send_queue(&self) -> Option<&SendQueue> {
+        self.inner.core.send_queue.as_deref()
     }
 
     fn spawner(&self) -> &Spawner {

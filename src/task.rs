@@ -24,6 +24,7 @@ mod shutdown;
 mod spawn;
 mod spawner;
 mod start;
+mod stopwatch;
 
 use crate::universe::integration::is_simulated;
 pub(crate) use crate::{
@@ -33,7 +34,7 @@ pub(crate) use crate::{
         wall_clock,
     },
 };
-pub(crate) use budget::{Budget, TURN};
+pub(crate) use budget::{BUDGET, Budget};
 pub(crate) use caught::{Caught, catch, panicked};
 pub(crate) use facts::Facts;
 pub use handle::TaskRef;
@@ -44,6 +45,7 @@ pub(crate) use runtime::Runtime;
 pub use shutdown::Shutdown;
 pub use spawn::{spawn, unblock};
 pub(crate) use spawner::Spawner;
+pub(crate) use stopwatch::{SLOW_CALLBACK, Stopwatch};
 
 /// Returns what a timeout may be due to in a simulated universe; empty in real time.
 pub(crate) fn timeout_hint() -> &'static str {

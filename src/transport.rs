@@ -1,14 +1,14 @@
-//! The one door to sockets: how a connection is made, secured, and who is at its other end.
+//! The only module that opens sockets: listening, connecting, handshakes and peer identities.
 //!
 //! ```text
-//! listen, dial      bytes over a socket, and its options               `tcp`
+//! listen, dial      a socket and its options                           `tcp`, `unix`
 //!       |
-//!   Transport       a handshake, or none: Tcp, Tls, or a user's own    `tls`
+//!   Transport       a handshake, or none: Tcp, Tls, or a user's type   `tls`
 //!       |
-//!    Secured        a stream of bytes, and the identity of the peer    `identity`
+//!    Secured        a byte stream, and the identity of the peer        `identity`
 //! ```
 //!
-//! The layers above see streams only: what is beneath one, they cannot tell.
+//! The layers above see byte streams only, and do not depend on their type.
 
 mod alert;
 mod credentials;
@@ -37,31 +37,31 @@ pub(crate) use dial::{DialError, Target, dial};
 pub use error::HandshakeError;
 pub(crate) use error::refusal;
 pub use identity::{PeerIdentity, UnreadableCertificate};
-pub use listen::HandedIn;
-pub(crate) use listen::{Listener, Place};
-pub(crate) use tcp::Sockets;
+pub use listen::ExternalListener;
+pub(crate) use listen::{ListenAddress, Listener};
+pub(crate) use tcp::SocketOptions;
 pub use tcp::{Tcp, TcpOptions};
 #[cfg(feature = "test-ca")]
 pub use test_ca::{TestCa, TestCertificate, TestRequest};
 pub use tls::{Tls, TlsError};
 pub use untrusted::Untrusted;
 
-/// A stream of bytes in both directions: a socket, or whatever a [`Transport`] makes of one.
+/// A bidirectional byte stream: a socket, or a [`Transport`]'s wrapper around one.
 ///
-/// Closing it ends the sending half and tells the peer so; dropping it ends both.
+/// `poll_close` closes the sending half and signals it to the peer; dropping the stream closes both halves.
 pub trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}
 
-/// A connection as the system makes it, and what the system says of its other end.
-pub(crate) struct Socketed {
+/// A connection before its handshake, and what the operating system reports about the peer.
+pub(crate) struct RawConnection {
     pub(crate) stream: BoxedStream,
     pub(crate) peer: Endpoint,
     pub(crate) credentials: Option<PeerCredentials>,
 }
 
-impl Socketed {
-    /// One that says nothing of the process at the other end.
+impl RawConnection {
+    /// Returns a connection without peer credentials.
     pub(crate) fn new(stream: BoxedStream, peer: Endpoint) -> Self {
         Self {
             stream,
@@ -71,20 +71,20 @@ impl Socketed {
     }
 }
 
-/// A [`ByteStream`] whose type does not matter.
+/// A boxed [`ByteStream`].
 pub type BoxedStream = Box<dyn ByteStream>;
 
-/// What [`Transport`]'s methods return: a handshake under way.
+/// The future of a handshake, as [`Transport`]'s methods return it.
 pub type Handshake<'a> = Pin<Box<dyn Future<Output = Result<Secured, HandshakeError>> + Send + 'a>>;
 
-/// What happens between a connection of the system and the first packet on it.
+/// The handshake of a connection, before its first packet.
 ///
-/// [`Tcp`] does nothing and [`Tls`] shakes hands; others may be written. Both handshakes run in a
-/// task that belongs to the connection, under a time limit, and end without harm when dropped.
+/// [`Tcp`] has no handshake, [`Tls`] has that of TLS; you can implement others. A handshake runs in the task of
+/// its connection, under a time limit, and may be dropped at any time.
 ///
 /// # Example
 ///
-/// A transport that wants to hear a word before it lets anybody in:
+/// A transport whose clients send a password first:
 ///
 /// ```
 /// use erps::{BoxedStream, Endpoint, Handshake, HandshakeError, Secured, Transport};
@@ -96,9 +96,9 @@ pub type Handshake<'a> = Pin<Box<dyn Future<Output = Result<Secured, HandshakeEr
 /// impl Transport for Password {
 ///     fn accept<'a>(&'a self, mut stream: BoxedStream, _: Endpoint) -> Handshake<'a> {
 ///         Box::pin(async move {
-///             let mut word = [0; 6];
-///             stream.read_exact(&mut word).await?;
-///             if &word != b"sesame" {
+///             let mut password = [0; 6];
+///             stream.read_exact(&mut password).await?;
+///             if &password != b"sesame" {
 ///                 return Err(HandshakeError::other("wrong password"));
 ///             }
 ///             Ok(Secured::new(stream))
@@ -119,7 +119,7 @@ pub type Handshake<'a> = Pin<Box<dyn Future<Output = Result<Secured, HandshakeEr
 /// }
 /// ```
 pub trait Transport: fmt::Debug + Send + Sync + 'static {
-    /// Secures a connection that was accepted from `peer`.
+    /// Performs the server's handshake on a connection accepted from `peer`.
     ///
     /// # Errors
     ///
@@ -130,40 +130,40 @@ pub trait Transport: fmt::Debug + Send + Sync + 'static {
     /// Dropping the future drops the connection.
     fn accept<'a>(&'a self, stream: BoxedStream, peer: Endpoint) -> Handshake<'a>;
 
-    /// Secures a connection to `server_name`, the host the user asked for: a name or an address.
+    /// Performs the client's handshake on a connection to `server_name`, the host of the client's address: a
+    /// name or an IP address.
     ///
-    /// Completes only when the server has let this client in.
+    /// Must complete only when the server has accepted this client.
     ///
     /// # Errors
     ///
-    /// See [`HandshakeError`]. The server has seen no packet of this client.
+    /// See [`HandshakeError`]. The client has sent no packet.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future drops the connection.
     fn connect<'a>(&'a self, stream: BoxedStream, server_name: &'a str) -> Handshake<'a>;
 
-    /// Tells whether strangers are kept out and nobody on the way can read along.
+    /// Returns whether the transport authenticates peers and encrypts.
     ///
-    /// A daemon refuses to listen beyond loopback with a transport that is not secure, unless
-    /// that is asked for by name.
+    /// A daemon whose transport does not can listen beyond loopback only with
+    /// [`plaintext_anywhere`](crate::DaemonBuilder::plaintext_anywhere).
     fn is_secure(&self) -> bool;
 }
 
 /// A connection after its handshake.
 #[non_exhaustive]
 pub struct Secured {
-    /// What packets are read from and written to.
+    /// The stream that carries packets.
     pub stream: BoxedStream,
-    /// Who is at the other end, where the transport has proved it.
+    /// The authenticated identity of the peer. `None` if the transport does not authenticate.
     pub identity: Option<PeerIdentity>,
-    /// Which of this end's certificates it was made with, where they have a
-    /// [generation](Tls::generation).
+    /// The [generation](Tls::generation) of the certificates that this end presented. `None` without TLS.
     pub generation: Option<u64>,
 }
 
 impl Secured {
-    /// A connection whose peer is not known.
+    /// Returns a connection whose peer is not authenticated.
     #[must_use]
     pub fn new(stream: BoxedStream) -> Self {
         Self {
@@ -173,7 +173,7 @@ impl Secured {
         }
     }
 
-    /// Adds who is at the other end.
+    /// Sets the identity of the peer.
     #[must_use]
     pub fn with_identity(mut self, identity: PeerIdentity) -> Self {
         self.identity = Some(identity);

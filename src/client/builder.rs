@@ -15,7 +15,6 @@ use crate::{
     Backoff, Linked, Peer, Protocol,
     mailbox::{Receiver, mailbox},
     protocol::Checked,
-    task::Spawner,
     transport::{TcpOptions, Transport},
     wire::{
         etf,
@@ -27,7 +26,7 @@ use crate::{
 const MIN_KEEPALIVE: Duration = Duration::from_millis(10);
 
 type StartHandler<P> =
-    dyn Fn(Client<P>, Receiver<ClientEvent>, usize, &Spawner) -> HandlerTask + Send + Sync;
+    dyn Fn(Client<P>, Receiver<ClientEvent>, &Settings) -> HandlerTask + Send + Sync;
 
 type OnStart<P> = dyn Fn(&Client<P>) + Send + Sync;
 
@@ -57,7 +56,7 @@ impl<P: Protocol> Client<P> {
 }
 
 impl<P: Protocol> ClientBuilder<P> {
-    /// Sets the transport that secures connections. Default: [`Tcp`](crate::Tcp), which does nothing.
+    /// Sets the transport that secures connections. Default: [`Tcp`](crate::Tcp), plaintext.
     pub fn transport(mut self, transport: impl Transport) -> Self {
         self.settings.transport = Arc::new(transport);
         self
@@ -66,6 +65,13 @@ impl<P: Protocol> ClientBuilder<P> {
     /// Sets the options of the socket. Default: [`TcpOptions::new`].
     pub fn tcp(mut self, options: TcpOptions) -> Self {
         self.settings.tcp = options;
+        self
+    }
+
+    /// Sets how long a single poll of a callback of the handler may take before a warning is logged. `None`: no warnings.
+    /// Default: 100 milliseconds. See [`ServerOptions::slow_callback`](crate::ServerOptions::slow_callback).
+    pub fn slow_callback(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.settings.slow_callback = limit.into();
         self
     }
 
@@ -225,8 +231,8 @@ impl<P: Protocol> ClientBuilder<P> {
     where
         H: ClientHandler<Protocol = P>,
     {
-        self.handler = Some(Arc::new(move |client, events, capacity, spawner| {
-            handler::start(make(), client, events, capacity, spawner)
+        self.handler = Some(Arc::new(move |client, events, settings| {
+            handler::start(make(), client, events, settings)
         }));
         self
     }
@@ -261,7 +267,7 @@ impl<P: Protocol> ClientBuilder<P> {
         if let Some(start) = &self.handler {
             let (sender, events) = mailbox(max_pushes);
             client.shared.subscribe(Subscriber::Handler(sender));
-            let handler = start(client.clone(), events, max_pushes, &settings.spawner);
+            let handler = start(client.clone(), events, settings);
             let _ = handler_task.send(handler);
         }
         if let Some(on_start) = &self.on_start {

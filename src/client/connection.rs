@@ -29,7 +29,7 @@ use crate::{
     link::Link,
     task,
     text::Chain,
-    transport::{self, Sockets, Transport},
+    transport::{self, SocketOptions, Transport},
 };
 
 /// What a client does when its connection is lost or an attempt to connect fails.
@@ -51,7 +51,7 @@ pub(super) struct Connector {
     pub(super) shared: Arc<Shared>,
     pub(super) address: Address,
     pub(super) transport: Arc<dyn Transport>,
-    pub(super) tcp: Sockets,
+    pub(super) tcp: SocketOptions,
     pub(super) connect_timeout: Duration,
     pub(super) handshake_timeout: Duration,
     pub(super) backoff: Backoff,

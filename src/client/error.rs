@@ -224,7 +224,7 @@ pub enum Disconnect {
         retry_after: Option<Duration>,
     },
     /// The server sent this error as its last packet and closed the connection: it received a packet over its limit, for
-    /// instance, or bytes that are no packet.
+    /// instance, or bytes that are not a packet.
     #[error("the server closed the connection: {0}")]
     Reported(String),
     /// The connection failed.

@@ -5,13 +5,15 @@ use std::{error::Error, fmt};
 use futures_lite::FutureExt as _;
 
 use super::{
-    CallError, CastError, Client, Disconnect, message::typed, settings::HandlerTask,
+    CallError, CastError, Client, Disconnect,
+    message::typed,
+    settings::{HandlerTask, Settings},
     subscriber::ClientEvent,
 };
 use crate::{
     BoxError, ExitReason, PeerInfo, Protocol, SendError,
     mailbox::{Receiver, Sender, mailbox},
-    task::{Caught, Contained, Foreign, Spawner},
+    task::{Caught, Contained, Foreign, Stopwatch},
 };
 
 /// The callbacks of a client. They run one at a time, in a task of their own: a callback may call
@@ -205,29 +207,33 @@ pub(super) fn start<H: ClientHandler>(
     handler: H,
     client: Client<H::Protocol>,
     mut events: Receiver<ClientEvent>,
-    capacity: usize,
-    spawner: &Spawner,
+    settings: &Settings,
 ) -> HandlerTask {
-    let (infos, mut inbox) = mailbox(capacity);
+    let (infos, mut inbox) = mailbox(settings.max_pushes);
+    let stopwatch = Stopwatch::new(settings.slow_callback);
     let mut handler = Foreign::new(handler);
     let task = client.task().clone();
-    let handler_task = spawner.start(format_args!("the handler of a client"), |_| async move {
-        let mut cx = ClientContext::<H> {
-            this: HandlerRef {
-                infos,
-                client: client.clone(),
-            },
-            client,
-            stop: None,
-        };
-        let run = Caught::new(run::<H>(&mut handler, &mut cx, &mut events, &mut inbox));
-        let reason = run.await.unwrap_or_else(|panic| panic);
-        events.close();
-        inbox.close();
-        Contained::new(handler.terminate(&reason, &mut cx)).await;
-        drop(handler.into_inner());
-        reason
-    });
+    let handler_task =
+        settings
+            .spawner
+            .start(format_args!("the handler of a client"), |_| async move {
+                let mut cx = ClientContext::<H> {
+                    this: HandlerRef {
+                        infos,
+                        client: client.clone(),
+                    },
+                    client,
+                    stop: None,
+                };
+                let run = run::<H>(&mut handler, &mut cx, &mut events, &mut inbox, stopwatch);
+                let run = Caught::new(run);
+                let reason = run.await.unwrap_or_else(|panic| panic);
+                events.close();
+                inbox.close();
+                Contained::new(handler.terminate(&reason, &mut cx)).await;
+                drop(handler.into_inner());
+                reason
+            });
     task.take_along(&handler_task);
     handler_task.on_exit(move |reason| task.request_exit(reason.clone()));
     HandlerTask(handler_task)
@@ -238,8 +244,10 @@ async fn run<H: ClientHandler>(
     cx: &mut ClientContext<H>,
     events: &mut Receiver<ClientEvent>,
     inbox: &mut Receiver<H::Info>,
+    mut stopwatch: Stopwatch,
 ) -> ExitReason {
-    let mut outcome = handler.init(cx).await;
+    let name = std::any::type_name::<H>();
+    let mut outcome = stopwatch.watch(name, "init", handler.init(cx)).await;
     let mut infos_first = true;
     loop {
         match outcome {
@@ -262,10 +270,22 @@ async fn run<H: ClientHandler>(
             false => event.or(info).await,
         };
         outcome = match next {
-            Next::Event(ClientEvent::Connected(server)) => handler.handle_connect(server, cx).await,
-            Next::Event(ClientEvent::Push(push)) => handler.handle_push(typed(push), cx).await,
-            Next::Event(ClientEvent::Disconnected(why)) => handler.handle_disconnect(why, cx).await,
-            Next::Info(info) => handler.handle_info(info, cx).await,
+            Next::Event(ClientEvent::Connected(server)) => {
+                let callback = handler.handle_connect(server, cx);
+                stopwatch.watch(name, "handle_connect", callback).await
+            }
+            Next::Event(ClientEvent::Push(push)) => {
+                let callback = handler.handle_push(typed(push), cx);
+                stopwatch.watch(name, "handle_push", callback).await
+            }
+            Next::Event(ClientEvent::Disconnected(why)) => {
+                let callback = handler.handle_disconnect(why, cx);
+                stopwatch.watch(name, "handle_disconnect", callback).await
+            }
+            Next::Info(info) => {
+                let callback = handler.handle_info(info, cx);
+                stopwatch.watch(name, "handle_info", callback).await
+            }
             Next::Ended => return cx.client.ended().unwrap_or(ExitReason::Shutdown),
         };
     }

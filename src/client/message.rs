@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use super::CallError;
 use crate::{
     Protocol,
-    task::{self, TURN},
+    task::{self, BUDGET},
     wire::etf::{Checked, DecodeError},
 };
 
@@ -39,7 +39,7 @@ pub(super) async fn decode_reply<T>(reply: Checked<'static>) -> Result<T, CallEr
 where
     T: DeserializeOwned + Send + 'static,
 {
-    let is_large = reply.as_element().as_bytes().len() > TURN;
+    let is_large = reply.as_element().as_bytes().len() > BUDGET;
     let decode = move || reply.decode::<T>();
     let decoded = match is_large {
         false => decode(),

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::{encode::Encode, link::WRITE_CHUNK, task::TURN};
+use crate::{encode::Encode, link::WRITE_CHUNK, task::BUDGET};
 
 /// Packets in the order of sending: encoded, or jobs that encode them.
 #[derive(Default)]
@@ -26,7 +26,7 @@ enum Packet {
     /// The length of a packet in `small`.
     Small(usize),
     Large(Vec<u8>),
-    /// A packet that is encoded when it is sent. It counts as [`TURN`] bytes.
+    /// A packet that is encoded when it is sent. It counts as [`BUDGET`] bytes.
     Unencoded(Encode),
 }
 
@@ -54,7 +54,7 @@ impl Queue {
     /// Appends a packet that is encoded when it is sent.
     pub(super) fn push_unencoded(&mut self, packet: Encode, reference: Option<u64>) {
         let packet = Packet::Unencoded(packet);
-        self.bytes += TURN;
+        self.bytes += BUDGET;
         self.packets.push_back(Queued { reference, packet });
     }
 
@@ -80,7 +80,7 @@ impl Queue {
                 return Some(Popped::Large(packet));
             }
             Packet::Unencoded(packet) => {
-                self.bytes -= TURN;
+                self.bytes -= BUDGET;
                 return Some(Popped::Unencoded(packet));
             }
         };

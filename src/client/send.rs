@@ -17,8 +17,8 @@ use super::{
 };
 use crate::{
     encode::{Encode, put_back, scratch},
-    task::{self, TURN},
-    universe::Here,
+    task::{self, BUDGET},
+    universe::CapturedContext,
     wire::{
         codec::{Codec, PacketError, UNLIMITED},
         etf::EncodeError,
@@ -41,7 +41,7 @@ pub(super) fn send_call<T: Serialize + Send + 'static>(
     let mut packet = scratch();
     let encoded = shared
         .codec
-        .call(&mut packet, reference, &call, TURN)
+        .call(&mut packet, reference, &call, BUDGET)
         .map_err(|error| CallError::Unsendable(Box::new(error)))?;
     let mut job = None;
     if !encoded {
@@ -87,7 +87,7 @@ pub(super) async fn send_cast<T: Serialize + Send + 'static>(
     let mut packet = Vec::new();
     let encoded = shared
         .codec
-        .term(&mut packet, Kind::Cast, &cast, TURN)
+        .term(&mut packet, Kind::Cast, &cast, BUDGET)
         .map_err(|error| CastError::Unsendable(Box::new(error)))?;
     if encoded {
         drop(cast);
@@ -160,7 +160,7 @@ fn encode_call<T: Serialize + Send + 'static>(
     call: T,
 ) -> Encode {
     let shared = Arc::clone(shared);
-    let here = Here::capture();
+    let here = CapturedContext::capture();
     Box::new(move || {
         let encode = |codec: &Codec, out: &mut _| codec.call(out, reference, &call, UNLIMITED);
         let encoded = here.enter(|| packet(&shared.codec, encode));
@@ -180,7 +180,7 @@ fn encode_cast<T: Serialize + Send + 'static>(
     caller: oneshot::Sender<CastOutcome>,
 ) -> Encode {
     let shared = Arc::clone(shared);
-    let here = Here::capture();
+    let here = CapturedContext::capture();
     Box::new(move || {
         if caller.is_canceled() {
             return None;

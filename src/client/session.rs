@@ -33,7 +33,7 @@ use std::{
 use super::{message::Decoded, state::Shared, subscriber::ClientEvent};
 use crate::{
     TaskRef,
-    link::{Arrived, Link},
+    link::{Link, ReceivedPacket},
     mailbox::TrySendError,
     task::{self, Alarm, Budget},
     wire::{decoder::FrameError, rejection::Rejection},
@@ -131,7 +131,7 @@ impl<'a> Session<'a> {
 
     /// The server sent an error and closed the connection. If that was its only packet, it may be a rejection.
     fn closed_with(&self, error: String) -> End {
-        let only = self.link.meter().packets() == 1;
+        let only = self.link.stats().packets() == 1;
         let refusal = only.then(|| Rejection::read(&error)).flatten();
         refusal.map_or(End::Reported(error), End::Rejected)
     }
@@ -206,7 +206,7 @@ impl<'a> Session<'a> {
                 Poll::Ready(Err(error)) => return Poll::Ready(End::Failed(error.into())),
                 Poll::Pending => {
                     self.budget.refill();
-                    if self.link.is_midway() {
+                    if self.link.has_partial_packet() {
                         self.incomplete_since.get_or_insert_with(task::now);
                     }
                     match self.poll_deadlines(cx) {
@@ -244,11 +244,11 @@ impl<'a> Session<'a> {
         while self.busy.is_none() && !self.budget.is_spent() {
             let received = match self.link.next_packet() {
                 Ok(None) => return None,
-                Ok(Some(Arrived::Small(packet, cost))) => {
+                Ok(Some(ReceivedPacket::Small(packet, cost))) => {
                     self.budget.count_packet(cost);
                     receive(&packet, self.shared)
                 }
-                Ok(Some(Arrived::Large(packet))) => {
+                Ok(Some(ReceivedPacket::Large(packet))) => {
                     let shared = Arc::clone(self.shared);
                     let decoded =
                         task::offload(move || receive(&packet.join().as_packet(), &shared));
@@ -269,7 +269,7 @@ impl<'a> Session<'a> {
     fn no_packet(&self, error: &FrameError) -> End {
         let why = error.to_string();
         match error {
-            FrameError::BadCookie { .. } if self.link.meter().packets() == 0 => End::NoPacket(why),
+            FrameError::BadCookie { .. } if self.link.stats().packets() == 0 => End::NoPacket(why),
             _ => End::Broken(why),
         }
     }

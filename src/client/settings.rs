@@ -12,8 +12,8 @@ use super::{
 };
 use crate::{
     Backoff, ExitReason, TaskRef,
-    task::Spawner,
-    transport::{Sockets, Tcp, TcpOptions, Transport},
+    task::{SLOW_CALLBACK, Spawner},
+    transport::{SocketOptions, Tcp, TcpOptions, Transport},
     wire::{
         codec::Codec,
         decoder, etf,
@@ -43,6 +43,7 @@ pub(super) struct Settings {
     pub(super) reconnect: Reconnect,
     pub(super) timing: Timing,
     pub(super) max_pushes: usize,
+    pub(super) slow_callback: Option<Duration>,
 }
 
 impl Settings {
@@ -78,6 +79,7 @@ impl Settings {
                 pause: None,
             },
             max_pushes: 1024,
+            slow_callback: Some(SLOW_CALLBACK),
         }
     }
 
@@ -107,7 +109,7 @@ impl Settings {
             shared: Arc::clone(shared),
             address: self.address.clone(),
             transport: Arc::clone(&self.transport),
-            tcp: Sockets::new(self.tcp.clone()),
+            tcp: SocketOptions::new(self.tcp.clone()),
             connect_timeout: self.connect_timeout,
             handshake_timeout: self.handshake_timeout,
             backoff: self.backoff,

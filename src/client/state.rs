@@ -187,7 +187,7 @@ impl Shared {
     /// may be waiting for this very connection.
     pub(super) fn notify_handler(&self, event: ClientEvent) {
         if let Some(Subscriber::Handler(sender)) = &self.state().subscriber {
-            sender.send_beyond(event);
+            sender.send_over_capacity(event);
         }
     }
 }

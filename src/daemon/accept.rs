@@ -14,7 +14,7 @@ use crate::{
     Endpoint, ExitReason, TaskRef,
     supervisor::Intensity,
     task::{self, Spawner},
-    transport::{Listener, Place, Sockets},
+    transport::{ListenAddress, Listener, SocketOptions},
 };
 
 /// The first pause when a resource is exhausted, doubled for each that follows.
@@ -33,9 +33,9 @@ const BATCH: u32 = 16;
 /// A bound listener, and what is needed to rebind it.
 pub(super) struct Bound {
     listener: Listener,
-    place: Place,
+    place: ListenAddress,
     address: Endpoint,
-    options: Sockets,
+    options: SocketOptions,
 }
 
 impl Bound {
@@ -43,19 +43,23 @@ impl Bound {
         &self.address
     }
 
-    fn bind(place: &Place, options: &Sockets) -> io::Result<Self> {
+    fn bind(place: &ListenAddress, options: &SocketOptions) -> io::Result<Self> {
         let listener = Listener::bind(place, options)?;
         let address = listener.local_addr()?;
         Ok(Self {
             listener,
-            place: place.found(&address),
+            place: place.with_port_of(&address),
             address,
             options: options.clone(),
         })
     }
 
     /// Binds up to `loops` listeners to one address; one if the address cannot be shared.
-    pub(super) fn at(place: &Place, options: &Sockets, loops: usize) -> io::Result<Vec<Self>> {
+    pub(super) fn at(
+        place: &ListenAddress,
+        options: &SocketOptions,
+        loops: usize,
+    ) -> io::Result<Vec<Self>> {
         if loops <= 1 || !place.can_be_shared() {
             return Ok(vec![Self::bind(place, options)?]);
         }

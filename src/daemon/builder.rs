@@ -20,7 +20,7 @@ use crate::{
     protocol::Checked,
     task::Spawner,
     transport::{TcpOptions, Transport},
-    universe::Here,
+    universe::CapturedContext,
     wire::{
         identity::{Identifier, VersionReq},
         packet::Acceptance,
@@ -66,8 +66,9 @@ impl<S: Server> DaemonBuilder<S> {
         self
     }
 
-    /// Allows plaintext from other machines. Every host that reaches the port reaches the servers, and
-    /// every host on the path can read and change the traffic.
+    /// Allows a plaintext [`transport`](Self::transport) on addresses that other machines can reach. Every host that
+    /// can connect to the port can then use the servers, and every host on the network path can read and change the
+    /// traffic.
     pub fn plaintext_anywhere(mut self) -> Self {
         self.settings.plaintext_anywhere = true;
         self
@@ -133,10 +134,10 @@ impl<S: Server> DaemonBuilder<S> {
     /// [`start_link`](Self::start_link). Nothing that peers send from then on is read, and a server that
     /// has answered all its calls exits at once. So no reply is lost when a supervision tree is shut down.
     /// [`Daemon::drain`] does more: it still reads for a while, has one limit for everything, and returns
-    /// a report. Zero: a server only finishes its current message.
+    /// a report. With zero a server only finishes its current message.
     ///
-    /// It is part of the time that servers have by their [shutdown](Self::server_shutdown), and at most
-    /// three quarters of that, so that `terminate` has the rest. With [`Shutdown::BrutalKill`] it is zero.
+    /// It is part of the [shutdown](Self::server_shutdown) time of the servers, and at most three quarters of that, so
+    /// that `terminate` has the rest. With [`Shutdown::BrutalKill`] it is zero.
     pub fn drain_timeout(mut self, limit: Duration) -> Self {
         self.settings.drain_timeout = limit;
         self
@@ -215,7 +216,7 @@ impl<S: Server> DaemonBuilder<S> {
         }
     }
 
-    /// As [`start`](Self::start), but returns an owner, whose drop shuts the daemon down.
+    /// Starts the daemon as [`start`](Self::start) does, and returns an owner, whose drop shuts it down.
     ///
     /// # Errors
     ///
@@ -237,7 +238,7 @@ impl<S: Server> DaemonBuilder<S> {
     /// ([`server_shutdown`](Self::server_shutdown)).
     #[track_caller]
     pub fn child_spec(self, id: impl Into<String>) -> ChildSpec {
-        let here = Here::capture();
+        let here = CapturedContext::capture();
         let builder = Mutex::new(self);
         let start = move || {
             let builder = builder

@@ -26,13 +26,18 @@ use crate::{
     BoxError, ChildSpec, Endpoint, ExitReason, PeerInfo, StartError, Started, TaskRef,
     server::{self, Connected, ConnectionRef},
     task::{self, Caught, Spawner},
-    transport::{BoxedStream, Socketed},
-    universe::Here,
+    transport::{BoxedStream, RawConnection},
+    universe::CapturedContext,
     wire::rejection,
 };
 
 /// Starts the task of a connection. Without a slot the connection is rejected.
-pub(super) fn start(shared: &Arc<Shared>, spawner: &Spawner, socket: Socketed, slot: Option<Slot>) {
+pub(super) fn start(
+    shared: &Arc<Shared>,
+    spawner: &Spawner,
+    socket: RawConnection,
+    slot: Option<Slot>,
+) {
     let address = socket.peer.clone();
     let (mut permit, rejection) = Permit::new(&shared.state, address.clone(), slot);
     // Behind a proxy the address is known only from the PROXY header.
@@ -83,11 +88,11 @@ async fn secure(
     shared: &Shared,
     task: &TaskRef,
     mut permit: Permit,
-    socket: Socketed,
+    socket: RawConnection,
     rejection: Option<Rejection>,
 ) -> Result<Option<Secured>, CloseReason> {
     let (settings, limits) = (&shared.settings, shared.state.limits());
-    let Socketed {
+    let RawConnection {
         mut stream,
         peer: mut address,
         credentials,
@@ -254,7 +259,7 @@ fn child_spec(
     let id = format!("server of {}", peer.address);
     let (restart, shutdown) = (shared.settings.restart, shared.settings.shutdown);
     // The daemon's current universe: it may have been taken into another one.
-    let forwarded = shared.forwarded.then(Here::capture);
+    let forwarded = shared.forwarded.then(CapturedContext::capture);
     let (shared, made) = (Arc::clone(shared), spawner.made());
     let start = move || {
         let (shared, spawner, token) = (Arc::clone(&shared), spawner.clone(), token.clone());

@@ -58,7 +58,7 @@ pub struct Drained {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DrainOutcome {
-    /// Its calls were answered, and the system has taken all that was to be sent.
+    /// Its calls were answered, and the system has accepted all packets for sending.
     Finished,
     /// The peer closed it first.
     PeerClosed,

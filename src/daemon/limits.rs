@@ -39,7 +39,7 @@ pub struct DaemonLimits {
     pub prefix_v6: u8,
     /// The maximum number of connections with one certificate, by its fingerprint. Default: `None`.
     ///
-    /// Not by its common name: if several peers share a name, one of them could lock the others out. A
+    /// The common name is not used: if several peers share a name, one of them could lock the others out. A
     /// renewed certificate counts as another one.
     pub per_identity: Option<usize>,
     /// The maximum number of pending handshakes. Default: 256. At the limit the oldest one is evicted for
@@ -87,10 +87,9 @@ pub enum AtLimit {
     /// closed.
     ///
     /// It counts as a pending handshake meanwhile. A [`Client`](crate::Client) reports it as
-    /// [`Disconnect::Refused`](crate::Disconnect::Refused) and does not reconnect before the delay has
-    /// passed, unless it is told to; an Elixir client logs the message. Until the packet has arrived the
-    /// client is connected; a call made meanwhile fails with
-    /// [`CallError::Disconnected`](crate::CallError::Disconnected).
+    /// [`Disconnect::Refused`](crate::Disconnect::Refused) and reconnects after the delay, or earlier on request; an
+    /// Elixir client logs the message. The client is connected until the packet arrives; a call made before that
+    /// fails with [`CallError::Disconnected`](crate::CallError::Disconnected).
     Refuse {
         /// The retry delay sent to the client.
         retry_after: Duration,

@@ -1,11 +1,11 @@
-//! The right of a connection to count as one of a daemon's connections.
+//! The permit of a connection, which counts it against the daemon's limits.
 
 use std::{net::IpAddr, sync::Arc};
 
 use super::{AtLimit, Rejection, record::ConnectionRecord, state::State};
 use crate::{Endpoint, PeerIdentity};
 
-/// The right to be one of a daemon's connections; released when dropped.
+/// The permit of one of a daemon's connections; released when dropped.
 pub(super) struct Permit {
     /// Released before the record publishes that the connection is closed.
     slot: Option<Slot>,

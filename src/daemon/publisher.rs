@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{Endpoint, HandshakeError};
 
-/// What [`DaemonInfo`](super::DaemonInfo) reports of the past.
+/// The counters of past connections in [`DaemonInfo`](super::DaemonInfo).
 #[derive(Clone, Copy, Default)]
 pub(super) struct Counters {
     pub(super) accepted: u64,

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     DynamicSupervisor, Endpoint, ExitReason, Linked, TaskRef, Universe,
     task::Spawner,
-    transport::{Place, Sockets},
+    transport::{ListenAddress, SocketOptions},
     universe,
     wire::{identity::VersionReqError, packet::Acceptance},
 };
@@ -104,7 +104,7 @@ type Prepared = (
 /// Validates the settings and binds all addresses, or none.
 fn prepare(start: Start, forwarded: bool) -> Result<Prepared, StartDaemonError> {
     let mut settings = start.settings;
-    let places = settings.take_places();
+    let places = settings.take_addresses();
     check_plaintext(&settings, &places)?;
     let acceptance = start.acceptance?;
     let (supervisor, own_supervisor) = match start.supervisor {
@@ -120,8 +120,8 @@ fn prepare(start: Start, forwarded: bool) -> Result<Prepared, StartDaemonError> 
             )
         }
     };
-    let sockets = Sockets::new(settings.tcp.clone());
-    let listen = |place: &Place| {
+    let sockets = SocketOptions::new(settings.tcp.clone());
+    let listen = |place: &ListenAddress| {
         let bound = Bound::at(place, &sockets, settings.accept_loops);
         bound.map_err(|source| StartDaemonError::Bind {
             address: place.endpoint(),
@@ -147,11 +147,14 @@ fn prepare(start: Start, forwarded: bool) -> Result<Prepared, StartDaemonError> 
 }
 
 /// Rejects plaintext on addresses that other machines can reach.
-fn check_plaintext(settings: &Settings, places: &[Place]) -> Result<(), StartDaemonError> {
+fn check_plaintext(settings: &Settings, places: &[ListenAddress]) -> Result<(), StartDaemonError> {
     if settings.transport.is_secure() || settings.plaintext_anywhere {
         return Ok(());
     }
-    let reachable = places.iter().map(Place::endpoint).find(|it| !it.is_local());
+    let reachable = places
+        .iter()
+        .map(ListenAddress::endpoint)
+        .find(|it| !it.is_local());
     match reachable.and_then(|it| it.inet()) {
         Some(address) => Err(StartDaemonError::Plaintext(address)),
         None => Ok(()),

@@ -1,4 +1,4 @@
-//! What a daemon knows about one of its servers.
+//! A daemon's record of one of its servers.
 
 use std::time::{Duration, Instant};
 
@@ -23,8 +23,8 @@ impl ServerEntry {
 
     /// Returns whether no byte was received or sent.
     pub(super) fn is_unused(&self) -> bool {
-        let meter = self.connection.meter();
-        meter.read() == 0 && meter.written() == 0
+        let stats = self.connection.stats();
+        stats.read() == 0 && stats.written() == 0
     }
 
     /// Returns its outcome in a drain, once it has exited.
@@ -32,7 +32,7 @@ impl ServerEntry {
         let outcome = match (self.cut, reason) {
             (Some(calls @ 1..), _) => DrainOutcome::Cut { calls },
             // Also if it was sending its last bytes when it was shut down.
-            (_, _) if self.connection.meter().has_parted() => DrainOutcome::Finished,
+            (_, _) if self.connection.stats().was_flushed() => DrainOutcome::Finished,
             (_, ExitReason::Disconnected) => DrainOutcome::PeerClosed,
             (_, _) => DrainOutcome::Cut { calls: 0 },
         };
@@ -45,17 +45,17 @@ impl ServerEntry {
     }
 
     pub(super) fn info(&self, now: Instant) -> ConnectionInfo {
-        let meter = self.connection.meter();
+        let stats = self.connection.stats();
         ConnectionInfo {
             peer: self.peer.clone(),
             server: self.task.clone(),
-            age: now.saturating_duration_since(meter.since()),
-            idle: now.saturating_duration_since(meter.heard_at()),
+            age: now.saturating_duration_since(stats.opened_at()),
+            idle: now.saturating_duration_since(stats.last_read()),
             calls_in_flight: self.connection.in_flight(),
-            bytes_received: meter.read(),
-            bytes_sent: meter.written(),
+            bytes_received: stats.read(),
+            bytes_sent: stats.written(),
             bytes_unsent: self.connection.bytes_unsent(),
-            packets_received: meter.packets(),
+            packets_received: stats.packets(),
             packets_sent: self.connection.packets_sent(),
         }
     }

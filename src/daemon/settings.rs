@@ -9,7 +9,7 @@ use std::{
 use crate::{
     Endpoint, PeerInfo, Restart, ServerOptions, Shutdown,
     daemon::{DaemonLimits, limits::Hook},
-    transport::{Place, Tcp, TcpOptions, Transport},
+    transport::{ListenAddress, Tcp, TcpOptions, Transport},
 };
 
 /// The settings that are the same for every start of a daemon.
@@ -17,7 +17,7 @@ use crate::{
 pub(super) struct Settings {
     /// Set by `DaemonBuilder::bind` and `DaemonBuilder::port`.
     pub(super) address: Option<SocketAddr>,
-    pub(super) also: Vec<Place>,
+    pub(super) also: Vec<ListenAddress>,
     #[cfg(unix)]
     pub(super) unix_mode: u32,
     pub(super) accept_loops: usize,
@@ -69,18 +69,18 @@ impl Settings {
     /// Takes the addresses to listen on, at least one.
     ///
     /// They are removed: an existing listener would stay open as long as these settings are kept.
-    pub(super) fn take_places(&mut self) -> Vec<Place> {
-        let named = self.address.map(Place::Inet);
+    pub(super) fn take_addresses(&mut self) -> Vec<ListenAddress> {
+        let named = self.address.map(ListenAddress::Inet);
         let also = std::mem::take(&mut self.also);
         let mut places: Vec<_> = named.into_iter().chain(also).collect();
         #[cfg(unix)]
         for place in &mut places {
-            if let Place::Unix(_, mode) = place {
+            if let ListenAddress::Unix(_, mode) = place {
                 *mode = self.unix_mode;
             }
         }
         if places.is_empty() {
-            places.push(Place::Inet(ANY_PORT));
+            places.push(ListenAddress::Inet(ANY_PORT));
         }
         places
     }

@@ -1,4 +1,4 @@
-//! What the tasks and handles of one daemon share.
+//! The data shared by the tasks and handles of one daemon.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},

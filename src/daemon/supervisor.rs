@@ -6,8 +6,8 @@ use crate::{BoxError, ChildSpec, DynamicSupervisor, PeerInfo, Started};
 
 /// The supervisor that starts and monitors the servers of a daemon. erps' `server_supervisor:`.
 ///
-/// Whichever it is, the daemon shuts its servers down when it exits, and closes a connection whose server
-/// does not start.
+/// With each of them the daemon shuts its servers down when it exits, and closes a connection whose server does not
+/// start.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum ServerSupervisor {
@@ -20,15 +20,16 @@ pub enum ServerSupervisor {
 }
 
 impl ServerSupervisor {
-    /// Makes a supervisor from a closure, which starts each server wherever it likes: see [`ServerSpec`].
+    /// Creates a supervisor from a closure, which starts each server under any supervisor, or without one: see
+    /// [`ServerSpec`].
     ///
     /// It returns the started child, [`Started::Ignore`], or an error. If it returns no child, panics, or
     /// does not return within the [`start_timeout`](crate::DaemonBuilder::start_timeout), the connection is
-    /// closed, one event holds the reason, and a server that it started nevertheless is shut down. The peer
-    /// is disconnected without a reason, as when `init` fails.
+    /// closed, one event has the reason, and a server that it started nevertheless is shut down. The peer
+    /// receives a rejection, with the reason if [`error_details`](crate::ServerOptions::error_details) is set.
     ///
-    /// A specification that is kept starts nothing once the closure has returned, timed out, or the daemon
-    /// has exited.
+    /// Once the closure has returned or timed out, or the daemon has exited, a specification that is still held starts
+    /// no server.
     ///
     /// # Example
     ///

@@ -126,8 +126,8 @@ impl ConnectionTable {
         let mut tasks = self.tasks();
         let entry = tasks.servers.remove(&id);
         if let Some(entry) = &entry {
-            let meter = entry.connection.meter();
-            self.state.events.count_bytes(meter.read(), meter.written());
+            let stats = entry.connection.stats();
+            self.state.events.count_bytes(stats.read(), stats.written());
             if let Some(plan) = self.state.plan() {
                 let took = now.saturating_duration_since(plan.began);
                 self.state.add_drained(entry.drained(reason, took));
@@ -136,7 +136,7 @@ impl ConnectionTable {
         drop(tasks);
         let is_unused = entry.as_ref().is_some_and(ServerEntry::is_unused);
         if let Some(entry) = entry
-            && entry.connection.meter().has_met()
+            && entry.connection.stats().was_served()
         {
             permit.record().set_served(entry.peer);
         }
@@ -163,9 +163,9 @@ impl ConnectionTable {
             bytes_received: 0,
             bytes_sent: 0,
         };
-        for meter in tasks.servers.values().map(|it| it.connection.meter()) {
-            totals.bytes_received += meter.read();
-            totals.bytes_sent += meter.written();
+        for stats in tasks.servers.values().map(|it| it.connection.stats()) {
+            totals.bytes_received += stats.read();
+            totals.bytes_sent += stats.written();
         }
         (totals, also)
     }

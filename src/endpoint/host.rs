@@ -1,63 +1,63 @@
-//! Hosts and ports as text: what can be one, and what to write instead of what cannot.
+//! Parses hosts and ports, with errors that say how to write them.
 
 use std::net::Ipv6Addr;
 
-/// The longest name that DNS has, without the dot at its end.
+/// The length of the longest DNS name, without a trailing dot.
 const MAX_NAME: usize = 253;
-/// The longest part of a name.
+/// The length of the longest label of a DNS name.
 const MAX_LABEL: usize = 63;
-/// More than any system's longest name of an interface.
+/// The length of the longest scope: longer than the interface names of any system.
 const MAX_ZONE: usize = 64;
 
-/// Why a text is no address. It holds nothing of the text but one character, for that may be a secret.
+/// Why a text is not an address. It contains at most one character of the text, which may have a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum AddressError {
-    /// There is no host.
+    /// The host is missing.
     #[error("the host is missing: write a host and a port, as in localhost:4747")]
     NoHost,
-    /// There is no port.
-    #[error("the port is missing: write it behind the host, as in localhost:4747 or [::1]:4747")]
+    /// The port is missing.
+    #[error("the port is missing: write it after the host, as in localhost:4747 or [::1]:4747")]
     NoPort,
-    /// The port is zero, too large, or no number.
+    /// The port is zero, too large, or not a number.
     #[error("the port has to be a number from 1 to 65535")]
     Port,
-    /// It is a URL.
+    /// The text is a URL.
     #[error(
-        "a URL is no address: write only its host and port, as in localhost:4747, without `://`"
+        "a URL is not an address: write only its host and port, as in localhost:4747, without `://`"
     )]
     Scheme,
-    /// It has a user name, and perhaps a password.
+    /// The text has a user name, and possibly a password.
     #[error("a user name or password (`@`) cannot be part of an address: write only host and port")]
     Credentials,
-    /// Something follows the port.
+    /// The port is followed by a path, query or fragment.
     #[error("nothing may follow the port: no path, query or fragment")]
     Path,
-    /// It has a blank or a control character.
+    /// The text has a space or a control character.
     #[error("{0:?} cannot be part of an address: remove blanks, line ends and control characters")]
     Blank(char),
-    /// It is an IPv6 address without brackets, so that its port is ambiguous.
+    /// An IPv6 address has no brackets, so that its port is ambiguous.
     #[error("an IPv6 address needs brackets: write it as in [::1]:4747")]
     Brackets,
-    /// It has more than one colon, and no IPv6 address.
+    /// The text has more than one colon, and is not an IPv6 address.
     #[error("there is more than one colon: write one host and one port, as in localhost:4747")]
     Colons,
-    /// What is in brackets is no IPv6 address.
+    /// The text in brackets is not an IPv6 address.
     #[error("only an IPv6 address can be in brackets, as in [::1]:4747")]
     NotIpv6,
-    /// The scope (zone) of the IPv6 address is not usable.
+    /// The scope (zone) of the IPv6 address is invalid.
     #[error("the scope of an IPv6 address is an interface's name or number, as in fe80::1%eth0")]
     Scope,
-    /// It ends in a number, as an IPv4 address does, and is none.
-    #[error("the host ends in a number and is no IPv4 address: write that as in 192.0.2.1")]
+    /// The host ends in a number, but is not an IPv4 address.
+    #[error("the host ends in a number but is not an IPv4 address: write one as in 192.0.2.1")]
     NotIpv4,
-    /// It is a name, where only an IP address is possible.
-    #[error("the host has to be an IP address, and a scope of it a number, as in [fe80::1%2]:4747")]
+    /// The host is a name where only an IP address is possible.
+    #[error("the host has to be an IP address, and its scope a number, as in [fe80::1%2]:4747")]
     NotIp,
-    /// The name has a character that names cannot have.
+    /// The name has an invalid character.
     #[error("{0:?} cannot be part of a host's name: it has letters, digits, `-`, `_` and dots")]
     Character(char),
-    /// The name is internationalised.
+    /// The name is internationalized, and not in Punycode.
     #[error("a host's name has to be ASCII: write it in Punycode, as in xn--bcher-kva.example")]
     NotAscii,
     /// The name begins with a hyphen.
@@ -71,9 +71,9 @@ pub enum AddressError {
     Label,
 }
 
-/// Splits a text into its host, without brackets, and its port, which may be zero.
+/// Splits a text into its host, without brackets, and its port, which may be 0.
 pub(crate) fn split(text: &str) -> Result<(&str, u16), AddressError> {
-    refuse_urls(text)?;
+    reject_urls(text)?;
     let (host, port) = if let Some(rest) = text.strip_prefix('[') {
         let (host, rest) = rest.split_once(']').ok_or(AddressError::NotIpv6)?;
         if !is_ipv6(host)? {
@@ -99,9 +99,9 @@ pub(crate) fn split(text: &str) -> Result<(&str, u16), AddressError> {
     Ok((host, read_port(port)?))
 }
 
-/// Returns a host without the brackets that it may have, if it can be one.
+/// Validates a host, and returns it without brackets.
 pub(crate) fn check(host: &str) -> Result<&str, AddressError> {
-    refuse_urls(host)?;
+    reject_urls(host)?;
     let inside = host.strip_prefix('[').and_then(|it| it.strip_suffix(']'));
     if let Some(inside) = inside {
         return match is_ipv6(inside)? {
@@ -113,8 +113,8 @@ pub(crate) fn check(host: &str) -> Result<&str, AddressError> {
     Ok(host)
 }
 
-/// Refuses what is wrong with the whole text, before it is taken apart.
-fn refuse_urls(text: &str) -> Result<(), AddressError> {
+/// Rejects URLs, credentials, paths and spaces, before the text is split.
+fn reject_urls(text: &str) -> Result<(), AddressError> {
     if text.contains("://") {
         return Err(AddressError::Scheme);
     }
@@ -140,7 +140,7 @@ fn is_number(text: &str) -> bool {
 }
 
 fn read_port(text: &str) -> Result<u16, AddressError> {
-    // `parse` would take a sign.
+    // `parse` would accept a sign.
     match text {
         "" => Err(AddressError::NoPort),
         text if is_number(text) => text.parse().map_err(|_| AddressError::Port),
@@ -148,7 +148,7 @@ fn read_port(text: &str) -> Result<u16, AddressError> {
     }
 }
 
-/// Whether it is an IPv6 address, with or without a scope.
+/// Returns whether the host is an IPv6 address, with or without a scope.
 fn is_ipv6(host: &str) -> Result<bool, AddressError> {
     let (address, scope) = match host.split_once('%') {
         Some((address, scope)) => (address, Some(scope)),
@@ -165,7 +165,7 @@ fn is_ipv6(host: &str) -> Result<bool, AddressError> {
     }
 }
 
-/// Checks a host that has no brackets.
+/// Validates a host without brackets.
 fn check_bare(host: &str) -> Result<(), AddressError> {
     if host.is_empty() {
         return Err(AddressError::NoHost);
@@ -187,7 +187,7 @@ fn check_bare(host: &str) -> Result<(), AddressError> {
 }
 
 fn check_name(name: &str) -> Result<(), AddressError> {
-    // The dot at the end says that the name is complete.
+    // A trailing dot marks a fully qualified name.
     let name = name.strip_suffix('.').unwrap_or(name);
     if name.len() > MAX_NAME {
         return Err(AddressError::NameTooLong);

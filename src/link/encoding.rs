@@ -1,4 +1,4 @@
-//! A packet that is too large to be encoded within a turn, and is encoded elsewhere.
+//! A large packet that is encoded off the executor's threads.
 
 use std::{
     pin::Pin,
@@ -9,7 +9,7 @@ use crate::{encode::Encode, task};
 
 type Encoded = Result<Option<Vec<u8>>, task::Panic>;
 
-/// The packet of a link that is being encoded, if any.
+/// The packet of a link that is being encoded, if there is one.
 #[derive(Default)]
 pub(super) struct Encoding(Option<Pin<Box<dyn Future<Output = Encoded> + Send>>>);
 
@@ -23,7 +23,7 @@ impl Encoding {
         self.0.is_some()
     }
 
-    /// Ready with the packet; with nothing if none is being encoded or none came of it.
+    /// Ready with the packet; with `None` if none is being encoded, or the job returned none.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Encoded> {
         let Some(encoding) = &mut self.0 else {
             return Poll::Ready(Ok(None));

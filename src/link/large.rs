@@ -1,4 +1,4 @@
-//! A packet that is too large for the read buffer.
+//! Packets that are larger than the read buffer.
 
 use std::thread;
 
@@ -7,22 +7,22 @@ use crate::wire::{
     packet::{Header, Packet},
 };
 
-/// How much is allocated and read at a time: memory grows with what arrives, and a chunk is never moved.
+/// The size of an allocation and a read: memory grows with the received bytes, and chunks are never moved.
 const CHUNK: usize = READ_CHUNK;
 
-/// A packet whose payload arrives chunk by chunk. It is put together where it is decoded.
+/// A packet whose payload is received in chunks. They are joined where the packet is decoded.
 #[derive(Debug)]
 pub(crate) struct Large {
     header: Header,
     chunks: Vec<Vec<u8>>,
-    /// How much of the last chunk is filled.
+    /// How many bytes of the last chunk are filled.
     filled: usize,
-    /// How many bytes of the payload have not arrived.
+    /// How many bytes of the payload have not been received.
     missing: usize,
 }
 
 impl Large {
-    /// A packet of which this much of the payload has arrived.
+    /// Returns a packet with the received part of its payload, and the number of missing bytes.
     pub(crate) fn new(header: Header, arrived: Vec<u8>, missing: usize) -> Self {
         Self {
             header,
@@ -36,7 +36,7 @@ impl Large {
         self.missing == 0
     }
 
-    /// Where to read into; never beyond the end of the packet.
+    /// Returns a buffer to read into, which ends at the end of the packet at the latest.
     pub(super) fn spare(&mut self) -> &mut [u8] {
         if self.chunks.last().is_none_or(|it| it.len() == self.filled) {
             self.chunks.push(vec![0; self.missing.min(CHUNK)]);
@@ -49,20 +49,20 @@ impl Large {
         &mut chunk[self.filled..]
     }
 
-    /// So many bytes were read into the [`spare`](Self::spare) room.
+    /// Counts bytes that were read into the [`spare`](Self::spare) buffer.
     pub(super) fn fill(&mut self, bytes: usize) {
         self.filled += bytes;
         self.missing -= bytes;
     }
 
-    /// Puts the payload together, which copies it. For a thread that has time for that.
+    /// Joins the chunks, which copies the payload. To be called off the executor's threads.
     pub(crate) fn join(mut self) -> Joined {
         let payload = match self.chunks.len() {
             1 => self.chunks.remove(0),
             _ => {
                 let mut payload = Vec::with_capacity(self.chunks.iter().map(Vec::len).sum());
-                // Each chunk is freed as soon as it has been copied. Other threads come first: theirs is the
-                // work of all other connections.
+                // Each chunk is freed once it is copied. Other threads serve all other connections, so they have
+                // priority.
                 for chunk in self.chunks {
                     payload.extend_from_slice(&chunk);
                     thread::yield_now();

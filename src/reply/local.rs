@@ -40,7 +40,7 @@ impl<R> LocalCaller<R> {
     }
 
     pub(super) fn refuse(self, message: String) {
-        // If the caller is gone, the message is dropped.
+        // If the caller no longer waits, the message is dropped.
         match self {
             Self::Same(sender) => drop(sender.send(Err(Refused(message)))),
             Self::Any(sender, _) => drop(sender.send(Err(Refused(message)))),
@@ -49,7 +49,7 @@ impl<R> LocalCaller<R> {
 }
 
 impl<R: 'static> LocalCaller<R> {
-    /// Returns the reply if the caller is gone.
+    /// Returns the reply if the caller no longer waits.
     pub(super) fn reply(self, reply: R) -> Result<(), R> {
         match self {
             Self::Same(sender) => match sender.send(Ok(reply)) {

@@ -6,21 +6,22 @@ use serde::Serialize;
 
 use crate::{
     Term,
-    outbox::{Outbox, Sort, Untaken},
-    task::TURN,
+    send_queue::{EnqueueError, PacketClass, SendQueue},
+    task::BUDGET,
     wire::{
         codec::{Codec, PacketError, UNLIMITED},
         packet::Kind,
     },
 };
 
-/// A call that came over the wire. Dropped, it fails: also if a `Serialize` panics in between.
+/// The caller of a call received from the peer. Dropping it fails the call, also when a `Serialize` panics.
 pub(crate) struct RemoteCaller {
-    outbox: Arc<Outbox>,
+    send_queue: Arc<SendQueue>,
     answered: bool,
-    /// The term the caller knows its call by, kept as it came.
+    /// The caller's reference of the call, as an encoded term.
     reference: Reference,
 }
+
 /// The error packet of a call whose `ReplyTo` was dropped holds this atom: `:unanswered`.
 pub(crate) const UNANSWERED: &str = "unanswered";
 
@@ -28,36 +29,37 @@ pub(crate) const UNANSWERED: &str = "unanswered";
 /// `{:failed, message}`.
 pub(crate) const FAILED: &str = "failed";
 
-/// The longest message of an error that is sent whatever waits.
+/// The longest message of an error packet that is sent even if the send queue is full.
 pub(crate) const SHORT_MESSAGE: usize = 256;
 
-/// What a caller is told whose reply had no room.
-const NO_ROOM: &str =
-    "the server's reply could not be sent: too much of what was sent before has not been read";
+/// The error message for a caller whose reply was rejected by the send queue.
+const QUEUE_FULL: &str =
+    "the server's reply could not be sent: the send queue is full because the client does not read";
+
 impl RemoteCaller {
-    pub(crate) fn new(outbox: Arc<Outbox>, reference: &[u8]) -> Self {
-        outbox.call_began();
+    pub(crate) fn new(send_queue: Arc<SendQueue>, reference: &[u8]) -> Self {
+        send_queue.call_began();
         Self {
-            outbox,
+            send_queue,
             answered: false,
             reference: Reference::new(reference),
         }
     }
 
     pub(super) fn is_closed(&self) -> bool {
-        self.outbox.is_closed()
+        self.send_queue.is_closed()
     }
 
     pub(super) async fn closed(&self) {
-        self.outbox.until_closed().await;
+        self.send_queue.until_closed().await;
     }
 
     /// Returns the reply if the connection is closed.
     pub(super) fn reply<R: Serialize + Send + 'static>(mut self, reply: R) -> Result<(), R> {
-        match self.send(Kind::Reply, Sort::Reply, &reply, TURN) {
+        match self.send(Kind::Reply, PacketClass::Reply, &reply, BUDGET) {
             Ok(Sent::Finished) => {}
             Ok(Sent::Closed) => return Err(reply),
-            Ok(Sent::TooLarge) if self.outbox.is_closed() => return Err(reply),
+            Ok(Sent::TooLarge) if self.send_queue.is_closed() => return Err(reply),
             Ok(Sent::TooLarge) => self.reply_later(reply),
             Err(error) => self.refuse(&unsendable(&error)),
         }
@@ -66,17 +68,17 @@ impl RemoteCaller {
 
     /// Queues a reply that is too large to be encoded here.
     fn reply_later<R: Serialize + Send + 'static>(mut self, reply: R) {
-        let outbox = Arc::clone(&self.outbox);
-        if !outbox.has_room_for_reply(TURN) {
-            return self.fail_without_room();
+        let send_queue = Arc::clone(&self.send_queue);
+        if !send_queue.accepts_reply(BUDGET) {
+            return self.fail_full();
         }
         // If the connection was closed meanwhile, the reply is lost with it.
-        let _ = outbox.append_unencoded(Box::new(move || self.encode(&reply)));
+        let _ = send_queue.append_unencoded(Box::new(move || self.encode(&reply)));
     }
 
-    /// The packet that answers the call with the reply, or else with why there is none.
+    /// Encodes the reply, or an error packet if the reply cannot be encoded.
     fn encode(mut self, reply: &impl Serialize) -> Option<Vec<u8>> {
-        let codec = self.outbox.codec();
+        let codec = self.send_queue.codec();
         let reference = self.reference.as_bytes();
         let mut packet = Vec::new();
         if let Err(error) = codec.answer(&mut packet, Kind::Reply, reply, reference, UNLIMITED) {
@@ -90,36 +92,37 @@ impl RemoteCaller {
     }
 
     pub(crate) fn refuse(mut self, message: &str) {
-        self.fail(error_sort(message), &message);
+        self.fail(error_class(message), &message);
     }
 
-    fn fail(&mut self, sort: Sort, reason: &impl Serialize) {
-        if let Err(error) = self.send(Kind::Error, sort, reason, UNLIMITED) {
+    fn fail(&mut self, class: PacketClass, reason: &impl Serialize) {
+        if let Err(error) = self.send(Kind::Error, class, reason, UNLIMITED) {
             tracing::warn!(target: "erps", %error, "an error packet could not be sent");
         }
     }
 
-    fn fail_without_room(&mut self) {
-        self.outbox.log_full();
-        self.fail(Sort::Error, &NO_ROOM);
+    /// Fails the call because the send queue is full.
+    fn fail_full(&mut self) {
+        self.send_queue.log_full();
+        self.fail(PacketClass::Error, &QUEUE_FULL);
     }
 
     /// Sends the answer if it can be encoded within this many bytes.
     fn send(
         &mut self,
         kind: Kind,
-        sort: Sort,
+        class: PacketClass,
         answer: &impl Serialize,
         within: usize,
     ) -> Result<Sent, PacketError> {
         let reference = self.reference.as_bytes();
         let encode =
             |codec: &Codec, out: &mut Vec<u8>| codec.answer(out, kind, answer, reference, within);
-        match self.outbox.send(sort, encode)? {
+        match self.send_queue.send(class, encode)? {
             Ok(true) => {}
             Ok(false) => return Ok(Sent::TooLarge),
-            Err(Untaken::Full) => self.fail_without_room(),
-            Err(Untaken::Closed) => {
+            Err(EnqueueError::Full) => self.fail_full(),
+            Err(EnqueueError::Closed) => {
                 self.answered = true;
                 return Ok(Sent::Closed);
             }
@@ -131,38 +134,38 @@ impl RemoteCaller {
     /// Fails the call because no answer was given: the server has failed, or has dropped the call.
     fn fail_unanswered(&mut self) {
         let failed = Term::atom(FAILED);
-        let (sort, reason) = match self.outbox.failure() {
-            None => (Sort::Error, Term::atom(UNANSWERED)),
-            Some(None) => (Sort::Error, failed),
+        let (class, reason) = match self.send_queue.failure() {
+            None => (PacketClass::Error, Term::atom(UNANSWERED)),
+            Some(None) => (PacketClass::Error, failed),
             Some(Some(message)) => {
-                let sort = error_sort(message);
-                (sort, Term::tuple([failed, Term::from(message)]))
+                let class = error_class(message);
+                (class, Term::tuple([failed, Term::from(message)]))
             }
         };
-        self.fail(sort, &reason);
+        self.fail(class, &reason);
     }
 }
 
-/// What became of an answer.
+/// The outcome of sending an answer.
 enum Sent {
     /// The call has its answer: this one, or an error because the send queue is full.
     Finished,
-    /// It is larger than allowed here. Nothing was sent.
+    /// The answer is over the limit of bytes. Nothing was sent.
     TooLarge,
     /// The connection is closed.
     Closed,
 }
 
-/// Returns how a message of a server counts: long ones need space in the send queue.
-fn error_sort(message: &str) -> Sort {
+/// Returns the class of an error packet: a long message counts against the limit of the send queue.
+fn error_class(message: &str) -> PacketClass {
     if message.len() > SHORT_MESSAGE {
-        Sort::Reply
+        PacketClass::Reply
     } else {
-        Sort::Error
+        PacketClass::Error
     }
 }
 
-/// What a caller is told whose reply is no packet.
+/// Returns the error message for a caller whose reply cannot be encoded, and logs it.
 fn unsendable(error: &PacketError) -> String {
     tracing::warn!(target: "erps", %error, "a reply could not be sent");
     format!("the server's reply could not be sent: {error}")
@@ -173,11 +176,11 @@ impl Drop for RemoteCaller {
         if !self.answered {
             self.fail_unanswered();
         }
-        self.outbox.call_ended();
+        self.send_queue.call_ended();
     }
 }
 
-/// The bytes of a reference; those of nearly all callers fit without an allocation.
+/// The bytes of a reference. Those of nearly all callers fit without an allocation.
 enum Reference {
     Short([u8; Self::SHORT], u8),
     Long(Box<[u8]>),

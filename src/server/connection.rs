@@ -25,9 +25,9 @@ use super::{
 };
 use crate::{
     ExitReason, Protocol,
-    link::{Arrived, Link, WRITE_CHUNK},
-    outbox::Outbox,
+    link::{Link, ReceivedPacket, WRITE_CHUNK},
     reply::Ends,
+    send_queue::SendQueue,
     task::{self, Alarm, Budget},
     transport::BoxedStream,
     wire::packet::Acceptance,
@@ -50,7 +50,7 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(super) struct Connection {
     link: Link,
-    outbox: OpenOutbox,
+    send_queue: OpenSendQueue,
     receiver: Arc<Receiver>,
     first_packet_timeout: Option<Duration>,
     packet_timeout: Duration,
@@ -82,19 +82,19 @@ pub(super) struct Connection {
 
 /// The send queue of a connection. Closed and emptied when the connection is dropped, even if that was
 /// killed and handles of its server still exist.
-struct OpenOutbox(Arc<Outbox>);
+struct OpenSendQueue(Arc<SendQueue>);
 
-impl Deref for OpenOutbox {
-    type Target = Outbox;
+impl Deref for OpenSendQueue {
+    type Target = SendQueue;
 
-    fn deref(&self) -> &Outbox {
+    fn deref(&self) -> &SendQueue {
         &self.0
     }
 }
 
-impl Drop for OpenOutbox {
+impl Drop for OpenSendQueue {
     fn drop(&mut self) {
-        self.0.abandon();
+        self.0.close_and_clear();
     }
 }
 
@@ -107,16 +107,16 @@ impl Connection {
     ) -> Self {
         let codec = options.codec();
         let link = Link::new(stream, codec.max_payload);
-        let outbox = Arc::new(Outbox::new(codec.clone(), options.outbox_limits()));
+        let send_queue = Arc::new(SendQueue::new(codec.clone(), options.send_queue_limits()));
         let receiver = Receiver {
             acceptance,
             codec,
-            outbox: Arc::clone(&outbox),
+            send_queue: Arc::clone(&send_queue),
             ends,
         };
         Self {
             link,
-            outbox: OpenOutbox(outbox),
+            send_queue: OpenSendQueue(send_queue),
             receiver: Arc::new(receiver),
             first_packet_timeout: options.first_packet_timeout,
             packet_timeout: options.packet_timeout,
@@ -138,24 +138,27 @@ impl Connection {
         }
     }
 
-    pub(super) fn outbox(&self) -> &Arc<Outbox> {
-        &self.outbox.0
+    pub(super) fn send_queue(&self) -> &Arc<SendQueue> {
+        &self.send_queue.0
     }
 
     /// Returns a handle.
     pub(super) fn handle(&self) -> ConnectionRef {
-        ConnectionRef::new(Arc::clone(&self.outbox.0), Arc::clone(self.link.meter()))
+        ConnectionRef::new(
+            Arc::clone(&self.send_queue.0),
+            Arc::clone(self.link.stats()),
+        )
     }
 
     /// Notes that the server's `init` has succeeded.
-    pub(super) fn meet(&self) {
-        self.link.meter().meet();
+    pub(super) fn set_served(&self) {
+        self.link.stats().set_served();
     }
 
     /// Notes that the server has failed: its unanswered calls fail with [`CallError::Failed`](crate::CallError::Failed).
     pub(super) fn server_failed(&self, reason: &ExitReason) {
         let message = self.error_details.then(|| reason.to_string());
-        self.outbox.set_failure(message);
+        self.send_queue.set_failure(message);
     }
 
     /// Suspends the read deadlines: nothing is read until the next poll.
@@ -166,7 +169,7 @@ impl Connection {
 
     /// Returns whether a drain is complete: nothing more is read, and all calls are answered.
     pub(super) fn is_drained(&self) -> bool {
-        self.drain.is_closed() && self.outbox.in_flight() == 0
+        self.drain.is_closed() && self.send_queue.in_flight() == 0
     }
 
     /// Ready with the next call or cast. Everything that was queued meanwhile is sent before this waits.
@@ -204,8 +207,8 @@ impl Connection {
                     self.first_packet_timeout = None;
                     self.drain.took_packet();
                     match arrived {
-                        Arrived::Large(packet) => decoding.start(&self.receiver, packet),
-                        Arrived::Small(packet, cost) => {
+                        ReceivedPacket::Large(packet) => decoding.start(&self.receiver, packet),
+                        ReceivedPacket::Small(packet, cost) => {
                             budget.count_packet(cost);
                             let received = self.receiver.try_receive(&packet);
                             if let Some(incoming) = self.received(received) {
@@ -246,7 +249,7 @@ impl Connection {
             return Poll::Pending;
         }
         // Replies to several packets are sent together, unless handling them takes long.
-        if !self.outbox.is_empty() && task::now() - self.unsent_since > MAX_REPLY_DELAY {
+        if !self.send_queue.is_empty() && task::now() - self.unsent_since > MAX_REPLY_DELAY {
             self.poll_send(cx);
         }
         Poll::Ready(true)
@@ -258,7 +261,7 @@ impl Connection {
         if self.ended.is_some() {
             return Poll::Ready(());
         }
-        if !self.drain.may_read(self.link.is_midway()) {
+        if !self.drain.may_read(self.link.has_partial_packet()) {
             self.stop_reading();
             return self.poll_deadlines(cx);
         }
@@ -266,7 +269,7 @@ impl Connection {
             Poll::Ready(Ok(bytes @ 1..)) => {
                 budget.count_read(bytes);
                 self.unsent_since = task::now();
-                self.link.meter().heard(self.unsent_since);
+                self.link.stats().set_last_read(self.unsent_since);
             }
             Poll::Ready(Ok(0) | Err(_)) => self.ended = Some(ExitReason::Disconnected),
             Poll::Pending => {
@@ -274,7 +277,7 @@ impl Connection {
                 if self.first_packet_timeout.is_some() {
                     self.silent.get_or_insert_with(task::now);
                 }
-                if self.link.is_midway() {
+                if self.link.has_partial_packet() {
                     self.midway.get_or_insert_with(task::now);
                 }
                 return self.poll_deadlines(cx);
@@ -286,7 +289,7 @@ impl Connection {
     /// Returns whether further packets may be handled: not while the send queue is full, or a packet is
     /// being encoded.
     fn may_read(&mut self, cx: &mut Context<'_>) -> bool {
-        self.outbox.poll_may_read(cx).is_ready()
+        self.send_queue.poll_may_read(cx).is_ready()
             && self.link.unwritten() < self.max_outgoing
             && !self.link.is_encoding()
     }
@@ -344,9 +347,9 @@ impl Connection {
 
     /// Reads what has arrived, also while a callback runs.
     fn read_arrived(&mut self, cx: &mut Context<'_>) {
-        let enough = self.link.meter().read() + MAX_FINAL_READ;
+        let enough = self.link.stats().read() + MAX_FINAL_READ;
         for _ in 0..MAX_FINAL_READS {
-            if self.link.meter().read() >= enough
+            if self.link.stats().read() >= enough
                 || !matches!(self.link.poll_read(cx), Poll::Ready(Ok(1..)))
             {
                 return;
@@ -362,14 +365,14 @@ impl Connection {
 
     /// Gives up the socket. The first reason is kept.
     fn die(&mut self, reason: ExitReason) {
-        self.outbox.abandon();
+        self.send_queue.close_and_clear();
         self.dead = true;
         self.ended.get_or_insert(reason);
     }
 
     /// Stops reading after a protocol error, and sends it to the peer.
     fn break_off(&mut self, error: ProtocolError) {
-        send_error(&self.outbox, &error.to_string());
+        send_error(&self.send_queue, &error.to_string());
         self.ended = Some(ExitReason::error(error));
     }
 }

@@ -2,41 +2,41 @@
 
 use std::{sync::Arc, time::Instant};
 
-use crate::{link::Meter, outbox::Outbox};
+use crate::{link::LinkStats, send_queue::SendQueue};
 
 /// A handle to the connection of a server. It may outlive the connection.
 #[derive(Clone, Debug)]
 pub(crate) struct ConnectionRef {
-    outbox: Arc<Outbox>,
-    meter: Arc<Meter>,
+    send_queue: Arc<SendQueue>,
+    stats: Arc<LinkStats>,
 }
 
 impl ConnectionRef {
-    pub(super) fn new(outbox: Arc<Outbox>, meter: Arc<Meter>) -> Self {
-        Self { outbox, meter }
+    pub(super) fn new(send_queue: Arc<SendQueue>, stats: Arc<LinkStats>) -> Self {
+        Self { send_queue, stats }
     }
 
     /// Drains the connection: packets are still read until the given time.
     pub(crate) fn drain(&self, until: Instant) {
-        self.outbox.leave(until);
+        self.send_queue.drain(until);
     }
 
     /// Returns the number of calls of the peer that have no reply yet.
     pub(crate) fn in_flight(&self) -> usize {
-        self.outbox.in_flight()
+        self.send_queue.in_flight()
     }
 
     /// Returns the number of packets sent or queued.
     pub(crate) fn packets_sent(&self) -> u64 {
-        self.outbox.packets()
+        self.send_queue.packets()
     }
 
     /// Returns the number of bytes in the send queue.
     pub(crate) fn bytes_unsent(&self) -> usize {
-        self.outbox.bytes()
+        self.send_queue.bytes()
     }
 
-    pub(crate) fn meter(&self) -> &Meter {
-        &self.meter
+    pub(crate) fn stats(&self) -> &LinkStats {
+        &self.stats
     }
 }

@@ -60,9 +60,9 @@ impl DrainPhase {
     }
 
     /// Called when the read buffer holds no complete packet. Returns whether more may be read.
-    pub(super) fn may_read(&mut self, is_midway: bool) -> bool {
+    pub(super) fn may_read(&mut self, has_partial_packet: bool) -> bool {
         match self {
-            Self::Finishing if is_midway => *self = Self::Completing,
+            Self::Finishing if has_partial_packet => *self = Self::Completing,
             Self::Finishing | Self::Completed => *self = Self::Closed,
             Self::Idle | Self::Reading(_) | Self::Completing | Self::Closed => {}
         }

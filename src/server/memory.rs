@@ -3,8 +3,8 @@
 use super::{ServerOptions, connection::MAX_FINAL_READ, receive::MAX_REFERENCE};
 use crate::{
     link::WRITE_CHUNK,
-    outbox::CHUNK,
     reply::SHORT_MESSAGE,
+    send_queue::CHUNK,
     wire::{decoder::READ_CHUNK, packet::HEADER_LEN},
 };
 

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crate::{
     link::Peer,
-    outbox,
+    send_queue,
+    task::SLOW_CALLBACK,
     wire::{
         codec::Codec,
         decoder, etf,
@@ -38,6 +39,7 @@ pub struct ServerOptions {
     pub(super) write_timeout: Duration,
     pub(super) peer: Peer,
     pub(super) error_details: bool,
+    pub(super) slow_callback: Option<Duration>,
 }
 
 impl Default for ServerOptions {
@@ -55,6 +57,7 @@ impl Default for ServerOptions {
             write_timeout: Duration::from_secs(30),
             peer: Peer::default(),
             error_details: false,
+            slow_callback: Some(SLOW_CALLBACK),
         }
     }
 }
@@ -208,6 +211,18 @@ impl ServerOptions {
         self
     }
 
+    /// Sets how long a single poll of a callback may take before a warning is logged. `None`: no warnings. Default:
+    /// 100 milliseconds.
+    ///
+    /// A callback that computes or blocks between two awaits occupies its thread: every other task of the thread waits,
+    /// of other connections too. The warning names the server's type and the callback, at most once in ten seconds for
+    /// each. The time is real, in simulated universes too. Blocking work belongs into [`erps::unblock`](crate::unblock).
+    #[must_use]
+    pub fn slow_callback(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.slow_callback = limit.into();
+        self
+    }
+
     /// Returns the codec of the server's packets, whose version and identifier are empty, as in the
     /// original.
     pub(super) fn codec(&self) -> Codec {
@@ -220,8 +235,8 @@ impl ServerOptions {
         }
     }
 
-    pub(super) fn outbox_limits(&self) -> outbox::Limits {
-        outbox::Limits {
+    pub(super) fn send_queue_limits(&self) -> send_queue::Limits {
+        send_queue::Limits {
             bytes: self.max_outgoing,
             replies: self.max_unsent,
             in_flight: self.max_in_flight,

@@ -5,8 +5,8 @@ use serde::Serialize;
 use super::{Context, Server, ServerRef};
 use crate::{
     Protocol,
-    outbox::{Outbox, Sort, Untaken},
-    task::{self, TURN},
+    send_queue::{EnqueueError, PacketClass, SendQueue},
+    task::{self, BUDGET},
     wire::{
         codec::{PacketError, UNLIMITED},
         packet::Kind,
@@ -29,17 +29,17 @@ impl<S: Server> ServerRef<S> {
     ///
     /// Dropped before it is ready, nothing is sent.
     pub async fn push(&self, mut push: <S::Protocol as Protocol>::Push) -> Result<(), PushError> {
-        let outbox = self.outbox().ok_or(PushError::Disconnected)?;
+        let send_queue = self.send_queue().ok_or(PushError::Disconnected)?;
         // Borrowed mutably, because a push need not be `Sync`.
         let borrowed = &mut push;
         let send = || {
             let push = &mut *borrowed;
-            send_push(outbox, push, TURN)
+            send_push(send_queue, push, BUDGET)
         };
-        if when_room(outbox, send).await? {
+        if when_below_limit(send_queue, send).await? {
             return Ok(());
         }
-        let codec = outbox.codec().clone();
+        let codec = send_queue.codec().clone();
         let encode = move || {
             let mut packet = Vec::new();
             let encoded = codec.term(&mut packet, Kind::Push, &push, UNLIMITED);
@@ -48,8 +48,10 @@ impl<S: Server> ServerRef<S> {
         let encoded = task::offload(encode).await;
         let encoded = encoded.unwrap_or_else(|panic| panic.resume());
         let mut packet = encoded.map_err(unsendable)?;
-        when_room(outbox, || {
-            outbox.append(Sort::Push, &mut packet).map_err(untaken)
+        when_below_limit(send_queue, || {
+            send_queue
+                .append(PacketClass::Push, &mut packet)
+                .map_err(push_error)
         })
         .await
     }
@@ -63,11 +65,11 @@ impl<S: Server> ServerRef<S> {
     ///   sent; consider to [`disconnect`](Self::disconnect) the peer.
     /// - otherwise as [`push`](Self::push).
     pub fn try_push(&self, push: &<S::Protocol as Protocol>::Push) -> Result<(), PushError> {
-        let outbox = self.outbox().ok_or(PushError::Disconnected)?;
-        if !outbox.has_room() {
+        let send_queue = self.send_queue().ok_or(PushError::Disconnected)?;
+        if !send_queue.is_below_limit() {
             return Err(PushError::Full);
         }
-        send_push(outbox, push, UNLIMITED).map(|_| ())
+        send_push(send_queue, push, UNLIMITED).map(|_| ())
     }
 }
 
@@ -126,15 +128,15 @@ impl<S: Server> Pusher<S::Protocol> for ServerRef<S> {
 }
 
 /// Sends a push as soon as the send queue is below its limit.
-async fn when_room<T>(
-    outbox: &Outbox,
+async fn when_below_limit<T>(
+    send_queue: &SendQueue,
     mut send: impl FnMut() -> Result<T, PushError>,
 ) -> Result<T, PushError> {
     loop {
-        let Ok(waited) = outbox.room().await else {
+        let Ok(waited) = send_queue.wait_below_limit().await else {
             return Err(PushError::Disconnected);
         };
-        let _turn = waited.then(|| Turn(outbox));
+        let _notify = waited.then(|| NotifyNext(send_queue));
         match send() {
             // Another push may have been faster.
             Err(PushError::Full) => {}
@@ -144,32 +146,36 @@ async fn when_room<T>(
 }
 
 /// Returns whether the push could be encoded within this many bytes. If not, nothing was sent.
-fn send_push(outbox: &Outbox, push: &impl Serialize, within: usize) -> Result<bool, PushError> {
-    outbox
-        .send(Sort::Push, |codec, out| {
+fn send_push(
+    send_queue: &SendQueue,
+    push: &impl Serialize,
+    within: usize,
+) -> Result<bool, PushError> {
+    send_queue
+        .send(PacketClass::Push, |codec, out| {
             codec.term(out, Kind::Push, push, within)
         })
         .map_err(unsendable)?
-        .map_err(untaken)
+        .map_err(push_error)
 }
 
 fn unsendable(error: PacketError) -> PushError {
     PushError::Unsendable(Box::new(error))
 }
 
-fn untaken(why: Untaken) -> PushError {
+fn push_error(why: EnqueueError) -> PushError {
     match why {
-        Untaken::Closed => PushError::Disconnected,
-        Untaken::Full => PushError::Full,
+        EnqueueError::Closed => PushError::Disconnected,
+        EnqueueError::Full => PushError::Full,
     }
 }
 
-/// The turn of a push that has waited. It ends even if a user's `Serialize` panics.
-struct Turn<'a>(&'a Outbox);
+/// Notifies the next waiting push when dropped, even if a user's `Serialize` panics.
+struct NotifyNext<'a>(&'a SendQueue);
 
-impl Drop for Turn<'_> {
+impl Drop for NotifyNext<'_> {
     fn drop(&mut self) {
-        self.0.pass_on_room();
+        self.0.notify_next();
     }
 }
 
@@ -183,7 +189,7 @@ pub enum PushError {
     /// The send queue is full. Returned only by [`ServerRef::try_push`].
     #[error("the send queue is full because the peer does not read; see `max_outgoing`")]
     Full,
-    /// The value cannot be encoded as a packet: it has no form as a term, or is over the limit.
+    /// The value cannot be encoded as a packet: it cannot be represented as a term, or is over the limit.
     #[error("the push cannot be sent: {0}")]
     Unsendable(#[source] Box<PacketError>),
 }

@@ -10,8 +10,8 @@ use std::{
 use crate::{
     ExitReason, Protocol, ReplyTo,
     link::Large,
-    outbox::{Outbox, Sort},
     reply::{Ends, RemoteCaller},
+    send_queue::{PacketClass, SendQueue},
     task,
     wire::{
         codec::{Codec, UNLIMITED},
@@ -39,7 +39,7 @@ type Received<P> = Result<Option<Incoming<P>>, ProtocolError>;
 pub(super) struct Receiver {
     pub(super) acceptance: Acceptance,
     pub(super) codec: Codec,
-    pub(super) outbox: Arc<Outbox>,
+    pub(super) send_queue: Arc<SendQueue>,
     pub(super) ends: Ends,
 }
 
@@ -108,7 +108,7 @@ impl Receiver {
                 Err(error) => format!("cast not understood: {error}"),
             },
         };
-        send_error(&self.outbox, &why);
+        send_error(&self.send_queue, &why);
         Ok(None)
     }
 
@@ -148,7 +148,7 @@ impl Receiver {
         // If the reference is valid, the caller fails at once instead of timing out.
         match etf::first_of_pair(payload, MAX_REFERENCE) {
             Some(reference) => self.caller(&reference[1..]).refuse(&why),
-            None => send_error(&self.outbox, &why),
+            None => send_error(&self.send_queue, &why),
         }
         Ok(())
     }
@@ -161,19 +161,19 @@ impl Receiver {
     ) -> Option<(Element<'a>, Element<'a>)> {
         let Some((reference, request)) = checked.pair() else {
             let not_a_pair = "the payload of a call is a pair {reference, request}";
-            send_error(&self.outbox, refusal.unwrap_or(not_a_pair));
+            send_error(&self.send_queue, refusal.unwrap_or(not_a_pair));
             return None;
         };
         if reference.as_bytes().len() > MAX_REFERENCE {
             let why = format!("the reference of a call may have up to {MAX_REFERENCE} bytes");
-            send_error(&self.outbox, &why);
+            send_error(&self.send_queue, &why);
             return None;
         }
         Some((reference, request))
     }
 
     fn caller(&self, reference: &[u8]) -> RemoteCaller {
-        RemoteCaller::new(Arc::clone(&self.outbox), reference)
+        RemoteCaller::new(Arc::clone(&self.send_queue), reference)
     }
 }
 
@@ -188,10 +188,10 @@ fn invalid_term(error: DecodeError) -> Result<String, ProtocolError> {
 }
 
 /// Sends an error packet that belongs to no call.
-pub(super) fn send_error(outbox: &Outbox, message: &str) {
+pub(super) fn send_error(send_queue: &SendQueue, message: &str) {
     let encode =
         |codec: &Codec, out: &mut Vec<u8>| codec.term(out, Kind::Error, message, UNLIMITED);
-    if let Err(error) = outbox.send(Sort::Error, encode) {
+    if let Err(error) = send_queue.send(PacketClass::Error, encode) {
         tracing::warn!(target: "erps", %error, "an error packet could not be sent");
     }
 }
@@ -203,7 +203,7 @@ pub(super) fn send_error(outbox: &Outbox, message: &str) {
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProtocolError {
-    /// The peer sent bytes that are no packet, or a packet over the limit.
+    /// The peer sent bytes that are not a packet, or a packet over the limit.
     #[error("{0}")]
     Frame(#[from] FrameError),
     /// The peer sent a kind of packet that only servers send.

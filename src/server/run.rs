@@ -2,7 +2,7 @@
 
 use std::{
     future::poll_fn,
-    pin::{Pin, pin},
+    pin::pin,
     task::{self, Poll, ready},
     time::Instant,
 };
@@ -10,13 +10,13 @@ use std::{
 use super::{
     Context, Message, Server,
     connection::Connection,
+    driver::Driver,
     receive::{Decoding, Incoming},
 };
 use crate::{
     BoxError, ExitReason, Protocol,
     mailbox::Receiver,
-    reply::{Unanswered, withhold},
-    task::{Alarm, Budget, Contained, Foreign, catch, now},
+    task::{Alarm, Budget, Contained, Foreign, now},
 };
 
 /// The next event that a server handles.
@@ -32,7 +32,7 @@ pub(super) async fn run<S: Server>(
     server: S,
     mut cx: Context<S>,
     mut inbox: Receiver<Message<S>>,
-    mut connection: Option<Box<Connection>>,
+    mut driver: Driver,
 ) -> ExitReason {
     // If the task is killed, the server is dropped separately from the callback that it runs.
     let mut server = Foreign::new(server);
@@ -49,24 +49,23 @@ pub(super) async fn run<S: Server>(
             break (reason, None);
         }
         events.timeout = cx.timeout.take().and_then(|limit| now().checked_add(limit));
-        let event = poll_fn(|waker| events.poll(waker, &cx, &mut inbox, &mut connection)).await;
-        let connection = &mut connection;
+        let event = poll_fn(|waker| events.poll(waker, &cx, &mut inbox, &mut driver)).await;
         let (outcome, unanswered) = match event {
             Event::Call(Message::Call(call, from)) | Event::Peer(Incoming::Call(call, from)) => {
                 let call = Contained::new(server.handle_call(call, from, &mut cx));
-                drive(pin!(call), connection).await
+                driver.drive("handle_call", pin!(call)).await
             }
             Event::Call(Message::Cast(cast)) | Event::Peer(Incoming::Cast(cast)) => {
                 let cast = Contained::new(server.handle_cast(cast, &mut cx));
-                drive(pin!(cast), connection).await
+                driver.drive("handle_cast", pin!(cast)).await
             }
             Event::Call(Message::Info(info)) => {
                 let info = Contained::new(server.handle_info(info, &mut cx));
-                drive(pin!(info), connection).await
+                driver.drive("handle_info", pin!(info)).await
             }
             Event::Timeout => {
                 let timeout = Contained::new(server.handle_timeout(&mut cx));
-                drive(pin!(timeout), connection).await
+                driver.drive("handle_timeout", pin!(timeout)).await
             }
             Event::Peer(Incoming::Ended(reason)) | Event::Exit(reason) => break (reason, None),
         };
@@ -75,12 +74,13 @@ pub(super) async fn run<S: Server>(
         }
     };
     // The exit of a connection's server is logged by its supervisor; a plain server may have none.
-    if connection.is_none() && reason.is_abnormal() {
+    if driver.connection.is_none() && reason.is_abnormal() {
         let server = std::any::type_name::<S>();
         tracing::warn!(target: "erps", server, %reason, "a server without a connection exited");
     }
     cx.this().close_mailbox(&reason);
-    if let (Some(connection), ExitReason::Error(_) | ExitReason::Panic(_)) = (&connection, &reason)
+    if let (Some(connection), ExitReason::Error(_) | ExitReason::Panic(_)) =
+        (&driver.connection, &reason)
     {
         connection.server_failed(&reason);
     }
@@ -88,12 +88,12 @@ pub(super) async fn run<S: Server>(
     // Callers in the mailbox fail now, not after `terminate`.
     drop(inbox);
     let terminate = Contained::new(server.terminate(&reason, &mut cx));
-    let terminated = drive(pin!(terminate), &mut connection).await;
+    let terminated = driver.drive("terminate", pin!(terminate)).await;
     if let (Err(panic), _) = terminated {
         tracing::error!(target: "erps", reason = %panic, "terminate panicked");
     }
     drop(server.into_inner());
-    if let Some(connection) = connection {
+    if let Some(connection) = driver.connection {
         connection.close().await;
     }
     reason
@@ -101,36 +101,6 @@ pub(super) async fn run<S: Server>(
 
 fn failed(outcome: Result<(), BoxError>) -> Result<(), ExitReason> {
     outcome.map_err(ExitReason::error)
-}
-
-/// Runs a callback to its end, and sends whenever it awaits. A panic becomes an exit reason.
-///
-/// The callback is pinned by the caller, so that the caller's future stores it once and not twice. It is a
-/// trait object, so that this is compiled once per output type. The second value is to be dropped once it
-/// is known whether the server exits.
-pub(super) async fn drive<T>(
-    mut callback: Pin<&mut (dyn Future<Output = T> + Send + '_)>,
-    connection: &mut Option<Box<Connection>>,
-) -> (Result<T, ExitReason>, Vec<Unanswered>) {
-    if let Some(connection) = connection {
-        connection.stop_reading();
-    }
-    poll_fn(|cx| {
-        let poll = || catch(|| callback.as_mut().poll(cx));
-        let (polled, unanswered) = withhold(poll);
-        match polled {
-            Ok(Poll::Ready(output)) => Poll::Ready((Ok(output), unanswered)),
-            Ok(Poll::Pending) => {
-                drop(unanswered);
-                if let Some(connection) = connection {
-                    connection.poll_send(cx);
-                }
-                Poll::Pending
-            }
-            Err(panic) => Poll::Ready((Err(panic), unanswered)),
-        }
-    })
-    .await
 }
 
 struct Events<P: Protocol> {
@@ -146,6 +116,21 @@ struct Events<P: Protocol> {
 
 impl<P: Protocol> Events<P> {
     fn poll<S: Server<Protocol = P>>(
+        &mut self,
+        waker: &mut task::Context<'_>,
+        cx: &Context<S>,
+        inbox: &mut Receiver<Message<S>>,
+        driver: &mut Driver,
+    ) -> Poll<Event<S>> {
+        driver.stopwatch.start();
+        let event = self.poll_event(waker, cx, inbox, &mut driver.connection);
+        if event.is_pending() {
+            driver.stopwatch.reset();
+        }
+        event
+    }
+
+    fn poll_event<S: Server<Protocol = P>>(
         &mut self,
         waker: &mut task::Context<'_>,
         cx: &Context<S>,

@@ -8,15 +8,16 @@ use tracing::Instrument as _;
 use super::{
     ConnectionRef, Context, InitError, Message, Server, ServerOptions, ServerRef,
     connection::Connection,
+    driver::Driver,
     receive::send_error,
     reject::{NOT_STARTED, rejection},
-    run::{drive, run},
+    run::run,
 };
 use crate::{
     Endpoint, ExitReason, Linked, PeerInfo, Registration, TaskRef,
     mailbox::{Sender, mailbox},
     reply::Ends,
-    task::{self, Contained, Spawner},
+    task::{self, Contained, Spawner, Stopwatch},
     transport::BoxedStream,
     universe::AlreadyRegistered,
     wire::packet::Acceptance,
@@ -50,7 +51,7 @@ pub(crate) async fn start<S: Server>(
     let (sender, inbox) = mailbox(options.mailbox);
     let (started, ready) = oneshot::channel();
     let server_type = std::any::type_name::<S>();
-    let (peer, mut connection) = match connected {
+    let (peer, connection) = match connected {
         Some(connected) => {
             let (peer, connection) = connected.open(options, server_type, spawner.made());
             (Some(peer), Some(connection))
@@ -62,28 +63,33 @@ pub(crate) async fn start<S: Server>(
         peer: peer.as_ref().map(|peer| peer.address.clone()),
     };
     let handle = connection.as_ref().map(|it| it.handle());
-    let outbox = connection.as_ref().map(|it| Arc::clone(it.outbox()));
+    let send_queue = connection.as_ref().map(|it| Arc::clone(it.send_queue()));
     let title = Title {
         peer: facts.peer.clone(),
         server: server_type,
     };
     let span = span(peer.as_ref());
     let details = options.error_details;
+    let mut driver = Driver {
+        connection,
+        stopwatch: Stopwatch::new(options.slow_callback),
+        server: server_type,
+    };
     let task = spawner.start(format_args!("{title}"), |task| {
-        let this = ServerRef::new(task, sender, outbox, spawner.clone());
+        let this = ServerRef::new(task, sender, send_queue, spawner.clone());
         async move {
             let mut cx = Context::new(this.clone(), peer);
             let init = Contained::new(S::init(seed, &mut cx));
-            let (init, _) = drive(pin!(init), &mut connection).await;
+            let (init, _) = driver.drive("init", pin!(init)).await;
             let failure = match init {
                 Ok(Ok(server)) => match name.map(|name| name(&this)).transpose() {
                     // Held until the task exits, for whatever reason.
                     Ok(_registration) => {
-                        if let Some(connection) = &connection {
-                            connection.meet();
+                        if let Some(connection) = &driver.connection {
+                            connection.set_served();
                         }
                         let _ = started.send(Ok(this));
-                        return run(server, cx, inbox, connection).await;
+                        return run(server, cx, inbox, driver).await;
                     }
                     Err(taken) => StartError::Registered(taken),
                 },
@@ -91,8 +97,11 @@ pub(crate) async fn start<S: Server>(
                 Ok(Err(InitError::Stop(error))) => StartError::Failed(ExitReason::error(error)),
                 Err(panic) => StartError::Failed(panic),
             };
-            if let Some(connection) = connection {
-                send_error(connection.outbox(), &rejection(failure.to_peer(details)));
+            if let Some(connection) = driver.connection {
+                send_error(
+                    connection.send_queue(),
+                    &rejection(failure.to_peer(details)),
+                );
                 connection.close().await;
             }
             let reason = failure.exit_reason();
@@ -181,7 +190,7 @@ pub enum StartError {
     /// Its `init` failed, panicked, or was killed.
     #[error("the server did not start: {0}")]
     Failed(ExitReason),
-    /// Its name is taken. Its `init` had succeeded; `terminate` was not called.
+    /// Its name is registered already. Its `init` had succeeded; `terminate` was not called.
     #[error(transparent)]
     Registered(AlreadyRegistered),
 }

@@ -12,7 +12,7 @@ use crate::{
     task::{self, Foreign, Spawner},
 };
 
-/// When a child is restarted. OTP's `restart` of a child specification.
+/// The exits after which a child is restarted. OTP's `restart` of a child specification.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 #[non_exhaustive]
 pub enum Restart {
@@ -86,7 +86,7 @@ pub struct ChildSpec {
 type Start = dyn Fn(&Spawner, &str) -> Boxed<Result<Started, BoxError>> + Send + Sync;
 
 impl ChildSpec {
-    /// Makes a specification from a start function: one that starts a task and returns its handle.
+    /// Creates a specification from a start function, which starts a task and returns its handle.
     ///
     /// The supervisor owns the task once the function has returned it. If the supervisor exits earlier,
     /// the future is dropped and must leave no task behind: hold the task as a
@@ -99,7 +99,7 @@ impl ChildSpec {
         Self::from_start(id.into(), move |_, _| Box::pin(start()))
     }
 
-    /// Makes a specification from the body of a task, which runs on the supervisor's executor.
+    /// Creates a specification from the body of a task, which runs on the supervisor's executor.
     ///
     /// The body receives the task's own handle. For an orderly exit it must watch
     /// [`shutdown_requested`](TaskRef::shutdown_requested); a body that never does is killed when its
@@ -115,7 +115,7 @@ impl ChildSpec {
         let body = Arc::new(body);
         Self::from_start(id.into(), move |spawner, id| {
             let body = Arc::clone(&body);
-            // The body is called inside the task, so that its panic is the task's.
+            // The body is called inside the task, so that its panic becomes the task's exit reason.
             let task = spawner.start(format_args!("the child `{id}`"), |me| async move {
                 body(me).await
             });
@@ -147,7 +147,7 @@ impl ChildSpec {
         self
     }
 
-    /// Sets when the child is restarted. Default: [`Restart::Permanent`].
+    /// Sets after which exits the child is restarted. Default: [`Restart::Permanent`].
     #[must_use]
     pub fn restart(mut self, restart: Restart) -> Self {
         self.restart = restart;

@@ -1,10 +1,10 @@
-//! How long a restart waits.
+//! Delays before restarts.
 
 use std::time::{Duration, Instant};
 
 use crate::{Backoff, task};
 
-/// How long a restart waits. OTP has no such delay: it restarts at once, up to `max_restarts`.
+/// The delay before a restart. OTP has none: it restarts at once, up to `max_restarts`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RestartDelay {

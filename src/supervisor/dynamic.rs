@@ -126,12 +126,12 @@ impl DynamicSupervisor {
     /// Shuts a child down according to its [`Shutdown`](crate::Shutdown), and waits until it has exited.
     /// It is not restarted.
     ///
-    /// A child that is being restarted is named by its previous task.
+    /// To terminate a child that is being restarted, pass its previous task.
     ///
     /// # Errors
     ///
-    /// - [`NotFound`](TerminateChildError::NotFound): the task is no child, or no longer. A child
-    ///   that has been restarted is another task.
+    /// - [`NotFound`](TerminateChildError::NotFound): the task is not a child, or no longer. A child that has been
+    ///   restarted runs as another task.
     /// - [`SupervisorStopped`](TerminateChildError::SupervisorStopped): the child has exited or is being
     ///   shut down, like all others.
     ///

@@ -10,7 +10,7 @@ use super::{
     dynamic_run,
     intensity::Intensity,
 };
-use crate::{Linked, task::Spawner, universe::Here};
+use crate::{Linked, task::Spawner, universe::CapturedContext};
 
 /// Builds a [`DynamicSupervisor`]. Made by [`DynamicSupervisor::builder`].
 #[derive(Clone)]
@@ -48,7 +48,7 @@ impl DynamicSupervisorBuilder {
     /// Sets how many restarts, of all children together, are allowed within any period of length
     /// `within`. Default: 3 within 5 seconds, as in Elixir. (Erlang's own supervisors allow 1.)
     ///
-    /// One more, and the supervisor shuts all children down and exits.
+    /// At one restart more the supervisor shuts all children down and exits.
     pub fn max_restarts(mut self, count: usize, within: Duration) -> Self {
         self.settings.intensity = Intensity::new(count, within);
         self
@@ -63,7 +63,7 @@ impl DynamicSupervisorBuilder {
         self
     }
 
-    /// Sets how long a restart waits. Default: [`RestartDelay::None`], as in OTP.
+    /// Sets the delay before a restart. Default: [`RestartDelay::None`], as in OTP.
     pub fn restart_delay(mut self, delay: RestartDelay) -> Self {
         self.settings.delay = delay;
         self
@@ -72,14 +72,14 @@ impl DynamicSupervisorBuilder {
     /// Sets the executor for the supervisor, its starters, and the children made by
     /// [`ChildSpec::task`]. Default: smol's global executor.
     ///
-    /// The caller must run the executor: without that they neither progress nor exit.
+    /// The caller must run the executor: otherwise these tasks neither progress nor exit.
     pub fn executor(mut self, executor: Arc<smol::Executor<'static>>) -> Self {
         self.settings.spawner = self.settings.spawner.on(&executor);
         self
     }
 
-    /// Sets a callback that receives a handle each time the supervisor has started: the way to get the
-    /// handle of one that is itself a child.
+    /// Sets a callback that receives a handle each time the supervisor has started. Use it to get the handle of a
+    /// supervisor that is itself a child.
     pub fn on_start(
         mut self,
         callback: impl Fn(&DynamicSupervisor) + Send + Sync + 'static,
@@ -112,7 +112,7 @@ impl DynamicSupervisorBuilder {
     /// which have their own time limits.
     #[track_caller]
     pub fn child_spec(self, id: impl Into<String>) -> ChildSpec {
-        let here = Here::capture();
+        let here = CapturedContext::capture();
         let start = move || {
             let builder = self.clone();
             here.scope(async move { Ok(Started::Running(builder.start().task)) })

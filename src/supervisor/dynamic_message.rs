@@ -25,7 +25,7 @@ pub(super) struct Settings {
 
 pub(super) type Reply<T> = oneshot::Sender<T>;
 
-/// Commands of handles, and reports of starters and children. A reply whose caller is gone is dropped.
+/// Commands of handles, and reports of starters and children. A reply is dropped if its caller no longer waits.
 pub(super) enum Message {
     StartChild {
         spec: ChildSpec,

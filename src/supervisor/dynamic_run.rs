@@ -58,8 +58,8 @@ struct Supervisor {
     me: TaskRef,
     /// For the reports of starters and children.
     queue: Sender<Message>,
-    /// By the id of the task that callers know the child by: the last that it ran as, or its starter if
-    /// it has not run yet.
+    /// By the id of the task by which callers name the child: the last task that it ran as, or its starter if it has
+    /// not run yet.
     children: BTreeMap<u64, Child>,
     /// The exit reason of the supervisor, once it shuts down.
     exiting: Option<ExitReason>,
@@ -70,7 +70,7 @@ struct Child {
     stage: Stage,
     /// The starter, or the child itself once it is running.
     task: Owned,
-    /// It is being shut down and is not restarted.
+    /// Whether it is being shut down and is not restarted.
     exiting: bool,
     delays: RestartDelays,
     exits: ExitLog,

@@ -11,10 +11,10 @@ pub enum StartChildError {
     /// The start function returned [`Started::Ignore`](crate::Started::Ignore).
     #[error("the child had nothing to run")]
     Ignored,
-    /// The start function returned an error or panicked; the reason holds which.
+    /// The start function returned an error or panicked, with this reason.
     #[error("the child did not start: {0}")]
     Failed(ExitReason),
-    /// The supervisor is at its limit of children, which is this many.
+    /// The supervisor is at its limit of children, which is this number.
     #[error("the supervisor has {0} children already")]
     MaxChildren(usize),
     /// The [`Supervisor`](crate::Supervisor) has a child with this id, running or not.
@@ -28,7 +28,7 @@ pub enum StartChildError {
         /// What is wrong with it.
         why: &'static str,
     },
-    /// The supervisor has exited or is shutting down, or was told to terminate this child.
+    /// The supervisor has exited or is shutting down, or this child was terminated.
     #[error("the supervisor has stopped")]
     SupervisorStopped,
 }
@@ -38,7 +38,7 @@ pub enum StartChildError {
 #[non_exhaustive]
 pub enum TerminateChildError {
     /// The supervisor has no such child.
-    #[error("the task is no child of the supervisor")]
+    #[error("the task is not a child of the supervisor")]
     NotFound,
     /// The supervisor has exited.
     #[error("the supervisor has stopped")]
@@ -58,10 +58,10 @@ pub enum ChildError {
     /// The child is being started, or is about to be.
     #[error("the child is being started")]
     Restarting,
-    /// The start function returned an error or panicked; the reason holds which.
+    /// The start function returned an error or panicked, with this reason.
     #[error("the child did not start: {0}")]
     Failed(ExitReason),
-    /// The supervisor has exited or is shutting down, or was told to terminate this child.
+    /// The supervisor has exited or is shutting down, or this child was terminated.
     #[error("the supervisor has stopped")]
     SupervisorStopped,
 }

@@ -66,7 +66,7 @@ impl Event<'_> {
         }
     }
 
-    /// The child, which exited for this reason, is restarted.
+    /// Emits that the child, which exited for this reason, is being restarted.
     pub(super) fn restarting(self, reason: &ExitReason) {
         event!(
             DEBUG,
@@ -77,19 +77,19 @@ impl Event<'_> {
         );
     }
 
-    /// This child's restart exceeds the restart intensity.
+    /// Emits that this child's restart exceeds the restart intensity.
     pub(super) fn max_restarts_exceeded(self, reason: &ExitReason) {
         event!(
             WARN,
             self,
             "max_restarts_exceeded",
             Some(reason),
-            "too many restarts, the supervisor shuts down"
+            "too many restarts: the supervisor shuts down"
         );
     }
 }
 
-/// The supervisor, which runs as this task, shuts its children down and then exits with this reason.
+/// Emits that the supervisor, which runs as this task, shuts its children down, and then exits with this reason.
 pub(super) fn shuts_down(supervisor: &str, task: &TaskRef, reason: &ExitReason) {
     contain("an event could not be logged", || {
         tracing::event!(

@@ -39,8 +39,7 @@ use crate::{
 ///   sibling and wait for it. With the other strategies children always start in order, and a start
 ///   function may add a sibling but not wait for it.
 /// - A restart may be [delayed](crate::SupervisorBuilder::restart_delay).
-/// - [`start_child`](Self::start_child) has one error for an id that is taken, whether or not that child
-///   is running.
+/// - [`start_child`](Self::start_child) has one error for an id that is in use, whether or not that child is running.
 /// - Children are not linked to it: when it is killed, they are not killed but shut down according to
 ///   their specifications. A brutal kill takes effect at the next await.
 /// - The default of [`max_restarts`](crate::SupervisorBuilder::max_restarts) is Elixir's.

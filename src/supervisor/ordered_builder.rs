@@ -14,7 +14,7 @@ use super::{
     ordered_run,
     strategy::{AutoShutdown, Strategy},
 };
-use crate::{Linked, task::Spawner, universe::Here};
+use crate::{Linked, task::Spawner, universe::CapturedContext};
 
 /// Builds a [`Supervisor`] and its children. Made by [`Supervisor::builder`].
 ///
@@ -50,7 +50,7 @@ impl SupervisorBuilder {
         self
     }
 
-    /// Sets which children are restarted when one has to be. Default: [`Strategy::OneForOne`].
+    /// Sets which children are restarted together with one that exits. Default: [`Strategy::OneForOne`].
     pub fn strategy(mut self, strategy: Strategy) -> Self {
         self.settings.strategy = strategy;
         self
@@ -66,14 +66,14 @@ impl SupervisorBuilder {
     /// Sets how many restarts, of all children together, are allowed within any period of length
     /// `within`. Default: 3 within 5 seconds, as in Elixir. (Erlang's own supervisors allow 1.)
     ///
-    /// Children that are restarted because another one is do not count. One more, and the supervisor
-    /// shuts all children down and exits.
+    /// A restart of several children, by the strategy, counts once. At one restart more the supervisor shuts all
+    /// children down and exits.
     pub fn max_restarts(mut self, count: usize, within: Duration) -> Self {
         self.settings.intensity = Intensity::new(count, within);
         self
     }
 
-    /// Sets how long a restart waits. Default: [`RestartDelay::None`], as in OTP.
+    /// Sets the delay before a restart. Default: [`RestartDelay::None`], as in OTP.
     pub fn restart_delay(mut self, delay: RestartDelay) -> Self {
         self.settings.delay = delay;
         self
@@ -82,14 +82,14 @@ impl SupervisorBuilder {
     /// Sets the executor for the supervisor, its starters, and the children made by
     /// [`ChildSpec::task`]. Default: smol's global executor.
     ///
-    /// The caller must run the executor: without that they neither progress nor exit.
+    /// The caller must run the executor: otherwise these tasks neither progress nor exit.
     pub fn executor(mut self, executor: Arc<smol::Executor<'static>>) -> Self {
         self.settings.spawner = self.settings.spawner.on(&executor);
         self
     }
 
-    /// Sets a callback that receives a handle each time the supervisor is about to start its children:
-    /// the way to get the handle of one that is itself a child.
+    /// Sets a callback that receives a handle each time the supervisor is about to start its children. Use it to get
+    /// the handle of a supervisor that is itself a child.
     pub fn on_start(mut self, callback: impl Fn(&Supervisor) + Send + Sync + 'static) -> Self {
         self.on_start = Some(Arc::new(callback));
         self
@@ -130,7 +130,7 @@ impl SupervisorBuilder {
         }
     }
 
-    /// As [`start`](Self::start), but returns an owner, whose drop shuts the supervisor down.
+    /// Starts the supervisor as [`start`](Self::start) does, and returns an owner, whose drop shuts it down.
     ///
     /// # Errors
     ///
@@ -150,7 +150,7 @@ impl SupervisorBuilder {
     /// which have their own time limits.
     #[track_caller]
     pub fn child_spec(self, id: impl Into<String>) -> ChildSpec {
-        let here = Here::capture();
+        let here = CapturedContext::capture();
         let start = move || {
             let builder = self.clone();
             here.scope(async move {

@@ -20,19 +20,19 @@ type Reply<T> = oneshot::Sender<T>;
 pub(super) struct Child {
     pub(super) spec: ChildSpec,
     pub(super) stage: Stage,
-    /// It shall run.
+    /// Whether it is to run.
     pub(super) wanted: bool,
-    /// It shall be shut down before it runs again.
+    /// Whether it is to be shut down before it runs again.
     pub(super) restart_pending: bool,
-    /// Its shutdown has begun.
+    /// Whether its shutdown has begun.
     pub(super) shutting_down: bool,
-    /// Its `start_child` failed, so that no caller knows it.
+    /// Whether its `start_child` failed: it is removed, because no caller knows it.
     pub(super) rejected: bool,
-    /// How long its next start waits.
+    /// The delay of its next start.
     pub(super) pause: Duration,
     pub(super) delays: RestartDelays,
     pub(super) exits: ExitLog,
-    /// Who requested its start.
+    /// What requested its start.
     pub(super) requester: Option<Requester>,
     /// Callers waiting until it has stopped.
     pub(super) waiting: Vec<Reply<Result<(), ChildError>>>,
@@ -49,7 +49,7 @@ pub(super) enum Stage {
     Running(Owned),
 }
 
-/// Who requested a start. A start without a requester is a restart.
+/// What requested a start. A start without a requester is a restart.
 pub(super) enum Requester {
     /// The supervisor's own start, which fails with it.
     Initial,

@@ -30,7 +30,7 @@ pub(super) type Reply<T> = oneshot::Sender<T>;
 /// Receives `Ok` when all children have started, or the child that did not start.
 pub(super) type Ready = Reply<Result<(), (Arc<str>, StartChildError)>>;
 
-/// Commands of handles, and reports of starters and children. A reply whose caller is gone is dropped.
+/// Commands of handles, and reports of starters and children. A reply is dropped if its caller no longer waits.
 pub(super) enum Message {
     StartChild {
         spec: ChildSpec,

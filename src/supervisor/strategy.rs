@@ -1,6 +1,6 @@
 //! Which children a supervisor restarts, and when it shuts down by itself.
 
-/// Which children are restarted when one has to be. OTP's supervision strategies.
+/// Which children are restarted together with one that exits. OTP's supervision strategies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Strategy {

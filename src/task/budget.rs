@@ -4,13 +4,13 @@ use std::task::{Context, Poll};
 
 /// The budget, in bytes of plain payload: 64 KiB. A payload that costs more is handled off the executor's
 /// threads, see [`offload`](super::offload).
-pub(crate) const TURN: usize = 64 * 1024;
+pub(crate) const BUDGET: usize = 64 * 1024;
 
 /// The cost of the smallest packet: 256 of them use the budget up.
-const PACKET: usize = TURN / 256;
+const PACKET: usize = BUDGET / 256;
 
 /// The fixed cost of a read: a system call, or decrypting some records.
-const READ: usize = TURN / 8;
+const READ: usize = BUDGET / 8;
 
 /// The share of a read's bytes that counts: an eighth. They are only copied; decoding is counted later.
 const READ_SHARE: usize = 8;
@@ -41,7 +41,7 @@ impl Budget {
 
     /// Returns whether the budget is used up.
     pub(crate) fn is_spent(&self) -> bool {
-        self.spent >= TURN
+        self.spent >= BUDGET
     }
 
     /// Ready while budget is left. Otherwise the task is woken again, and must return `Pending`.

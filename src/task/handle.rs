@@ -20,7 +20,7 @@ use crate::{
 
 /// A handle to a running task of any kind: a server, a client, a daemon, a supervisor.
 ///
-/// What a pid is used for in OTP where only its lifetime matters. Clones are handles to the same task;
+/// It monitors, links, shuts down and kills the task, as a pid does in OTP. Clones are handles to the same task;
 /// dropping one has no effect on it.
 #[derive(Clone)]
 pub struct TaskRef {
@@ -52,7 +52,7 @@ pub(super) enum Life {
         /// The task was killed, perhaps before `task` was set.
         killed: bool,
         request: Option<ExitReason>,
-        /// The task itself, where it waits for an exit request.
+        /// The waker of the task itself, while it waits for an exit request.
         waiter: Option<Waker>,
         watchers: Vec<Watcher>,
         /// The tasks it is linked to, by id.
@@ -328,7 +328,7 @@ impl TaskRef {
     }
 }
 
-/// Returns a number that no other task of this process has.
+/// Returns an id that is unique in this process.
 fn next_id() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     NEXT.fetch_add(1, Ordering::Relaxed)

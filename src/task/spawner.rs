@@ -22,9 +22,9 @@ use crate::{
 /// Spawns tasks: on the user's executor if there is one, else on the executor of the universe that is
 /// being run, else on smol's global one.
 ///
-/// Tasks are polled in the tokio runtime that was current when the spawner was made, or in the one that was set.
+/// Tasks are polled in the tokio runtime that was current when the spawner was created, or in the one that was set.
 ///
-/// Each task is labelled with what it is and with the line of the user's code that caused it.
+/// Each task is labelled with a description and the line of the user's code that started it.
 ///
 /// A user's executor is held weakly. Its tasks hold spawners, so that it would otherwise keep itself
 /// alive, and with it every socket they own.
@@ -92,15 +92,15 @@ impl Spawner {
     /// Returns a timer that can be awaited in any runtime. A task of the library polls it, and is
     /// dropped with the returned future.
     pub(crate) fn after(&self, limit: Duration) -> impl Future<Output = ()> + Send + use<> {
-        let (rings, rung) = oneshot::channel();
-        // The task sends before it exits: the waiter may run while the task still exists.
+        let (sender, receiver) = oneshot::channel();
+        // The task sends before it exits: the receiver may run while the task still exists.
         let timer = self.spawn_task(format_args!("a timer"), async move {
             sleep(limit).await;
-            let _ = rings.send(());
+            let _ = sender.send(());
         });
         async move {
             let _dropped_with_this = timer;
-            if rung.await.is_err() {
+            if receiver.await.is_err() {
                 // The executor was dropped, and with it whatever this timer limits.
                 std::future::pending().await
             }

@@ -9,7 +9,7 @@ use crate::{
 };
 
 impl Spawner {
-    /// Spawns a task that can be named, monitored, shut down and killed.
+    /// Spawns a task with a handle: it can be monitored, shut down and killed.
     ///
     /// `body` receives the task's own handle, through which it sees requests to exit. A panic in it
     /// becomes [`ExitReason::Panic`] and affects no other task. When a killed task's destructors

@@ -1,40 +1,40 @@
-//! What a peer says when it ends a TLS connection.
+//! TLS alerts.
 
 use std::fmt;
 
-/// What a peer says when it ends a TLS connection: the number of an alert, as in RFC 8446.
+/// A TLS alert: the code with which a peer closes a connection, as in RFC 8446.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Alert(u8);
 
 impl Alert {
-    /// The alert with this number.
+    /// Returns the alert with this code.
     #[must_use]
     pub const fn new(code: u8) -> Self {
         Self(code)
     }
 
-    /// Its number on the wire.
+    /// Returns the code on the wire.
     #[must_use]
     pub const fn code(self) -> u8 {
         self.0
     }
 
-    /// Its name in RFC 8446, or in the one that has defined it.
+    /// Returns the name in RFC 8446, or in the RFC that defines the alert. `unknown alert` for other codes.
     #[must_use]
     pub const fn name(self) -> &'static str {
         self.row().0
     }
 
-    /// What it means, and what to do about it.
+    /// Returns what the alert means, and what to do about it.
     pub(super) const fn meaning(self) -> &'static str {
         self.row().1
     }
 
-    /// Who has rejected what.
-    pub(super) const fn verdict(self) -> &'static str {
+    /// Returns what the peer did: rejected a certificate, rejected the connection, or closed it.
+    pub(super) const fn summary(self) -> &'static str {
         match self.0 {
             41..=46 | 48 | 49 | 111 | 113 | 114 | 116 => "the peer rejected this end's certificate",
-            0 | 90 => "the peer ended the connection",
+            0 | 90 => "the peer closed the connection",
             _ => "the peer rejected the connection",
         }
     }
@@ -63,7 +63,7 @@ impl Alert {
                 "handshake_failure",
                 "both ends have no cipher, key exchange or signature algorithm in common, or it requires a certificate",
             ),
-            41 => ("no_certificate", "it was given none"),
+            41 => ("no_certificate", "it received none"),
             42 => (
                 "bad_certificate",
                 "it is damaged, or is not for the name that the peer asked for, which must be among its alternative names",
@@ -79,7 +79,7 @@ impl Alert {
             ),
             46 => (
                 "certificate_unknown",
-                "a check of the peer's own, or a reason that it does not tell: it must not be the certificate of a CA",
+                "the peer has a check of its own, or gives no reason; a common reason is that it is the certificate of a CA",
             ),
             47 => (
                 "illegal_parameter",
@@ -87,15 +87,15 @@ impl Alert {
             ),
             48 => (
                 "unknown_ca",
-                "it does not trust the CA that issued it, or lacks a certificate between both",
+                "it does not trust the CA that issued it, or an intermediate certificate is missing",
             ),
             49 => ("access_denied", "it is valid, but has no access"),
             50 => ("decode_error", "it received a message that it cannot read"),
             51 => (
                 "decrypt_error",
-                "it could not verify a signature or a key: a certificate may come from another CA of the same name",
+                "it could not verify a signature or a key: a certificate may come from another CA with the same name",
             ),
-            60 => ("export_restriction", "it holds to export restrictions"),
+            60 => ("export_restriction", "it enforces export restrictions"),
             70 => (
                 "protocol_version",
                 "both ends have no version of TLS in common: this end speaks 1.2 and 1.3",
@@ -104,13 +104,10 @@ impl Alert {
                 "insufficient_security",
                 "it requires stronger ciphers than this end offers",
             ),
-            80 => (
-                "internal_error",
-                "it failed for a reason of its own: see what it has logged",
-            ),
+            80 => ("internal_error", "it has an internal error: see its log"),
             86 => (
                 "inappropriate_fallback",
-                "it speaks a newer version of TLS than it was asked for",
+                "it supports a newer version of TLS than this end offered",
             ),
             90 => ("user_canceled", "its user has canceled the handshake"),
             100 => ("no_renegotiation", "it does not renegotiate"),
@@ -120,44 +117,38 @@ impl Alert {
             ),
             110 => (
                 "unsupported_extension",
-                "it received a message with a field that it did not ask for",
+                "it received a message with a field that it did not request",
             ),
             111 => (
                 "certificate_unobtainable",
-                "it could not fetch it from the address it was given",
+                "it could not fetch it from the address it received",
             ),
             112 => (
                 "unrecognized_name",
-                "it serves no host of the name that it was asked for: see `server_name`",
+                "it serves no host with the requested name: see `server_name`",
             ),
             113 => (
                 "bad_certificate_status_response",
-                "it cannot tell whether it was revoked: its revocation list may be missing or have expired",
+                "it cannot check whether it was revoked: its revocation list may be missing or expired",
             ),
             114 => (
                 "bad_certificate_hash_value",
-                "it is another one than was announced",
+                "it is not the one that was announced",
             ),
             115 => ("unknown_psk_identity", "it does not know the shared key"),
-            116 => (
-                "certificate_required",
-                "it requires one, and was given none",
-            ),
+            116 => ("certificate_required", "it requires one, and received none"),
             120 => (
                 "no_application_protocol",
                 "both ends have no application protocol in common",
             ),
             121 => ("ech_required", "it requires an encrypted client hello"),
-            _ => (
-                "unknown alert",
-                "this library does not know what that means",
-            ),
+            _ => ("unknown alert", "this library does not know its meaning"),
         }
     }
 
-    /// Tells whether the same peer would say it again: it dislikes what this end is or offers,
-    /// not what happened on the way.
-    pub(super) const fn is_lasting(self) -> bool {
+    /// Returns whether the peer most likely sends the alert again: it is about this end's certificate or
+    /// settings, not about this connection.
+    pub(super) const fn is_likely_permanent(self) -> bool {
         matches!(self.0, 40 | 42..=46 | 48 | 49 | 70 | 71 | 112 | 116 | 120)
     }
 }

@@ -1,22 +1,23 @@
-//! Who a process at the other end of a Unix socket is, as the system says.
+//! The credentials of a Unix socket's peer.
 
-/// The process at the other end of a Unix socket, when it connected or began to listen (`SO_PEERCRED`).
+/// The process at the other end of a Unix socket, as of when it connected or began to listen (`SO_PEERCRED`).
 ///
-/// The system vouches for it: it takes the place of a certificate where both ends are on one machine.
+/// The kernel reports it, so a peer cannot forge it. On one machine it can authenticate a peer instead of a
+/// certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct PeerCredentials {
-    /// The number of the process. `None` if it cannot be seen from this one's container.
+    /// The process id. `None` if the process is not visible from this one's container.
     pub pid: Option<u32>,
-    /// The user it runs as.
+    /// Its effective user id.
     pub uid: u32,
-    /// The group it runs as.
+    /// Its effective group id.
     pub gid: u32,
 }
 
 #[cfg(unix)]
 impl PeerCredentials {
-    /// `None` where the system does not tell.
+    /// Returns the credentials of a socket's peer. `None` if the system does not report them.
     #[cfg(any(target_os = "linux", target_os = "android"))]
     pub(super) fn of(socket: &impl std::os::fd::AsFd) -> Option<Self> {
         use nix::sys::socket::{getsockopt, sockopt};

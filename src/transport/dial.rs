@@ -1,6 +1,6 @@
-//! Dialling: how the connections of clients come about.
+//! Outgoing connections: name resolution, and connecting within a time limit.
 //!
-//! In a simulated universe there are no sockets: whoever dials there is on its network.
+//! In a simulated universe they go over its simulated network.
 
 use std::{
     io,
@@ -12,25 +12,25 @@ use std::{
 
 use async_net::TcpStream;
 
-use super::{BoxedStream, Socketed, Sockets};
+use super::{BoxedStream, RawConnection, SocketOptions};
 use crate::{AddressError, Endpoint, network::Network, task};
 
-/// What to connect to.
+/// The address that a client connects to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Target {
-    /// A name or an address without brackets, an IPv6 address perhaps with its scope; and a port.
+    /// A host and a port. The host is a name or an IP address without brackets; an IPv6 address may have a scope.
     Inet(String, u16),
     /// The path of a Unix socket.
     Unix(Arc<Path>),
-    /// What was given cannot be an address.
+    /// The given text is not an address.
     Invalid(AddressError),
 }
 
 impl Target {
-    /// The host that a certificate has to name, unless the user says otherwise.
+    /// Returns the host that the server's certificate has to name by default.
     pub(crate) fn host(&self) -> &str {
         match self {
-            // A certificate knows neither a scope nor the dot of a complete name.
+            // Names in certificates have no scope and no trailing dot.
             Self::Inet(host, _) => match host.split_once('%') {
                 Some((address, _)) => address,
                 None => host.strip_suffix('.').unwrap_or(host),
@@ -40,20 +40,20 @@ impl Target {
     }
 }
 
-/// Connects, within `limit`; of several addresses to the first that answers, each within `limit`. For
-/// tasks of the library only.
+/// Connects to the first of the host's addresses that accepts. `limit` applies to each address.
 ///
-/// Cancel safe: a connection that is not returned is dropped.
+/// Polls sockets and timers: for the library's own tasks only. Cancel safe: a connection that is not returned
+/// is dropped.
 pub(crate) async fn dial(
     target: &Target,
-    options: &Sockets,
+    options: &SocketOptions,
     limit: Duration,
-) -> Result<Socketed, DialError> {
+) -> Result<RawConnection, DialError> {
     match target {
         Target::Invalid(error) => Err(DialError::Address(*error)),
         Target::Inet(host, port) => {
             let (stream, peer) = dial_tcp(host, *port, options, limit).await?;
-            Ok(Socketed::new(stream, peer))
+            Ok(RawConnection::new(stream, peer))
         }
         Target::Unix(path) => {
             let address = Endpoint::Unix(Some(Arc::clone(path)));
@@ -66,7 +66,7 @@ pub(crate) async fn dial(
     }
 }
 
-async fn connect_unix(path: &Path) -> io::Result<Socketed> {
+async fn connect_unix(path: &Path) -> io::Result<RawConnection> {
     if Network::current().is_some() {
         let what = "a simulated network has no Unix sockets";
         return Err(io::Error::new(io::ErrorKind::Unsupported, what));
@@ -83,7 +83,7 @@ async fn connect_unix(path: &Path) -> io::Result<Socketed> {
 async fn dial_tcp(
     host: &str,
     port: u16,
-    options: &Sockets,
+    options: &SocketOptions,
     limit: Duration,
 ) -> Result<(BoxedStream, Endpoint), DialError> {
     let network = Network::current();
@@ -113,7 +113,7 @@ async fn dial_tcp(
     Err(last.unwrap_or_else(|| DialError::NoAddress(host.to_owned())))
 }
 
-async fn connect(address: SocketAddr, options: &Sockets) -> io::Result<BoxedStream> {
+async fn connect(address: SocketAddr, options: &SocketOptions) -> io::Result<BoxedStream> {
     let stream = TcpStream::connect(address).await?;
     if is_its_own_peer(&stream) {
         return Err(io::ErrorKind::ConnectionRefused.into());
@@ -121,11 +121,11 @@ async fn connect(address: SocketAddr, options: &Sockets) -> io::Result<BoxedStre
     Ok(options.finish(stream))
 }
 
-/// Tells whether a socket was connected to itself, as TCP allows.
+/// Returns whether a socket is connected to itself (TCP self-connect).
 ///
-/// It happens to whoever dials a port of this machine on which nobody listens, once the system
-/// picks that same port for the dialling end. A client that heals tries often enough to meet it,
-/// and would then keep the server it waits for from listening there.
+/// This can happen when a client connects to a local port without a listener, and the system picks that port as
+/// the client's own. A reconnecting client tries often enough to run into it, and would then occupy the port of
+/// the server it waits for.
 fn is_its_own_peer(stream: &TcpStream) -> bool {
     matches!(
         (stream.local_addr(), stream.peer_addr()),
@@ -141,7 +141,7 @@ async fn resolve(
     if let Ok(address) = host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(address, port)]);
     }
-    // With the number of an interface; its name is for the system to resolve.
+    // A numeric scope. The system resolves interface names.
     if host.contains(':')
         && let Ok(address) = format!("[{host}]:{port}").parse()
     {
@@ -159,7 +159,7 @@ async fn resolve(
     })
 }
 
-/// Why there is no TCP connection. Nothing was sent.
+/// Why a connection could not be established. Nothing was sent.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DialError {
     #[error("{0}")]
@@ -173,6 +173,6 @@ pub(crate) enum DialError {
         address: Endpoint,
         source: io::Error,
     },
-    #[error("cannot connect to {address}: no answer within {limit:?}")]
+    #[error("cannot connect to {address}: timed out after {limit:?}")]
     TimedOut { address: Endpoint, limit: Duration },
 }

@@ -1,56 +1,55 @@
-//! Why a connection was not secured, in the words of either end.
+//! Handshake errors.
 
 use std::{error::Error, io, sync::Arc};
 
 use super::{Alert, Untrusted, text::without_password};
 use crate::BoxError;
 
-/// Why a [`Transport`](crate::Transport) did not secure a connection.
+/// Why the handshake of a [`Transport`](crate::Transport) failed.
 ///
-/// Ordered by who is at fault: this end in the peer's eyes, the peer in ours, or the line between
-/// them. [`is_likely_permanent`](Self::is_likely_permanent) is the question to ask before trying again.
+/// Check [`is_likely_permanent`](Self::is_likely_permanent) before trying again.
 ///
-/// A TLS stream may also fail with it later: then it is found inside the [`io::Error`].
+/// A TLS stream may also fail with it after the handshake: the [`io::Error`] then wraps it.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HandshakeError {
-    /// The peer refused this end, most often its certificate, and said why.
-    #[error("{verdict}: {0}: {meaning}", verdict = .0.verdict(), meaning = .0.meaning())]
+    /// The peer rejected this end with a TLS alert, most often because of its certificate.
+    #[error("{summary}: {0}: {meaning}", summary = .0.summary(), meaning = .0.meaning())]
     Refused(Alert),
-    /// This end refused the peer, and has told it so.
+    /// This end rejected the peer, and sent it an alert.
     #[error("the peer is not trusted: {0}")]
     Untrusted(Untrusted),
-    /// The host to connect to can be in no certificate. Nothing was sent.
+    /// The host is neither a DNS name nor an IP address, so no certificate can name it. Nothing was sent.
     ///
-    /// It is shown without the user and the password of a URL.
+    /// The text leaves out the user and the password of a URL.
     #[error(
-        "{0:?} is neither a DNS name nor an IP address; say with `server_name` what the server's certificate is to be checked against"
+        "{0:?} is neither a DNS name nor an IP address; set the name to verify the server's certificate against with `server_name`"
     )]
     ServerName(Arc<str>),
     /// The peer does not speak TLS: a plaintext client or server, or another protocol.
     #[error("the peer does not speak TLS")]
     NotTls,
-    /// The peer speaks TLS, but broke its rules, or shares no version or cipher with this end.
+    /// The peer violated the TLS protocol, or has no version or cipher in common with this end.
     #[error("the TLS handshake failed: {0}")]
     Protocol(Arc<str>),
-    /// The peer went away during the handshake.
+    /// The peer closed the connection during the handshake.
     #[error("the peer closed the connection during the handshake")]
     Closed,
     /// The socket failed.
     #[error("the connection failed: {0}")]
     Io(#[source] Arc<io::Error>),
-    /// A transport that is not this library's has a reason of its own.
+    /// An error of a transport that is not part of this library.
     #[error("{0}")]
     Other(#[source] Arc<dyn Error + Send + Sync>),
 }
 
 impl HandshakeError {
-    /// A reason that this library does not know, for transports written by its users.
+    /// Wraps an error of a transport that is not part of this library.
     pub fn other(error: impl Into<BoxError>) -> Self {
         Self::Other(Arc::from(error.into()))
     }
 
-    /// The error for a host that is no name, without the password it may hold.
+    /// Returns the error for a host that is not a name, without the password of a URL.
     pub(super) fn server_name(host: &str) -> Self {
         Self::ServerName(without_password(host).into())
     }
@@ -58,19 +57,19 @@ impl HandshakeError {
     /// Returns true if another attempt most likely fails in the same way, until the settings of one end are
     /// changed.
     ///
-    /// It is where the peer refuses this end's certificate or versions, and where the server's
-    /// name makes no sense. But a refusal is not authenticated: seven bytes of a stranger on the way look
-    /// like one. So a client tries again all the same, [slowly](crate::ClientBuilder::slow_backoff).
+    /// It is true if the peer rejected this end's certificate or TLS version, and if the server's name is invalid.
+    /// An alert during the handshake is not authenticated: anyone on the network path can forge its seven bytes.
+    /// So a client never stops trying, but tries [less often](crate::ClientBuilder::slow_backoff).
     #[must_use]
     pub fn is_likely_permanent(&self) -> bool {
         match self {
-            Self::Refused(alert) => alert.is_lasting(),
+            Self::Refused(alert) => alert.is_likely_permanent(),
             Self::ServerName(_) => true,
             _ => false,
         }
     }
 
-    /// What it is logged as the same as. There are only so many.
+    /// Returns the kind by which log messages are throttled. There are few kinds.
     pub(crate) fn kind(&self) -> (&'static str, Option<io::ErrorKind>) {
         match self {
             Self::Refused(alert) => (alert.name(), None),
@@ -86,8 +85,7 @@ impl HandshakeError {
 }
 
 impl From<io::Error> for HandshakeError {
-    /// Finds the error of the handshake inside, or tells a peer that left from a socket that
-    /// failed.
+    /// Unwraps a `HandshakeError` inside. Otherwise returns `Closed` if the peer closed the connection, else `Io`.
     fn from(error: io::Error) -> Self {
         use io::ErrorKind::{
             BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, UnexpectedEof,
@@ -110,12 +108,12 @@ impl From<HandshakeError> for io::Error {
     }
 }
 
-/// Returns the refusal if a stream failed because the peer refuses this end, most likely for good.
+/// Returns the alert if a stream failed because the peer rejected this end, most likely permanently.
 ///
-/// Under TLS 1.3 a client may be told after its handshake that its certificate was refused.
+/// With TLS 1.3 a client may receive the alert after its handshake.
 pub(crate) fn refusal(error: &io::Error) -> Option<HandshakeError> {
     match inside(error) {
-        Some(refused @ HandshakeError::Refused(alert)) if alert.is_lasting() => {
+        Some(refused @ HandshakeError::Refused(alert)) if alert.is_likely_permanent() => {
             Some(refused.clone())
         }
         _ => None,

@@ -1,4 +1,4 @@
-//! Who is at the other end, from the certificate it proved to hold the key of.
+//! The identity of a peer, as read from its certificate.
 
 mod name;
 
@@ -25,10 +25,10 @@ use super::{
 
 pub(super) use name::distinguished;
 
-/// The peer of a connection, as its certificate names it.
+/// The identity of a peer: the names and the validity of its certificate.
 ///
-/// For the peer of a connection, a CA that this end trusts has vouched for all of it. Clones share
-/// one value. Two identities are equal if they come from the same certificate.
+/// On a connection, the certificate was verified against the trusted CAs, and the peer has proved that it holds
+/// the private key. Clones share one value. Two identities are equal if their certificates are.
 #[derive(Clone)]
 pub struct PeerIdentity(Arc<Fields>);
 
@@ -44,7 +44,7 @@ struct Fields {
     fingerprint: [u8; 32],
 }
 
-/// What a certificate says of its use.
+/// The permitted uses of a certificate.
 #[derive(Clone, Copy)]
 struct Basic {
     is_ca: bool,
@@ -52,16 +52,16 @@ struct Basic {
 }
 
 impl PeerIdentity {
-    /// Reads the identity in a certificate in DER form. It verifies nothing.
+    /// Reads the identity in a DER-encoded certificate. Verifies nothing.
     ///
     /// # Errors
     ///
-    /// [`UnreadableCertificate`] if it is not an X.509 certificate, or not only that.
+    /// [`UnreadableCertificate`] if the bytes are not exactly one X.509 certificate.
     pub fn from_der(der: &[u8]) -> Result<Self, UnreadableCertificate> {
         let (rest, certificate) =
             X509Certificate::from_der(der).map_err(|_| UnreadableCertificate::of(der))?;
         if !rest.is_empty() {
-            return Err(UnreadableCertificate("something follows it"));
+            return Err(UnreadableCertificate("other bytes follow it"));
         }
         let fingerprint =
             sha256(der).ok_or(UnreadableCertificate("the provider has no SHA-256"))?;
@@ -98,11 +98,10 @@ impl PeerIdentity {
         Ok(Self(Arc::new(fields)))
     }
 
-    /// The subject's common name, in whichever kind of string of RFC 5280 it is encoded.
+    /// Returns the subject's common name. Supports all string types of RFC 5280.
     ///
-    /// It is `None` where the name would not be sure: if there are several
-    /// ([`common_names`](Self::common_names)), or if it is empty, malformed, or holds a control
-    /// character. A `TeletexString` is read as Latin-1.
+    /// Returns `None` if there are several ([`common_names`](Self::common_names)), or if it is empty, malformed,
+    /// or has a control character. A `TeletexString` is read as Latin-1.
     #[must_use]
     pub fn common_name(&self) -> Option<&str> {
         match &*self.0.common_names {
@@ -111,8 +110,8 @@ impl PeerIdentity {
         }
     }
 
-    /// All the subject's common names, in the order of the certificate, from the most general to the
-    /// most specific. Those are left out for which [`common_name`](Self::common_name) would be `None`.
+    /// Returns the subject's common names, in the order of the certificate: from the most general to the most
+    /// specific. Omits empty and malformed ones, and those with a control character.
     ///
     /// Active Directory, for instance, issues certificates to `DC=com, DC=example, CN=Users, CN=some
     /// user`.
@@ -120,56 +119,55 @@ impl PeerIdentity {
         self.0.common_names.iter().flatten().map(String::as_str)
     }
 
-    /// The DNS names among the subject's alternative names. Those that are not plain ASCII are left
-    /// out.
+    /// Returns the DNS names among the subject's alternative names. Omits names that are not plain ASCII.
     #[must_use]
     pub fn dns_names(&self) -> &[String] {
         &self.0.dns_names
     }
 
-    /// The IP addresses among the subject's alternative names.
+    /// Returns the IP addresses among the subject's alternative names.
     #[must_use]
     pub fn ip_addresses(&self) -> &[IpAddr] {
         &self.0.ip_addresses
     }
 
-    /// The URIs among the subject's alternative names, SPIFFE ids for instance. Those that are not
-    /// plain ASCII are left out.
+    /// Returns the URIs among the subject's alternative names, SPIFFE ids for instance. Omits URIs that are not
+    /// plain ASCII.
     #[must_use]
     pub fn uris(&self) -> &[String] {
         &self.0.uris
     }
 
-    /// The first moment at which the certificate is valid.
+    /// Returns the first moment at which the certificate is valid.
     #[must_use]
     pub fn not_before(&self) -> SystemTime {
         self.0.not_before
     }
 
-    /// The last moment at which the certificate is valid.
+    /// Returns the last moment at which the certificate is valid.
     #[must_use]
     pub fn not_after(&self) -> SystemTime {
         self.0.not_after
     }
 
-    /// The SHA-256 of the whole certificate, as `openssl x509 -fingerprint -sha256` shows it.
+    /// Returns the SHA-256 digest of the whole certificate, as `openssl x509 -fingerprint -sha256` prints it.
     #[must_use]
     pub fn fingerprint(&self) -> &[u8; 32] {
         &self.0.fingerprint
     }
 
-    /// The certificate in DER form, for what is not offered here.
+    /// Returns the DER-encoded certificate.
     #[must_use]
     pub fn der(&self) -> &[u8] {
         &self.0.der
     }
 
-    /// Tells whether it is the certificate of a CA, which no peer accepts as another's own.
+    /// Returns whether it is the certificate of a CA, which peers reject as an end-entity certificate.
     pub(super) fn is_ca(&self) -> bool {
         self.0.basic.is_ca
     }
 
-    /// Tells whether a server can present it to clients that verify the server's name.
+    /// Returns false if it is for servers and has no alternative name, so that clients cannot verify the name.
     pub(super) fn can_be_verified_by_name(&self) -> bool {
         let named = !self.0.dns_names.is_empty() || !self.0.ip_addresses.is_empty();
         named || !self.0.basic.is_for_servers
@@ -219,7 +217,7 @@ impl Hash for PeerIdentity {
 }
 
 impl fmt::Debug for PeerIdentity {
-    /// Its names are cut: a peer chooses how many it has, and how long they are.
+    /// Truncates the names: a peer chooses their number and length.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let cut = |names: &mut dyn Iterator<Item = String>| Names(some(names));
         let it = &self.0;
@@ -247,19 +245,19 @@ impl fmt::Debug for Names {
     }
 }
 
-/// The bytes are not an X.509 certificate that can be read.
+/// The error for bytes that are not a readable X.509 certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnreadableCertificate(&'static str);
 
 impl UnreadableCertificate {
-    /// Says what the bytes are, and shows none of them.
+    /// Describes the bytes without showing any.
     fn of(bytes: &[u8]) -> Self {
         Self(if bytes.is_empty() {
             "there are no bytes"
         } else if bytes.windows(11).any(|it| it == b"-----BEGIN ") {
-            "it is PEM, which is to be decoded to DER first"
+            "it is PEM: decode it to DER first"
         } else {
-            "it is damaged, or something else in DER form"
+            "it is damaged, or other DER data"
         })
     }
 }

@@ -1,6 +1,6 @@
-//! Listening: where connections of daemons come from.
+//! Listeners: TCP and Unix sockets, external listeners, and the simulated network.
 //!
-//! In a simulated universe there are no sockets: whoever listens there is on its network.
+//! In a simulated universe listeners are on its simulated network.
 
 use std::{
     io,
@@ -15,85 +15,85 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 #[cfg(unix)]
 use super::unix;
-use super::{Socketed, Sockets};
+use super::{RawConnection, SocketOptions};
 use crate::{
     Endpoint,
     network::{self, Network},
 };
 
-/// Where to listen.
+/// The address that a daemon listens on, or an external listener.
 #[derive(Clone, Debug)]
-pub(crate) enum Place {
-    /// Port 0 means any free one.
+pub(crate) enum ListenAddress {
+    /// Port 0 means any free port.
     Inet(SocketAddr),
-    /// Listened at by somebody else, who shares it.
-    HandedIn(Arc<std::net::TcpListener>),
-    /// The path and the permissions of a Unix socket.
+    /// A TCP listener that the user has bound.
+    External(Arc<std::net::TcpListener>),
+    /// The path and the file permissions of a Unix socket.
     #[cfg(unix)]
     Unix(Arc<Path>, u32),
     #[cfg(unix)]
-    HandedInUnix(Arc<UnixListener>),
+    ExternalUnix(Arc<UnixListener>),
 }
 
-/// A listener that was made elsewhere: a standard library's, at a TCP port or at a Unix socket.
+/// A standard library's TCP or Unix listener that is already listening, from socket activation for instance.
 ///
-/// Taken by [`DaemonBuilder::listener`](crate::DaemonBuilder::listener).
+/// The argument of [`DaemonBuilder::listener`](crate::DaemonBuilder::listener).
 #[derive(Clone, Debug)]
-pub struct HandedIn(Place);
+pub struct ExternalListener(ListenAddress);
 
-impl HandedIn {
-    pub(crate) fn into_place(self) -> Place {
+impl ExternalListener {
+    pub(crate) fn into_address(self) -> ListenAddress {
         self.0
     }
 }
 
-impl From<std::net::TcpListener> for HandedIn {
+impl From<std::net::TcpListener> for ExternalListener {
     fn from(listener: std::net::TcpListener) -> Self {
-        Self(Place::HandedIn(Arc::new(listener)))
+        Self(ListenAddress::External(Arc::new(listener)))
     }
 }
 
 #[cfg(unix)]
-impl From<UnixListener> for HandedIn {
+impl From<UnixListener> for ExternalListener {
     fn from(listener: UnixListener) -> Self {
-        Self(Place::HandedInUnix(Arc::new(listener)))
+        Self(ListenAddress::ExternalUnix(Arc::new(listener)))
     }
 }
 
-impl Place {
-    /// What it is called before anybody listens there.
+impl ListenAddress {
+    /// Returns the address as known before listening: its port may be 0.
     pub(crate) fn endpoint(&self) -> Endpoint {
         match self {
             Self::Inet(address) => (*address).into(),
-            Self::HandedIn(listener) => match listener.local_addr() {
+            Self::External(listener) => match listener.local_addr() {
                 Ok(address) => address.into(),
                 Err(_) => Endpoint::Inet((Ipv4Addr::UNSPECIFIED, 0).into()),
             },
             #[cfg(unix)]
             Self::Unix(path, _) => Endpoint::Unix(Some(Arc::clone(path))),
             #[cfg(unix)]
-            Self::HandedInUnix(listener) => match listener.local_addr() {
+            ListenAddress::ExternalUnix(listener) => match listener.local_addr() {
                 Ok(address) => unix::endpoint(&address),
                 Err(_) => Endpoint::Unix(None),
             },
         }
     }
 
-    /// The same place, now that it is known which port it is.
+    /// Returns the same address with the port of `bound`, for a later rebind.
     ///
-    /// Its own address stays: an endpoint is plain IPv4 where the socket was IPv6.
-    pub(crate) fn found(&self, at: &Endpoint) -> Self {
-        match (self, at) {
-            (Self::Inet(own), Endpoint::Inet(found)) => {
-                let mut own = *own;
-                own.set_port(found.port());
-                Self::Inet(own)
+    /// Only the port is replaced: an endpoint is plain IPv4 where the socket is IPv6.
+    pub(crate) fn with_port_of(&self, bound: &Endpoint) -> Self {
+        match (self, bound) {
+            (Self::Inet(address), Endpoint::Inet(bound)) => {
+                let mut address = *address;
+                address.set_port(bound.port());
+                Self::Inet(address)
             }
             _ => self.clone(),
         }
     }
 
-    /// Whether several listeners may share it.
+    /// Returns whether several listeners can share the address (`SO_REUSEPORT`).
     pub(crate) fn can_be_shared(&self) -> bool {
         let system = cfg!(all(
             unix,
@@ -107,11 +107,11 @@ impl Place {
     }
 }
 
-/// A place that is listened at, until this is dropped.
+/// A bound listener. Dropping it closes the socket.
 #[derive(Debug)]
 pub(crate) struct Listener {
     listener: Kind,
-    options: Sockets,
+    options: SocketOptions,
 }
 
 #[derive(Debug)]
@@ -123,29 +123,29 @@ enum Kind {
 }
 
 impl Listener {
-    pub(crate) fn bind(place: &Place, options: &Sockets) -> io::Result<Self> {
+    pub(crate) fn bind(place: &ListenAddress, options: &SocketOptions) -> io::Result<Self> {
         let network = Network::current();
         let listener = match (place, network) {
-            (Place::Inet(address), Some(network)) => {
+            (ListenAddress::Inet(address), Some(network)) => {
                 Kind::Simulated(network.bind(*address, options.simulated_backlog())?)
             }
-            (_, Some(_)) => return Err(no_such_thing_in_a_simulation()),
-            (Place::Inet(address), None) => Kind::Tcp(bind_tcp(*address, options)?),
-            (Place::HandedIn(listener), None) => {
+            (_, Some(_)) => return Err(unsupported_in_simulation()),
+            (ListenAddress::Inet(address), None) => Kind::Tcp(bind_tcp(*address, options)?),
+            (ListenAddress::External(listener), None) => {
                 let listener = listener.try_clone()?;
                 check_it_listens(&SockRef::from(&listener))?;
                 options.try_for_connections(Domain::for_address(listener.local_addr()?));
                 Kind::Tcp(listener.try_into()?)
             }
             #[cfg(unix)]
-            (Place::Unix(path, mode), None) => {
+            (ListenAddress::Unix(path, mode), None) => {
                 Kind::Unix(unix::Listener::bind(path, *mode, options.backlog())?)
             }
             #[cfg(unix)]
-            (Place::HandedInUnix(listener), None) => {
+            (ListenAddress::ExternalUnix(listener), None) => {
                 let listener = listener.try_clone()?;
                 check_it_listens(&SockRef::from(&listener))?;
-                Kind::Unix(unix::Listener::handed_in(listener)?)
+                Kind::Unix(unix::Listener::external(listener)?)
             }
         };
         Ok(Self {
@@ -163,30 +163,30 @@ impl Listener {
         })
     }
 
-    /// Waits for a connection. For tasks of the library only.
+    /// Waits for a connection. Polls a socket: for the library's own tasks only.
     ///
-    /// An error concerns one connection or the whole process (`EMFILE`), and returns at once: the
-    /// caller must know which, and pause before it asks again.
+    /// An error concerns one connection, or the whole process (`EMFILE`). In the second case the next call fails
+    /// at once, so the caller must pause first.
     ///
-    /// Cancel safe: a connection is either returned or left to the next call.
-    pub(crate) async fn accept(&self) -> io::Result<Socketed> {
+    /// Cancel safe: a connection is either returned, or accepted by the next call.
+    pub(crate) async fn accept(&self) -> io::Result<RawConnection> {
         match &self.listener {
             Kind::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
-                Ok(Socketed::new(self.options.finish(stream), peer.into()))
+                Ok(RawConnection::new(self.options.finish(stream), peer.into()))
             }
             #[cfg(unix)]
             Kind::Unix(listener) => listener.accept().await,
             Kind::Simulated(listener) => {
                 let (stream, peer) = listener.accept().await?;
                 let stream = self.options.finish_simulated(stream);
-                Ok(Socketed::new(stream, peer.into()))
+                Ok(RawConnection::new(stream, peer.into()))
             }
         }
     }
 }
 
-fn bind_tcp(address: SocketAddr, options: &Sockets) -> io::Result<TcpListener> {
+fn bind_tcp(address: SocketAddr, options: &SocketOptions) -> io::Result<TcpListener> {
     let domain = Domain::for_address(address);
     let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
     options.apply_to_listener(&socket, domain)?;
@@ -196,18 +196,18 @@ fn bind_tcp(address: SocketAddr, options: &Sockets) -> io::Result<TcpListener> {
     TcpListener::try_from(std::net::TcpListener::from(socket))
 }
 
-/// A socket that was only bound would be found out by its first accept.
+/// Fails early for a socket that is bound but does not listen; otherwise its first accept would fail.
 fn check_it_listens(socket: &SockRef<'_>) -> io::Result<()> {
     #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
     if !socket.is_listener()? {
-        let what = "the socket that was handed in does not listen";
+        let what = "the given socket does not listen";
         return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
     }
     let _ = socket;
     Ok(())
 }
 
-fn no_such_thing_in_a_simulation() -> io::Error {
-    let what = "a simulated network has neither Unix sockets nor sockets from outside";
+fn unsupported_in_simulation() -> io::Error {
+    let what = "a simulated network supports neither Unix sockets nor external listeners";
     io::Error::new(io::ErrorKind::Unsupported, what)
 }

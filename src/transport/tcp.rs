@@ -1,4 +1,4 @@
-//! TCP without anything on top, and the options of its sockets.
+//! Plain TCP, and TCP socket options.
 
 mod apply;
 
@@ -7,11 +7,11 @@ use std::time::Duration;
 use super::{BoxedStream, Handshake, Secured, Transport};
 use crate::Endpoint;
 
-pub(crate) use apply::Sockets;
+pub(crate) use apply::SocketOptions;
 
-/// The transport without a handshake: plaintext, and peers that nobody vouches for.
+/// The plaintext transport: no handshake, no encryption, no authentication.
 ///
-/// For tests, and for networks where something else keeps strangers out.
+/// For tests, and for networks that are secured by other means.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tcp;
 
@@ -29,17 +29,16 @@ impl Transport for Tcp {
     }
 }
 
-/// The options of a TCP socket, a listening or a connected one.
+/// The options of TCP listeners and connections.
 ///
-/// Each is set by itself: one that the system refuses stays at the system's default and cancels no other.
-/// A daemon tries them when it begins to listen, a client when it connects; what is refused, or larger than
-/// the system takes, is a warning (an event of the target `erps`), once for each option and each daemon or
-/// client. Only [`reuse_port(true)`](Self::reuse_port) and [`dual_stack`](Self::dual_stack) decide who
-/// may connect: a system that refuses them fails the start with
-/// [`StartDaemonError::Bind`](crate::StartDaemonError::Bind), which names the option.
+/// Each option is set separately. If the system rejects one, or it exceeds the system's maximum, the others still
+/// take effect, and one warning per option is emitted (target `erps`); a rejected option keeps the system's
+/// default. A daemon tries its options when it starts to listen, a client when it connects. If the system
+/// rejects [`reuse_port(true)`](Self::reuse_port) or [`dual_stack`](Self::dual_stack), the daemon fails to start
+/// with [`StartDaemonError::Bind`](crate::StartDaemonError::Bind), which names the option.
 ///
-/// Durations that the system counts in seconds or milliseconds are rounded up, never down to a zero that
-/// would turn the option off.
+/// Durations that the system counts in seconds or milliseconds are rounded up, so that a short one does not
+/// become zero, which would turn the option off.
 ///
 /// # Example
 ///
@@ -67,7 +66,7 @@ pub struct TcpOptions {
 }
 
 impl TcpOptions {
-    /// The defaults, as each method states them.
+    /// Returns the default options, which the methods document.
     pub fn new() -> Self {
         Self {
             nodelay: true,
@@ -83,97 +82,92 @@ impl TcpOptions {
         }
     }
 
-    /// Whether small packets leave at once (`TCP_NODELAY`). Default: true.
+    /// Sets whether small packets are sent without delay (`TCP_NODELAY`). Default: true.
     ///
-    /// Without it a packet may wait 40 milliseconds for the acknowledgement of the one before.
+    /// With false a packet may wait 40 milliseconds for the acknowledgement of the previous one.
     pub fn nodelay(mut self, nodelay: bool) -> Self {
         self.nodelay = nodelay;
         self
     }
 
-    /// How long nothing has been heard of the peer before the system asks whether it is there
-    /// (`SO_KEEPALIVE`). Default: 60 seconds.
+    /// Sets the idle time before the system sends keepalive probes (`SO_KEEPALIVE`, `TCP_KEEPIDLE`).
+    /// Default: 60 seconds. `None` disables keepalive.
     ///
-    /// Rounded up to whole seconds: from 1 to 32 767, the limit of Linux. The system probes again every ten
-    /// seconds, and closes the connection when three probes, or the [`user_timeout`](Self::user_timeout),
-    /// have gone by without an answer. So a peer that has vanished without a word is detected even by an
-    /// end that has nothing to send. `None` turns it off.
+    /// Rounded up to whole seconds, from 1 to 32 767, the limit of Linux. Probes follow every ten seconds. The
+    /// system closes the connection when three probes are unanswered, or after the
+    /// [`user_timeout`](Self::user_timeout). An end that sends nothing detects a vanished peer in this way.
     pub fn keepalive(mut self, idle: impl Into<Option<Duration>>) -> Self {
         self.keepalive = idle.into();
         self
     }
 
-    /// How long what was sent may go unacknowledged before the system gives the connection up
-    /// (`TCP_USER_TIMEOUT`). Default: 60 seconds; `None` is the system's own limit, a quarter of an hour
-    /// on Linux.
+    /// Sets how long sent data may stay unacknowledged before the system closes the connection
+    /// (`TCP_USER_TIMEOUT`). Default: 60 seconds. `None` leaves the system's limit, about 15 minutes on Linux.
     ///
-    /// Rounded up to whole milliseconds: from 1 to 2 147 483 647, the limit of Linux (24 days). Reading and
-    /// writing fail then with `TimedOut`. Linux, Android and Fuchsia have it; elsewhere it has no effect.
+    /// Rounded up to whole milliseconds, from 1 to 2 147 483 647, the limit of Linux (24 days). Reads and writes
+    /// then fail with `TimedOut`. No effect on systems other than Linux, Android and Fuchsia.
     pub fn user_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.user_timeout = limit.into();
         self
     }
 
-    /// How many connections may wait to be accepted. Default: 1024.
+    /// Sets how many connections may wait to be accepted. Default: 1024.
     ///
-    /// The system has a limit of its own; beyond either, a client waits and tries again. The
-    /// original has 5.
+    /// The system's own limit (`somaxconn` on Linux) applies too. When the backlog is full, the client's system
+    /// retries the connection. Elixir's erps uses 5.
     pub fn backlog(mut self, connections: u32) -> Self {
         self.backlog = connections;
         self
     }
 
-    /// Whether a port can be bound again while old connections of it linger (`SO_REUSEADDR`).
+    /// Sets whether a port can be bound while closed connections of it are in `TIME_WAIT` (`SO_REUSEADDR`).
     /// Default: true.
     ///
-    /// Two listeners on one port are refused all the same. It has no effect on Windows, where it
-    /// would allow just that.
+    /// Two listeners on one port are still an error. No effect on Windows, where the option would allow them.
     pub fn reuse_address(mut self, reuse: bool) -> Self {
         self.reuse_address = reuse;
         self
     }
 
-    /// Whether others may listen at the same address and port (`SO_REUSEPORT`), of this process or of
-    /// another of the same user. Default: false.
+    /// Sets whether other listeners may use the same address and port (`SO_REUSEPORT`), in this process or in
+    /// others of the same user. Default: false.
     ///
-    /// All of them have to ask for it. On Linux the system spreads the connections over them. One that
-    /// stops listening takes those with it that wait in its backlog. Where the system does not have it,
-    /// and in a simulated universe, it has no effect: the second is refused.
+    /// All of the listeners have to set it. Linux distributes the connections over them; connections in the
+    /// backlog of a listener that closes are reset. On systems without the option, and in a simulated universe,
+    /// it has no effect: the second listener fails to bind.
     pub fn reuse_port(mut self, reuse: bool) -> Self {
         self.reuse_port = reuse;
         self
     }
 
-    /// Whether a listener at `::` takes IPv4 as well (the reverse of `IPV6_V6ONLY`). Default: true,
-    /// whatever the system's default is.
+    /// Sets whether a listener at `::` accepts IPv4 too (the reverse of `IPV6_V6ONLY`). Default: true, regardless
+    /// of the system's default.
     ///
-    /// The peers are then known by their plain IPv4 addresses. Without it, there may be another listener
-    /// at `0.0.0.0` and the same port. OpenBSD never takes both. On the network of a simulated universe
-    /// `::` always does.
+    /// IPv4 peers then appear with their plain IPv4 addresses. With false another listener can use `0.0.0.0` and
+    /// the same port. OpenBSD never accepts both; on a simulated network `::` always does.
     pub fn dual_stack(mut self, both: bool) -> Self {
         self.dual_stack = both;
         self
     }
 
-    /// How long the system tries to deliver what is unsent when a connection is dropped
-    /// (`SO_LINGER`). Default: as the system does, in the background.
+    /// Sets how long the system tries to deliver unsent data when a connection is dropped (`SO_LINGER`).
+    /// Default: `None`, the system delivers it in the background.
     ///
-    /// Zero discards it and resets the connection. Anything else is rounded up to whole seconds, up to
-    /// 32 767, and makes the drop wait, and with it the thread.
+    /// Zero discards the data and resets the connection. Other values are rounded up to whole seconds, at most
+    /// 32 767, and *the drop blocks its thread* for up to this time.
     pub fn linger(mut self, linger: impl Into<Option<Duration>>) -> Self {
         self.linger = linger.into();
         self
     }
 
-    /// The size of the system's send buffer, in bytes (`SO_SNDBUF`). Default: the system's, which
-    /// grows by itself.
+    /// Sets the size of the system's send buffer, in bytes (`SO_SNDBUF`). Default: `None`, the system adjusts it.
     pub fn send_buffer(mut self, bytes: impl Into<Option<u32>>) -> Self {
         self.send_buffer = bytes.into();
         self
     }
 
-    /// The size of the system's receive buffer, in bytes (`SO_RCVBUF`). Default: the system's,
-    /// which grows by itself.
+    /// Sets the size of the system's receive buffer, in bytes (`SO_RCVBUF`). Default: `None`, the system adjusts
+    /// it.
     pub fn receive_buffer(mut self, bytes: impl Into<Option<u32>>) -> Self {
         self.receive_buffer = bytes.into();
         self

@@ -1,4 +1,4 @@
-//! Certificates for tests, made in memory when they are wanted.
+//! A certificate authority for tests, in memory.
 
 #![expect(
     clippy::missing_panics_doc,
@@ -27,13 +27,11 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A certificate authority in memory, for tests. Needs the feature `test-ca`.
 ///
-/// Every authority has a name and a key of its own: what one vouches for, another does not know.
+/// Every authority has its own name and key, and does not trust the certificates of others.
 ///
-/// Its keys, and those it vouches for, are of the kind that all peers understand: ECDSA with P-256. One that is
-/// made in a [simulated](crate::Universe::simulated) universe has Ed25519, whose signatures always have
-/// the same length, and so have its certificates if their names have. What is encrypted with them is
-/// different each time, but never longer or shorter: the same seed has the same
-/// [events](Network::events), over TLS too.
+/// Keys are ECDSA with P-256, which all peers support. In a [simulated](crate::Universe::simulated) universe they
+/// are Ed25519, whose signatures have a constant length. The bytes of a TLS connection still differ from run to
+/// run, but their number does not: the same seed gives the same network [events](Network::events).
 ///
 /// # Example
 ///
@@ -59,7 +57,7 @@ pub struct TestCa {
     revoked: Mutex<Vec<u64>>,
 }
 
-/// A certificate, those of the authorities between it and the root, and its key, in PEM form.
+/// A certificate, its intermediates, and its private key, in PEM form.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct TestCertificate {
@@ -70,7 +68,7 @@ pub struct TestCertificate {
     serial: u64,
 }
 
-/// A certificate that is not issued yet. Made by [`TestCa::request`].
+/// A certificate to be issued, made by [`TestCa::request`].
 #[must_use = "nothing is issued until `issue` is called"]
 pub struct TestRequest<'a> {
     ca: &'a TestCa,
@@ -78,7 +76,7 @@ pub struct TestRequest<'a> {
 }
 
 impl TestCa {
-    /// An authority that signs itself.
+    /// Returns a self-signed authority.
     #[must_use]
     pub fn new() -> Self {
         let algorithm = match Network::current() {
@@ -96,7 +94,8 @@ impl TestCa {
         }
     }
 
-    /// An authority that this one vouches for. What it issues comes with its own certificate.
+    /// Returns an intermediate authority, signed by this one. The certificates it issues include its own as an
+    /// intermediate.
     #[must_use]
     pub fn intermediate(&self) -> Self {
         let (serial, params) = authority();
@@ -111,28 +110,30 @@ impl TestCa {
         }
     }
 
-    /// Its own certificate in PEM form, for those who trust it.
+    /// Returns the authority's own certificate in PEM form, for peers that trust it.
     #[must_use]
     pub fn pem(&self) -> String {
         self.issuer.pem()
     }
 
-    /// Vouches for these DNS names and IP addresses, the first of which is the common name too.
-    /// Good for servers and clients, and always valid.
+    /// Issues a certificate for these DNS names and IP addresses. The first is also the common name.
+    ///
+    /// It is valid for servers and clients, and at all times.
     ///
     /// # Panics
     ///
-    /// If a name has other characters than those of ASCII.
+    /// If a name is not ASCII.
     #[must_use]
     pub fn issue(&self, names: &[&str]) -> TestCertificate {
         self.request(names).issue()
     }
 
-    /// As [`issue`](Self::issue), of something that is yet to be said more of.
+    /// Returns a request for such a certificate as [`issue`](Self::issue) returns, to be modified before it is
+    /// issued.
     ///
     /// # Panics
     ///
-    /// If a name has other characters than those of ASCII.
+    /// If a name is not ASCII.
     pub fn request(&self, names: &[&str]) -> TestRequest<'_> {
         let owned: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut params = CertificateParams::new(owned).expect("names in ASCII");
@@ -142,29 +143,29 @@ impl TestCa {
         TestRequest { ca: self, params }
     }
 
-    /// A transport that trusts this authority and presents a certificate of it for `names`.
+    /// Returns a transport that trusts this authority and presents a certificate for `names`, issued by it.
     ///
     /// # Panics
     ///
-    /// If a name has other characters than those of ASCII.
+    /// If a name is not ASCII.
     #[must_use]
     pub fn tls(&self, names: &[&str]) -> Tls {
         self.tls_with(&self.issue(names))
     }
 
-    /// A transport that trusts this authority and presents `own`.
+    /// Returns a transport that trusts this authority and presents `own`.
     #[must_use]
     pub fn tls_with(&self, own: &TestCertificate) -> Tls {
         Tls::from_pem(self.pem(), &own.certificate, &own.key).expect("it is well made")
     }
 
-    /// Takes back a certificate that this authority has issued. It is seen by those who get the
-    /// next [`revocation_list`](Self::revocation_list).
+    /// Revokes a certificate that this authority has issued. Later [revocation lists](Self::revocation_list)
+    /// contain it.
     pub fn revoke(&self, certificate: &TestCertificate) {
         self.revoke_serial(certificate.serial);
     }
 
-    /// Takes back the certificate of an authority that this one has vouched for.
+    /// Revokes the certificate of an [intermediate](Self::intermediate) authority.
     pub fn revoke_intermediate(&self, intermediate: &Self) {
         self.revoke_serial(intermediate.serial);
     }
@@ -174,20 +175,20 @@ impl TestCa {
         revoked.push(serial);
     }
 
-    /// All that this authority has taken back, in PEM form. Valid for many years.
+    /// Returns a list of all certificates that this authority has revoked, in PEM form. Valid until 2069.
     #[must_use]
     pub fn revocation_list(&self) -> String {
         self.revocation_list_until(SystemTime::UNIX_EPOCH + 100 * 365 * DAY)
     }
 
-    /// As [`revocation_list`](Self::revocation_list), to be replaced by another at this time.
+    /// Returns a [`revocation_list`](Self::revocation_list) that expires at `next_update`.
     ///
     /// # Panics
     ///
     /// If the time is before 1981.
     #[must_use]
     pub fn revocation_list_until(&self, next_update: SystemTime) -> String {
-        // Each is newer than the one before.
+        // Each list is newer than the previous one.
         let number = next_number();
         let long_ago = date_time_ymd(1980, 1, 1) + Duration::from_secs(number);
         let revoked = self.revoked.lock().unwrap_or_else(PoisonError::into_inner);
@@ -219,7 +220,7 @@ impl Default for TestCa {
 }
 
 impl TestRequest<'_> {
-    /// Replaces the common name, which is otherwise the first of the names.
+    /// Sets the common name. Default: the first of the names.
     pub fn common_name(mut self, name: &str) -> Self {
         self.params
             .distinguished_name
@@ -227,18 +228,18 @@ impl TestRequest<'_> {
         self
     }
 
-    /// Adds a URI to the names, a SPIFFE id for instance.
+    /// Adds a URI to the alternative names, a SPIFFE id for instance.
     ///
     /// # Panics
     ///
-    /// If it has other characters than those of ASCII.
+    /// If it is not ASCII.
     pub fn uri(mut self, uri: &str) -> Self {
         let uri = uri.try_into().expect("a URI in ASCII");
         self.params.subject_alt_names.push(SanType::URI(uri));
         self
     }
 
-    /// From when, and until when it is valid, to the second.
+    /// Sets the validity period, in whole seconds.
     pub fn valid(mut self, not_before: SystemTime, not_after: SystemTime) -> Self {
         let epoch = date_time_ymd(1970, 1, 1);
         self.params.not_before = epoch + since_epoch(not_before);
@@ -246,33 +247,33 @@ impl TestRequest<'_> {
         self
     }
 
-    /// It is long out of date.
+    /// Makes the certificate expired: it was valid in 2001.
     pub fn expired(mut self) -> Self {
         self.params.not_before = date_time_ymd(2001, 1, 1);
         self.params.not_after = date_time_ymd(2002, 1, 1);
         self
     }
 
-    /// Its time is yet to come.
+    /// Makes the certificate not valid yet: it will be in 3001.
     pub fn not_yet_valid(mut self) -> Self {
         self.params.not_before = date_time_ymd(3001, 1, 1);
         self.params.not_after = date_time_ymd(3002, 1, 1);
         self
     }
 
-    /// It is no good for a server.
+    /// Restricts the certificate to clients, by its extended key usage.
     pub fn for_clients_only(mut self) -> Self {
         self.params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         self
     }
 
-    /// It is no good for a client.
+    /// Restricts the certificate to servers, by its extended key usage.
     pub fn for_servers_only(mut self) -> Self {
         self.params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         self
     }
 
-    /// Has the authority vouch for it.
+    /// Issues the certificate.
     #[must_use]
     pub fn issue(mut self) -> TestCertificate {
         let (key, serial) = (key(self.ca.algorithm), next_serial());
@@ -301,7 +302,7 @@ fn key(algorithm: &'static SignatureAlgorithm) -> KeyPair {
     KeyPair::generate_for(algorithm).expect("the provider makes keys")
 }
 
-/// All have as many digits, and as many bytes.
+/// Returns a serial number. All have the same number of digits and bytes.
 fn next_serial() -> u64 {
     100_000_000 + next_number()
 }

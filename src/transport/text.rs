@@ -1,4 +1,4 @@
-//! Text of a peer's choosing, and moments, as errors and events show them.
+//! How errors and events show text that a peer has chosen, and times.
 
 use std::{
     fmt,
@@ -7,14 +7,14 @@ use std::{
 
 use x509_parser::time::ASN1Time;
 
-/// The longest name that is shown, in bytes. A peer chooses how long its names are.
+/// The largest length of a shown name, in bytes. A peer chooses how long its names are.
 pub(super) const LONGEST: usize = 256;
 
-/// How many names are kept of a list.
+/// The largest number of names kept from a list.
 pub(super) const MOST: usize = 16;
 
-/// Returns a name as it stands between quotation marks: everything is escaped that does not print,
-/// and it is cut to [`LONGEST`].
+/// Returns a name for use between quotation marks: unprintable characters are escaped, and it is truncated to
+/// [`LONGEST`].
 pub(super) fn shown(name: &str) -> String {
     cut(name, |c, shown| match c {
         '\'' => shown.push(c),
@@ -22,7 +22,7 @@ pub(super) fn shown(name: &str) -> String {
     })
 }
 
-/// Returns a sentence, in which quotation marks may stand; otherwise as [`shown`].
+/// Returns a sentence: as [`shown`], but quotation marks are not escaped.
 pub(super) fn sentence(text: &str) -> String {
     cut(text, |c, shown| match c {
         '"' | '\'' | '\\' => shown.push(c),
@@ -44,14 +44,14 @@ fn cut(text: &str, push: impl Fn(char, &mut String)) -> String {
     shown
 }
 
-/// Returns the first names of a list, and how many more there are.
+/// Returns the first [`MOST`] names of a list, and how many more there are.
 pub(super) fn some(names: impl IntoIterator<Item = String>) -> (Vec<String>, usize) {
     let mut names = names.into_iter();
     let first = names.by_ref().take(MOST).map(|name| shown(&name)).collect();
     (first, names.count())
 }
 
-/// Formats a list of names: as many as fit [`LONGEST`], and how many more there are.
+/// Displays a list of names, up to about [`LONGEST`] bytes, and the number of further names.
 pub(super) struct List<'a>(pub(super) &'a [String], pub(super) usize);
 
 impl fmt::Display for List<'_> {
@@ -72,7 +72,7 @@ impl fmt::Display for List<'_> {
     }
 }
 
-/// Returns a moment as ISO 8601 writes it, in UTC: `2001-02-03T04:05:06Z`.
+/// Returns a time in ISO 8601 and UTC: `2001-02-03T04:05:06Z`.
 pub(super) fn utc(time: SystemTime) -> String {
     let seconds = match time.duration_since(SystemTime::UNIX_EPOCH) {
         Ok(since) => i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
@@ -93,13 +93,13 @@ pub(super) fn utc(time: SystemTime) -> String {
     )
 }
 
-/// Returns the moment that is so many seconds after 1970.
+/// Returns the time that is `seconds` after the Unix epoch.
 pub(super) fn since_epoch(seconds: u64) -> SystemTime {
     let moment = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds));
     moment.unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
-/// Returns a host without the user and the password that stand before it in a URL.
+/// Returns the host of a URL's authority without its user and password.
 pub(super) fn without_password(host: &str) -> String {
     match host.rsplit_once('@') {
         Some((_, host)) => format!("…@{}", shown(host)),
@@ -107,14 +107,14 @@ pub(super) fn without_password(host: &str) -> String {
     }
 }
 
-/// Returns the name of a variant as words: `MissingKeyShare` is `missing key share`.
+/// Returns the name of an enum variant as words: `MissingKeyShare` becomes `missing key share`.
 ///
-/// Nothing of what the variant holds is shown.
+/// The variant's fields are not shown.
 pub(super) fn words(variant: &impl fmt::Debug) -> String {
     spaced(&format!("{variant:?}"))
 }
 
-/// Returns the words at the beginning of `name` that capitals separate.
+/// Splits the leading CamelCase identifier of `name` into lower-case words.
 pub(super) fn spaced(name: &str) -> String {
     let mut words = String::new();
     for c in name.chars() {

@@ -1,4 +1,4 @@
-//! TLS in both directions: each end presents a certificate, and verifies the other's.
+//! Mutual TLS: each end presents a certificate, and verifies the other's.
 //!
 //! ```text
 //! packets  <-->  TlsStream  <-->  futures-rustls  <-->  Buffered  <-->  socket
@@ -6,16 +6,13 @@
 //!                                   Verifier   chain, then name or `check_peer`   `verify`
 //! ```
 //!
-//! This file and those below it are the only ones that name rustls. Two things differ from how
-//! rustls comes out of the box:
+//! Only this module names rustls. It differs from rustls' defaults in two ways:
 //!
-//! - *No session is resumed* unless that is asked for. Resumption skips the verification of the
-//!   peer's certificate, so that one which has expired since would still be let in. Without it a
-//!   reconnect costs half a millisecond of computing more.
-//! - *A client is connected only when the server has accepted its certificate.* Under TLS 1.3 a
-//!   client has finished its handshake before the server has seen its certificate. A refusal
-//!   would reach the first reader of the connection, long after `connect` has reported success.
-//!   [`TlsStream::connect`] tells how it is waited for.
+//! - *Session resumption is off* by default. Resumption skips the verification of the peer's certificate, so that
+//!   an expired one would still be accepted. Without it a reconnect costs about half a millisecond more of CPU time.
+//! - *A client's handshake completes when the server has accepted its certificate.* With TLS 1.3 a client finishes
+//!   its handshake before the server has seen the client's certificate. The alert that rejects it would reach the
+//!   first read, after `connect` has reported success. [`TlsStream::connect`] explains how the client waits.
 
 mod buffer;
 mod credentials;
@@ -55,14 +52,14 @@ use super::{
 };
 use crate::{BoxError, Endpoint};
 
-/// The transport that lets in nobody without a certificate: two-way TLS, 1.2 and 1.3.
+/// The mutual TLS transport, with TLS 1.2 and 1.3: both ends present a certificate.
 ///
-/// Both ends are configured alike, with the CA that vouches for the peer, and with a certificate
-/// chain and its key to present to it. A client also verifies that the server's certificate is for
-/// the host it asked for, or whatever [`check_peer`](Self::check_peer) says instead.
+/// A server and a client are configured in the same way: with the CA certificates that they trust, and their own
+/// certificate chain and private key. A client also verifies that the server's certificate is for the host it
+/// connects to, unless [`check_peer`](Self::check_peer) replaces this check.
 ///
-/// Clones share their settings, and [`rotate`](Self::rotate) changes those of all of them. Each
-/// method that sets an option makes settings of its own.
+/// Clones share their settings, and [`rotate`](Self::rotate) changes those of all clones. Methods that set an option
+/// return a value with separate settings.
 ///
 /// # Example
 ///
@@ -76,14 +73,14 @@ use crate::{BoxError, Endpoint};
 pub struct Tls(Arc<RwLock<Arc<Settings>>>);
 
 impl Tls {
-    /// Reads PEM files: the CA certificates that vouch for peers, this end's own certificate
-    /// followed by its intermediates, and its private key (PKCS #8, PKCS #1 or SEC 1).
+    /// Reads PEM files: the trusted CA certificates, this end's certificate followed by its intermediates, and its
+    /// private key (PKCS #8, PKCS #1 or SEC 1).
     ///
-    /// A certificate that peers are likely to reject is accepted, and an event of the target `erps`
-    /// warns of it: one that is [out of date](Self::expiry_warning), that is the certificate of a CA
-    /// (basic constraints CA:TRUE), or that a server presents without alternative names.
+    /// Emits a warning (target `erps`) for a certificate that peers are likely to reject: one that is
+    /// [out of date](Self::expiry_warning), that is the certificate of a CA (basic constraints CA:TRUE), or that a
+    /// server presents without alternative names.
     ///
-    /// It blocks on the files.
+    /// Blocks while it reads the files.
     ///
     /// # Errors
     ///
@@ -101,7 +98,7 @@ impl Tls {
         })
     }
 
-    /// Takes the contents of the files that [`from_files`](Self::from_files) reads.
+    /// Parses PEM text: the contents of the files that [`from_files`](Self::from_files) reads.
     ///
     /// # Errors
     ///
@@ -141,32 +138,32 @@ impl Tls {
         Self::of(settings.expect("the system has random numbers"))
     }
 
-    /// Puts `new` in the place of what is there, as the next generation, if that is what is asked for.
+    /// Replaces the settings by `new`, as the next generation, if `only_if` accepts the present ones. Returns
+    /// whether it did.
     fn replace(&self, new: Settings, only_if: impl FnOnce(&Arc<Settings>) -> bool) -> bool {
-        let mut place = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        if !only_if(&place) {
+        let mut current = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if !only_if(&current) {
             return false;
         }
-        let generation = place.generation + 1;
+        let generation = current.generation + 1;
         let new = Arc::new(Settings { generation, ..new });
-        *place = Arc::clone(&new);
-        drop(place);
+        *current = Arc::clone(&new);
+        drop(current);
         tracing::info!(target: "erps", generation, "new certificates are in use");
         new.warn();
         true
     }
 
-    /// Turns away peers whose certificates were taken back, by the lists in this PEM text
-    /// (`-----BEGIN X509 CRL-----`). Replaces the lists there were. Default: none are asked.
+    /// Rejects peers with revoked certificates, by the certificate revocation lists in this PEM text
+    /// (`-----BEGIN X509 CRL-----`). Replaces all previous lists. Default: no lists, and no revocation check.
     ///
-    /// The peer's certificate and all those between it and the CA are looked up, each in the list of
-    /// its issuer. Who is found there is [`Untrusted::Revoked`](crate::Untrusted::Revoked) here, and
-    /// is told `certificate_revoked`. Where there is no telling, nobody is let in: without a list of
-    /// the issuer ([`Untrusted::RevocationUnknown`](crate::Untrusted::RevocationUnknown)), and with
-    /// one whose time is up
-    /// ([`Untrusted::RevocationListExpired`](crate::Untrusted::RevocationListExpired)). The peer is
-    /// told `bad_certificate_status_response` then, and a client of this library tries again.
-    /// Connections that there are live on. Lists are part of what [`rotate`](Self::rotate) replaces.
+    /// The peer's certificate and its intermediates are each looked up in the list of their issuer. A revoked one
+    /// fails the handshake with [`Untrusted::Revoked`](crate::Untrusted::Revoked); the peer receives the alert
+    /// `certificate_revoked`. The check fails closed: the peer is also rejected if its issuer has no list
+    /// ([`Untrusted::RevocationUnknown`](crate::Untrusted::RevocationUnknown)), or an expired one
+    /// ([`Untrusted::RevocationListExpired`](crate::Untrusted::RevocationListExpired)). It then receives the
+    /// alert `bad_certificate_status_response`, after which a client of this library tries again. Existing
+    /// connections stay open. [`rotate`](Self::rotate) replaces the lists too.
     ///
     /// # Errors
     ///
@@ -175,10 +172,9 @@ impl Tls {
         self.with_lists(Source::given("revocation list", pem.as_ref()))
     }
 
-    /// As [`revocation_lists`](Self::revocation_lists), from a file, which is one of those that
-    /// [`reload`](Self::reload) reads again.
+    /// Reads [`revocation_lists`](Self::revocation_lists) from a file. [`reload`](Self::reload) reads it again.
     ///
-    /// It blocks on the file.
+    /// Blocks while it reads the file.
     ///
     /// # Errors
     ///
@@ -198,25 +194,25 @@ impl Tls {
         Ok(Self::of(settings))
     }
 
-    /// The name a client verifies the server's certificate against: a DNS name or an IP address.
+    /// Sets the name that a client verifies the server's certificate against: a DNS name or an IP address.
     /// Default: the host it connects to.
     ///
-    /// The name must be among the certificate's alternative names; its common name does not
-    /// count. It is also what the server is told (SNI), if it is a DNS name. A daemon ignores it.
+    /// The name must be among the certificate's alternative names; the common name is ignored. A DNS name is also
+    /// sent to the server (SNI). A daemon ignores this setting.
     #[must_use]
     pub fn server_name(self, name: impl Into<String>) -> Self {
         self.change(|options| options.server_name = Some(name.into()))
     }
 
-    /// Decides who is let in, by what their certificates say. Default: a client verifies the
-    /// server's name, a server lets in everybody the CA vouches for.
+    /// Sets a function that accepts or rejects a peer by its certificate. Default: a client verifies the server's
+    /// name, a server accepts every certificate of a trusted CA.
     ///
-    /// It is asked after the certificate has proved valid: its chain, its time, its purpose. *On
-    /// a client it replaces the check of the server's name*, on a server it comes on top. What it
-    /// answers as an error becomes [`Untrusted::Check`](crate::Untrusted::Check) here and a refusal
-    /// (`certificate_unknown`) there. It is called during the handshake and should not block.
+    /// It is called during the handshake, after the certificate's chain, validity and purpose were verified, and
+    /// must not block. *On a client it replaces the check of the server's name*; on a server it is an additional
+    /// check. An error rejects the peer: the handshake fails with [`Untrusted::Check`](crate::Untrusted::Check),
+    /// and the peer receives the alert `certificate_unknown`.
     ///
-    /// It is the original's `customize_hostname_check`.
+    /// The equivalent of erps' `customize_hostname_check`.
     ///
     /// # Example
     ///
@@ -238,35 +234,32 @@ impl Tls {
         self.change(|options| options.check = Some(check))
     }
 
-    /// How long a client waits for a sign that the server has accepted its certificate, where the
-    /// server gives none. Default: 250 milliseconds.
+    /// Sets how long a TLS 1.3 client waits for the server to accept or reject its certificate. Default:
+    /// 250 milliseconds, plus the time that the handshake took.
     ///
-    /// The time that the handshake took is added. Few servers need it: this library's, Erlang's,
-    /// and all that send session tickets show at once that they are content. When the time is up
-    /// the client counts as accepted; a refusal that comes later ends the connection.
+    /// TLS 1.3 has no message that says so. Servers of this library and of Erlang, and all that send session
+    /// tickets, send a record at once, which ends the wait. After other servers' silence the client counts as
+    /// accepted when the time is over; a later alert closes the connection.
     #[must_use]
     pub fn settle_time(self, time: Duration) -> Self {
         self.change(|options| options.settle_time = time)
     }
 
-    /// Lets a client and a server that meet again take up their last session. Default: no.
+    /// Sets whether a reconnecting client may resume its last TLS session. Default: false.
     ///
-    /// It spares both ends about half a millisecond of computing per reconnect. *It skips everything
-    /// that would be asked of the peer's certificate*: whether it is still valid, whether it was
-    /// revoked, what [`check_peer`](Self::check_peer) says; the peer is taken for who it was.
-    /// Both ends must allow it. A session can be taken up for twelve hours at most, and not after a
-    /// [rotation](Self::rotate) of either end.
+    /// Resumption saves both ends about half a millisecond of CPU time per reconnect. *It skips all checks of the
+    /// peer's certificate*: its validity, its revocation, and [`check_peer`](Self::check_peer); the identity of the
+    /// first handshake is reused. Both ends must allow it. A session can be resumed for twelve hours at most, and
+    /// not after either end has [rotated](Self::rotate) its certificates.
     #[must_use]
     pub fn resumption(self, allowed: bool) -> Self {
         self.change(|options| options.resumption = allowed)
     }
 
-    /// Replaces certificates and options by those of `new`, here and in all clones.
+    /// Replaces the certificates and options by those of `new`, here and in all clones.
     ///
-    /// Handshakes that begin from now on use them; those under way, and connections, do not
-    /// notice. `new` has been verified when it was made, so nothing can go wrong here: where
-    /// reading the new files fails, the old ones stay in use. The
-    /// [generation](Self::generation) goes up by one.
+    /// Later handshakes use them; present handshakes and connections are not affected. It cannot fail, because `new`
+    /// was verified when it was created. Increments the [generation](Self::generation).
     ///
     /// # Example
     ///
@@ -280,17 +273,17 @@ impl Tls {
         self.replace(Settings::clone(&new.settings()), |_| true);
     }
 
-    /// How many sets of certificates these and their clones have had: 1 at first, one more with each
-    /// rotation. [`PeerInfo::generation`](crate::PeerInfo::generation) says which of them a
-    /// connection was made with.
+    /// Returns the number of the present set of certificates: 1 at first, incremented by each rotation.
+    ///
+    /// [`PeerInfo::generation`](crate::PeerInfo::generation) is that of a connection's handshake.
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.settings().generation
     }
 
-    async fn shake_as_server(&self, stream: BoxedStream) -> Result<Secured, HandshakeError> {
+    async fn accept_tls(&self, stream: BoxedStream) -> Result<Secured, HandshakeError> {
         let settings = self.settings();
-        settings.warn_as_server();
+        settings.warn_of_missing_names();
         let config = Arc::clone(&settings.server);
         secured(
             TlsStream::accept(config, stream).await?,
@@ -298,7 +291,7 @@ impl Tls {
         )
     }
 
-    async fn shake_as_client(
+    async fn connect_tls(
         &self,
         stream: BoxedStream,
         host: &str,
@@ -324,11 +317,11 @@ fn secured(stream: TlsStream, generation: u64) -> Result<Secured, HandshakeError
 
 impl Transport for Tls {
     fn accept<'a>(&'a self, stream: BoxedStream, _peer: Endpoint) -> Handshake<'a> {
-        Box::pin(self.shake_as_server(stream))
+        Box::pin(self.accept_tls(stream))
     }
 
     fn connect<'a>(&'a self, stream: BoxedStream, server_name: &'a str) -> Handshake<'a> {
-        Box::pin(self.shake_as_client(stream, server_name))
+        Box::pin(self.connect_tls(stream, server_name))
     }
 
     fn is_secure(&self) -> bool {

@@ -1,4 +1,4 @@
-//! Unix sockets: the file of a listener, and who may take its place.
+//! Unix sockets, and the file of a listening socket: creating, replacing and removing it.
 
 use std::{
     ffi::OsString,
@@ -18,44 +18,44 @@ use std::{
 use async_net::unix::{UnixListener, UnixStream};
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use super::Socketed;
+use super::RawConnection;
 use crate::{Endpoint, PeerCredentials};
 
-/// A Unix socket that is listened at.
+/// A Unix listener, and its file if this process has created it.
 #[derive(Debug)]
 pub(super) struct Listener {
-    // In this order: as long as the socket is open, no other file can have its number.
-    file: Option<File>,
+    // Dropped first: while the socket is open, no other file can have its inode number.
+    file: Option<SocketFile>,
     listener: UnixListener,
 }
 
 impl Listener {
-    /// Makes the file, with these permissions. One that nobody listens at makes way.
+    /// Binds a socket at `path` with these file permissions. Replaces a stale socket, one without a listener.
     ///
-    /// The socket is bound elsewhere and gets its name when it listens: so there is none at the path that
-    /// is deaf, and whoever looks whether one is stale is not misled. The system knows it by the first name.
+    /// The socket is bound under a temporary name, and linked to `path` when it listens. So a socket at `path`
+    /// always listens, and a check for stale sockets has no race. `getsockname` returns the temporary name.
     pub(super) fn bind(path: &Path, mode: u32, backlog: i32) -> io::Result<Self> {
-        // A longer one could be made, and nobody could connect to it.
+        // A file with a longer path could be created, but no client could connect to it.
         SockAddr::unix(path)?;
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-        let draft = bind_draft(&socket, path)?;
-        // Nobody can connect before it listens, whatever the permissions are.
-        fs::set_permissions(&draft.path, Permissions::from_mode(mode))?;
+        let temporary = bind_temporary(&socket, path)?;
+        // No client can connect before it listens, with any permissions.
+        fs::set_permissions(&temporary.path, Permissions::from_mode(mode))?;
         socket.listen(backlog)?;
-        publish(&draft.path, path)?;
-        let file = File {
+        link_or_replace(&temporary.path, path)?;
+        let file = SocketFile {
             path: path.into(),
-            id: draft.id,
+            id: temporary.id,
         };
-        drop(draft);
+        drop(temporary);
         Ok(Self {
             file: Some(file),
             listener: UnixListener::try_from(OwnedFd::from(socket))?,
         })
     }
 
-    /// A listener that somebody else has made. So the file is theirs.
-    pub(super) fn handed_in(listener: std::os::unix::net::UnixListener) -> io::Result<Self> {
+    /// Returns an external listener. Its file is not removed.
+    pub(super) fn external(listener: std::os::unix::net::UnixListener) -> io::Result<Self> {
         Ok(Self {
             file: None,
             listener: UnixListener::try_from(listener)?,
@@ -69,21 +69,21 @@ impl Listener {
         }
     }
 
-    /// As the accept of all listeners.
-    pub(super) async fn accept(&self) -> io::Result<Socketed> {
+    /// Waits for a connection.
+    pub(super) async fn accept(&self) -> io::Result<RawConnection> {
         let (stream, peer) = self.listener.accept().await?;
         Ok(finish(stream, endpoint(&peer)))
     }
 }
 
 /// Connects to the socket of this path.
-pub(super) async fn connect(path: &Path) -> io::Result<Socketed> {
+pub(super) async fn connect(path: &Path) -> io::Result<RawConnection> {
     let stream = UnixStream::connect(path).await?;
     Ok(finish(stream, Endpoint::Unix(Some(path.into()))))
 }
 
-fn finish(stream: UnixStream, peer: Endpoint) -> Socketed {
-    Socketed {
+fn finish(stream: UnixStream, peer: Endpoint) -> RawConnection {
+    RawConnection {
         credentials: PeerCredentials::of(&stream),
         stream: Box::new(stream),
         peer,
@@ -94,15 +94,15 @@ pub(super) fn endpoint(address: &SocketAddr) -> Endpoint {
     Endpoint::Unix(address.as_pathname().map(Arc::from))
 }
 
-/// The file of a socket of ours; removed when this is dropped, if it is still the same.
+/// The file of a socket that this process has created. Dropping it removes the file, unless it was replaced.
 #[derive(Debug)]
-struct File {
+struct SocketFile {
     path: Arc<Path>,
-    /// The device and the number of the file there.
+    /// The device and inode numbers.
     id: (u64, u64),
 }
 
-impl File {
+impl SocketFile {
     fn at(path: &Path) -> io::Result<Self> {
         Ok(Self {
             path: path.into(),
@@ -111,13 +111,13 @@ impl File {
     }
 }
 
-impl Drop for File {
+impl Drop for SocketFile {
     fn drop(&mut self) {
         let there = fs::symlink_metadata(&self.path);
         if there.is_ok_and(|there| id(&there) == self.id)
             && let Err(error) = fs::remove_file(&self.path)
         {
-            tracing::warn!(target: "erps", path = %self.path.display(), %error, "a socket's file is left behind");
+            tracing::warn!(target: "erps", path = %self.path.display(), %error, "cannot remove the file of a Unix socket");
         }
     }
 }
@@ -126,31 +126,31 @@ fn id(file: &Metadata) -> (u64, u64) {
     (file.dev(), file.ino())
 }
 
-/// How many sockets of a directory may be in the making, those included that a crash has left behind.
-const DRAFTS: u32 = 1000;
+/// The number of temporary names in a directory: for sockets being bound, and those left by crashes.
+const TEMPORARY_NAMES: u32 = 1000;
 
-/// Binds the socket next to its path, by a name that is free.
-fn bind_draft(socket: &Socket, path: &Path) -> io::Result<File> {
-    for number in 0..DRAFTS {
-        let draft = path.with_file_name(format!(".erps{number}"));
-        let address = SockAddr::unix(&draft).map_err(|error| {
+/// Binds the socket to a free temporary name in the directory of its path.
+fn bind_temporary(socket: &Socket, path: &Path) -> io::Result<SocketFile> {
+    for number in 0..TEMPORARY_NAMES {
+        let temporary = path.with_file_name(format!(".erps{number}"));
+        let address = SockAddr::unix(&temporary).map_err(|error| {
             let what =
                 "the path of the socket's directory is too long for the temporary name of a socket";
             io::Error::new(error.kind(), what)
         })?;
         match socket.bind(&address) {
-            Ok(()) => return File::at(&draft),
+            Ok(()) => return SocketFile::at(&temporary),
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
             Err(error) => return Err(error),
         }
     }
-    let what = "all temporary names of sockets in the socket's directory are taken";
+    let what = "all temporary socket names in the socket's directory are in use";
     Err(io::Error::new(io::ErrorKind::AddrInUse, what))
 }
 
-/// Gives a socket that listens its name.
-fn publish(draft: &Path, path: &Path) -> io::Result<()> {
-    match fs::hard_link(draft, path) {
+/// Gives a listening socket its name. Replaces a stale socket; fails if there is a listener, or another file.
+fn link_or_replace(temporary: &Path, path: &Path) -> io::Result<()> {
+    match fs::hard_link(temporary, path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         linked => return linked,
     }
@@ -158,36 +158,36 @@ fn publish(draft: &Path, path: &Path) -> io::Result<()> {
     match fs::symlink_metadata(path) {
         Ok(there) if there.file_type().is_socket() => {}
         Ok(_) => {
-            let what = "there is something at the path that is no socket";
+            let what = "the file at the path is not a socket";
             return Err(io::Error::new(io::ErrorKind::AddrInUse, what));
         }
         Err(_) => return in_use(),
     }
-    let Some(_turn) = Turn::take(path)? else {
+    let Some(_lock) = ReplaceLock::acquire(path)? else {
         return in_use();
     };
-    if is_listened_at(path)? {
+    if has_listener(path)? {
         return in_use();
     }
-    tracing::debug!(target: "erps", path = %path.display(), "nobody listens at an old socket, and it is replaced");
-    fs::rename(draft, path)
+    tracing::debug!(target: "erps", path = %path.display(), "replacing a stale Unix socket: it has no listener");
+    fs::rename(temporary, path)
 }
 
-/// The right to replace the socket at a path, until this is dropped.
+/// A lock file for replacing the socket at a path. Dropping it releases the lock.
 ///
-/// The system has no call that looks whether a socket is stale and replaces it. Of two daemons that have
-/// both looked, the second would replace the first. With this the second looks when the first listens. Whoever
-/// removes or replaces the file and does not know of the turn is not kept from it.
+/// No system call checks that a socket is stale and replaces it atomically. Without a lock, two daemons could both
+/// find a stale socket, and the second would replace the socket of the first. The lock is advisory: programs that
+/// do not use it can still replace the file.
 #[derive(Debug)]
-struct Turn {
+struct ReplaceLock {
     path: PathBuf,
-    /// Locked until it is closed: also by a crash.
+    /// Locked until it is closed, also by a crash.
     _file: fs::File,
 }
 
-impl Turn {
-    /// `None` if somebody else is about to replace it.
-    fn take(socket: &Path) -> io::Result<Option<Self>> {
+impl ReplaceLock {
+    /// Returns `None` if another process holds the lock.
+    fn acquire(socket: &Path) -> io::Result<Option<Self>> {
         let mut name = OsString::from(".");
         name.push(socket.file_name().unwrap_or_default());
         name.push(".erps-lock");
@@ -200,7 +200,7 @@ impl Turn {
                 return Ok(None);
             }
             let locked = id(&file.metadata()?);
-            // Whoever had it before may have removed the file since it was opened.
+            // The previous holder may have removed the file after it was opened here.
             if fs::metadata(&path).is_ok_and(|there| id(&there) == locked) {
                 return Ok(Some(Self { path, _file: file }));
             }
@@ -208,15 +208,15 @@ impl Turn {
     }
 }
 
-impl Drop for Turn {
+impl Drop for ReplaceLock {
     fn drop(&mut self) {
         if let Err(error) = fs::remove_file(&self.path) {
-            tracing::warn!(target: "erps", path = %self.path.display(), %error, "a lock's file is left behind");
+            tracing::warn!(target: "erps", path = %self.path.display(), %error, "cannot remove the lock file of a Unix socket");
         }
     }
 }
 
-/// Locks a file for as long as it is open; tells whether it has, as nobody waits.
+/// Tries to lock a file until it is closed. Returns false if it is locked already; does not wait.
 fn lock(file: &fs::File) -> io::Result<bool> {
     #[cfg(not(target_os = "solaris"))]
     {
@@ -230,8 +230,8 @@ fn lock(file: &fs::File) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Whether somebody does, or may do: only a clear no counts as none.
-fn is_listened_at(path: &Path) -> io::Result<bool> {
+/// Returns whether a socket has a listener. Every result but "connection refused" counts as yes.
+fn has_listener(path: &Path) -> io::Result<bool> {
     let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     // A full backlog would make it wait.
     probe.set_nonblocking(true)?;

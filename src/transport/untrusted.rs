@@ -1,31 +1,31 @@
-//! Why this end does not trust its peer.
+//! Why a peer's certificate was rejected.
 
 use std::{fmt, time::SystemTime};
 
 use super::text::{List, utc};
 
-/// Why this end does not trust its peer.
+/// Why this end rejected the peer's certificate.
 ///
-/// The names in it are the peer's: they are escaped, and cut to 256 bytes each.
+/// Names are the peer's: they are escaped, and truncated to 256 bytes each.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Untrusted {
-    /// It presented no certificate.
+    /// The peer presented no certificate.
     #[error("it presented no certificate")]
     NoCertificate,
-    /// Its certificate comes from none of the CAs that this end was given.
+    /// No configured CA has issued the certificate.
     #[error("{}", unknown_issuer(.subject, .issuer, *.roots))]
     #[non_exhaustive]
     UnknownIssuer {
-        /// The distinguished name of its certificate. Empty if it cannot be read.
+        /// The distinguished name of the certificate. Empty if it cannot be read.
         subject: String,
-        /// The distinguished name of the CA that is not known: who issued its certificate, or the
-        /// last of the intermediates it sent. Empty if it cannot be read.
+        /// The distinguished name of the unknown CA: the issuer of the certificate, or of the last intermediate
+        /// that the peer sent. Empty if it cannot be read.
         issuer: String,
-        /// How many CAs this end was given.
+        /// The number of configured CAs.
         roots: usize,
     },
-    /// Its certificate, or one of its issuers', is no longer valid. One of the clocks may be wrong.
+    /// The certificate, or one of its issuers', has expired. One of the clocks may be wrong.
     #[error(
         "its certificate, or one of its issuers', has expired: it was valid until {}, and this end's clock shows {}",
         utc(*.not_after), utc(*.now)
@@ -34,74 +34,71 @@ pub enum Untrusted {
     Expired {
         /// The last moment at which it was valid.
         not_after: SystemTime,
-        /// What this end's clock said.
+        /// The time of this end's clock.
         now: SystemTime,
     },
-    /// Its certificate, or one of its issuers', is not valid yet. One of the clocks may be wrong.
+    /// The certificate, or one of its issuers', is not valid yet. One of the clocks may be wrong.
     #[error(
-        "its certificate, or one of its issuers', is not valid yet: it is from {} on, and this end's clock shows {}",
+        "its certificate, or one of its issuers', is not valid yet: it is valid from {}, and this end's clock shows {}",
         utc(*.not_before), utc(*.now)
     )]
     #[non_exhaustive]
     NotYetValid {
         /// The first moment at which it is valid.
         not_before: SystemTime,
-        /// What this end's clock said.
+        /// The time of this end's clock.
         now: SystemTime,
     },
-    /// Its certificate is for other hosts than the one this client asked for. Its common name does
-    /// not count.
+    /// The certificate is not for the host that the client connects to. Its common name is ignored.
     #[error("{}", wrong_name(.expected, .presented, *.more))]
     #[non_exhaustive]
     WrongName {
-        /// The name the client asked for.
+        /// The name that the client expects.
         expected: String,
         /// The alternative names in the certificate, 16 at most.
         presented: Vec<String>,
-        /// How many more there are.
+        /// The number of further names.
         more: usize,
     },
-    /// Its certificate may not be used by this kind of peer: a server's by a client, or the
-    /// reverse.
+    /// The certificate's extended key usage does not allow this use: a client presented a server's certificate, or
+    /// the reverse.
     #[error(
         "its certificate may not be used for {required}: its extended key usage allows {}",
         usages(.presented)
     )]
     #[non_exhaustive]
     WrongPurpose {
-        /// The use it would need: `server authentication` or `client authentication`.
+        /// The required use: `server authentication` or `client authentication`.
         required: String,
-        /// The uses it is for, 16 at most. Those that have no name here are object identifiers.
+        /// The allowed uses, 16 at most; object identifiers where there is no name.
         presented: Vec<String>,
     },
-    /// Its certificate is that of a CA, which cannot be a peer's own.
+    /// The certificate is that of a CA, which is rejected as an end-entity certificate.
     #[error(
         "its certificate is that of a CA (basic constraints CA:TRUE, as `openssl req -x509` makes it), which cannot be a peer's own: have the CA issue another for the peer, with CA:FALSE"
     )]
     CaCertificate,
-    /// Its certificate, or one of its issuers', was revoked.
+    /// The certificate, or one of its issuers', was revoked.
     #[error("its certificate was revoked")]
     Revoked,
-    /// There is no telling whether its certificate was revoked: a revocation list that this end was
-    /// given should have been replaced by another. The fault is this end's.
+    /// The revocation status is unknown, because a configured revocation list has expired. Update it on this end.
     #[error(
-        "the revocation list of \"{issuer}\" has expired, so that no certificate of that CA is accepted: there should have been another by {}",
+        "the revocation list of \"{issuer}\" has expired, so that no certificate of that CA is accepted: it should have been replaced by {}",
         utc(*.next_update)
     )]
     RevocationListExpired {
-        /// Whose list it is: the distinguished name of a CA.
+        /// The distinguished name of the CA that issued the list.
         issuer: String,
-        /// When there should have been another.
+        /// When the list expired.
         next_update: SystemTime,
     },
-    /// There is no telling whether its certificate was revoked, for this reason. The fault is this
-    /// end's.
-    #[error("whether its certificate was revoked is unknown: {0}")]
+    /// The revocation status is unknown for this reason. Update the revocation lists on this end.
+    #[error("the revocation status of its certificate is unknown: {0}")]
     RevocationUnknown(String),
-    /// [`check_peer`](crate::Tls::check_peer) refused it, with this text.
+    /// [`check_peer`](crate::Tls::check_peer) returned an error with this text.
     #[error("{0}")]
     Check(String),
-    /// Its certificate, or the proof that it holds the certificate's key, is wrong.
+    /// The certificate is invalid, or the peer's signature with its key is.
     #[error("its certificate is not acceptable: {0}")]
     BadCertificate(String),
 }
@@ -113,11 +110,11 @@ fn unknown_issuer(subject: &str, issuer: &str, roots: usize) -> String {
         format!("its certificate was issued by an unknown CA, {trusted}")
     } else if subject == issuer {
         format!(
-            "its certificate (\"{subject}\") was issued by an unknown CA: it is signed by itself, and is {trusted}"
+            "its certificate (\"{subject}\") was issued by an unknown CA: it is self-signed, and is {trusted}"
         )
     } else {
         format!(
-            "its certificate (\"{subject}\") was issued by an unknown CA: \"{issuer}\" is {trusted}, or the peer did not send a certificate between both"
+            "its certificate (\"{subject}\") was issued by an unknown CA: \"{issuer}\" is {trusted}, or the peer did not send an intermediate certificate"
         )
     }
 }

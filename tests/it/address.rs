@@ -1,4 +1,4 @@
-//! Addresses of servers: what is kept of them, and what is refused.
+//! Server addresses: parsing, formatting, and rejected inputs.
 
 use std::net::{SocketAddr, SocketAddrV6};
 
@@ -11,7 +11,7 @@ use crate::support::{
 };
 
 #[test]
-fn an_ipv6_address_keeps_its_scope() {
+fn ipv6_address_keeps_its_scope_id() {
     let socket: SocketAddr = "[fe80::1%2]:4747".parse().unwrap();
     let text = "[fe80::1%2]:4747";
     for address in [
@@ -29,9 +29,9 @@ fn an_ipv6_address_keeps_its_scope() {
     assert_eq!(named.to_string().parse(), Ok(named));
 }
 
-/// What the client dialled is in its error.
+/// The error contains the address that the client dialled.
 #[test]
-fn the_scope_reaches_the_system() {
+fn ipv6_scope_id_is_used_to_connect() {
     run(async {
         let nowhere = SocketAddrV6::new("fe80::1".parse().unwrap(), 4747, 0, 4_000_000_000);
         let client = Client::<Lab>::builder(SocketAddr::from(nowhere));
@@ -48,7 +48,7 @@ fn the_scope_reaches_the_system() {
 }
 
 #[test]
-fn what_cannot_be_an_address_is_refused_when_it_is_parsed() {
+fn parsing_an_invalid_address_fails() {
     for (text, expected) in [
         ("http://localhost:4747", AddressError::Scheme),
         ("localhost:0", AddressError::Port),
@@ -64,7 +64,7 @@ fn what_cannot_be_an_address_is_refused_when_it_is_parsed() {
 }
 
 #[test]
-fn a_pair_that_cannot_be_an_address_fails_to_connect_and_is_not_repeated() {
+fn connecting_to_an_invalid_host_and_port_fails_without_logging_credentials() {
     Warnings::during(|warnings| {
         erps::Universe::simulated(1).run(async {
             for (host, port, expected) in [
@@ -95,7 +95,7 @@ fn a_pair_that_cannot_be_an_address_fails_to_connect_and_is_not_repeated() {
 }
 
 #[test]
-fn a_name_may_end_with_a_dot_and_have_underscores() {
+fn host_name_may_contain_underscores_and_a_trailing_dot() {
     for host in ["localhost.", "my_service", "db-1.example"] {
         let address = Address::from((host, 1));
         assert_eq!(address.to_string(), format!("{host}:1"));
@@ -104,7 +104,7 @@ fn a_name_may_end_with_a_dot_and_have_underscores() {
 }
 
 #[erps::test(simulated)]
-async fn a_certificate_is_checked_without_the_dot_of_a_complete_name() {
+async fn certificate_is_verified_without_the_trailing_dot_of_the_host_name() {
     let ca = erps::TestCa::new();
     let (builder, _watch) = lab::daemon();
     let builder = builder.transport(ca.tls(&["here.example"]));

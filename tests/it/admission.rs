@@ -1,4 +1,5 @@
-//! Who is let in, who is not, and that those who are not harm nobody.
+//! Accepting and rejecting connections: certificates, failed handshakes and time limits. A rejected peer does
+//! not affect others.
 
 mod answers;
 mod early_call;
@@ -40,20 +41,20 @@ use crate::support::{
     time::{HOUR, STEP, at_once, ms, secs, settled, timed},
 };
 
-/// Where the daemons of these tests are, as their certificates say.
+/// The address of the daemons in these tests, as named in their certificates.
 const HOST: [&str; 1] = ["127.0.0.1"];
 
-/// A time limit that is meant to pass.
+/// A handshake timeout that is meant to expire.
 const SHORT: Duration = Duration::from_millis(50);
 
-/// A daemon that wants TLS, and one who may talk to it.
-struct House {
+/// A daemon that requires TLS, and the CA of its clients.
+struct TlsDaemon {
     ca: TestCa,
     daemon: Linked<Daemon<LabServer>>,
     watch: Watch,
 }
 
-impl House {
+impl TlsDaemon {
     async fn new() -> Self {
         Self::with(|_, builder| builder).await
     }
@@ -68,22 +69,22 @@ impl House {
         Self { ca, daemon, watch }
     }
 
-    /// A client that comes with these papers, and tries hard.
-    fn visitor(&self, papers: Tls) -> ClientBuilder<Lab> {
+    /// Returns a builder for a client with these certificates and a backoff of a millisecond.
+    fn client(&self, tls: Tls) -> ClientBuilder<Lab> {
         let at_once = Backoff::new(Duration::from_millis(1), Duration::from_millis(1));
-        lab::client(&self.daemon).transport(papers).backoff(at_once)
+        lab::client(&self.daemon).transport(tls).backoff(at_once)
     }
 
-    /// The daemon has turned so many away. None of them had a server; and whoever has
-    /// the right papers is served meanwhile.
-    async fn turned_away(&self, count: u64) {
+    /// Asserts that this many handshakes failed without starting a server, and that a client with a valid
+    /// certificate is served.
+    async fn assert_failed_handshakes(&self, count: u64) {
         settled().await;
         let info = self.daemon.info();
         assert_eq!((info.failed, info.connections), (count, 0));
         assert!(self.watch.lives.is_empty(), "`init` has run");
         let accepted = self.accepted();
         let guest = self
-            .visitor(self.ca.tls(&["guest"]))
+            .client(self.ca.tls(&["guest"]))
             .connect()
             .await
             .unwrap();
@@ -94,7 +95,7 @@ impl House {
         assert_eq!((info.servers, info.connections), (1, 1));
         let server_ended = async {
             let Ok(Life::Terminated(reason)) = self.watch.lives.recv().await else {
-                panic!("a second server");
+                panic!("a second `init`");
             };
             assert!(matches!(reason, ExitReason::Disconnected), "{reason}");
         };
@@ -106,12 +107,12 @@ impl House {
         dial(&self.daemon).await
     }
 
-    /// The daemon has given up a peer, which had no server.
-    async fn out_of_time(&self) {
+    /// Asserts that the daemon closed one connection without starting a server.
+    async fn assert_timed_out(&self) {
         settled().await;
         assert_eq!(self.daemon.info().failed, 1);
         assert!(self.watch.lives.is_empty(), "`init` has run");
-        let guest = self.visitor(self.ca.tls(&["guest"]));
+        let guest = self.client(self.ca.tls(&["guest"]));
         is_served(&at_once(guest.connect()).await.unwrap()).await;
     }
 
@@ -125,13 +126,13 @@ async fn dial(daemon: &Daemon<LabServer>) -> Stream {
     network.connect(daemon.local_addr()).await.unwrap()
 }
 
-/// Waits until the other end has closed the connection, with or without a last word.
+/// Waits until the peer has closed the connection, discarding what it sends.
 async fn closed(mut stream: impl AsyncRead + Unpin) {
     let mut bytes = [0; 1024];
     while let Ok(1..) = stream.read(&mut bytes).await {}
 }
 
-/// What went wrong with the TLS handshake, in the client's view.
+/// Returns the TLS handshake error that the client reports.
 fn handshake(error: ConnectError) -> HandshakeError {
     match error {
         ConnectError::Handshake(error) => error,
@@ -139,7 +140,7 @@ fn handshake(error: ConnectError) -> HandshakeError {
     }
 }
 
-/// Waits until the client has been refused, and returns why and when it tries again.
+/// Waits until the client has been rejected and returns the error and when it tries again.
 async fn retries_slowly(client: &Client<Lab>) -> (ConnectError, Instant) {
     let is_slow = |it: &Status| matches!(it, Status::RetryingSlowly { .. });
     match client.until(is_slow).await {
@@ -151,8 +152,8 @@ async fn retries_slowly(client: &Client<Lab>) -> (ConnectError, Instant) {
     }
 }
 
-/// A client with this certificate learns that it is refused, with this alert, and retries slowly.
-async fn is_refused(house: &House, papers: Tls, alert: &str) {
+/// Asserts that a client with this certificate is rejected with this TLS alert and retries slowly.
+async fn assert_rejected(server: &TlsDaemon, tls: Tls, alert: &str) {
     let name = |error: ConnectError| {
         assert!(error.is_likely_permanent(), "{error}");
         match handshake(error) {
@@ -160,33 +161,33 @@ async fn is_refused(house: &House, papers: Tls, alert: &str) {
             error => panic!("{error}"),
         }
     };
-    let client = house.visitor(papers).start();
+    let client = server.client(tls).start();
     let (error, next) = retries_slowly(&client).await;
     assert_eq!(name(error), alert);
-    assert_eq!(house.accepted(), 1);
+    assert_eq!(server.accepted(), 1);
     let call = at_once(client.call(Call::Ping)).await.unwrap_err();
     assert!(!call.may_have_run(), "{call}");
-    // Far longer than its back-off.
+    // Far longer than its backoff.
     assert!(next - time::now() >= secs(1) / 2 - STEP);
-    house.turned_away(1).await;
-    assert_eq!(house.accepted(), 2, "the refused client came back");
-    // Asked to, it tries at once.
+    server.assert_failed_handshakes(1).await;
+    assert_eq!(server.accepted(), 2, "the rejected client connected again");
+    // An explicit `connect` tries immediately.
     assert_eq!(name(client.connect().await.unwrap_err()), alert);
-    house.turned_away(2).await;
-    assert_eq!(house.accepted(), 4);
+    server.assert_failed_handshakes(2).await;
+    assert_eq!(server.accepted(), 4);
     retries_slowly(&client).await;
-    // One attempt in each of the last half of a minute to a minute.
+    // The slow backoff makes one attempt every 30 to 60 seconds.
     time::sleep(HOUR).await;
-    let attempts = house.accepted() - 4;
+    let attempts = server.accepted() - 4;
     assert!((60..=127).contains(&attempts), "{attempts}");
 }
 
-/// A client with these papers does not let the server pass, and says so.
-async fn is_mistrusted(house: &House, papers: Tls) -> Untrusted {
-    let visitor = house.visitor(papers).reconnect(Reconnect::Never);
-    let error = visitor.connect().await.unwrap_err();
+/// Asserts that a client does not trust the server, and returns the reason.
+async fn assert_untrusted(server: &TlsDaemon, tls: Tls) -> Untrusted {
+    let client = server.client(tls).reconnect(Reconnect::Never);
+    let error = client.connect().await.unwrap_err();
     assert!(!error.is_likely_permanent(), "the server may be repaired");
-    house.turned_away(1).await;
+    server.assert_failed_handshakes(1).await;
     match handshake(error) {
         HandshakeError::Untrusted(why) => why,
         error => panic!("{error}"),
@@ -196,10 +197,10 @@ async fn is_mistrusted(house: &House, papers: Tls) -> Untrusted {
 // ---- certificates ----
 
 #[erps::test(simulated)]
-async fn a_client_without_a_certificate_is_turned_away() {
-    let house = House::new().await;
+async fn client_without_certificate_is_rejected() {
+    let server = TlsDaemon::new().await;
     let mut roots = RootCertStore::empty();
-    let ca = CertificateDer::from_pem_slice(house.ca.pem().as_bytes()).unwrap();
+    let ca = CertificateDer::from_pem_slice(server.ca.pem().as_bytes()).unwrap();
     roots.add(ca).unwrap();
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
@@ -208,75 +209,75 @@ async fn a_client_without_a_certificate_is_turned_away() {
         .with_no_client_auth();
     let connector = TlsConnector::from(Arc::new(config));
     let name = HOST[0].try_into().unwrap();
-    let told = async {
-        let mut stream = connector.connect(name, house.dial().await).await?;
+    let alert = async {
+        let mut stream = connector.connect(name, server.dial().await).await?;
         stream.read(&mut [0; 8]).await
     };
-    let told = told.await.unwrap_err().to_string();
-    assert!(told.contains("CertificateRequired"), "{told}");
-    house.turned_away(1).await;
+    let alert = alert.await.unwrap_err().to_string();
+    assert!(alert.contains("CertificateRequired"), "{alert}");
+    server.assert_failed_handshakes(1).await;
 }
 
 #[erps::test(simulated)]
-async fn a_client_of_another_ca_is_refused() {
-    let house = House::new().await;
+async fn client_certificate_of_another_ca_is_rejected() {
+    let server = TlsDaemon::new().await;
     let own = TestCa::new().issue(&["stranger"]);
-    let papers = Tls::from_pem(house.ca.pem(), own.certificate, own.key).unwrap();
-    is_refused(&house, papers, "unknown_ca").await;
+    let tls = Tls::from_pem(server.ca.pem(), own.certificate, own.key).unwrap();
+    assert_rejected(&server, tls, "unknown_ca").await;
 }
 
 #[erps::test(simulated)]
-async fn a_client_that_has_expired_is_refused() {
-    let house = House::new().await;
-    let papers = house
+async fn expired_client_certificate_is_rejected() {
+    let server = TlsDaemon::new().await;
+    let tls = server
         .ca
-        .tls_with(&house.ca.request(&["old friend"]).expired().issue());
-    is_refused(&house, papers, "certificate_expired").await;
+        .tls_with(&server.ca.request(&["expired client"]).expired().issue());
+    assert_rejected(&server, tls, "certificate_expired").await;
 }
 
 #[erps::test(simulated)]
-async fn a_client_that_the_servers_check_dislikes_is_refused() {
+async fn client_rejected_by_the_servers_check_peer_retries_slowly() {
     let only_guests = |ca: &TestCa| {
         ca.tls(&HOST).check_peer(|peer| match peer.common_name() {
             Some("guest") => Ok(()),
-            _ => Err("you are not on the list"),
+            _ => Err("not on the list"),
         })
     };
-    let house = House::with(|ca, builder| builder.transport(only_guests(ca))).await;
-    let papers = house.ca.tls(&["burglar"]);
-    is_refused(&house, papers, "certificate_unknown").await;
+    let server = TlsDaemon::with(|ca, builder| builder.transport(only_guests(ca))).await;
+    let tls = server.ca.tls(&["other"]);
+    assert_rejected(&server, tls, "certificate_unknown").await;
 }
 
 #[erps::test(simulated)]
-async fn a_client_that_was_refused_is_let_in_with_new_papers_when_it_connects_again() {
-    let house = House::new().await;
-    let papers = house
+async fn rejected_client_connects_with_a_rotated_certificate() {
+    let server = TlsDaemon::new().await;
+    let tls = server
         .ca
-        .tls_with(&house.ca.request(&["old friend"]).expired().issue());
-    let client = house.visitor(papers.clone()).start();
+        .tls_with(&server.ca.request(&["expired client"]).expired().issue());
+    let client = server.client(tls.clone()).start();
     retries_slowly(&client).await;
-    papers.rotate(&house.ca.tls(&["old friend"]));
+    tls.rotate(&server.ca.tls(&["expired client"]));
     at_once(client.connect()).await.unwrap();
     is_served(&client).await;
 }
 
 #[erps::test(simulated)]
-async fn a_client_that_was_refused_heals_by_itself_once_its_certificate_is_good() {
-    let house = House::new().await;
-    let papers = house
+async fn rejected_client_reconnects_by_itself_after_its_certificate_was_rotated() {
+    let server = TlsDaemon::new().await;
+    let tls = server
         .ca
-        .tls_with(&house.ca.request(&["old friend"]).expired().issue());
-    let client = house.visitor(papers.clone()).start();
+        .tls_with(&server.ca.request(&["expired client"]).expired().issue());
+    let client = server.client(tls.clone()).start();
     retries_slowly(&client).await;
     time::sleep(HOUR).await;
-    papers.rotate(&house.ca.tls(&["old friend"]));
+    tls.rotate(&server.ca.tls(&["expired client"]));
     let (_, took) = timed(client.until(Status::is_connected)).await;
     assert!(took <= secs(60), "{took:?}");
     is_served(&client).await;
 }
 
-/// A TLS server that trusts nobody, and looks at its client's certificate only when it is told to.
-fn hesitant(ca: &TestCa, listener: &TcpListener, look: &std::sync::mpsc::Receiver<()>) {
+/// A TLS server that trusts no client certificate and verifies it only after a message on `look`.
+fn verify_when_told(ca: &TestCa, listener: &TcpListener, look: &std::sync::mpsc::Receiver<()>) {
     let strangers = TestCa::new();
     let mut roots = RootCertStore::empty();
     let root = CertificateDer::from_pem_slice(strangers.pem().as_bytes()).unwrap();
@@ -310,20 +311,20 @@ fn hesitant(ca: &TestCa, listener: &TcpListener, look: &std::sync::mpsc::Receive
 }
 
 #[test]
-fn a_client_that_is_refused_after_its_handshake_retries_slowly_too() {
+fn client_rejected_after_its_handshake_retries_slowly() {
     run(async {
         let ca = TestCa::new();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let papers = ca.tls(&["guest"]).settle_time(Duration::from_millis(1));
+        let tls = ca.tls(&["guest"]).settle_time(Duration::from_millis(1));
         let at_once = Backoff::new(Duration::from_millis(1), Duration::from_millis(1));
         let client = Client::<Lab>::builder(listener.local_addr().unwrap())
-            .transport(papers)
+            .transport(tls)
             .backoff(at_once)
             .slow_backoff(Backoff::new(HOUR, HOUR))
             .start();
-        let (tell, told) = std::sync::mpsc::channel();
+        let (tell, alert) = std::sync::mpsc::channel();
         let server = smol::unblock(move || {
-            hesitant(&ca, &listener, &told);
+            verify_when_told(&ca, &listener, &alert);
             listener
         });
         client.until(Status::is_connected).await;
@@ -333,29 +334,25 @@ fn a_client_that_is_refused_after_its_handshake_retries_slowly_too() {
         assert!(next > time::now() + HOUR / 4);
         let listener = server.await;
         listener.set_nonblocking(true).unwrap();
-        assert!(listener.accept().is_err(), "it came back");
+        assert!(listener.accept().is_err(), "the client connected again");
     });
 }
 
 #[erps::test(simulated)]
-async fn a_server_of_another_ca_is_mistrusted() {
-    let house = House::new().await;
-    let own = house.ca.issue(&["guest"]);
-    let papers = Tls::from_pem(TestCa::new().pem(), own.certificate, own.key).unwrap();
-    let why = is_mistrusted(&house, papers).await;
+async fn server_certificate_of_another_ca_is_untrusted() {
+    let server = TlsDaemon::new().await;
+    let own = server.ca.issue(&["guest"]);
+    let tls = Tls::from_pem(TestCa::new().pem(), own.certificate, own.key).unwrap();
+    let why = assert_untrusted(&server, tls).await;
     assert!(matches!(why, Untrusted::UnknownIssuer { .. }), "{why}");
 }
 
 #[erps::test(simulated)]
-async fn a_server_that_has_expired_is_mistrusted_until_it_has_a_new_certificate() {
+async fn expired_server_certificate_is_untrusted_until_it_is_rotated() {
     let ca = TestCa::new();
-    let papers = ca.tls_with(&ca.request(&HOST).expired().issue());
+    let tls = ca.tls_with(&ca.request(&HOST).expired().issue());
     let (builder, watch) = lab::daemon();
-    let daemon = builder
-        .transport(papers.clone())
-        .start_link()
-        .await
-        .unwrap();
+    let daemon = builder.transport(tls.clone()).start_link().await.unwrap();
     let client = lab::client(&daemon).transport(ca.tls(&["guest"])).start();
     let error = handshake(client.connect().await.unwrap_err());
     assert!(
@@ -365,16 +362,16 @@ async fn a_server_that_has_expired_is_mistrusted_until_it_has_a_new_certificate(
     assert!(watch.lives.is_empty(), "`init` has run");
     settled().await;
     assert!(daemon.info().failed > 0);
-    papers.rotate(&ca.tls(&HOST));
+    tls.rotate(&ca.tls(&HOST));
     client.until(Status::is_connected).await;
     is_served(&client).await;
 }
 
 #[erps::test(simulated)]
-async fn a_server_of_another_name_is_mistrusted() {
-    let house = House::with(|ca, it| it.transport(ca.tls(&["elsewhere.test"]))).await;
-    let outcome = house
-        .visitor(house.ca.tls(&["guest"]))
+async fn server_certificate_for_another_name_is_untrusted() {
+    let server = TlsDaemon::with(|ca, it| it.transport(ca.tls(&["elsewhere.test"]))).await;
+    let outcome = server
+        .client(server.ca.tls(&["guest"]))
         .reconnect(Reconnect::Never)
         .connect()
         .await;
@@ -387,39 +384,39 @@ async fn a_server_of_another_name_is_mistrusted() {
         "{error}"
     );
     settled().await;
-    assert_eq!(house.daemon.info().failed, 1);
-    assert!(house.watch.lives.is_empty(), "`init` has run");
-    let papers = house.ca.tls(&["guest"]).server_name("elsewhere.test");
-    is_served(&house.visitor(papers).connect().await.unwrap()).await;
+    assert_eq!(server.daemon.info().failed, 1);
+    assert!(server.watch.lives.is_empty(), "`init` has run");
+    let tls = server.ca.tls(&["guest"]).server_name("elsewhere.test");
+    is_served(&server.client(tls).connect().await.unwrap()).await;
 }
 
 #[erps::test(simulated)]
-async fn a_server_that_the_clients_check_dislikes_is_mistrusted() {
-    let house = House::new().await;
-    let papers = house
+async fn server_rejected_by_the_clients_check_peer_is_untrusted() {
+    let server = TlsDaemon::new().await;
+    let tls = server
         .ca
         .tls(&["guest"])
-        .check_peer(|_| Err("not the one I came for"));
-    let why = is_mistrusted(&house, papers).await;
-    assert_eq!(why, Untrusted::Check("not the one I came for".into()));
+        .check_peer(|_| Err("unexpected server"));
+    let why = assert_untrusted(&server, tls).await;
+    assert_eq!(why, Untrusted::Check("unexpected server".into()));
 }
 
 // ---- peers that do not shake hands ----
 
 #[erps::test(simulated)]
-async fn plaintext_on_a_tls_port_is_turned_away() {
-    let house = House::new().await;
-    let client = lab::client(&house.daemon).reconnect(Reconnect::Never);
+async fn plaintext_client_on_a_tls_port_fails_its_handshake() {
+    let server = TlsDaemon::new().await;
+    let client = lab::client(&server.daemon).reconnect(Reconnect::Never);
     let client = client.connect().await.unwrap();
     let error = client.call(Call::Ping).await.unwrap_err();
     assert!(error.to_string().contains("it looks like TLS"), "{error}");
     assert!(!error.may_have_run());
     client.exited().await;
-    house.turned_away(1).await;
+    server.assert_failed_handshakes(1).await;
 }
 
 #[erps::test(simulated)]
-async fn tls_on_a_plaintext_port_is_no_connection() {
+async fn tls_client_on_a_plaintext_port_fails_with_not_tls() {
     let (builder, _watch) = lab::daemon();
     let daemon = builder.start_link().await.unwrap();
     let client = lab::client(&daemon).transport(TestCa::new().tls(&["guest"]));
@@ -429,73 +426,76 @@ async fn tls_on_a_plaintext_port_is_no_connection() {
 }
 
 #[erps::test(simulated)]
-async fn a_peer_that_speaks_another_protocol_is_told_so_before_it_is_disconnected() {
+async fn peer_of_another_protocol_receives_an_error_before_the_close() {
     let (builder, watch) = lab::daemon();
     let daemon = builder.start_link().await.unwrap();
     let mut peer = dial(&daemon).await;
     peer.write_all(&[b'?'; 64]).await.unwrap();
     let mut said = Vec::new();
     peer.read_to_end(&mut said).await.unwrap();
-    assert!(!said.is_empty(), "not a word");
+    assert!(
+        !said.is_empty(),
+        "the connection was closed without an error packet"
+    );
     assert!(matches!(watch.lives.recv().await, Ok(Life::Init)));
     let Ok(Life::Terminated(reason)) = watch.lives.recv().await else {
-        panic!("a second server");
+        panic!("a second `init`");
     };
     assert!(matches!(reason, ExitReason::Error(_)), "{reason}");
 }
 
 #[erps::test(simulated)]
-async fn a_silent_peer_is_dropped_when_its_time_is_over() {
-    let house = House::with(|_, it| it.handshake_timeout(SHORT)).await;
-    let (_, took) = timed(closed(house.dial().await)).await;
+async fn silent_peer_is_closed_at_the_handshake_timeout() {
+    let server = TlsDaemon::with(|_, it| it.handshake_timeout(SHORT)).await;
+    let (_, took) = timed(closed(server.dial().await)).await;
     assert_eq!(took, SHORT);
-    house.out_of_time().await;
+    server.assert_timed_out().await;
 }
 
 #[erps::test(simulated)]
-async fn a_peer_that_stops_amid_its_hello_is_dropped_when_its_time_is_over() {
-    let house = House::with(|_, it| it.handshake_timeout(SHORT)).await;
+async fn peer_that_stops_within_its_client_hello_is_closed_at_the_handshake_timeout() {
+    let server = TlsDaemon::with(|_, it| it.handshake_timeout(SHORT)).await;
     let start = time::now();
-    // A handshake record of 512 bytes, and in it the beginning of a ClientHello.
-    let mut peer = house.dial().await;
+    // A handshake record of 512 bytes with the start of a ClientHello.
+    let mut peer = server.dial().await;
     peer.write_all(&[22, 3, 1, 2, 0]).await.unwrap();
-    // A byte now and then does not make it any younger.
+    // Further bytes do not extend the time limit.
     time::sleep(SHORT - ms(1)).await;
     peer.write_all(&[1, 0, 1, 252, 3, 3]).await.unwrap();
     closed(peer).await;
     assert_eq!(time::now() - start, SHORT);
-    house.out_of_time().await;
+    server.assert_timed_out().await;
 }
 
 #[erps::test(simulated)]
-async fn a_peer_that_leaves_during_its_handshake_is_forgotten() {
-    let house = House::new().await;
-    drop(house.dial().await);
-    house.turned_away(1).await;
+async fn peer_that_closes_during_its_handshake_counts_as_failed() {
+    let server = TlsDaemon::new().await;
+    drop(server.dial().await);
+    server.assert_failed_handshakes(1).await;
 }
 
 #[erps::test(simulated)]
-async fn connecting_makes_one_attempt_and_fails_with_its_error() {
-    let house = House::new().await;
+async fn connect_makes_one_attempt_and_returns_its_error() {
+    let server = TlsDaemon::new().await;
     let own = TestCa::new().issue(&["stranger"]);
-    let papers = Tls::from_pem(house.ca.pem(), own.certificate, own.key).unwrap();
-    let (one_by_one, client) = (50, house.visitor(papers));
+    let tls = Tls::from_pem(server.ca.pem(), own.certificate, own.key).unwrap();
+    let (one_by_one, client) = (50, server.client(tls));
     for attempt in 1..=one_by_one {
         let error = client.connect().await.unwrap_err();
         assert!(error.is_likely_permanent(), "{error}");
-        assert_eq!(house.accepted(), attempt);
+        assert_eq!(server.accepted(), attempt);
     }
-    // Nor does it matter that the client gives up at once.
+    // The same holds for a client that never reconnects.
     let client = client.reconnect(Reconnect::Never);
     for attempt in 1..=one_by_one {
         let error = client.connect().await.unwrap_err();
         assert!(error.is_likely_permanent(), "{error}");
-        assert_eq!(house.accepted(), one_by_one + attempt);
+        assert_eq!(server.accepted(), one_by_one + attempt);
     }
 }
 
 #[erps::test(simulated)]
-async fn a_server_that_does_not_shake_hands_is_given_up() {
+async fn connect_fails_with_handshake_timeout_when_the_server_is_silent() {
     let network = Network::current().unwrap();
     let silent = network.listen((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
     let client = Client::<Lab>::builder(silent.local_addr())
@@ -512,51 +512,51 @@ async fn a_server_that_does_not_shake_hands_is_given_up() {
 }
 
 #[erps::test(simulated)]
-async fn as_many_silent_peers_as_there_may_be_keep_nobody_out() {
-    let house = House::new().await;
+async fn client_is_accepted_while_silent_peers_fill_the_pending_handshakes() {
+    let server = TlsDaemon::new().await;
     let mut silent = VecDeque::new();
     for _ in 0..256 {
-        silent.push_back(house.dial().await);
+        silent.push_back(server.dial().await);
     }
     settled().await;
-    assert_eq!(house.daemon.info().handshakes, 256);
-    assert_eq!(house.daemon.info().failed, 0);
-    let guest = house.visitor(house.ca.tls(&["guest"])).connect().await;
+    assert_eq!(server.daemon.info().handshakes, 256);
+    assert_eq!(server.daemon.info().failed, 0);
+    let guest = server.client(server.ca.tls(&["guest"])).connect().await;
     is_served(&guest.unwrap()).await;
-    // The oldest has made way.
+    // The oldest pending handshake was evicted.
     at_once(closed(silent.pop_front().unwrap())).await;
-    let info = house.daemon.info();
+    let info = server.daemon.info();
     assert_eq!((info.failed, info.handshakes), (1, 255));
 }
 
 #[erps::test(simulated)]
-async fn at_the_limit_of_pending_handshakes_the_oldest_makes_way() {
-    let house = House::with(|_, it| it.max_pending_handshakes(2)).await;
-    assert_eq!(house.daemon.limits().pending_handshakes, 2);
+async fn oldest_handshake_is_evicted_at_the_limit_of_pending_handshakes() {
+    let server = TlsDaemon::with(|_, it| it.max_pending_handshakes(2)).await;
+    assert_eq!(server.daemon.limits().pending_handshakes, 2);
     let mut silent = Vec::new();
     for count in 1..=2 {
-        silent.push(house.dial().await);
+        silent.push(server.dial().await);
         settled().await;
-        assert_eq!(house.daemon.info().handshakes, count);
+        assert_eq!(server.daemon.info().handshakes, count);
     }
     for dropped in 1..=3 {
-        silent.push(house.dial().await);
+        silent.push(server.dial().await);
         at_once(closed(silent.remove(0))).await;
         settled().await;
-        let info = house.daemon.info();
+        let info = server.daemon.info();
         assert_eq!((info.failed, info.handshakes), (dropped, 2));
     }
-    // A guest is the youngest.
-    let guest = house.visitor(house.ca.tls(&["guest"])).connect().await;
+    // The guest's handshake is the newest, so it is not evicted.
+    let guest = server.client(server.ca.tls(&["guest"])).connect().await;
     is_served(&guest.unwrap()).await;
-    assert_eq!(house.daemon.info().failed, 4);
-    assert!(matches!(house.watch.lives.try_recv(), Ok(Life::Init)));
+    assert_eq!(server.daemon.info().failed, 4);
+    assert!(matches!(server.watch.lives.try_recv(), Ok(Life::Init)));
 }
 
 #[erps::test(simulated)]
-async fn who_has_shaken_hands_is_never_the_oldest() {
-    let house = House::with(|_, it| it.max_pending_handshakes(1)).await;
-    let guests = (0..4).map(|_| house.visitor(house.ca.tls(&["guest"])));
+async fn completed_handshakes_are_not_evicted() {
+    let server = TlsDaemon::with(|_, it| it.max_pending_handshakes(1)).await;
+    let guests = (0..4).map(|_| server.client(server.ca.tls(&["guest"])));
     let mut inside = Vec::new();
     for guest in guests {
         inside.push(guest.connect().await.unwrap());
@@ -564,5 +564,5 @@ async fn who_has_shaken_hands_is_never_the_oldest() {
     for guest in &inside {
         is_served(guest).await;
     }
-    assert_eq!(house.daemon.info().failed, 0);
+    assert_eq!(server.daemon.info().failed, 0);
 }

@@ -28,7 +28,7 @@ async fn a_test_is_in_a_universe_of_the_real_world() {
     assert_eq!(Universe::current().unwrap().seed(), None);
 }
 
-#[erps::test(simulated)]
+#[erps::test(simulated, virtual_limit = "366d")]
 async fn a_simulated_test_lasts_a_year_at_once() {
     time::sleep(Duration::from_secs(365 * 24 * 3600)).await;
 }
@@ -56,10 +56,14 @@ async fn a_test_runs_on_a_thread_that_is_called_like_it() {
 fn a_test_by_hand_runs_with_all_its_seeds() {
     static SEEN: Mutex<BTreeSet<u64>> = Mutex::new(BTreeSet::new());
     let name = concat!(module_path!(), "::a_test_by_hand_runs_with_all_its_seeds");
-    Check::new(name).simulated().seeds(3..7).run(|| async {
-        let seed = Universe::current().unwrap().seed().unwrap();
-        SEEN.lock().unwrap().insert(seed);
-    });
+    Check::new(name)
+        .env_prefix("ERPS")
+        .simulated()
+        .seeds(3..7)
+        .run(|| async {
+            let seed = Universe::current().unwrap().seed().unwrap();
+            SEEN.lock().unwrap().insert(seed);
+        });
     assert!(SEEN.lock().unwrap().iter().eq(&[3, 4, 5, 6]));
 }
 
@@ -297,7 +301,7 @@ fn a_copy_that_fails_stops_the_others() {
 fn a_test_that_waits_for_ever_fails_and_is_dropped() {
     for fixture in ["waits_for_ever", "naps_for_ever"] {
         let text = fails(fixture, &[("ERPS_TIMEOUT", "1")]);
-        let hangs = "the test hangs: it had not ended after 1s of real time, and was dropped\n";
+        let hangs = "the test timed out after 1s of real time, and was dropped";
         assert!(text.contains(hangs), "{text}");
         assert!(text.contains("it was dropped"), "{text}");
         assert!(
@@ -310,9 +314,8 @@ fn a_test_that_waits_for_ever_fails_and_is_dropped() {
 #[test]
 fn a_test_that_blocks_for_ever_fails_and_is_left_behind() {
     let text = fails("blocks_for_ever", &[]);
-    let hangs = "after 1s of real time it was still running, and 1 of its threads could not be \
-                 stopped, since they compute or block, as in a `block_on` or at a lock that is held \
-                 over an `.await`; the main future is at work\n";
+    let hangs = "the test timed out after 1s of real time, and 1 of its threads could not be stopped, since they compute or \
+                 block, as in a `block_on` or at a lock that is held over an `.await`; the main future is being polled\n";
     assert!(text.contains(hangs), "{text}");
     assert_eq!(
         again(&text),
@@ -349,11 +352,11 @@ fn a_leak_fails_the_test_by_its_name_and_says_where_it_was_made() {
     let text = fails("leaves_somebody_behind", &[]);
     let universe = "the universe `it::attribute::leaves_somebody_behind` (seed 0) has ended";
     assert!(text.contains(universe), "{text}");
-    let orphan = format!("the supervisor `orphan` made at tests/it/attribute.rs:{LEFT_BEHIND}");
+    let orphan = format!("the supervisor `orphan` created at tests/it/attribute.rs:{LEFT_BEHIND}");
     assert!(text.contains(&orphan), "{text}");
     is_shown_at_the_test(&text);
     assert!(
-        text.contains("\nby its own clock it has lasted 0ns\n"),
+        text.contains("\nits simulated clock was at 0ns\n"),
         "{text}"
     );
 }
@@ -381,7 +384,7 @@ fn the_error_of_a_test_is_shown_and_not_what_it_left_behind_for_it() {
 fn a_test_that_hangs_shows_what_there_was_beside_it() {
     let text = fails("waits_beside_a_supervisor", &[]);
     assert!(
-        text.contains("the supervisor `idle` made at tests/it/attribute.rs"),
+        text.contains("the supervisor `idle` created at tests/it/attribute.rs"),
         "{text}"
     );
 }

@@ -1,4 +1,4 @@
-//! Calls over the wire: each has one outcome, and it is the right one.
+//! Calls over a connection: each has exactly one outcome.
 
 use std::time::Duration;
 
@@ -16,18 +16,18 @@ use crate::support::{
 };
 
 #[erps::test(simulated)]
-async fn a_call_is_answered() {
+async fn call_returns_the_reply() {
     let (_daemon, client, _watch) = pair().await;
     assert_eq!(client.call(Call::Ping).await.unwrap(), Reply::Pong);
 }
 
-/// A client whose second call waits for the answer to its first.
-async fn one_at_a_time(daemon: &Daemon<LabServer>) -> Client<Lab> {
+/// Connects a client that sends one call at a time.
+async fn client_with_one_call_in_flight(daemon: &Daemon<LabServer>) -> Client<Lab> {
     let client = lab::client(daemon).max_in_flight(1);
     client.connect().await.unwrap()
 }
 
-/// Sends a call that is held, and all that was queued before it.
+/// Sends a call that the server holds, after everything queued before it.
 async fn hold(client: &Client<Lab>) -> impl Future<Output = Result<Reply, CallError>> + use<> {
     let client = client.clone();
     let mut call = Box::pin(async move { client.call_within(Call::Hold, LONG).await });
@@ -35,7 +35,7 @@ async fn hold(client: &Client<Lab>) -> impl Future<Output = Result<Reply, CallEr
     call
 }
 
-/// Why the first server that ended did so.
+/// Returns the exit reason of the first server that terminated.
 async fn end(watch: &Watch) -> ExitReason {
     loop {
         if let Life::Terminated(reason) = watch.lives.recv().await.unwrap() {
@@ -45,7 +45,7 @@ async fn end(watch: &Watch) -> ExitReason {
 }
 
 #[test]
-fn a_thousand_calls_in_flight_are_answered_in_reverse_order() {
+fn thousand_calls_in_flight_are_answered_in_reverse_order() {
     run(async {
         let (_daemon, client, _watch) = pair().await;
         let mut held = Vec::new();
@@ -61,7 +61,7 @@ fn a_thousand_calls_in_flight_are_answered_in_reverse_order() {
 }
 
 #[test]
-fn ten_mebibytes_come_back_as_they_went() {
+fn ten_mebibytes_are_echoed_unchanged() {
     run(async {
         let (_daemon, client, _watch) = pair().await;
         let bytes: Vec<u8> = (0..10 << 20).map(|n: u32| (n ^ (n >> 8)) as u8).collect();
@@ -71,7 +71,7 @@ fn ten_mebibytes_come_back_as_they_went() {
 }
 
 #[erps::test(simulated)]
-async fn a_call_over_the_limit_is_not_sent_and_the_error_names_size_and_limit() {
+async fn call_over_the_payload_limit_is_not_sent_and_fails_with_size_and_limit() {
     let (daemon, _, _watch) = pair().await;
     let client = lab::client(&daemon).max_payload(1000).connect().await;
     let client = client.unwrap();
@@ -86,7 +86,7 @@ async fn a_call_over_the_limit_is_not_sent_and_the_error_names_size_and_limit() 
 }
 
 #[erps::test(simulated)]
-async fn a_reply_over_the_limit_is_told_to_the_caller_and_other_calls_go_on() {
+async fn reply_over_the_payload_limit_fails_its_call_and_keeps_the_connection() {
     let (builder, _watch) = lab::daemon();
     let options = erps::ServerOptions::new().max_payload(1000);
     let daemon = builder.server_options(options).start_link().await.unwrap();
@@ -106,7 +106,7 @@ async fn a_reply_over_the_limit_is_told_to_the_caller_and_other_calls_go_on() {
 }
 
 #[erps::test(simulated)]
-async fn a_call_over_the_servers_limit_is_lost_and_the_client_knows_why() {
+async fn call_over_the_servers_payload_limit_is_lost_and_last_disconnect_says_why() {
     let (builder, _watch) = lab::daemon();
     let options = erps::ServerOptions::new().max_payload(1000);
     let daemon = builder.server_options(options).start_link().await.unwrap();
@@ -118,7 +118,7 @@ async fn a_call_over_the_servers_limit_is_lost_and_the_client_knows_why() {
 }
 
 #[erps::test(simulated)]
-async fn the_reply_leaves_although_the_handler_goes_on() {
+async fn reply_is_sent_before_the_handler_returns() {
     let (_daemon, client, watch) = pair().await;
     let first = at_once(client.call(Call::AnswerAndGoOn)).await;
     assert_eq!(first.unwrap(), Reply::Pong);
@@ -132,7 +132,7 @@ async fn the_reply_leaves_although_the_handler_goes_on() {
 }
 
 #[erps::test(simulated)]
-async fn a_dropped_reply_fails_the_call_at_once() {
+async fn dropped_reply_to_fails_the_call_immediately() {
     let (_daemon, client, _watch) = pair().await;
     let forgotten = at_once(client.call_within(Call::Forget, LONG)).await;
     let error = forgotten.unwrap_err();
@@ -142,14 +142,14 @@ async fn a_dropped_reply_fails_the_call_at_once() {
 }
 
 #[erps::test(simulated)]
-async fn a_refusal_carries_its_message() {
+async fn refused_call_fails_with_the_servers_message() {
     let (_daemon, client, _watch) = pair().await;
     let refused = client.call(Call::Refuse("not today".into())).await;
     assert!(matches!(refused, Err(CallError::Remote(why)) if why == "not today"));
 }
 
 #[erps::test(simulated)]
-async fn a_call_without_an_answer_times_out_and_the_late_reply_goes_to_nobody() {
+async fn call_without_a_reply_times_out_and_its_late_reply_is_discarded() {
     let (_daemon, client, _watch) = pair().await;
     let (late, took) = timed(client.call_within(Call::Hold, ms(30))).await;
     assert!(
@@ -157,14 +157,14 @@ async fn a_call_without_an_answer_times_out_and_the_late_reply_goes_to_nobody() 
         "{late:?}"
     );
     assert_eq!(took, ms(30));
-    // The held call is answered now; only the new one may get an answer.
+    // The held call is answered now; only the new call may receive a reply.
     let released = at_once(client.call(Call::Release)).await;
     assert_eq!(released.unwrap(), Reply::Released(1));
     at_once(is_served(&client)).await;
 }
 
 #[erps::test(simulated)]
-async fn a_call_is_answered_until_its_deadline_and_not_after_it() {
+async fn call_returns_a_reply_before_its_deadline_and_times_out_after_it() {
     for (by, in_time) in [(ms(50) - STEP, true), (ms(50) + STEP, false)] {
         let (_daemon, client, _watch) = pair().await;
         let release = async {
@@ -184,9 +184,9 @@ async fn a_call_is_answered_until_its_deadline_and_not_after_it() {
 }
 
 #[erps::test(simulated)]
-async fn a_call_that_waits_its_turn_until_its_deadline_was_not_sent() {
+async fn call_queued_until_its_deadline_is_never_sent() {
     let (daemon, _, watch) = pair().await;
-    let client = one_at_a_time(&daemon).await;
+    let client = client_with_one_call_in_flight(&daemon).await;
     let _held = hold(&client).await;
     let (second, took) = timed(client.call_within(Call::Crash, ms(30))).await;
     assert_eq!(took, ms(30));
@@ -196,22 +196,22 @@ async fn a_call_that_waits_its_turn_until_its_deadline_was_not_sent() {
         "{error:?}"
     );
     assert!(!error.may_have_run());
-    // When its turn comes it does not leave either.
+    // It is not sent later either.
     time::sleep(LONG).await;
     is_served(&client).await;
-    assert!(nobody_panicked(&watch));
+    assert!(no_server_panicked(&watch));
 }
 
-fn nobody_panicked(watch: &Watch) -> bool {
+fn no_server_panicked(watch: &Watch) -> bool {
     let lives = std::iter::from_fn(|| watch.lives.try_recv().ok());
     let panics = |life| matches!(life, Life::Terminated(ExitReason::Panic(_)));
     !lives.into_iter().any(panics)
 }
 
 #[erps::test(simulated)]
-async fn a_call_taken_back_before_it_left_never_leaves() {
+async fn call_dropped_while_queued_is_never_sent() {
     let (daemon, _, watch) = pair().await;
-    let client = one_at_a_time(&daemon).await;
+    let client = client_with_one_call_in_flight(&daemon).await;
     let held = client.call_within(Call::Hold, ms(50));
     let crash = async {
         let mut crash = Box::pin(client.call_within(Call::Crash, LONG));
@@ -225,13 +225,13 @@ async fn a_call_taken_back_before_it_left_never_leaves() {
     assert_eq!(took, ms(50));
     at_once(is_served(&client)).await;
     settled().await;
-    assert!(nobody_panicked(&watch));
+    assert!(no_server_panicked(&watch));
 }
 
 #[erps::test(simulated)]
-async fn a_call_given_up_after_it_left_counts_as_in_flight_until_its_deadline() {
+async fn call_dropped_after_sending_counts_as_in_flight_until_its_deadline() {
     let (daemon, _, _watch) = pair().await;
-    let client = one_at_a_time(&daemon).await;
+    let client = client_with_one_call_in_flight(&daemon).await;
     let start = time::now();
     let mut held = Box::pin(client.call_within(Call::Hold, LONG));
     assert!(future::poll_once(&mut held).await.is_none());
@@ -247,7 +247,7 @@ async fn a_call_given_up_after_it_left_counts_as_in_flight_until_its_deadline() 
 }
 
 #[erps::test(simulated)]
-async fn calls_that_wait_their_turn_leave_as_answers_come() {
+async fn queued_calls_are_sent_as_replies_arrive() {
     let (daemon, _, _watch) = pair().await;
     let client = lab::client(&daemon).max_in_flight(1);
     let client = client.connect().await.unwrap();
@@ -258,7 +258,7 @@ async fn calls_that_wait_their_turn_leave_as_answers_come() {
 }
 
 #[erps::test(simulated)]
-async fn a_full_queue_refuses_calls_and_says_so() {
+async fn call_fails_with_queue_full_when_the_queue_is_full() {
     let (daemon, _, _watch) = pair().await;
     let client = lab::client(&daemon).max_in_flight(1).max_queued(2);
     let client = client.connect().await.unwrap();
@@ -275,7 +275,7 @@ async fn a_full_queue_refuses_calls_and_says_so() {
 }
 
 #[erps::test(simulated)]
-async fn casts_and_calls_arrive_in_the_order_of_sending() {
+async fn casts_and_calls_arrive_in_sending_order() {
     let (_daemon, client, _watch) = pair().await;
     for n in 0..5000 {
         client.cast(Cast::Note(n)).await.unwrap();
@@ -285,7 +285,7 @@ async fn casts_and_calls_arrive_in_the_order_of_sending() {
 }
 
 #[erps::test(simulated, panics = "as the test asks")]
-async fn a_panic_ends_its_own_server_and_no_other() {
+async fn panic_in_a_handler_stops_only_its_own_server() {
     let (daemon, client, watch) = pair().await;
     let other = lab::client(&daemon).connect().await.unwrap();
     is_served(&other).await;
@@ -297,7 +297,7 @@ async fn a_panic_ends_its_own_server_and_no_other() {
     let reason = at_once(end(&watch)).await;
     assert!(matches!(&reason, ExitReason::Panic(why) if &**why == "as the test asks"));
     is_served(&other).await;
-    // And its client heals, within the first of its pauses.
+    // Its client reconnects within the first backoff.
     client.until(|it| !it.is_connected()).await;
     let (_, took) = timed(client.until(Status::is_connected)).await;
     assert!(took > Duration::ZERO && took < ms(100), "{took:?}");
@@ -305,7 +305,7 @@ async fn a_panic_ends_its_own_server_and_no_other() {
 }
 
 #[erps::test(simulated)]
-async fn an_error_of_a_handler_ends_its_server_with_it() {
+async fn handler_error_stops_the_server_with_that_error() {
     let (_daemon, client, watch) = pair().await;
     let failed = at_once(client.call_within(Call::Fail("broken".into()), LONG)).await;
     assert!(failed.is_err());
@@ -314,7 +314,7 @@ async fn an_error_of_a_handler_ends_its_server_with_it() {
 }
 
 #[erps::test(simulated)]
-async fn a_reply_given_before_stopping_arrives() {
+async fn reply_sent_before_stop_arrives() {
     let (_daemon, client, watch) = pair().await;
     assert_eq!(client.call(Call::StopReply).await.unwrap(), Reply::Pong);
     let reason = end(&watch).await;
@@ -322,7 +322,7 @@ async fn a_reply_given_before_stopping_arrives() {
 }
 
 #[erps::test(simulated)]
-async fn when_a_server_stops_every_call_in_flight_is_told_at_once() {
+async fn calls_in_flight_fail_immediately_when_the_daemon_shuts_down() {
     let (builder, _watch) = lab::daemon();
     let builder = builder.drain_timeout(Duration::ZERO);
     let daemon = builder.start_link().await.unwrap();
@@ -331,7 +331,7 @@ async fn when_a_server_stops_every_call_in_flight_is_told_at_once() {
     for _ in 0..100 {
         held.push(hold(&client).await);
     }
-    // Answered in order: the server has them all.
+    // Calls are handled in order, so the server has received them all.
     is_served(&client).await;
     at_once(async {
         daemon.shutdown().await;
@@ -345,7 +345,7 @@ async fn when_a_server_stops_every_call_in_flight_is_told_at_once() {
 }
 
 #[test]
-fn many_callers_on_many_threads_share_one_connection() {
+fn callers_on_many_threads_share_one_connection() {
     let _cores = cores(8);
     run(async {
         let (daemon, client, _watch) = pair().await;

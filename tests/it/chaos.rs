@@ -19,7 +19,7 @@ use std::{
 use erps::{
     BoxError, CallError, Client, Context, Daemon, InitError, Network, Protocol, ReplyTo, Server,
     Sharded, Supervisor, Universe,
-    network::{Line, What},
+    network::{EventKind, Link},
     time,
     universe::Check,
 };
@@ -205,15 +205,15 @@ async fn havoc(until: Duration, daemons: async_channel::Receiver<Daemon<Worker>>
             3 => {
                 network.refuse(daemon, PORT);
                 time::sleep(pause).await;
-                network.admit(daemon, PORT);
+                network.stop_refusing(daemon, PORT);
             }
             4 => network.fail_accepts(daemon, PORT, 24, below(5)),
             5 => {
-                let slow = Line::new()
+                let slow = Link::new()
                     .latency(millis(0..300))
                     .jitter(millis(1..100))
                     .pieces(1 + below(50));
-                network.set_line(daemon, &client, slow);
+                network.set_link(daemon, &client, slow);
             }
             6 => {
                 if let Some(daemon) = running.get(below(running.len().max(1))) {
@@ -246,7 +246,7 @@ async fn havoc(until: Duration, daemons: async_channel::Receiver<Daemon<Worker>>
             }
         }
     }
-    network.set_default_line(Line::new());
+    network.set_default_link(Link::new());
 }
 
 /// Runs it for this long, lets it heal, and tells what has happened.
@@ -320,7 +320,7 @@ async fn scenario(lasts: Duration) -> String {
 fn attempts_are_few(network: &Network) {
     let mut dials: BTreeMap<_, Vec<Duration>> = BTreeMap::new();
     for event in network.events() {
-        if let What::Dialled(from, _) = event.what {
+        if let EventKind::Connecting(from, _) = event.kind {
             dials.entry(from.ip()).or_default().push(event.at);
         }
     }
@@ -347,7 +347,10 @@ fn promises_are_kept_whatever_goes_wrong() {
     let _cores = cores(copies());
     let name = concat!(module_path!(), "::promises_are_kept_whatever_goes_wrong");
     let seeds = short_or_long(5, 100);
-    let check = Check::new(name).simulated().seeds(0..seeds);
+    let check = Check::new(name)
+        .env_prefix("ERPS")
+        .simulated()
+        .seeds(0..seeds);
     check.run(async || drop(scenario(60 * SECOND).await));
 }
 

@@ -1,4 +1,4 @@
-//! A daemon that is stopped well: nobody is lost who could be served, and it is back by its time.
+//! Draining a daemon: calls in flight are answered, and the drain returns within its timeout.
 
 mod load;
 
@@ -8,7 +8,7 @@ use async_channel::Receiver;
 use erps::{
     BoxError, CallError, Client, Context, Daemon, DaemonBuilder, DrainOutcome, ExitReason,
     InitError, Linked, Network, Protocol, ReplyTo, Server, Shutdown, Supervisor, TestCa, Universe,
-    network::Line, time,
+    network::Link, time,
 };
 use smol::{future, io::AsyncWriteExt as _};
 
@@ -18,36 +18,36 @@ use crate::support::{
     time::{STEP, ms, secs, settled, timed},
 };
 
-/// The limit of most drains here: a second of listening, a second of killing.
+/// The timeout of most drains here: it includes a second of reading from idle peers and a second of killing.
 const LIMIT: Duration = secs(16);
 
-/// How long peers are listened to then.
+/// How long a drain with that timeout keeps reading from peers.
 const LISTENING: Duration = secs(1);
 
-/// How long a daemon that is told to end waits for replies, by default.
+/// How long a daemon that is shut down waits for replies, by default.
 const DRAIN_TIMEOUT: Duration = secs(3);
 
-/// Work that takes its time.
+/// A protocol whose calls take a given time.
 struct Work;
 
 impl Protocol for Work {
     const IDENTIFIER: &'static str = "lab";
     const VERSION: &'static str = "1.2.3";
-    /// Milliseconds; and where it is done: in the handler, or elsewhere.
+    /// The time in milliseconds, and whether a task does the work instead of the handler.
     type Call = (u64, bool);
     type Reply = u64;
     type Cast = u64;
     type Push = ();
 }
 
-/// What a server takes for its last moments, and where it reports them.
+/// How long `terminate` takes, and where servers report their exit reason.
 #[derive(Clone)]
 struct Seed {
-    farewell: Duration,
+    terminate_takes: Duration,
     ended: async_channel::Sender<ExitReason>,
 }
 
-/// What is done elsewhere ends with its server.
+/// Its tasks are cancelled when the server exits.
 struct Worker(Seed, Vec<smol::Task<()>>);
 
 impl Server for Worker {
@@ -83,17 +83,23 @@ impl Server for Worker {
     }
 
     async fn terminate(&mut self, reason: &ExitReason, _: &mut Context<Self>) {
-        time::sleep(self.0.farewell).await;
+        time::sleep(self.0.terminate_takes).await;
         let _ = self.0.ended.try_send(reason.clone());
     }
 }
 
-fn daemon(farewell: Duration) -> (DaemonBuilder<Worker>, Receiver<ExitReason>) {
+fn daemon(terminate_takes: Duration) -> (DaemonBuilder<Worker>, Receiver<ExitReason>) {
     let (ended, ends) = async_channel::unbounded();
-    (Daemon::builder(Seed { farewell, ended }), ends)
+    (
+        Daemon::builder(Seed {
+            terminate_takes,
+            ended,
+        }),
+        ends,
+    )
 }
 
-/// A client that has been let in.
+/// Connects a client and waits until it is served.
 async fn client(daemon: &Daemon<Worker>) -> Client<Work> {
     let client = Client::builder(daemon.local_addr());
     let client = client.connect().await.unwrap();
@@ -108,7 +114,7 @@ fn simulated<F: Future>(seed: u64, test: impl FnOnce(Network) -> F) -> F::Output
     })
 }
 
-/// A task that makes a call, which has left when this is ready.
+/// Starts a task that makes a call, and returns it when the call has been sent.
 async fn calling(client: &Client<Work>, call: (u64, bool)) -> smol::Task<Result<u64, CallError>> {
     let client = client.clone();
     let task = erps::spawn(async move { client.call_within(call, secs(100_000)).await });
@@ -121,7 +127,7 @@ async fn is_free(network: &Network, address: SocketAddr) -> bool {
 }
 
 #[test]
-fn a_suspended_daemon_lets_newcomers_wait_and_serves_who_is_there() {
+fn suspended_daemon_accepts_no_connections_and_serves_existing_ones() {
     simulated(1, |network| async move {
         let (builder, _ends) = daemon(Duration::ZERO);
         let daemon = builder.start_link().await.unwrap();
@@ -141,7 +147,7 @@ fn a_suspended_daemon_lets_newcomers_wait_and_serves_who_is_there() {
 }
 
 #[test]
-fn idle_connections_are_listened_to_and_closed() {
+fn drain_closes_idle_connections_after_the_time_of_listening() {
     simulated(1, |network| async move {
         let (builder, ends) = daemon(Duration::ZERO);
         let daemon = builder.start_link().await.unwrap();
@@ -156,14 +162,14 @@ fn idle_connections_are_listened_to_and_closed() {
         assert!(is_free(&network, address).await);
         let error = client.call((1, false)).await.unwrap_err();
         assert!(matches!(error, CallError::Disconnected { .. }), "{error:?}");
-        // Told again, it says the same.
+        // A second drain returns the same report.
         let again = daemon.drain(secs(1)).await;
         assert_eq!(again.finished().count(), 1);
     });
 }
 
 #[test]
-fn a_daemon_without_connections_is_drained_at_once() {
+fn drain_without_connections_returns_immediately() {
     simulated(1, |_| async move {
         let daemon = daemon(Duration::ZERO).0.start_link().await.unwrap();
         let (report, took) = timed(daemon.drain(LIMIT)).await;
@@ -172,7 +178,7 @@ fn a_daemon_without_connections_is_drained_at_once() {
 }
 
 #[test]
-fn calls_in_flight_in_the_queue_and_answered_elsewhere_have_their_replies() {
+fn drain_waits_for_replies_from_handlers_mailboxes_and_tasks() {
     simulated(1, |_| async move {
         let (builder, ends) = daemon(secs(1));
         let daemon = builder.start_link().await.unwrap();
@@ -190,14 +196,14 @@ fn calls_in_flight_in_the_queue_and_answered_elsewhere_have_their_replies() {
             panic!("{report:?}");
         };
         assert_eq!(drained.outcome, DrainOutcome::Finished);
-        // The farewell is within.
+        // The time includes `terminate`.
         assert_eq!(drained.took, secs(9) - ms(3));
         assert_eq!(ends.len(), 1);
     });
 }
 
 #[test]
-fn who_waits_in_the_mailbox_of_a_server_is_answered() {
+fn drain_answers_calls_in_the_mailbox() {
     simulated(1, |_| async move {
         let (builder, _ends) = daemon(Duration::ZERO);
         let daemon = builder.start_link().await.unwrap();
@@ -211,13 +217,13 @@ fn who_waits_in_the_mailbox_of_a_server_is_answered() {
 }
 
 #[test]
-fn what_is_on_its_way_when_the_drain_begins_arrives() {
+fn drain_answers_calls_that_arrive_within_the_time_of_listening() {
     for (way, arrives) in [(LISTENING - STEP, true), (LISTENING + STEP, false)] {
         simulated(1, |network| async move {
             let (builder, _ends) = daemon(Duration::ZERO);
             let daemon = builder.start_link().await.unwrap();
             let client = client(&daemon).await;
-            network.set_default_line(Line::new().latency(way + ms(1)));
+            network.set_default_link(Link::new().latency(way + ms(1)));
             let call = calling(&client, (2000, false)).await;
             let report = daemon.drain(LIMIT).await;
             assert!(report.is_clean());
@@ -231,7 +237,7 @@ fn what_is_on_its_way_when_the_drain_begins_arrives() {
 }
 
 #[test]
-fn a_packet_that_has_begun_is_read_to_its_end_and_none_after_it() {
+fn drain_completes_a_packet_that_has_begun_and_reads_no_more() {
     simulated(1, |network| async move {
         let (builder, _ends) = daemon(Duration::ZERO);
         let daemon = builder.start_link().await.unwrap();
@@ -257,8 +263,8 @@ fn a_packet_that_has_begun_is_read_to_its_end_and_none_after_it() {
 }
 
 #[test]
-fn a_server_is_shut_down_by_its_policy_when_the_time_is_up() {
-    // A second is for killing; a quarter is the most that a policy has.
+fn drain_shuts_servers_down_by_their_policy_at_its_timeout() {
+    // A second is reserved for killing, and a shutdown policy takes at most a quarter of the timeout.
     let shutdowns = [
         (Shutdown::Within(secs(2)), secs(13)),
         (Shutdown::Within(secs(60)), secs(12)),
@@ -294,7 +300,7 @@ fn a_server_is_shut_down_by_its_policy_when_the_time_is_up() {
 }
 
 #[test]
-fn a_server_that_does_not_come_to_its_end_is_killed_before_the_time_is_up() {
+fn drain_kills_a_server_that_does_not_stop_before_its_timeout() {
     simulated(1, |_| async move {
         let (builder, ends) = daemon(secs(1000));
         let builder = builder.server_shutdown(Shutdown::Infinity);
@@ -310,13 +316,13 @@ fn a_server_that_does_not_come_to_its_end_is_killed_before_the_time_is_up() {
 }
 
 #[test]
-fn peers_that_are_deaf_mute_or_gone_hold_nothing_up() {
+fn drain_is_not_delayed_by_silent_or_disconnected_peers() {
     simulated(1, |network| async move {
         let (builder, _ends) = daemon(Duration::ZERO);
         let daemon = builder.start_link().await.unwrap();
         let connect = || async { network.connect(daemon.local_addr()).await.unwrap() };
-        // One says nothing and does not close; one has begun a packet; one has closed its half; one
-        // is gone for good.
+        // A silent peer, one that has sent half a packet, one that has closed its sending half, and one that
+        // has disconnected.
         let _mute = connect().await;
         let mut stuck = connect().await;
         stuck
@@ -337,9 +343,9 @@ fn peers_that_are_deaf_mute_or_gone_hold_nothing_up() {
 }
 
 #[test]
-fn a_peer_that_does_not_read_is_cut_by_the_time() {
+fn drain_cuts_a_peer_that_does_not_read_at_its_timeout() {
     simulated(1, |network| async move {
-        network.set_default_line(Line::new().window(64));
+        network.set_default_link(Link::new().window(64));
         let (builder, _ends) = daemon(Duration::ZERO);
         let daemon = builder.start_link().await.unwrap();
         let mut deaf = network.connect(daemon.local_addr()).await.unwrap();
@@ -353,7 +359,7 @@ fn a_peer_that_does_not_read_is_cut_by_the_time() {
 }
 
 #[test]
-fn who_is_at_a_handshake_is_dropped() {
+fn drain_closes_pending_handshakes() {
     simulated(1, |network| async move {
         let (builder, _ends) = daemon(Duration::ZERO);
         let builder = builder.transport(TestCa::new().tls(&["localhost"]));
@@ -367,7 +373,7 @@ fn who_is_at_a_handshake_is_dropped() {
 }
 
 #[test]
-fn the_nearer_end_counts_if_a_drain_is_asked_for_twice() {
+fn earlier_deadline_wins_when_a_drain_is_requested_twice() {
     simulated(1, |_| async move {
         let (builder, _ends) = daemon(Duration::ZERO);
         let daemon = builder.server_shutdown(Shutdown::BrutalKill);
@@ -386,7 +392,7 @@ fn the_nearer_end_counts_if_a_drain_is_asked_for_twice() {
 }
 
 #[test]
-fn a_drain_goes_on_if_nobody_waits_for_it() {
+fn drain_continues_when_its_future_is_dropped() {
     simulated(1, |_| async move {
         let (builder, _ends) = daemon(Duration::ZERO);
         let daemon = builder.start_link().await.unwrap();
@@ -398,7 +404,7 @@ fn a_drain_goes_on_if_nobody_waits_for_it() {
 }
 
 #[test]
-fn a_drain_is_cut_short_by_a_shutdown() {
+fn shutdown_shortens_a_drain_to_the_drain_timeout() {
     simulated(1, |_| async move {
         let (builder, ends) = daemon(Duration::ZERO);
         let daemon = builder.start_link().await.unwrap();
@@ -415,7 +421,7 @@ fn a_drain_is_cut_short_by_a_shutdown() {
 }
 
 #[test]
-fn a_shutdown_ends_the_time_of_listening() {
+fn shutdown_ends_the_time_of_listening() {
     simulated(1, |_| async move {
         let (builder, _ends) = daemon(Duration::ZERO);
         let daemon = builder.start_link().await.unwrap();
@@ -430,7 +436,7 @@ fn a_shutdown_ends_the_time_of_listening() {
 }
 
 #[test]
-fn a_tree_is_taken_down_without_losing_a_reply() {
+fn supervisor_shutdown_loses_no_reply() {
     for seed in 0..20 {
         simulated(seed, |_| async move {
             let (builder, ends) = daemon(ms(10));
@@ -446,7 +452,7 @@ fn a_tree_is_taken_down_without_losing_a_reply() {
                     .connect()
                     .await
                     .unwrap();
-                // At work, answered elsewhere, in the mailbox, and in the socket.
+                // In the handler, in a task, in the mailbox, and in the socket.
                 for call in [(400, false), (1000, true), (500, false), (600, false)] {
                     calls.push((calling(&client, call).await, call.0));
                 }
@@ -463,7 +469,7 @@ fn a_tree_is_taken_down_without_losing_a_reply() {
 }
 
 #[test]
-fn whoever_ends_a_tree_waits_as_long_as_its_servers_may_take() {
+fn supervisor_shutdown_waits_for_the_drain_timeout_of_its_daemon() {
     simulated(1, |_| async move {
         let (builder, _ends) = daemon(secs(10));
         let builder = builder
@@ -486,7 +492,7 @@ fn whoever_ends_a_tree_waits_as_long_as_its_servers_may_take() {
 }
 
 #[test]
-fn a_daemon_that_is_shut_down_waits_for_replies_as_long_as_it_says() {
+fn shutdown_waits_for_replies_up_to_the_drain_timeout() {
     let servers_have = Shutdown::Within(secs(100));
     let cases = [
         (DRAIN_TIMEOUT, servers_have, DRAIN_TIMEOUT),
@@ -518,7 +524,7 @@ fn a_daemon_that_is_shut_down_waits_for_replies_as_long_as_it_says() {
 }
 
 #[test]
-fn a_server_that_does_not_heed_it_has_the_time_of_its_policy_from_the_shutdown_on() {
+fn server_busy_in_a_handler_is_killed_after_its_shutdown_time() {
     simulated(1, |_| async move {
         let (builder, ends) = daemon(Duration::ZERO);
         let builder = builder.server_shutdown(Shutdown::Within(secs(8)));
@@ -531,7 +537,7 @@ fn a_server_that_does_not_heed_it_has_the_time_of_its_policy_from_the_shutdown_o
 }
 
 #[test]
-fn a_daemon_that_nobody_asks_anything_is_shut_down_at_once() {
+fn daemon_without_calls_in_flight_shuts_down_immediately() {
     simulated(1, |network| async move {
         let (builder, _ends) = daemon(Duration::ZERO);
         let daemon = builder.start_link().await.unwrap();
@@ -543,8 +549,8 @@ fn a_daemon_that_nobody_asks_anything_is_shut_down_at_once() {
     });
 }
 
-/// Makes one call after the other until the connection is lost. Counts those that began before
-/// `drain`, which must all be answered.
+/// Makes one call after the other until the connection is lost. Returns the number of calls that began before
+/// `drains_at`; all of them must be answered.
 async fn keeps_calling(client: Client<Work>, drains_at: std::time::Instant) -> usize {
     let mut before = 0;
     loop {
@@ -564,10 +570,10 @@ async fn keeps_calling(client: Client<Work>, drains_at: std::time::Instant) -> u
 }
 
 #[test]
-fn no_call_that_was_on_its_way_is_lost_under_load() {
+fn drain_under_load_loses_no_call_in_flight() {
     for seed in 0..short_or_long(4, 20) {
         simulated(seed, |network| async move {
-            network.set_default_line(Line::new().latency(ms(30)));
+            network.set_default_link(Link::new().latency(ms(30)));
             let (builder, _ends) = daemon(Duration::ZERO);
             let daemon: Linked<Daemon<Worker>> = builder.start_link().await.unwrap();
             let drains_at = time::now() + secs(2);

@@ -1,4 +1,4 @@
-//! Every duration that can be set, at its extremes: nothing panics, hangs, or spins.
+//! Every configurable duration at its extremes: nothing panics, hangs or busy-loops.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -34,7 +34,7 @@ const VALUES: [Duration; 9] = [
 
 const HERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 4747);
 
-/// Both ends, prepared.
+/// A daemon and a client, not started yet.
 struct Setup {
     daemon: DaemonBuilder<LabServer>,
     client: ClientBuilder<Lab>,
@@ -155,13 +155,13 @@ const OPTIONS: &[(&str, Set)] = &[
     }),
 ];
 
-/// These would be over before anything is done.
+/// Whether a duration is long enough for a connection and a call.
 fn is_long(value: Duration) -> bool {
     value >= ms(999)
 }
 
-/// A daemon and its clients come and go; one of them was refused, and one finds nobody.
-async fn lives(name: &str, set: Set, value: Duration) {
+/// Runs a daemon and two clients with one option set to `value`, and shuts them down.
+async fn run_with(name: &str, set: Set, value: Duration) {
     let what = format!("{name}({value:?})");
     println!("{what}");
     let setup = Setup {
@@ -184,7 +184,7 @@ async fn lives(name: &str, set: Set, value: Duration) {
     let second = client.start();
     time::sleep(secs(1)).await;
     let ended = time::timeout(secs(1000), daemon.shutdown()).await;
-    ended.unwrap_or_else(|_| panic!("{what}: the daemon does not end"));
+    ended.unwrap_or_else(|_| panic!("{what}: the daemon does not exit"));
     time::sleep(secs(1)).await;
     for client in [first, second] {
         let disconnected = time::timeout(secs(100), client.disconnect()).await;
@@ -195,17 +195,17 @@ async fn lives(name: &str, set: Set, value: Duration) {
 }
 
 #[erps::test(simulated)]
-async fn every_duration_of_a_daemon_or_client_can_have_any_value() {
+async fn daemon_and_client_accept_any_value_for_every_duration() {
     for (name, set) in OPTIONS {
         for value in VALUES {
-            lives(name, *set, value).await;
+            run_with(name, *set, value).await;
         }
     }
 }
 
-/// With real sockets, the system has its say.
+/// On real sockets the operating system can reject values.
 #[test]
-fn every_duration_of_a_socket_can_have_any_value() {
+fn sockets_accept_any_value_for_every_duration() {
     lab::run(async {
         let options: [fn(Duration) -> TcpOptions; 3] = [
             |value| TcpOptions::new().keepalive(value),
@@ -225,7 +225,7 @@ fn every_duration_of_a_socket_can_have_any_value() {
 }
 
 #[erps::test(simulated)]
-async fn a_drain_and_a_call_can_have_any_limit() {
+async fn drain_and_call_accept_any_timeout() {
     for value in VALUES {
         let daemon = lab::daemon().0.port(HERE.port()).start_link().await;
         let daemon = daemon.unwrap();
@@ -243,12 +243,12 @@ async fn a_drain_and_a_call_can_have_any_limit() {
             "{value:?}: {report:?}"
         );
         let ended = time::timeout(secs(1), daemon.exited()).await;
-        ended.unwrap_or_else(|_| panic!("the daemon goes on after a drain of {value:?}"));
+        ended.unwrap_or_else(|_| panic!("the daemon still runs after a drain of {value:?}"));
     }
 }
 
 #[erps::test(simulated)]
-async fn a_local_call_can_have_any_limit() {
+async fn local_call_accepts_any_timeout() {
     let (seed, _watch) = lab::seed();
     let server = ServerRef::<LabServer>::builder(seed).start_link().await;
     let server = server.unwrap();
@@ -260,7 +260,7 @@ async fn a_local_call_can_have_any_limit() {
     }
 }
 
-/// A child that fails twice, and then waits until it is told to end.
+/// A child that fails twice, then waits for a shutdown request.
 fn child(shutdown: Duration) -> ChildSpec {
     let starts = Arc::new(AtomicUsize::new(0));
     let task = ChildSpec::task("child", move |me| {
@@ -277,7 +277,7 @@ fn child(shutdown: Duration) -> ChildSpec {
 }
 
 #[erps::test(simulated)]
-async fn every_duration_of_a_supervisor_can_have_any_value() {
+async fn supervisor_accepts_any_value_for_every_duration() {
     let short = ms(1);
     for value in VALUES {
         let growing = |backoff, stable| RestartDelay::Growing { backoff, stable };
@@ -305,7 +305,7 @@ async fn every_duration_of_a_supervisor_can_have_any_value() {
                 dynamic.shutdown().await;
             };
             let ended = time::timeout(secs(1000), both).await;
-            ended.unwrap_or_else(|_| panic!("{what}: the supervisors do not end"));
+            ended.unwrap_or_else(|_| panic!("{what}: the supervisors do not exit"));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The numbered examples: each runs to its end and prints what its header says.
+//! The numbered examples: each exits with success and prints the output shown in its header.
 
 use std::{
     fs,
@@ -9,12 +9,12 @@ use std::{
 use crate::support::examples::example;
 
 #[test]
-fn every_numbered_example_prints_what_its_header_says() {
+fn examples_print_the_output_shown_in_their_headers() {
     let examples = numbered();
     assert!(!examples.is_empty(), "no examples/NN_*.rs");
     for source in examples {
         let name = source.file_stem().unwrap().to_str().unwrap();
-        let promised = promise(&fs::read_to_string(&source).unwrap());
+        let promised = expected_output(&fs::read_to_string(&source).unwrap());
         let promised = promised.unwrap_or_else(|| panic!("{name}: no `It prints:` and a block"));
         let ran = Command::new(example(name)).output().unwrap();
         let said = String::from_utf8_lossy(&ran.stderr);
@@ -25,7 +25,7 @@ fn every_numbered_example_prints_what_its_header_says() {
 }
 
 #[test]
-fn the_examples_are_numbered_without_a_gap() {
+fn examples_are_numbered_consecutively() {
     let names = numbered();
     let names = names.iter().map(|path| path.file_name().unwrap());
     for (n, name) in (1..).zip(names) {
@@ -36,21 +36,27 @@ fn the_examples_are_numbered_without_a_gap() {
 }
 
 #[test]
-fn the_readme_shows_the_first_example_and_lists_them_all() {
+fn readme_contains_the_first_example_and_links_to_all() {
     let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
     let readme = fs::read_to_string(readme).unwrap();
     let examples = numbered();
     let first = fs::read_to_string(&examples[0]).unwrap();
     let (_header, code) = first.split_once("\n\n").unwrap();
-    assert!(readme.contains(code), "it shows another program than 01");
+    assert!(
+        readme.contains(code),
+        "README.md does not contain the first example"
+    );
     for example in examples {
         let name = example.file_stem().unwrap().to_str().unwrap();
         let entry = format!("[{name}](examples/{name}.rs)");
-        assert!(readme.contains(&entry), "it does not list {entry}");
+        assert!(
+            readme.contains(&entry),
+            "README.md does not contain {entry}"
+        );
     }
 }
 
-/// The sources of the numbered examples, in order.
+/// Returns the sources of the numbered examples, in order.
 fn numbered() -> Vec<PathBuf> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
     let entries = fs::read_dir(directory).unwrap();
@@ -60,8 +66,8 @@ fn numbered() -> Vec<PathBuf> {
     paths
 }
 
-/// The block in the header that follows "It prints:".
-fn promise(source: &str) -> Option<String> {
+/// Returns the block that follows "It prints:" in the header.
+fn expected_output(source: &str) -> Option<String> {
     let mut header = source.lines().map_while(|line| line.strip_prefix("//!"));
     header.find(|line| line.trim() == "It prints:")?;
     header.find(|line| line.trim() == "```text")?;

@@ -8,7 +8,7 @@ use std::{
 use erps::{
     Backoff, BoxError, CallError, CastError, Client, ClientBuilder, ClientContext, ClientHandler,
     ConnectError, Disconnect, ExitReason, Network, PeerInfo, Reconnect, Status, Universe,
-    network::{Line, Listener, What},
+    network::{EventKind, Link, Listener},
     time,
     wire::packet::Kind,
 };
@@ -42,7 +42,7 @@ fn dials() -> Vec<Instant> {
     let start = clock.now() - clock.elapsed();
     let events = network().events().into_iter();
     events
-        .filter(|event| matches!(event.what, What::Dialled(..)))
+        .filter(|event| matches!(event.kind, EventKind::Connecting(..)))
         .map(|event| start + event.at)
         .collect()
 }
@@ -251,7 +251,7 @@ async fn without_keepalives_an_idle_client_is_silent() {
 }
 
 /// A back-off of pauses that are very short at first, and very long in the end.
-#[erps::test(simulated)]
+#[erps::test(simulated, virtual_limit = "366d")]
 async fn the_back_off_begins_anew_after_a_connection_that_was_stable() {
     for (lasts, is_stable) in [(secs(60) - STEP, false), (secs(60), true)] {
         let mut longest = Duration::ZERO;
@@ -312,7 +312,7 @@ async fn a_client_that_leaves_does_so_as_soon_as_its_casts_have_left() {
 
 /// More than line and buffer hold.
 async fn many_casts(client: &Client<Lab>) -> u64 {
-    network().set_default_line(Line::new().window(1000));
+    network().set_default_link(Link::new().window(1000));
     for n in 0..1000 {
         client.cast(Cast::Note(n)).await.unwrap();
     }

@@ -1,11 +1,11 @@
-//! Peers that send what they should not: each is answered, and harms nobody else.
+//! Malformed and hostile input: each packet gets its answer, and other connections are not affected.
 
 mod descriptors;
 mod memory;
 
 use erps::{
     Daemon, ExitReason, Linked, Network, ProtocolError, ServerOptions,
-    network::Line,
+    network::Link,
     time,
     wire::{
         decoder::{FrameError, READ_CHUNK},
@@ -25,7 +25,7 @@ async fn daemon() -> (Linked<Daemon<LabServer>>, Watch) {
     (builder.start_link().await.unwrap(), watch)
 }
 
-/// What became of the first server that ended.
+/// Returns the exit reason of the first server that terminated.
 async fn end(watch: &Watch) -> ExitReason {
     loop {
         if let Life::Terminated(reason) = watch.lives.recv().await.unwrap() {
@@ -42,7 +42,7 @@ fn protocol_error(reason: &ExitReason) -> &ProtocolError {
 }
 
 #[test]
-fn two_casts_and_a_call_in_one_segment_are_three_packets() {
+fn segment_with_two_casts_and_a_call_is_decoded_as_three_packets() {
     run(async {
         let (daemon, _watch) = daemon().await;
         let mut peer = Raw::connect(daemon.local_addr()).await;
@@ -58,7 +58,7 @@ fn two_casts_and_a_call_in_one_segment_are_three_packets() {
 }
 
 #[test]
-fn a_packet_dribbled_byte_by_byte_is_one_packet() {
+fn packet_sent_byte_by_byte_is_decoded() {
     run(async {
         let (daemon, _watch) = daemon().await;
         let mut peer = Raw::connect(daemon.local_addr()).await;
@@ -71,7 +71,7 @@ fn a_packet_dribbled_byte_by_byte_is_one_packet() {
 }
 
 #[test]
-fn keepalives_have_no_answer_and_may_stand_anywhere_between_packets() {
+fn keepalives_between_packets_are_ignored() {
     run(async {
         let (daemon, _watch) = daemon().await;
         let mut peer = Raw::connect(daemon.local_addr()).await;
@@ -86,7 +86,7 @@ fn keepalives_have_no_answer_and_may_stand_anywhere_between_packets() {
 }
 
 #[test]
-fn the_reference_of_a_call_comes_back_as_it_was() {
+fn reply_carries_the_reference_of_its_call_unchanged() {
     run(async {
         let (daemon, _watch) = daemon().await;
         let mut peer = Raw::connect(daemon.local_addr()).await;
@@ -106,7 +106,7 @@ fn the_reference_of_a_call_comes_back_as_it_was() {
 }
 
 #[test]
-fn what_is_refused_is_answered_and_the_connection_lives_on() {
+fn rejected_packets_receive_an_error_and_the_connection_stays_open() {
     let undecodable = |why: &str| format!("{{\"call not understood: {why}");
     run(async {
         let (daemon, _watch) = daemon().await;
@@ -165,7 +165,7 @@ fn what_is_refused_is_answered_and_the_connection_lives_on() {
 }
 
 #[test]
-fn a_broken_frame_is_told_why_and_its_connection_ends() {
+fn malformed_frame_receives_an_error_and_closes_the_connection() {
     run(async {
         let (daemon, watch) = daemon().await;
         let good = lab::client(&daemon).connect().await.unwrap();
@@ -208,7 +208,7 @@ fn a_broken_frame_is_told_why_and_its_connection_ends() {
 }
 
 #[test]
-fn the_error_arrives_even_if_the_peer_goes_on_sending() {
+fn error_arrives_although_the_peer_keeps_sending() {
     run(async {
         let (daemon, _watch) = daemon().await;
         for _ in 0..20 {
@@ -223,7 +223,7 @@ fn the_error_arrives_even_if_the_peer_goes_on_sending() {
 }
 
 #[test]
-fn packets_that_only_servers_send_end_the_connection() {
+fn packet_kinds_that_only_servers_send_close_the_connection() {
     run(async {
         let (daemon, watch) = daemon().await;
         for kind in [Kind::Reply, Kind::Push, Kind::Error] {
@@ -239,7 +239,7 @@ fn packets_that_only_servers_send_end_the_connection() {
 }
 
 #[test]
-fn executable_terms_end_the_server_unless_it_is_told_to_take_them() {
+fn executable_terms_close_the_connection_unless_safe_is_off() {
     // {5, &String.length/1}
     let fun = b"\x83h\x02a\x05qd\0\rElixir.Stringd\0\x06lengtha\x01";
     run(async {
@@ -270,7 +270,7 @@ fn executable_terms_end_the_server_unless_it_is_told_to_take_them() {
 }
 
 #[erps::test(simulated)]
-async fn a_packet_that_is_never_completed_ends_its_connection() {
+async fn packet_timeout_closes_a_connection_with_an_incomplete_packet() {
     let (builder, watch) = lab::daemon();
     let options = ServerOptions::new().packet_timeout(ms(100));
     let daemon = builder.server_options(options).start_link().await.unwrap();
@@ -279,7 +279,7 @@ async fn a_packet_that_is_never_completed_ends_its_connection() {
     idle.send(&raw::call(0, ":ping")).await;
     idle.text().await.expect("an answer");
     let start = time::now();
-    // A byte now and then does not make it any younger.
+    // Further bytes do not extend the time limit.
     let call = raw::call(1, ":ping");
     slow.send(&call[..50]).await;
     time::sleep(ms(100) - STEP).await;
@@ -294,7 +294,7 @@ async fn a_packet_that_is_never_completed_ends_its_connection() {
         protocol_error(&reason),
         ProtocolError::PacketTimeout(_)
     ));
-    // Silence between packets is no offence.
+    // The timeout does not apply between packets.
     time::sleep(HOUR).await;
     idle.send(&raw::call(2, ":ping")).await;
     let answer = at_once(idle.text()).await;
@@ -302,12 +302,12 @@ async fn a_packet_that_is_never_completed_ends_its_connection() {
 }
 
 #[erps::test(simulated)]
-async fn a_peer_that_reads_nothing_is_dropped_and_costs_bounded_memory() {
+async fn write_timeout_closes_a_peer_that_reads_nothing_and_bounds_its_memory() {
     const WINDOW: usize = 64 * 1024;
     const OUTGOING: usize = 64 * 1024;
     const ECHO: usize = 16 * 1024;
     let network = Network::current().unwrap();
-    network.set_default_line(Line::new().window(WINDOW));
+    network.set_default_link(Link::new().window(WINDOW));
     let (builder, watch) = lab::daemon();
     let options = ServerOptions::new()
         .write_timeout(ms(200))
@@ -333,16 +333,17 @@ async fn a_peer_that_reads_nothing_is_dropped_and_costs_bounded_memory() {
         "{reason:?}"
     );
     assert_eq!(took, ms(200));
-    // What was taken lies in the line, both ways, in the outbox, and in the mailbox of the server.
+    // The bytes accepted from the peer are in the connection's windows in both directions, in the send queue,
+    // and in the server's mailbox.
     let most = 2 * WINDOW + OUTGOING + 16 * ECHO;
     assert!(sent.get() < most, "{} bytes were taken", sent.get());
 }
 
 #[erps::test(simulated)]
-async fn a_server_that_is_busy_is_not_read_from_and_loses_nothing() {
+async fn busy_server_pauses_reading_and_loses_no_packet() {
     const WINDOW: usize = 8 * 1024;
     let network = Network::current().unwrap();
-    network.set_default_line(Line::new().window(WINDOW));
+    network.set_default_link(Link::new().window(WINDOW));
     let (daemon, watch) = daemon().await;
     let mut peer = Raw::dial(daemon.local_addr()).await;
     peer.send(&raw::call(1, ":answer_and_go_on")).await;
@@ -366,7 +367,7 @@ async fn a_server_that_is_busy_is_not_read_from_and_loses_nothing() {
 }
 
 #[erps::test(simulated)]
-async fn every_golden_negative_gets_its_answer_and_the_daemon_goes_on() {
+async fn golden_negative_packets_receive_their_answers_and_the_daemon_keeps_running() {
     let golden: Vec<Value> =
         serde_json::from_str(include_str!("../golden/packets.json")).expect("the golden file");
     let (builder, _watch) = lab::daemon();
@@ -386,7 +387,7 @@ async fn every_golden_negative_gets_its_answer_and_the_daemon_goes_on() {
             .step_by(2)
             .map(|i| u8::from_str_radix(&hex[i..i + 2], 16).unwrap())
             .collect();
-        // A good call behind it shows whether the connection lives on.
+        // A valid call behind it shows whether the connection stays open.
         let good: erps::Term = "{4711, :ping}".parse().unwrap();
         let good = raw::bytes_as("oracle", "1.2.3", Kind::Call, &good);
         let mut peer = Raw::dial(daemon.local_addr()).await;
@@ -424,7 +425,7 @@ async fn every_golden_negative_gets_its_answer_and_the_daemon_goes_on() {
     assert!(seen >= 40, "only {seen} records");
 }
 
-/// Packets that never end: here the time limit of a begun packet strikes.
+/// Packets that are never completed and run into the packet timeout.
 fn is_incomplete(name: &str) -> bool {
     matches!(
         name,
@@ -436,13 +437,13 @@ fn is_incomplete(name: &str) -> bool {
     )
 }
 
-/// Whether the connection lives on, and the answer before the good call's, if there is one.
+/// Returns whether the connection stays open, and the answer expected before that of the valid call, if any.
 fn expectation(name: &str) -> (bool, Option<(Kind, &'static str)>) {
     let error = |text| Some((Kind::Error, text));
     match name {
         _ if is_incomplete(name) => (false, error("\"a packet was not completed")),
         "bad_cookie" | "bad_cookie_one_bit" | "garbage_http" => (false, error("\"")),
-        // The last byte of the payload stands where the next cookie should.
+        // The last byte of the payload is in the place of the next cookie.
         "size_field_one_too_small" => (false, error("{\"the payload is not a term")),
         _ if name.starts_with("size_field_") => (false, error("\"payload of ")),
         "two_keepalives_in_one_segment" => (true, None),
@@ -458,7 +459,7 @@ fn expectation(name: &str) -> (bool, Option<(Kind, &'static str)>) {
         }
         _ if name.starts_with("executable_") => (false, error("\"")),
         "port_term" => (false, error("\"")),
-        // Atoms are no danger here; these calls are no pairs.
+        // Atoms are not interned here, so they are no danger; these payloads are not pairs.
         _ if name.starts_with("unsafe_atom") => (true, error("\"the payload of a call is a pair")),
         "call_payload_not_a_pair" => (true, error("\"the payload of a call is a pair")),
         "etf_trailing_bytes" => (true, Some((Kind::Reply, "{:pong, 77}"))),

@@ -339,7 +339,7 @@ fn payloads_of_a_test_itself() {
     });
     let text = outcome.unwrap_err();
     let text: &String = text.downcast_ref().unwrap();
-    assert!(text.contains("is stuck"), "{text}");
+    assert!(text.contains("is deadlocked"), "{text}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Servers without a connection: plain GenServers.
+//! Servers without a connection, as a plain GenServer.
 
 use std::{thread, time::Duration};
 
@@ -20,7 +20,7 @@ async fn server() -> (Linked<ServerRef<LabServer>>, lab::Watch) {
 }
 
 #[test]
-fn local_callers_reach_the_same_handlers() {
+fn local_calls_and_casts_run_the_same_handlers() {
     run(async {
         let (server, _watch) = server().await;
         assert_eq!(server.call(Call::Ping).await.unwrap(), Reply::Pong);
@@ -34,7 +34,7 @@ fn local_callers_reach_the_same_handlers() {
 }
 
 #[erps::test(simulated)]
-async fn at_the_limit_of_its_mailbox_whoever_sends_to_a_server_waits() {
+async fn call_and_cast_wait_while_the_mailbox_is_full() {
     let (seed, watch) = lab::seed();
     let server = ServerRef::<LabServer>::builder(seed).options(ServerOptions::new().mailbox(3));
     let server = server.start_link().await.unwrap();
@@ -53,7 +53,7 @@ async fn at_the_limit_of_its_mailbox_whoever_sends_to_a_server_waits() {
 }
 
 #[erps::test(simulated, panics = "as the test asks")]
-async fn every_local_call_has_one_outcome() {
+async fn local_call_returns_the_error_that_matches_its_failure() {
     let (server, watch) = server().await;
     let outcome = server.call(Call::Forget).await;
     assert!(
@@ -92,7 +92,7 @@ async fn every_local_call_has_one_outcome() {
     assert!(server.info(String::new()).await.is_err());
 }
 
-/// Gives its calls to others to answer, and fails after each.
+/// Sends each `ReplyTo` to the test, then fails.
 struct Delegating(async_channel::Sender<ReplyTo<String>>);
 
 impl Server for Delegating {
@@ -116,7 +116,7 @@ impl Server for Delegating {
 }
 
 #[erps::test(simulated)]
-async fn a_local_call_ends_with_its_server_whoever_keeps_its_reply() {
+async fn local_call_fails_with_the_exit_reason_when_its_reply_to_is_held_elsewhere() {
     let (others, kept) = async_channel::unbounded();
     let server = ServerRef::<Delegating>::builder(others).start_link().await;
     let outcome = at_once(server.unwrap().call(String::new())).await;
@@ -124,12 +124,12 @@ async fn a_local_call_ends_with_its_server_whoever_keeps_its_reply() {
         matches!(&outcome, Err(ServerError::Stopped(ExitReason::Error(_)))),
         "{outcome:?}"
     );
-    // It goes to nobody.
+    // The late reply is discarded.
     kept.recv().await.unwrap().reply("late".into());
 }
 
 #[erps::test(simulated)]
-async fn a_caller_is_told_of_the_end_even_if_someone_else_holds_its_reply() {
+async fn held_local_call_fails_immediately_when_its_server_is_killed() {
     let (server, _watch) = server().await;
     let mut held = Box::pin(server.call_within(Call::Hold, Duration::from_secs(50)));
     assert!(future::poll_once(&mut held).await.is_none());
@@ -146,7 +146,7 @@ async fn a_caller_is_told_of_the_end_even_if_someone_else_holds_its_reply() {
 }
 
 #[erps::test(simulated)]
-async fn a_local_call_is_answered_until_its_deadline_and_not_after_it() {
+async fn local_call_returns_a_reply_before_its_deadline_and_times_out_after_it() {
     for (by, in_time) in [(ms(50) - STEP, true), (ms(50) + STEP, false)] {
         let (server, _watch) = server().await;
         let release = async {
@@ -173,7 +173,7 @@ impl Protocol for Small {
     type Push = ();
 }
 
-/// Does what its calls say.
+/// Does what the text of each call says.
 struct Worker;
 
 impl Server for Worker {
@@ -226,7 +226,7 @@ async fn worker(seed: &'static str) -> Result<ServerRef<Worker>, StartError> {
 }
 
 #[test]
-fn init_may_ignore_fail_panic_or_stop() {
+fn start_returns_the_outcome_of_init() {
     run(async {
         assert!(matches!(worker("ignore").await, Err(StartError::Ignored)));
         let failed = worker("fail").await;
@@ -244,7 +244,7 @@ fn init_may_ignore_fail_panic_or_stop() {
 }
 
 #[test]
-fn a_reply_may_come_from_a_thread_or_a_task() {
+fn reply_to_can_be_used_from_a_thread_or_a_task() {
     run(async {
         let worker = worker("").await.unwrap();
         assert_eq!(worker.call("thread".into()).await.unwrap(), "from a thread");
@@ -256,7 +256,7 @@ fn a_reply_may_come_from_a_thread_or_a_task() {
 }
 
 #[test]
-fn a_question_mark_in_a_handler_ends_the_server() {
+fn error_returned_by_a_handler_stops_the_server() {
     run(async {
         let worker = worker("").await.unwrap();
         let outcome = worker.call("error".into()).await;
@@ -269,7 +269,7 @@ fn a_question_mark_in_a_handler_ends_the_server() {
     });
 }
 
-/// Reports its time-outs. A call sets one, of so many milliseconds; 0 sets none.
+/// Reports its timeouts. A call sets a timeout in milliseconds; 0 sets none.
 struct Sleeper {
     timeouts: async_channel::Sender<()>,
     again: u32,
@@ -319,7 +319,7 @@ impl Server for Sleeper {
     }
 }
 
-/// A sleeper that has had the three time-outs it sets itself.
+/// Starts a sleeper and waits for the three timeouts it sets itself.
 async fn sleeper() -> (Linked<ServerRef<Sleeper>>, async_channel::Receiver<()>) {
     let (sender, timeouts) = async_channel::unbounded();
     let sleeper = ServerRef::<Sleeper>::builder(sender)
@@ -333,7 +333,7 @@ async fn sleeper() -> (Linked<ServerRef<Sleeper>>, async_channel::Receiver<()>) 
 }
 
 #[erps::test(simulated)]
-async fn a_timeout_comes_once_if_no_message_does() {
+async fn server_timeout_fires_once_if_no_message_arrives() {
     let ((sleeper, timeouts), took) = timed(sleeper()).await;
     assert_eq!(took, ms(3));
     assert!(timeouts.is_empty(), "three were set");
@@ -345,14 +345,14 @@ async fn a_timeout_comes_once_if_no_message_does() {
 }
 
 #[erps::test(simulated)]
-async fn any_message_cancels_the_timeout() {
+async fn message_cancels_the_server_timeout() {
     let (sleeper, timeouts) = sleeper().await;
     sleeper.call(50).await.unwrap();
     time::sleep(ms(50) - STEP).await;
     sleeper.call(0).await.unwrap();
     time::sleep(HOUR).await;
     assert!(timeouts.is_empty());
-    // One that sets a time-out has it counted from then on.
+    // A message that sets a timeout restarts it.
     sleeper.call(50).await.unwrap();
     time::sleep(ms(50) - STEP).await;
     sleeper.call(50).await.unwrap();
@@ -361,7 +361,7 @@ async fn any_message_cancels_the_timeout() {
 }
 
 #[test]
-fn an_owner_that_is_dropped_takes_its_server_along() {
+fn dropping_the_linked_handle_shuts_the_server_down() {
     run(async {
         let (server, watch) = server().await;
         let handle = ServerRef::clone(&server);
@@ -374,13 +374,13 @@ fn an_owner_that_is_dropped_takes_its_server_along() {
 }
 
 #[test]
-fn a_start_that_is_given_up_leaves_no_server() {
+fn dropping_the_start_future_leaves_no_server() {
     run(async {
         let (seed, watch) = lab::seed();
         let mut start = Box::pin(ServerRef::<LabServer>::builder(seed).start_link());
         let started = future::poll_once(&mut start).await;
         drop((start, started));
-        // Whether its init had run or not: the seed, and the sender in it, are dropped.
+        // Whether `init` ran or not, the seed and its sender are dropped.
         while let Ok(life) = watch.lives.recv().await {
             assert!(matches!(life, Life::Init | Life::Terminated(_)));
             if let Life::Terminated(_) = life {

@@ -1,4 +1,4 @@
-//! The specification, as tests.
+//! Integration tests, one module for each subject.
 
 mod address;
 mod admission;
@@ -23,6 +23,7 @@ mod pains;
 mod peer;
 mod probes;
 mod push;
+mod slow_callbacks;
 mod slow_retry;
 mod sockets;
 mod stubborn;

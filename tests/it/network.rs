@@ -16,7 +16,7 @@ use std::{
 
 use erps::{
     Network, Universe,
-    network::{Line, Listener, Stream, What},
+    network::{EventKind, Link, Listener, Stream},
     time,
 };
 use smol::{
@@ -197,7 +197,7 @@ fn a_closed_end_still_hears_the_other() {
 #[test]
 fn who_writes_to_an_end_that_is_gone_is_told_a_round_trip_later() {
     simulated(1, |network| async move {
-        network.set_default_line(Line::new().latency(ms(10)));
+        network.set_default_link(Link::new().latency(ms(10)));
         let (near, mut far, _listener) = ends(&network).await;
         drop(near);
         assert_eq!(read(&mut far).await.unwrap(), b"");
@@ -220,15 +220,15 @@ fn who_leaves_without_reading_resets_the_connection() {
         let reset = Some(io::ErrorKind::ConnectionReset);
         assert_eq!(kind(read(&mut near).await), reset);
         let events = network.events();
-        let last = &events.last().unwrap().what;
-        assert!(matches!(last, What::Reset(..)), "{last}");
+        let last = &events.last().unwrap().kind;
+        assert!(matches!(last, EventKind::Reset(..)), "{last}");
     });
 }
 
 #[test]
 fn bytes_that_were_sent_are_read_before_the_end() {
     simulated(1, |network| async move {
-        network.set_default_line(Line::new().latency(ms(10)).bandwidth(1000));
+        network.set_default_link(Link::new().latency(ms(10)).bandwidth(1000));
         let (mut near, mut far, _listener) = ends(&network).await;
         near.write_all(&[7; 500]).await.unwrap();
         drop(near);
@@ -242,7 +242,7 @@ fn bytes_that_were_sent_are_read_before_the_end() {
 #[test]
 fn nobody_waits_for_a_connection_that_nobody_dials_any_more() {
     simulated(1, |network| async move {
-        network.set_default_line(Line::new().latency(ms(10)));
+        network.set_default_link(Link::new().latency(ms(10)));
         let listener = network.listen_with(local(PORT), 1).unwrap();
         let hasty = time::timeout(ms(15), network.connect(local(PORT)));
         assert!(hasty.await.is_err());
@@ -285,7 +285,7 @@ fn the_port_of_a_connection_is_free_again_when_it_is_gone() {
 #[test]
 fn both_halves_may_be_used_at_once() {
     simulated(1, |network| async move {
-        network.set_default_line(Line::new().latency(ms(1)).pieces(7));
+        network.set_default_link(Link::new().latency(ms(1)).pieces(7));
         let (near, far, _listener) = ends(&network).await;
         let talk = |stream| async move {
             let (mut reader, mut writer) = smol::io::split(stream);

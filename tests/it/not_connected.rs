@@ -56,7 +56,7 @@ impl Server for EchoServer {
     }
 }
 
-/// Returns why the first call of a client fails that has connected to this daemon.
+/// Returns why the first call of a client that connected to this daemon fails.
 async fn first_failure(builder: DaemonBuilder<EchoServer>) -> NotConnected {
     let daemon = builder.start_link().await.unwrap();
     let client = Client::<Echo>::builder(daemon.local_addr());
@@ -167,7 +167,7 @@ async fn call_reports_the_last_failed_attempt_to_connect() {
 }
 
 #[erps::test(simulated)]
-async fn call_reports_that_the_client_was_told_to_disconnect_or_has_exited() {
+async fn call_reports_that_the_client_was_disconnected_on_request_or_has_exited() {
     let daemon = Daemon::<EchoServer>::builder(Init::Succeed);
     let daemon = daemon.start_link().await.unwrap();
     let client = Client::<Echo>::builder(daemon.local_addr());

@@ -1,4 +1,5 @@
-//! Health checks and port scans, which are no news, and strangers who are too many to be warned of.
+//! Health checks and port scans are counted without a warning; warnings about many bad peers are
+//! rate-limited.
 
 use std::time::Duration;
 
@@ -27,7 +28,7 @@ async fn dial(daemon: &Daemon<LabServer>) -> Stream {
     network.connect(daemon.local_addr()).await.unwrap()
 }
 
-/// Sends this, and goes: by closing, or by a reset.
+/// Connects, sends `hello`, and closes or resets the connection.
 async fn probe(daemon: &Daemon<LabServer>, hello: &[u8], reset: bool) {
     let mut stream = dial(daemon).await;
     stream.write_all(hello).await.unwrap();
@@ -39,11 +40,11 @@ async fn probe(daemon: &Daemon<LabServer>, hello: &[u8], reset: bool) {
     settled().await;
 }
 
-/// The beginning of a TLS record, and of a hello in it.
+/// The start of a TLS record with part of a ClientHello.
 const HALF_HELLO: [u8; 11] = [22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3];
 
 #[test]
-fn probes_are_counted_and_not_warned_of() {
+fn probes_are_counted_without_a_warning() {
     Warnings::during(|warnings| {
         Universe::simulated(1).run(async {
             for (tls, hello) in [(false, &[][..]), (true, &[]), (true, &HALF_HELLO)] {
@@ -51,7 +52,7 @@ fn probes_are_counted_and_not_warned_of() {
                 for reset in [false, true] {
                     for _ in 0..3 {
                         probe(&daemon, hello, reset).await;
-                        // At once, too, before it was accepted.
+                        // Also immediately, before the connection is accepted.
                         drop(dial(&daemon).await);
                         dial(&daemon).await.abort();
                         settled().await;
@@ -69,7 +70,7 @@ fn probes_are_counted_and_not_warned_of() {
 }
 
 #[erps::test(simulated)]
-async fn a_connection_that_was_used_is_no_probe() {
+async fn connection_that_was_served_is_not_counted_as_a_probe() {
     let (daemon, _watch) = daemon(false).await;
     let client = lab::client(&daemon).connect().await.unwrap();
     is_served(&client).await;
@@ -79,7 +80,7 @@ async fn a_connection_that_was_used_is_no_probe() {
 }
 
 #[test]
-fn strangers_are_one_warning_and_then_a_summary_every_ten_seconds() {
+fn repeated_tls_failures_log_one_warning_then_a_summary_every_ten_seconds() {
     Warnings::during(|warnings| {
         Universe::simulated(1).run(async {
             let (daemon, _watch) = daemon(true).await;
@@ -96,18 +97,18 @@ fn strangers_are_one_warning_and_then_a_summary_every_ten_seconds() {
             let first = warnings.take();
             assert_eq!(first.len(), 1, "{first:?}");
             assert!(first[0].contains("does not speak TLS"), "{first:?}");
-            // The summary comes without another of them.
+            // The summary is logged even if no further connection arrives.
             time::sleep(secs(10)).await;
             let summary = warnings.take();
             assert_eq!(summary.len(), 1, "{summary:?}");
             assert!(summary[0].contains("suppressed=99"), "{summary:?}");
             assert!(summary[0].contains("not TLS"), "{summary:?}");
-            // Another kind is another first.
+            // Another kind of failure is logged separately.
             let peer = dial(&daemon).await;
             time::sleep(secs(10) + STEP).await;
             drop(peer);
             assert_eq!(warnings.take().len(), 1);
-            // One after a quiet while is a first again; what is left at the end is summed up.
+            // After a quiet period the next failure is logged again; the rest is summarised at shutdown.
             time::sleep(Duration::from_secs(60)).await;
             assert_eq!(warnings.take(), [""; 0]);
             speaks_http().await;
@@ -118,7 +119,7 @@ fn strangers_are_one_warning_and_then_a_summary_every_ten_seconds() {
             let last = warnings.take();
             assert_eq!(last.len(), 1, "{last:?}");
             assert!(last[0].contains("suppressed=1"), "{last:?}");
-            // The events are complete.
+            // Every connection emits a `Closed` event, suppressed in the log or not.
             let mut ended = 0;
             while let Some(event) = events.next().await {
                 ended += u64::from(matches!(event, DaemonEvent::Closed { .. }));

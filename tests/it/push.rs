@@ -1,4 +1,4 @@
-//! What servers send unasked.
+//! Pushes: messages that a server sends without a request.
 
 use std::{
     cell::Cell,
@@ -9,7 +9,7 @@ use std::{
 
 use erps::{
     BoxError, Context, Daemon, InitError, Network, Protocol, PushError, ReplyTo, Server,
-    ServerOptions, ServerRef, Term, network::Line, time, wire::packet::Kind,
+    ServerOptions, ServerRef, Term, network::Link, time, wire::packet::Kind,
 };
 use futures::FutureExt as _;
 use serde::{Deserialize, Serialize, Serializer};
@@ -36,14 +36,14 @@ fn pushes_arrive_in_order() {
 }
 
 #[test]
-fn pushes_that_nobody_listens_to_do_not_hold_up_calls() {
+fn calls_are_answered_when_pushes_are_not_read() {
     run(async {
         let (_daemon, client, _watch) = pair().await;
         for n in 0..5000 {
             client.cast(Cast::Push(n.to_string())).await.unwrap();
         }
         assert_eq!(client.call(Call::Ping).await.unwrap(), Reply::Pong);
-        // A stream that is dropped is no listener either.
+        // Without a push stream, pushes are discarded too.
         drop(client.pushes());
         client.cast(Cast::Push("gone".into())).await.unwrap();
         assert_eq!(client.call(Call::Ping).await.unwrap(), Reply::Pong);
@@ -51,7 +51,7 @@ fn pushes_that_nobody_listens_to_do_not_hold_up_calls() {
 }
 
 #[erps::test(simulated)]
-async fn a_listener_that_takes_nothing_stops_the_reading_and_loses_nothing() {
+async fn full_push_stream_pauses_reading_and_loses_no_push() {
     let (daemon, _, _watch) = pair().await;
     let client = lab::client(&daemon).max_pushes(4).connect().await.unwrap();
     let mut pushes = client.pushes();
@@ -69,7 +69,7 @@ async fn a_listener_that_takes_nothing_stops_the_reading_and_loses_nothing() {
 }
 
 #[test]
-fn a_new_stream_of_pushes_ends_the_old_one() {
+fn new_push_stream_ends_the_old_one() {
     run(async {
         let (_daemon, client, _watch) = pair().await;
         let mut old = client.pushes();
@@ -83,14 +83,14 @@ fn a_new_stream_of_pushes_ends_the_old_one() {
 }
 
 #[erps::test(simulated)]
-async fn a_peer_that_does_not_read_its_pushes_is_not_read_from_for_ever() {
+async fn server_stops_reading_from_a_peer_that_does_not_read_its_pushes() {
     let (builder, _watch) = lab::daemon();
     let options = ServerOptions::new()
         .max_outgoing(64 * 1024)
         .write_timeout(2 * HOUR);
     let daemon = builder.server_options(options).start_link().await.unwrap();
     let mut peer = Raw::dial(daemon.local_addr()).await;
-    // Nothing more is taken of it once the line and the outbox are full.
+    // The server stops reading once the connection and the send queue are full.
     let megabyte = "x".repeat(1 << 20);
     let push = Term::tuple([Term::atom("push"), Term::from(megabyte)]);
     let cast = raw::bytes(Kind::Cast, &push);
@@ -109,17 +109,17 @@ async fn a_peer_that_does_not_read_its_pushes_is_not_read_from_for_ever() {
     };
     future::or(flood, stuck).await;
     assert!(sent.get() < 20, "{} MiB went somewhere", sent.get());
-    // Others are served meanwhile.
+    // Other connections are served meanwhile.
     let other = lab::client(&daemon).connect().await.unwrap();
     at_once(is_served(&other)).await;
-    // It reads after all, and nothing was lost so far.
+    // When the peer reads again, nothing is missing.
     for _ in 0..sent.get() {
         assert_eq!(peer.text().await.unwrap().1.len(), (1 << 20) + 2);
     }
 }
 
 #[test]
-fn a_server_without_a_connection_has_nobody_to_push_to() {
+fn push_fails_with_disconnected_on_a_local_server() {
     run(async {
         let (seed, _watch) = lab::seed();
         let server = ServerRef::<LabServer>::builder(seed)
@@ -134,7 +134,7 @@ fn a_server_without_a_connection_has_nobody_to_push_to() {
 }
 
 #[erps::test(simulated)]
-async fn a_new_stream_takes_over_from_one_that_is_full() {
+async fn new_push_stream_replaces_a_full_one() {
     let (daemon, _client, _watch) = pair().await;
     let client = lab::client(&daemon).max_pushes(1).connect().await.unwrap();
     let _full = client.pushes();
@@ -154,7 +154,7 @@ async fn a_new_stream_takes_over_from_one_that_is_full() {
     assert_eq!(at_once(answered).await.unwrap().unwrap(), Reply::Pong);
 }
 
-/// What may have no form at all, and else is so many bytes.
+/// Panics when serialized if `None`, else serializes as this many bytes.
 #[derive(Deserialize)]
 struct Treacherous(Option<usize>);
 
@@ -167,7 +167,7 @@ impl Serialize for Treacherous {
     }
 }
 
-/// Gives itself away.
+/// Stores its own `ServerRef` in the seed.
 struct Open;
 
 impl Protocol for Open {
@@ -199,9 +199,9 @@ impl Server for Open {
 }
 
 #[erps::test(simulated)]
-async fn a_push_that_panics_does_not_keep_the_room_it_was_given() {
+async fn push_that_panics_while_serializing_releases_its_queue_space() {
     let network = Network::current().unwrap();
-    network.set_default_line(Line::new().window(8 * 1024));
+    network.set_default_link(Link::new().window(8 * 1024));
     let seed = Arc::<Mutex<Option<_>>>::default();
     let daemon = Daemon::<Open>::builder(seed.clone())
         .server_options(ServerOptions::new().max_outgoing(1).write_timeout(HOUR))
@@ -227,7 +227,7 @@ async fn a_push_that_panics_does_not_keep_the_room_it_was_given() {
         }
     };
     let both = time::timeout(secs(60), future::zip(waiting, read)).await;
-    let ((panicked, small), ()) = both.expect("nobody waits for ever");
+    let ((panicked, small), ()) = both.expect("a push waits forever");
     assert!(panicked.is_err());
     small.unwrap();
 }

@@ -8,7 +8,7 @@ use std::{
 use erps::{
     Backoff, CallError, Client, ClientBuilder, ConnectError, Daemon, Linked, Network, Status,
     TestCa, Universe,
-    network::{Listener, What},
+    network::{EventKind, Listener},
     time,
 };
 use smol::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -64,7 +64,7 @@ fn dials() -> Vec<Instant> {
     let clock = Universe::current().and_then(|it| it.clock()).unwrap();
     let start = clock.now() - clock.elapsed();
     let events = Network::current().unwrap().events().into_iter();
-    let dials = events.filter(|event| matches!(event.what, What::Dialled(..)));
+    let dials = events.filter(|event| matches!(event.kind, EventKind::Connecting(..)));
     dials.map(|event| start + event.at).collect()
 }
 

@@ -1,4 +1,4 @@
-//! Where daemons listen, who they take their peers for, and what becomes of listeners that fail.
+//! Listeners: addresses, handed-in sockets, the PROXY protocol, Unix sockets, and rebinding.
 
 mod addresses;
 mod handed_in;
@@ -25,8 +25,8 @@ use crate::support::{
     time::{ms, secs, settled},
 };
 
-/// A daemon of lab servers that lists the peers it has let in.
-fn watchful() -> (DaemonBuilder<LabServer>, Watch, Peers) {
+/// A daemon that records the peers it has accepted.
+fn recording_daemon() -> (DaemonBuilder<LabServer>, Watch, Peers) {
     let (builder, watch) = lab::daemon();
     let peers = Peers::default();
     let list = peers.clone();
@@ -47,7 +47,7 @@ impl Peers {
 }
 
 async fn connected(address: impl Into<erps::Address>) -> Client<Lab> {
-    let at_once = Backoff::new(ms(1), ms(1));
+    let backoff = Backoff::new(ms(1), ms(1));
     let client = Client::<Lab>::builder(address).reply_timeout(lab::PATIENCE);
-    client.backoff(at_once).connect().await.unwrap()
+    client.backoff(backoff).connect().await.unwrap()
 }

@@ -11,7 +11,7 @@ use erps::{
     Backoff, BoxError, CallError, Client, ClientBuilder, ClientContext, ClientHandler, Context,
     Daemon, ExitReason, InitError, Network, Peer, Protocol, PushError, ReplyTo, Server,
     ServerOptions, ServerRef, Status, Term,
-    network::{Line, Listener, Stream},
+    network::{Link, Listener, Stream},
     time,
     wire::packet::Kind,
 };
@@ -79,8 +79,8 @@ async fn an_elixir_server_that_is_late_is_sent_nothing_more_until_it_has_answere
 #[erps::test(simulated)]
 async fn a_call_times_out_although_the_server_never_stops_pushing() {
     // What is sent takes its time, or there would be none for the time-out.
-    let line = Line::new().bandwidth(1_000_000);
-    Network::current().unwrap().set_default_line(line);
+    let line = Link::new().bandwidth(1_000_000);
+    Network::current().unwrap().set_default_link(line);
     let (listener, client) = simulated_server();
     let client = client.start();
     let mut server = Raw::accept(&listener).await;
@@ -166,7 +166,7 @@ async fn whoever_asks_to_connect_or_disconnect_is_answered_whatever_others_ask()
     assert_eq!(client.call(Call::Ping).await.unwrap(), Reply::Pong);
 }
 
-#[erps::test(simulated)]
+#[erps::test(simulated, virtual_limit = "366d")]
 async fn limits_without_end_and_without_length_are_limits_all_the_same() {
     let (builder, _watch) = lab::daemon();
     let options = ServerOptions::new()
@@ -405,7 +405,7 @@ async fn a_push_waits_for_a_peer_that_does_not_read_and_try_push_says_so_instead
     const WINDOW: usize = 100_000;
     const OUTGOING: usize = 64 * 1024;
     let network = Network::current().unwrap();
-    network.set_default_line(Line::new().window(WINDOW));
+    network.set_default_link(Link::new().window(WINDOW));
     let (seed, _ends) = odd_seed();
     let this = seed.this.clone();
     let options = ServerOptions::new()

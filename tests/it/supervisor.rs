@@ -1,4 +1,4 @@
-//! Supervisors, dynamic ones here: OTP's cases, written anew.
+//! Supervisors, with dynamic ones in this file: the cases of OTP's test suites.
 
 mod corners;
 mod destructors;
@@ -39,17 +39,17 @@ use crate::support::{
 
 const LONG: Duration = Duration::from_secs(3600);
 
-/// Runs a test in a simulated universe. It fails if it takes too long.
+/// Runs a test in a simulated universe, for at most 20 seconds of real time.
 fn run<T>(test: impl Future<Output = T>) -> T {
-    Universe::simulated(1).run(soon(test))
+    Universe::simulated(1).run(with_time_limit(test))
 }
 
-/// As [`run`], in the real world: with threads, or with universes beside this one.
-fn run_for_real<T>(test: impl Future<Output = T>) -> T {
-    smol::block_on(soon(test))
+/// As [`run`], on the real clock: for tests with threads or with several universes.
+fn run_on_real_clock<T>(test: impl Future<Output = T>) -> T {
+    smol::block_on(with_time_limit(test))
 }
 
-fn soon<T>(test: impl Future<Output = T>) -> impl Future<Output = T> {
+fn with_time_limit<T>(test: impl Future<Output = T>) -> impl Future<Output = T> {
     test.or(async {
         Timer::after(Duration::from_secs(20)).await;
         panic!("the test hangs");
@@ -60,17 +60,17 @@ fn supervisor() -> Linked<DynamicSupervisor> {
     DynamicSupervisor::builder().start_link()
 }
 
-/// A child that runs until it is asked to end.
+/// A child that runs until shutdown is requested.
 fn idle() -> ChildSpec {
     ChildSpec::task("idle", |me| async move { me.shutdown_requested().await })
 }
 
-/// A child that never looks whether it is asked to end.
+/// A child that ignores shutdown requests.
 fn stubborn() -> ChildSpec {
     ChildSpec::task("stubborn", |_| future::pending())
 }
 
-/// A child that is asked to end, says so on the channel, and ends when the other is closed.
+/// A child that reports a shutdown request on one channel and exits when the other is closed.
 fn polite(asked: &Sender<()>, leave: &Receiver<()>) -> ChildSpec {
     let (asked, leave) = (asked.clone(), leave.clone());
     ChildSpec::task("polite", move |me| {
@@ -84,7 +84,7 @@ fn polite(asked: &Sender<()>, leave: &Receiver<()>) -> ChildSpec {
     })
 }
 
-/// A recipe that says that it runs, and never returns.
+/// A start function that reports that it was entered and never returns.
 fn endless(entered: &Sender<()>) -> ChildSpec {
     let entered = entered.clone();
     ChildSpec::new("endless", move || {
@@ -96,8 +96,8 @@ fn endless(entered: &Sender<()>) -> ChildSpec {
     })
 }
 
-/// A child that reports every start of it, and ends as it is told.
-struct Puppet {
+/// A child that reports each of its starts and exits as the test tells it to.
+struct Scripted {
     spec: ChildSpec,
     starts: Receiver<TaskRef>,
     ends: Sender<End>,
@@ -111,11 +111,11 @@ enum End {
     Killed,
 }
 
-impl Puppet {
+impl Scripted {
     fn new(restart: Restart) -> Self {
         let (started, starts) = channel::unbounded();
         let (ends, end) = channel::unbounded();
-        let spec = ChildSpec::task("puppet", move |me| {
+        let spec = ChildSpec::task("scripted", move |me| {
             let (started, end) = (started.clone(), end.clone());
             async move {
                 started.send(me.clone()).await.unwrap();
@@ -150,7 +150,7 @@ async fn counts(supervisor: &DynamicSupervisor) -> (usize, usize) {
     (specs, active)
 }
 
-/// Threads that run an executor until they are dropped.
+/// Threads that run an executor until dropped.
 struct Threads {
     executor: Arc<Executor<'static>>,
     _stop: Sender<()>,
@@ -172,7 +172,7 @@ impl Threads {
 }
 
 #[test]
-fn a_child_is_restarted_as_its_type_and_its_end_say() {
+fn restart_type_and_exit_reason_decide_whether_a_child_is_restarted() {
     let ends = [
         (End::Return(ExitReason::Normal), false),
         (End::Return(ExitReason::Shutdown), false),
@@ -190,16 +190,16 @@ fn a_child_is_restarted_as_its_type_and_its_end_say() {
         ] {
             run(allowed(async {
                 let supervisor = supervisor();
-                let puppet = Puppet::new(restart);
-                let child = supervisor.start_child(puppet.spec.clone()).await.unwrap();
-                assert_eq!(puppet.starts.recv().await.unwrap(), child);
-                puppet.end(&child, end.clone()).await;
+                let scripted = Scripted::new(restart);
+                let child = supervisor.start_child(scripted.spec.clone()).await.unwrap();
+                assert_eq!(scripted.starts.recv().await.unwrap(), child);
+                scripted.end(&child, end.clone()).await;
                 if restarted {
-                    assert_ne!(puppet.starts.recv().await.unwrap(), child);
+                    assert_ne!(scripted.starts.recv().await.unwrap(), child);
                     assert_eq!(counts(&supervisor).await.0, 1, "{restart:?}, {end:?}");
                 } else {
                     assert_eq!(counts(&supervisor).await, (0, 0), "{restart:?}, {end:?}");
-                    assert!(puppet.starts.is_empty(), "{restart:?}, {end:?}");
+                    assert!(scripted.starts.is_empty(), "{restart:?}, {end:?}");
                 }
             }));
         }
@@ -207,7 +207,7 @@ fn a_child_is_restarted_as_its_type_and_its_end_say() {
 }
 
 #[test]
-fn a_child_is_permanent_unless_its_spec_says_otherwise() {
+fn child_is_permanent_by_default() {
     assert_eq!(Restart::default(), Restart::Permanent);
     run(async {
         let supervisor = supervisor();
@@ -217,12 +217,12 @@ fn a_child_is_permanent_unless_its_spec_says_otherwise() {
     });
 }
 
-/// With threads, of which one is still dropping the old child when another would start the new one.
+/// On threads: one is still dropping the old child when another could start the new one.
 #[test]
-fn a_new_child_starts_only_when_the_old_one_is_wholly_gone() {
+fn child_is_restarted_after_its_old_task_was_dropped() {
     struct Alive(Arc<(Mutex<usize>, Condvar)>);
     impl Alive {
-        /// Tells how many others there are.
+        /// Returns how many others exist.
         fn new(all: &Arc<(Mutex<usize>, Condvar)>) -> (Self, usize) {
             let (count, changed) = &**all;
             let mut count = count.lock().unwrap();
@@ -232,7 +232,7 @@ fn a_new_child_starts_only_when_the_old_one_is_wholly_gone() {
         }
     }
     impl Drop for Alive {
-        /// Takes its time, and longer than that if nobody comes.
+        /// Waits for another instance for up to 5 ms before it is dropped.
         fn drop(&mut self) {
             let (count, changed) = &*self.0;
             let alone = |count: &mut usize| *count == 1;
@@ -241,7 +241,7 @@ fn a_new_child_starts_only_when_the_old_one_is_wholly_gone() {
             *waited.unwrap().0 -= 1;
         }
     }
-    run_for_real(async {
+    run_on_real_clock(async {
         let threads = Threads::new();
         let (started, starts) = channel::unbounded();
         let all = Arc::default();
@@ -270,35 +270,35 @@ fn a_new_child_starts_only_when_the_old_one_is_wholly_gone() {
 }
 
 #[test]
-fn as_many_restarts_as_the_limit_are_borne() {
+fn supervisor_survives_max_restarts() {
     run(allowed(async {
         let supervisor = DynamicSupervisor::builder()
             .max_restarts(3, LONG)
             .start_link();
-        let puppet = Puppet::new(Restart::Permanent);
-        supervisor.start_child(puppet.spec.clone()).await.unwrap();
+        let scripted = Scripted::new(Restart::Permanent);
+        supervisor.start_child(scripted.spec.clone()).await.unwrap();
         for _ in 0..3 {
-            let child = puppet.starts.recv().await.unwrap();
-            puppet.end(&child, End::Killed).await;
+            let child = scripted.starts.recv().await.unwrap();
+            scripted.end(&child, End::Killed).await;
         }
-        puppet.starts.recv().await.unwrap();
+        scripted.starts.recv().await.unwrap();
         assert!(supervisor.as_ref().is_alive());
     }));
 }
 
 #[test]
-fn at_one_restart_too_many_the_supervisor_ends_its_children_and_then_itself() {
+fn supervisor_shuts_down_its_children_and_exits_over_max_restarts() {
     run(async {
         let supervisor = DynamicSupervisor::builder()
             .max_restarts(3, LONG)
             .start_link();
         let ((asked, is_asked), (leave, left)) = (channel::unbounded(), channel::bounded(1));
         let sibling = supervisor.start_child(polite(&asked, &left)).await.unwrap();
-        let puppet = Puppet::new(Restart::Permanent);
-        supervisor.start_child(puppet.spec.clone()).await.unwrap();
+        let scripted = Scripted::new(Restart::Permanent);
+        supervisor.start_child(scripted.spec.clone()).await.unwrap();
         for _ in 0..4 {
-            let child = puppet.starts.recv().await.unwrap();
-            puppet.end(&child, End::Killed).await;
+            let child = scripted.starts.recv().await.unwrap();
+            scripted.end(&child, End::Killed).await;
         }
         is_asked.recv().await.unwrap();
         assert!(supervisor.as_ref().is_alive());
@@ -306,23 +306,23 @@ fn at_one_restart_too_many_the_supervisor_ends_its_children_and_then_itself() {
         let reason = supervisor.as_ref().exited().await;
         assert!(matches!(reason, ExitReason::Shutdown), "{reason}");
         assert!(!sibling.is_alive());
-        assert!(puppet.starts.is_empty());
+        assert!(scripted.starts.is_empty());
     });
 }
 
-/// Restarts that lie as far back as the limit looks count, and those before do not.
+/// A restart counts until it is older than the period of the limit.
 #[erps::test(simulated, panics = "as the test asks")]
-async fn restarts_are_counted_for_as_long_as_the_limit_says() {
+async fn restarts_older_than_the_period_are_not_counted() {
     for (pause, is_borne) in [(secs(2) - STEP, false), (secs(2) + STEP, true)] {
         let builder = DynamicSupervisor::builder().max_restarts(3, secs(6));
         let supervisor = builder.start_link();
-        let puppet = Puppet::new(Restart::Permanent);
-        supervisor.start_child(puppet.spec.clone()).await.unwrap();
+        let scripted = Scripted::new(Restart::Permanent);
+        supervisor.start_child(scripted.spec.clone()).await.unwrap();
         for n in 1..=30 {
-            let Ok(child) = puppet.starts.recv().await else {
+            let Ok(child) = scripted.starts.recv().await else {
                 break;
             };
-            puppet.end(&child, End::Killed).await;
+            scripted.end(&child, End::Killed).await;
             settled().await;
             if !supervisor.as_ref().is_alive() {
                 assert_eq!(n, 4);
@@ -335,7 +335,7 @@ async fn restarts_are_counted_for_as_long_as_the_limit_says() {
 }
 
 #[test]
-fn the_end_of_one_that_gave_up_is_seen_by_its_own_supervisor() {
+fn supervisor_that_exceeded_max_restarts_is_restarted_by_its_own_supervisor() {
     run(async {
         let (started, starts) = channel::unbounded();
         let spec = ChildSpec::new("inner", move || {
@@ -362,19 +362,19 @@ fn the_end_of_one_that_gave_up_is_seen_by_its_own_supervisor() {
     });
 }
 
-/// A recipe whose starts after the first fail this many times.
+/// A spec whose start function fails this many times after its first start.
 fn failing_to_restart(times: usize) -> (ChildSpec, Receiver<TaskRef>) {
     let (started, starts) = channel::unbounded();
-    let (nursery, count) = (supervisor(), AtomicUsize::new(0));
+    let (other, count) = (supervisor(), AtomicUsize::new(0));
     let spec = ChildSpec::new("failing", move || {
         let n = count.fetch_add(1, SeqCst);
-        let (nursery, started) = (DynamicSupervisor::clone(&nursery), started.clone());
+        let (other, started) = (DynamicSupervisor::clone(&other), started.clone());
         async move {
             if (1..=times).contains(&n) {
                 return Err("as the test asks".into());
             }
             let spec = idle().restart(Restart::Temporary);
-            let task = nursery.start_child(spec).await?;
+            let task = other.start_child(spec).await?;
             started.send(task.clone()).await?;
             Ok(task.into())
         }
@@ -383,7 +383,7 @@ fn failing_to_restart(times: usize) -> (ChildSpec, Receiver<TaskRef>) {
 }
 
 #[test]
-fn a_restart_that_fails_is_tried_again() {
+fn failed_restart_is_retried() {
     run(async {
         let supervisor = DynamicSupervisor::builder()
             .max_restarts(3, LONG)
@@ -397,7 +397,7 @@ fn a_restart_that_fails_is_tried_again() {
 }
 
 #[test]
-fn a_restart_that_fails_counts_as_another_restart() {
+fn failed_restart_counts_towards_max_restarts() {
     run(async {
         let supervisor = DynamicSupervisor::builder()
             .max_restarts(3, LONG)
@@ -411,7 +411,7 @@ fn a_restart_that_fails_counts_as_another_restart() {
 }
 
 #[test]
-fn many_children_start_and_end() {
+fn many_children_start_and_shut_down() {
     let many = short_or_long(1000, 10_000);
     run(async {
         let supervisor = supervisor();
@@ -427,7 +427,7 @@ fn many_children_start_and_end() {
 }
 
 #[test]
-fn handles_and_recipes_go_anywhere() {
+fn handles_and_specs_are_clone_send_and_sync() {
     fn goes_anywhere<T: Clone + Send + Sync + std::fmt::Debug + 'static>() {}
     goes_anywhere::<DynamicSupervisor>();
     goes_anywhere::<ChildSpec>();

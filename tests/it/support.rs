@@ -1,4 +1,4 @@
-//! The nouns that the tests share.
+//! Helpers shared by the tests.
 
 pub(crate) mod cores;
 pub(crate) mod events;

@@ -8,7 +8,7 @@ mod house;
 
 use std::{env, fs, process, time::Duration};
 
-use erps::{Network, Universe, network::Line, time};
+use erps::{Network, Universe, network::Link, time};
 
 use self::{guest::Guest, house::House};
 use crate::support::{
@@ -76,11 +76,11 @@ fn descriptors() -> Vec<String> {
 async fn dozens_of_unruly_clients_leave_nothing_behind_whatever_the_order() {
     let seed = Universe::current().unwrap().seed().unwrap();
     let network = Network::current().unwrap();
-    network.set_default_line(match seed % 4 {
-        0 => Line::new(),
-        1 => Line::new().latency(ms(3)).jitter(ms(20)),
-        2 => Line::new().pieces(1000),
-        _ => Line::new().window(5000),
+    network.set_default_link(match seed % 4 {
+        0 => Link::new(),
+        1 => Link::new().latency(ms(3)).jitter(ms(20)),
+        2 => Link::new().pieces(1000),
+        _ => Link::new().window(5000),
     });
     storm(seed, 20, secs(1)).await;
 }

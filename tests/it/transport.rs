@@ -1,4 +1,5 @@
-//! Handshakes and streams: who is let in, who is told what, and that no byte is lost.
+//! TLS handshakes and streams: which certificates are accepted, what each end reports, and that no byte is
+//! lost.
 
 mod diagnosis;
 mod erlang;
@@ -38,15 +39,15 @@ const PEER: Endpoint = Endpoint::Inet(SocketAddr::new(
 ));
 const HOST: [&str; 2] = ["localhost", "127.0.0.1"];
 
-/// Runs a test to its end, and fails it if it hangs.
+/// Runs a test for at most 30 seconds.
 fn run<T>(test: impl Future<Output = T>) -> T {
     smol::block_on(test.or(async {
         Timer::after(Duration::from_secs(30)).await;
-        panic!("it hangs");
+        panic!("the test hangs");
     }))
 }
 
-/// Both ends of a TCP connection: the accepted one, and the one that connected.
+/// Returns both ends of a TCP connection: the accepted and the connecting one.
 async fn pair() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap());
@@ -54,7 +55,7 @@ async fn pair() -> (TcpStream, TcpStream) {
     (server.unwrap().0, client.unwrap())
 }
 
-/// As [`pair`], on the network of a simulated universe.
+/// As [`pair`], on the simulated network.
 async fn simulated_pair() -> (erps::network::Stream, erps::network::Stream) {
     let network = Network::current().expect("a simulated universe");
     let listener = network.listen(PEER.inet().unwrap()).unwrap();
@@ -62,8 +63,8 @@ async fn simulated_pair() -> (erps::network::Stream, erps::network::Stream) {
     (listener.accept().await.unwrap().0, client)
 }
 
-/// What becomes of either end when they shake hands: the server's view, and the client's.
-async fn shake(server: &Tls, client: &Tls, host: &str) -> (Outcome, Outcome) {
+/// Runs a handshake and returns the outcomes of the server and of the client.
+async fn handshake(server: &Tls, client: &Tls, host: &str) -> (Outcome, Outcome) {
     let (accepted, connected) = pair().await;
     future::zip(
         server.accept(Box::new(accepted), PEER),
@@ -72,24 +73,24 @@ async fn shake(server: &Tls, client: &Tls, host: &str) -> (Outcome, Outcome) {
     .await
 }
 
-/// Two ends that trust each other.
+/// Returns both ends of a TLS connection.
 async fn secured() -> (Secured, Secured) {
     let ca = TestCa::new();
-    let (server, client) = shake(&ca.tls(&HOST), &ca.tls(&["client"]), "localhost").await;
+    let (server, client) = handshake(&ca.tls(&HOST), &ca.tls(&["client"]), "localhost").await;
     (server.unwrap(), client.unwrap())
 }
 
-/// What the server holds against the client, and that the client was told so with `alert`.
+/// Returns why the server rejects the client, and asserts that the client received `alert`.
 fn refused_client((server, client): (Outcome, Outcome), alert: &str) -> Untrusted {
-    (refusal(server), told(client, alert)).0
+    (untrusted(server), assert_alert(client, alert)).0
 }
 
-/// What the client holds against the server, and that the server was told so with `alert`.
+/// Returns why the client rejects the server, and asserts that the server received `alert`.
 fn refused_server((server, client): (Outcome, Outcome), alert: &str) -> Untrusted {
-    (refusal(client), told(server, alert)).0
+    (untrusted(client), assert_alert(server, alert)).0
 }
 
-fn refusal(outcome: Outcome) -> Untrusted {
+fn untrusted(outcome: Outcome) -> Untrusted {
     match outcome.unwrap_err() {
         error @ HandshakeError::Untrusted(_) if error.is_likely_permanent() => panic!("{error}"),
         HandshakeError::Untrusted(why) => why,
@@ -97,7 +98,7 @@ fn refusal(outcome: Outcome) -> Untrusted {
     }
 }
 
-fn told(outcome: Outcome, expected: &str) {
+fn assert_alert(outcome: Outcome, expected: &str) {
     let error = outcome.unwrap_err();
     assert!(error.is_likely_permanent(), "{error}");
     match error {
@@ -107,7 +108,7 @@ fn told(outcome: Outcome, expected: &str) {
 }
 
 #[test]
-fn both_ends_learn_who_the_other_is() {
+fn both_ends_receive_the_peers_identity() {
     run(async {
         let ca = TestCa::new();
         let client = ca.tls_with(
@@ -116,7 +117,7 @@ fn both_ends_learn_who_the_other_is() {
                 .uri("spiffe://test/billing")
                 .issue(),
         );
-        let (server, client) = shake(&ca.tls(&HOST), &client, "localhost").await;
+        let (server, client) = handshake(&ca.tls(&HOST), &client, "localhost").await;
         let seen = server.unwrap().identity.unwrap();
         assert_eq!(seen.common_name(), Some("billing"));
         assert_eq!(seen.uris(), ["spiffe://test/billing"]);
@@ -130,23 +131,23 @@ fn both_ends_learn_who_the_other_is() {
 }
 
 #[test]
-fn a_server_is_verified_by_its_address_as_well() {
+fn server_certificate_is_verified_against_an_ip_address() {
     run(async {
         let ca = TestCa::new();
         let (server, client) = (ca.tls(&["127.0.0.1", "::1"]), ca.tls(&["client"]));
         for host in ["127.0.0.1", "::1", "[::1]"] {
-            let (server, client) = shake(&server, &client, host).await;
+            let (server, client) = handshake(&server, &client, host).await;
             assert!(server.is_ok() && client.is_ok(), "{host}");
         }
     });
 }
 
 #[test]
-fn a_server_for_another_host_is_not_trusted() {
+fn server_certificate_for_another_host_is_untrusted() {
     run(async {
         let ca = TestCa::new();
         let server = ca.tls(&["else.where", "192.0.2.1"]);
-        let both = shake(&server, &ca.tls(&["client"]), "localhost").await;
+        let both = handshake(&server, &ca.tls(&["client"]), "localhost").await;
         let why = refused_server(both, "bad_certificate");
         let Untrusted::WrongName {
             expected,
@@ -162,17 +163,17 @@ fn a_server_for_another_host_is_not_trusted() {
 }
 
 #[test]
-fn a_server_may_be_verified_against_another_name_than_the_one_dialled() {
+fn server_name_overrides_the_dialled_host() {
     run(async {
         let ca = TestCa::new();
         let client = ca.tls(&["client"]).server_name("else.where");
-        let (server, client) = shake(&ca.tls(&["else.where"]), &client, "localhost").await;
+        let (server, client) = handshake(&ca.tls(&["else.where"]), &client, "localhost").await;
         assert!(server.is_ok() && client.is_ok());
     });
 }
 
 #[test]
-fn a_host_that_no_certificate_can_name_is_an_error_at_once() {
+fn invalid_host_name_fails_with_server_name() {
     run(async {
         let ca = TestCa::new();
         let (_server, stream) = pair().await;
@@ -185,93 +186,93 @@ fn a_host_that_no_certificate_can_name_is_an_error_at_once() {
 }
 
 #[test]
-fn a_client_of_an_unknown_ca_is_refused_and_does_not_count_as_connected() {
+fn client_certificate_of_an_unknown_ca_is_rejected() {
     run(async {
         let (ours, theirs) = (TestCa::new(), TestCa::new());
-        let stranger = theirs.issue(&["client"]);
-        let client = Tls::from_pem(ours.pem(), stranger.certificate, stranger.key).unwrap();
-        let both = shake(&ours.tls(&HOST), &client, "localhost").await;
+        let unknown = theirs.issue(&["client"]);
+        let client = Tls::from_pem(ours.pem(), unknown.certificate, unknown.key).unwrap();
+        let both = handshake(&ours.tls(&HOST), &client, "localhost").await;
         let why = refused_client(both, "unknown_ca");
         assert!(matches!(why, Untrusted::UnknownIssuer { .. }), "{why}");
     });
 }
 
 #[test]
-fn a_server_of_an_unknown_ca_is_not_trusted() {
+fn server_certificate_of_an_unknown_ca_is_untrusted() {
     run(async {
         let (ours, theirs) = (TestCa::new(), TestCa::new());
-        let stranger = theirs.issue(&HOST);
-        let server = Tls::from_pem(ours.pem(), stranger.certificate, stranger.key).unwrap();
-        let both = shake(&server, &ours.tls(&["client"]), "localhost").await;
+        let unknown = theirs.issue(&HOST);
+        let server = Tls::from_pem(ours.pem(), unknown.certificate, unknown.key).unwrap();
+        let both = handshake(&server, &ours.tls(&["client"]), "localhost").await;
         let why = refused_server(both, "unknown_ca");
         assert!(matches!(why, Untrusted::UnknownIssuer { .. }), "{why}");
     });
 }
 
 #[test]
-fn a_client_whose_certificate_has_expired_is_refused() {
+fn expired_client_certificate_is_rejected() {
     run(async {
         let ca = TestCa::new();
         let client = ca.tls_with(&ca.request(&["client"]).expired().issue());
-        let both = shake(&ca.tls(&HOST), &client, "localhost").await;
+        let both = handshake(&ca.tls(&HOST), &client, "localhost").await;
         let why = refused_client(both, "certificate_expired");
         assert!(matches!(why, Untrusted::Expired { .. }), "{why}");
     });
 }
 
 #[test]
-fn a_server_whose_certificate_has_expired_is_not_trusted() {
+fn expired_server_certificate_is_untrusted() {
     run(async {
         let ca = TestCa::new();
         let server = ca.tls_with(&ca.request(&HOST).expired().issue());
-        let both = shake(&server, &ca.tls(&["client"]), "localhost").await;
+        let both = handshake(&server, &ca.tls(&["client"]), "localhost").await;
         let why = refused_server(both, "certificate_expired");
         assert!(matches!(why, Untrusted::Expired { .. }), "{why}");
     });
 }
 
 #[test]
-fn a_certificate_for_clients_is_none_for_servers() {
+fn client_only_certificate_is_rejected_from_a_server() {
     run(async {
         let ca = TestCa::new();
         let only = ca.tls_with(&ca.request(&HOST).for_clients_only().issue());
-        let (server, client) = shake(&ca.tls(&HOST), &only, "localhost").await;
+        let (server, client) = handshake(&ca.tls(&HOST), &only, "localhost").await;
         assert!(server.is_ok() && client.is_ok());
-        let both = shake(&only, &ca.tls(&["client"]), "localhost").await;
+        let both = handshake(&only, &ca.tls(&["client"]), "localhost").await;
         let why = refused_server(both, "unsupported_certificate");
         assert!(matches!(why, Untrusted::WrongPurpose { .. }), "{why}");
     });
 }
 
 #[test]
-fn a_client_before_its_time_or_with_a_certificate_for_servers_is_refused() {
+fn not_yet_valid_or_server_only_client_certificate_is_rejected() {
     run(async {
         let ca = TestCa::new();
         let early = ca.request(&["client"]).not_yet_valid().issue();
-        let both = shake(&ca.tls(&HOST), &ca.tls_with(&early), "localhost").await;
+        let both = handshake(&ca.tls(&HOST), &ca.tls_with(&early), "localhost").await;
         let why = refused_client(both, "certificate_expired");
         assert!(matches!(why, Untrusted::NotYetValid { .. }), "{why}");
         let server = ca.request(&HOST).for_servers_only().issue();
         let server = ca.tls_with(&server);
-        let (accepted, connected) = shake(&server, &ca.tls(&["client"]), "localhost").await;
+        let (accepted, connected) = handshake(&server, &ca.tls(&["client"]), "localhost").await;
         assert!(accepted.is_ok() && connected.is_ok());
-        let both = shake(&ca.tls(&HOST), &server, "localhost").await;
+        let both = handshake(&ca.tls(&HOST), &server, "localhost").await;
         let why = refused_client(both, "unsupported_certificate");
         assert!(matches!(why, Untrusted::WrongPurpose { .. }), "{why}");
     });
 }
 
 #[test]
-fn a_server_may_choose_its_clients_by_what_their_certificates_say() {
+fn servers_check_peer_can_reject_a_client() {
     run(async {
         let ca = TestCa::new();
         let server = ca.tls(&HOST).check_peer(|peer| match peer.common_name() {
             Some("billing") => Ok(()),
             _ => Err("not billing"),
         });
-        let (accepted, connected) = shake(&server, &ca.tls(&["billing"]), "localhost").await;
+        let (accepted, connected) = handshake(&server, &ca.tls(&["billing"]), "localhost").await;
         assert!(accepted.is_ok() && connected.is_ok());
-        let both = shake(&server, &ca.tls(&["sales"]), "localhost").await;
+        let both = handshake(&server, &ca.tls(&["sales"]), "localhost").await;
         assert_eq!(
             refused_client(both, "certificate_unknown"),
             Untrusted::Check("not billing".into())
@@ -280,40 +281,40 @@ fn a_server_may_choose_its_clients_by_what_their_certificates_say() {
 }
 
 #[test]
-fn a_client_may_check_its_server_by_something_else_than_its_name() {
+fn clients_check_peer_replaces_the_host_name_check() {
     run(async {
         let ca = TestCa::new();
         let client = ca.tls(&["client"]).check_peer(|peer| {
             let known = peer.dns_names().iter().any(|name| name == "else.where");
-            known.then_some(()).ok_or(format!("{peer:?} is nobody"))
+            known.then_some(()).ok_or(format!("{peer:?} is unknown"))
         });
-        let (server, connected) = shake(&ca.tls(&["else.where"]), &client, "localhost").await;
+        let (server, connected) = handshake(&ca.tls(&["else.where"]), &client, "localhost").await;
         assert!(server.is_ok() && connected.is_ok());
-        let both = shake(&ca.tls(&HOST), &client, "localhost").await;
+        let both = handshake(&ca.tls(&HOST), &client, "localhost").await;
         let why = refused_server(both, "certificate_unknown");
-        assert!(why.to_string().ends_with("is nobody"), "{why}");
+        assert!(why.to_string().ends_with("is unknown"), "{why}");
     });
 }
 
 #[test]
-fn a_check_of_ones_own_does_not_let_in_what_the_ca_does_not_vouch_for() {
+fn check_peer_does_not_replace_the_ca_check() {
     run(async {
         let (ours, theirs) = (TestCa::new(), TestCa::new());
         let yes = |_: &erps::PeerIdentity| Ok::<(), String>(());
         let (server, client) = (theirs.tls(&HOST), ours.tls(&["client"]).check_peer(yes));
-        let both = shake(&server, &client, "localhost").await;
+        let both = handshake(&server, &client, "localhost").await;
         let why = refused_server(both, "unknown_ca");
         assert!(matches!(why, Untrusted::UnknownIssuer { .. }), "{why}");
-        let stranger = theirs.issue(&["client"]);
-        let client = Tls::from_pem(ours.pem(), stranger.certificate, stranger.key).unwrap();
-        let both = shake(&ours.tls(&HOST).check_peer(yes), &client, "localhost").await;
+        let unknown = theirs.issue(&["client"]);
+        let client = Tls::from_pem(ours.pem(), unknown.certificate, unknown.key).unwrap();
+        let both = handshake(&ours.tls(&HOST).check_peer(yes), &client, "localhost").await;
         let why = refused_client(both, "unknown_ca");
         assert!(matches!(why, Untrusted::UnknownIssuer { .. }), "{why}");
     });
 }
 
 #[erps::test(simulated)]
-async fn a_server_answers_so_that_no_client_waits_out_its_settle_time() {
+async fn servers_first_record_ends_the_settle_time() {
     let ca = TestCa::new();
     let (server, patient) = (ca.tls(&HOST), ca.tls(&["client"]).settle_time(HOUR));
     let (accepted, connected) = simulated_pair().await;
@@ -326,7 +327,7 @@ async fn a_server_answers_so_that_no_client_waits_out_its_settle_time() {
 }
 
 #[test]
-fn a_peer_that_leaves_during_the_handshake_is_just_gone() {
+fn handshake_fails_with_closed_when_the_peer_disconnects() {
     run(async {
         let tls = TestCa::new().tls(&HOST);
         let (accepted, silent) = pair().await;
@@ -346,7 +347,7 @@ fn a_peer_that_leaves_during_the_handshake_is_just_gone() {
 }
 
 #[test]
-fn plain_tcp_has_no_handshake_and_knows_nobody() {
+fn tcp_transport_has_no_handshake_and_no_identity() {
     run(async {
         let (accepted, connected) = pair().await;
         let server = Tcp.accept(Box::new(accepted), PEER).await.unwrap();
@@ -360,7 +361,7 @@ fn plain_tcp_has_no_handshake_and_knows_nobody() {
 }
 
 #[test]
-fn settings_errors_and_identities_may_cross_threads() {
+fn settings_errors_and_identities_are_send_and_sync() {
     fn crosses<T: Send + Sync + Clone>() {}
     crosses::<Tcp>();
     crosses::<Tls>();
@@ -370,7 +371,7 @@ fn settings_errors_and_identities_may_cross_threads() {
     crosses::<HandshakeError>();
 }
 
-/// Sees that an error of a stream says what the peer had against this end.
+/// Returns the handshake error inside a stream's error.
 fn inside(error: &io::Error) -> &HandshakeError {
     error.get_ref().unwrap().downcast_ref().unwrap()
 }

@@ -10,7 +10,7 @@ use crate::{
 
 /// The first byte of every payload.
 const TERM_FORMAT: u8 = 131;
-/// The head of a tuple of two, which the payloads of calls and replies are.
+/// The head of a tuple of two elements: the payload of a call or reply.
 const PAIR: [u8; 2] = [104, 2];
 
 /// The packet settings of one end: header fields, limits and compression.
@@ -28,11 +28,11 @@ pub struct Codec {
     pub compression: Option<u8>,
 }
 
-/// As `within`: encodes a packet of any size up to [`Codec::max_payload`].
+/// The value of `within` for packets of any size up to [`Codec::max_payload`].
 pub const UNLIMITED: usize = usize::MAX;
 
-/// Each method appends a packet to `out` and returns `true`. If the payload would have more than `within` bytes it
-/// stops and returns `false`. Then, and on an error, `out` is unchanged.
+/// Each method appends a packet to `out` and returns `true`. If the payload exceeds `within` bytes, it stops and returns
+/// `false`. On `false` and on an error, `out` is unchanged.
 impl Codec {
     /// Encodes a packet whose payload is one value: a cast, a push, or an error without a call.
     ///
@@ -55,7 +55,7 @@ impl Codec {
     ///
     /// # Errors
     ///
-    /// As [`term`](Self::term).
+    /// Those of [`term`](Self::term).
     pub fn call<T: Serialize>(
         &self,
         out: &mut Vec<u8>,
@@ -74,7 +74,7 @@ impl Codec {
     ///
     /// # Errors
     ///
-    /// As [`term`](Self::term).
+    /// Those of [`term`](Self::term).
     pub fn answer<T: Serialize>(
         &self,
         out: &mut Vec<u8>,
@@ -128,7 +128,7 @@ impl Codec {
     }
 }
 
-/// Why a value cannot be sent as a packet.
+/// Why a value could not be encoded as a packet.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PacketError {

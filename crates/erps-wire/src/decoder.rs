@@ -150,9 +150,8 @@ impl Decoder {
         }
     }
 
-    /// Removes an incomplete packet of more than `large` bytes from the buffer: its header, the part that has
-    /// arrived of its payload, and the number of missing bytes. These must be read by the caller and not be added to the
-    /// decoder.
+    /// Removes an incomplete packet of more than `large` bytes from the buffer. Returns its header, the received part of
+    /// its payload, and the number of missing bytes, which the caller must read without adding them to the decoder.
     pub fn take_unfinished(&mut self, large: usize) -> Option<(Header, Vec<u8>, usize)> {
         let received = &self.buf[self.start..self.end];
         let (header, arrived) = received.split_first_chunk::<HEADER_LEN>()?;
@@ -174,14 +173,14 @@ impl Decoder {
         Some(taken)
     }
 
-    /// Returns the packet that [`next_packet`](Self::next_packet) returned last again.
+    /// Returns again the packet that [`next_packet`](Self::next_packet) returned last.
     pub fn last_packet(&self, header: Header, payload: usize) -> Packet<'_> {
         let payload = &self.buf[self.start - payload..self.start];
         Packet { header, payload }
     }
 
-    /// Returns whether a packet has begun to arrive and is incomplete, so that a timeout should run.
-    pub fn is_midway(&self) -> bool {
+    /// Returns whether a packet was received in part, so that a timeout should run.
+    pub fn has_partial_packet(&self) -> bool {
         let received = &self.buf[self.start..self.end];
         !received.is_empty() && measure(received, self.max_payload) == Ok(None)
     }
@@ -275,8 +274,7 @@ fn read(kind: Kind, packet: &[u8]) -> Packet<'_> {
     }
 }
 
-/// The error of a stream that does not consist of packets. The connection must be closed: the start of the next packet is
-/// unknown.
+/// Why the received bytes are not a packet. The connection must be closed: the start of the next packet is unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FrameError {
@@ -295,7 +293,7 @@ pub enum FrameError {
     #[error("there is no packet of kind {0}")]
     UnknownKind(u8),
     /// A keepalive announces a payload.
-    #[error("a keepalive with a payload of {size} bytes, where none may have any")]
+    #[error("a keepalive must have no payload, not one of {size} bytes")]
     KeepaliveWithPayload {
         /// The size it announces, in bytes.
         size: usize,

@@ -1,4 +1,4 @@
-//! The service identifier and the version in each packet, and the requirement that a receiver has for versions.
+//! The service identifier and version in each packet, and a receiver's version requirement.
 //!
 //! Only values that fit the header can be constructed: an identifier of 36 bytes, a version of three single bytes.
 
@@ -31,7 +31,7 @@ impl Identifier {
     /// The width of the field on the wire, in bytes.
     pub const LEN: usize = 36;
 
-    /// No name: 36 zero bytes, which servers of the original library send.
+    /// The empty name: 36 zero bytes, which Elixir's servers send.
     pub const EMPTY: Self = Self([0; Self::LEN]);
 
     /// Creates an identifier. Zero bytes inside a name are kept.

@@ -1,4 +1,5 @@
-//! The packets of erps 0.7: encoding, decoding and limits, without I/O and clocks.
+//! The packets of the Elixir library [erps](https://hex.pm/packages/erps) 0.7: encoding, decoding and limits, without I/O
+//! or clocks.
 //!
 //! ```text
 //! socket bytes --> decoder --> packet: header + payload --> payload codec --> values

@@ -1,4 +1,4 @@
-//! Packets: their layout, their headers, and the check of a receiver.
+//! The layout of packets, their headers, and the check of a received header.
 //!
 //! ```text
 //! offset  0       4        8      9          12           48         64          96
@@ -86,8 +86,8 @@ pub struct Header {
     pub version: Version,
     /// The identifier of the service; empty from servers of the original library.
     pub identifier: Identifier,
-    /// Whether the hmac key or the signature is not zero. Authentication was never implemented, so such a packet is
-    /// rejected.
+    /// Whether the hmac key or the signature is not zero. Elixir's erps never implemented this authentication, so such a
+    /// packet is rejected.
     pub authenticated: bool,
 }
 
@@ -196,8 +196,7 @@ impl Begun {
 
 /// The packets that a receiver accepts.
 ///
-/// The default takes all of them, as a client must: packets of an original server carry neither version nor
-/// identifier.
+/// The default accepts all packets, as a client must: packets of Elixir's servers have neither version nor identifier.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Acceptance {
     /// The identifier a packet must carry. `None`: any.

@@ -1,4 +1,4 @@
-//! The parser of PROXY protocol headers, versions 1 and 2, by which a proxy announces the address of a client.
+//! A parser of PROXY protocol headers, versions 1 and 2, in which a proxy announces the address of a client.
 //!
 //! It parses the bytes received so far, and returns how many more can be read without reading past the header.
 //!
@@ -7,7 +7,7 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// The first bytes of version 2, with which neither text nor an erps packet begins.
+/// The first bytes of version 2. Neither text nor an erps packet begins with them.
 const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
 /// The signature, version and command, family, and the length of what follows.
 const FIXED: usize = 16;

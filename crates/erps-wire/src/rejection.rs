@@ -1,6 +1,6 @@
-//! The message by which a daemon rejects a connection, with the time after which to reconnect.
+//! The message with which a daemon rejects a connection, and the delay before the client should reconnect.
 //!
-//! It is the text of an error packet that belongs to no call. An Elixir client logs it; a client of erps parses it:
+//! It is the text of an error packet that belongs to no call. An Elixir client logs it; a Rust client parses it:
 //!
 //! ```text
 //! refused: too many connections; come back in 5s
@@ -11,7 +11,7 @@ use std::{fmt, time::Duration};
 const REJECTED: &str = "refused: ";
 const RETRY_AFTER: &str = "; come back in ";
 
-/// The longest accepted delay: a peer must not keep a client from reconnecting for ever.
+/// The longest accepted delay: a peer must not be able to stop a client from reconnecting for good.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A daemon's rejection of a connection. Its `Display` is the text on the wire.

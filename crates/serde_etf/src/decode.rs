@@ -21,11 +21,11 @@ pub fn from_slice<T: DeserializeOwned>(payload: &[u8]) -> Result<T, DecodeError>
     check(payload, &Limits::default())?.decode()
 }
 
-/// Checks that a payload is one whole term within the limits, after 131 and perhaps compressed.
+/// Checks that a payload is the version byte 131 and one complete term within the limits, which may be compressed.
 ///
-/// Bytes after the term are ignored. A map that has a key twice is refused; keys are
-/// compared by their bytes, so `1` and `1.0` differ, as they do in Erlang. Every node writes
-/// equal keys in equal bytes; a peer that does not may lose one of the values.
+/// Bytes after the term are ignored. A map with a duplicate key is rejected. Keys are compared by their encoded bytes,
+/// so `1` and `1.0` differ, as they do in Erlang. Erlang nodes encode equal keys to equal bytes; from a peer that does
+/// not, decoding into a map may keep only one of the values.
 ///
 /// # Errors
 ///
@@ -51,7 +51,7 @@ pub fn check<'a>(payload: &'a [u8], limits: &Limits) -> Result<Checked<'a>, Deco
     Ok(Checked { term, budget })
 }
 
-/// A whole term that passed [`check`].
+/// A complete term that has passed [`check`].
 #[derive(Clone, Debug)]
 pub struct Checked<'a> {
     term: Cow<'a, [u8]>,

@@ -1,4 +1,4 @@
-//! The state of a decoding: the unread bytes, and what is known of the value that is read next.
+//! The state of a decoding: the unread bytes, and the context of the value that is read next.
 
 use crate::DecodeError;
 use crate::memory::Budget;

@@ -20,8 +20,7 @@ pub fn to_vec<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, EncodeError> 
 
 /// Appends a value to `out` as a term, without the leading 131.
 ///
-/// On an error, `out` is unchanged. A hand-written `Serialize` that writes a map key twice makes a term that
-/// every receiver refuses.
+/// On an error, `out` is unchanged. If a hand-written `Serialize` writes a map key twice, receivers reject the term.
 ///
 /// # Errors
 ///
@@ -35,8 +34,8 @@ pub fn encode_into<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) -> Resul
     encode_within(out, value, usize::MAX).map(|_| ())
 }
 
-/// As [`encode_into`], but stops when `out` would have more than `end` bytes. Returns whether the value was encoded;
-/// if not, `out` is unchanged.
+/// Appends a value to `out` as [`encode_into`] does, unless `out` would have more than `end` bytes. Returns whether the
+/// value was encoded; if not, `out` is unchanged.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! The state of an encoding: the output, and what is known of the value that is written next.
+//! The state of an encoding: the output, and the context of the value that is written next.
 
 use std::any::type_name;
 use std::cell::Cell;
@@ -81,7 +81,7 @@ fn may_be_untagged<T: ?Sized>(value: &T) -> bool {
 }
 
 impl<'a> Encoder<'a> {
-    /// For a value, whose type tells more of its context.
+    /// Returns an encoder for a value, whose type determines its context more precisely.
     #[inline]
     pub(super) fn of<T: ?Sized>(out: &'a mut Vec<u8>, value: &T, context: Context) -> Self {
         Self::new(out, context.of(value))

@@ -6,7 +6,7 @@ use std::fmt::{self, Display, Write};
 use serde::de::{self, Expected, Unexpected, value};
 use serde::ser;
 
-/// Why a value is not encoded.
+/// Why a value could not be encoded.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum EncodeError {
@@ -20,9 +20,9 @@ pub enum EncodeError {
     Arity,
     /// A 128-bit integer is in a tagged or untagged enum or in a flattened map, from which serde cannot decode it.
     ///
-    /// A bare `str` as a field of a struct is taken for the tag of an enum, and a type that writes only the integer but is
-    /// larger than it, for an untagged enum. A
-    /// `Serialize` of your own that writes such a field can pass a reference to the `str` instead.
+    /// Two other cases look the same to the encoder: a struct with a bare `str` as a field (it looks like the tag of an
+    /// enum), and a type that writes only the integer but is larger than it (it looks like an untagged enum). In the first
+    /// case a hand-written `Serialize` can pass a reference to the `str` instead.
     Wide,
     /// A key of a flattened map is a tuple, list or map, which serde cannot decode.
     Key,
@@ -62,11 +62,11 @@ impl Error for EncodeError {}
 const WIDE_UNSUPPORTED: &str = "128 is not supported";
 const WIDE_ADVICE: &str = "use a `Term`, a string or a 64-bit integer there";
 
-/// Why a payload is not decoded.
+/// Why a payload could not be decoded.
 ///
-/// [`Executable`](Self::Executable) is an attack or a gross mistake. All others come from a peer that speaks another
-/// protocol or version, or that exceeds a limit. No text is longer than 256 bytes, and none quotes a string or binary
-/// of the payload.
+/// [`Executable`](Self::Executable) is an attack or a serious mistake of the peer. All other errors mean that the peer
+/// uses another protocol or version, or exceeds a limit. The text of an error has at most 256 bytes, and quotes no string
+/// or binary of the payload.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum DecodeError {

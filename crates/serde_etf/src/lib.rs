@@ -17,7 +17,7 @@
 //! | `bool` | `true`, `false` |
 //! | `()`, unit struct, `Option::None` | `nil` |
 //! | integers up to 128 bits | integer |
-//! | `f32`, `f64` | float; an integer of any size is accepted and rounded to the nearest; out of range is an error |
+//! | `f32`, `f64` | float; an integer of any size is accepted and rounded to the nearest float; out of range is an error |
 //! | `String`, `&str`, `char` | binary; a `String` accepts a charlist |
 //! | `serde_bytes` | binary; a list of bytes is accepted |
 //! | `Vec<T>` | list; a `Vec<u8>` accepts a binary |
@@ -38,19 +38,20 @@
 //!
 //! # Flattened, tagged and untagged values
 //!
-//! serde decodes these from a buffer of its own, which loses some information. Encoded values can be decoded, except:
+//! serde decodes these from a buffer of its own, which loses some information. Values do not round-trip in these cases:
 //!
-//! - *128-bit integers*, however small: use a [`Term`], a string or 64 bits. In an internally tagged enum or struct,
-//!   in a flattened map and directly in an untagged enum the encoder refuses them ([`EncodeError::Wide`]), and also in a
-//!   type that is larger than the 128-bit integer that it writes, such as one with `#[serde(into = "u128")]` and more
-//!   fields: that looks like an untagged enum. In a flattened struct, and deeper in an untagged enum, the encoder cannot
-//!   distinguish them from others, and the decoder refuses them. Everywhere else they are encoded and decoded.
-//! - *Tuples that begin with a unit variant*, beside variants with content or a `Result` in the same value.
-//!   Such a tuple and `{:variant, a}` are the same term. All in a value are decoded as one or the other.
+//! - *128-bit integers*, even small ones: use a [`Term`], a string or 64 bits. In an internally tagged enum or struct,
+//!   in a flattened map and directly in an untagged enum the encoder rejects them ([`EncodeError::Wide`]). It also rejects
+//!   them in a type that is larger than the 128-bit integer that it writes, such as one with `#[serde(into = "u128")]` and
+//!   more fields, because that looks like an untagged enum. In a flattened struct, and deeper in an untagged enum, the
+//!   encoder does not detect them, and the decoder rejects them. Everywhere else they are supported.
+//! - *Tuples that begin with a unit variant*, if the same value also has variants with content, or a `Result`. Such a
+//!   tuple and `{:variant, a}` are the same term: all of them in one value are decoded as tuples, or all as variants.
 //! - *Variants named* `nil`, `true` or `false`.
-//! - *Types with a compact form*, such as `IpAddr`, which expect text there. Write them as text with `#[serde(with)]`.
-//! - *Atoms and tuples in a* [`Term`], which become strings, lists or maps.
-//! - *A binary for a* `Vec<u8>` and a list for `serde_bytes`, from a peer that writes the other one.
+//! - *Types with a compact form*, such as `IpAddr`: their `Deserialize` expects text there. Write them as text with
+//!   `#[serde(with)]`.
+//! - *Atoms and tuples in a* [`Term`]: they become strings, lists or maps.
+//! - *Bytes from another encoder*: a binary is not accepted for a `Vec<u8>`, nor a list for `serde_bytes`.
 //!
 //! # Example
 //!

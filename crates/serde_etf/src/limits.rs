@@ -33,21 +33,19 @@ const ANY_RATIO: usize = 1 << 20;
 impl Limits {
     /// Sets how deeply tuples, lists and maps may nest. Default: 512 levels.
     ///
-    /// Decoding into types recurses this deep, on the stack of the decoding thread; the default fits
-    /// 2 MiB in a debug build. Erlang has no limit. A deeper term is refused with
-    /// [`DecodeError::Depth`].
+    /// Decoding into types recurses to this depth, on the stack of the decoding thread; the default needs at most 2 MiB
+    /// in a debug build. Erlang has no limit. A deeper term is rejected with [`DecodeError::Depth`].
     #[must_use]
     pub fn depth(mut self, depth: usize) -> Self {
         self.depth = depth;
         self
     }
 
-    /// Sets how many terms a term may consist of, itself included. Default: 2 097 152 (2 Mi).
+    /// Sets how many elements a term may have, itself included. Default: 2 097 152 (2 Mi).
     ///
-    /// An integer of up to 64 bits and a float count as a quarter, a byte of a packed list
-    /// (`STRING_EXT`) as an eighth, so that 16 MiB of numbers are within the default. A key of a map
-    /// counts as one element more than it is. A term of more is refused with
-    /// [`DecodeError::Elements`].
+    /// An integer of up to 64 bits and a float count as 1/4 element, a byte of a packed list (`STRING_EXT`) as 1/8, so
+    /// that 16 MiB of numbers are within the default. A key of a map counts as one additional element. A term with more
+    /// elements is rejected with [`DecodeError::Elements`].
     #[must_use]
     pub fn elements(mut self, elements: usize) -> Self {
         self.elements = elements;
@@ -56,18 +54,18 @@ impl Limits {
 
     /// Sets how many bytes a compressed term may inflate to. Default: 16 MiB.
     ///
-    /// A term that announces more is refused with [`DecodeError::Inflated`] before it is inflated.
+    /// A term that announces more is rejected with [`DecodeError::Inflated`] before it is inflated.
     #[must_use]
     pub fn inflated(mut self, bytes: usize) -> Self {
         self.inflated = bytes;
         self
     }
 
-    /// Sets how many times larger than compressed a term may be when inflated. Default: 256.
+    /// Sets the maximum ratio of the inflated to the compressed size of a term. Default: 256.
     ///
-    /// A term that inflates to 1 MiB or less may have any ratio. A term that announces more is refused with
-    /// [`DecodeError::Ratio`] before it is inflated. Runs of one byte reach 1000;
-    /// [`compress`](crate::compress) leaves a term plain that would be over the default.
+    /// A term that inflates to 1 MiB or less may have any ratio. A term that announces more is rejected with
+    /// [`DecodeError::Ratio`] before it is inflated. Runs of one byte reach a ratio of 1000;
+    /// [`compress`](crate::compress) does not compress a term that would exceed the default.
     #[must_use]
     pub fn ratio(mut self, ratio: usize) -> Self {
         self.ratio = ratio;
@@ -78,16 +76,16 @@ impl Limits {
     /// 32 MiB.
     ///
     /// The memory is estimated before anything is allocated: 32 bytes for every term, its heap memory, and the
-    /// allocator's overhead. A small map takes about 750 bytes. All `Term`s within a typed
-    /// value are counted together, and so is what serde buffers (flattened fields, untagged and tagged
-    /// enums) or reads without a type. More is refused with [`DecodeError::TermMemory`].
+    /// allocator's overhead. A small map takes about 750 bytes. All `Term`s within a typed value are counted together,
+    /// with the values that serde buffers (flattened fields, untagged and tagged enums) or reads without a type. A payload
+    /// over the limit is rejected with [`DecodeError::TermMemory`].
     #[must_use]
     pub fn term_memory(mut self, bytes: usize) -> Self {
         self.term_memory = bytes;
         self
     }
 
-    /// Sets whether functions and ports are refused, anywhere in a term. Default: `true`.
+    /// Sets whether functions and ports are rejected, anywhere in a term. Default: `true`.
     ///
     /// If `false`, they are skipped, and a [`Term`](crate::Term) keeps their encoded form.
     #[must_use]
@@ -102,7 +100,7 @@ impl Limits {
         self.depth
     }
 
-    /// Returns how many terms a term may consist of.
+    /// Returns how many elements a term may have.
     #[must_use]
     pub fn max_elements(&self) -> usize {
         self.elements
@@ -114,7 +112,7 @@ impl Limits {
         self.inflated
     }
 
-    /// Returns how many times larger than compressed a term may be when inflated.
+    /// Returns the maximum ratio of the inflated to the compressed size of a term.
     #[must_use]
     pub fn max_ratio(&self) -> usize {
         self.ratio
@@ -126,7 +124,7 @@ impl Limits {
         self.term_memory
     }
 
-    /// Returns whether functions and ports are refused.
+    /// Returns whether functions and ports are rejected.
     #[must_use]
     pub fn is_safe(&self) -> bool {
         self.safe

@@ -1,4 +1,4 @@
-//! The size at which an encoding stops.
+//! The output size at which an encoding stops.
 //!
 //! The limit belongs to the thread and not to the encoder, because a [`Term`](crate::Term) is encoded beside the
 //! encoder, and because serde's interface has no place for it.
@@ -62,6 +62,6 @@ pub(crate) fn check(out: &[u8], more: usize) -> Result<(), EncodeError> {
         exceeded: true,
         ..state
     });
-    // A `Serialize` may replace this error; `is_exceeded` tells all the same.
+    // A `Serialize` may replace this error; `is_exceeded` still returns true.
     Err(EncodeError::TooLarge)
 }

@@ -37,13 +37,12 @@ use number::Integer;
 /// The order of terms is total and stable, and close to Erlang's, but not the same: it compares
 /// numbers of different kinds by kind and tuples by their elements.
 ///
-/// Within [`etf`](crate) nothing is lost. In a format that is not Erlang's, atoms turn into
-/// strings and tuples into sequences; so they do in a
-/// [flattened, tagged or untagged value](crate#flattened-tagged-and-untagged-values) of a serde type. A decoded `Term` takes up to a hundred times the
-/// bytes it came in, and never more than
+/// Encoding and decoding with this crate is lossless. In other serde formats, and in a
+/// [flattened, tagged or untagged value](crate#flattened-tagged-and-untagged-values), atoms become strings and tuples
+/// become sequences. A decoded `Term` takes up to a hundred times the memory of its encoded form, limited by
 /// [`Limits::term_memory`](crate::Limits::term_memory).
 ///
-/// Only dropping recurses: a term of 512 levels fits a thread with a stack of 512 KiB.
+/// Only dropping recurses: a term of 512 levels can be dropped on a stack of 512 KiB.
 #[non_exhaustive]
 pub enum Term {
     /// An integer of up to 64 bits.

@@ -1,42 +1,23 @@
-//! Tests that run in a universe of their own: what `test_universe::test` makes of a function.
+//! Tests in a universe of their own: what the attribute `test` expands to.
 //!
 //! ```text
-//! the test's thread ---- waits, with a time limit, for ---> copies of the test, each a thread
+//! the test's thread ---- waits, with a time limit, for ---> copies of the test, each with a thread
 //!                        and tells them to stop             and a universe of its own
 //! ```
-//!
-//! A thread cannot be killed, so the test does not run on the thread that has to fail in time. What
-//! hangs is dropped, with all tasks of its universe, if it waits; a thread that computes or blocks is
-//! left behind.
 
-use std::{
-    convert::Infallible,
-    ops::Range,
-    panic::{self, Location},
-    sync::{Arc, Mutex, PoisonError, mpsc},
-    thread,
-    time::{Duration, Instant},
-};
+mod copies;
 
-use async_channel::Receiver;
-use futures_lite::future;
+use std::{ops::Range, panic::Location, sync::Arc, time::Duration};
 
-use crate::unwind;
 use crate::{
-    Universe,
-    census::Census,
-    clock::Clock,
-    failure::{Failure, Outcome},
-    inherit::RUNNING_TIMER,
-    panics::Panics,
-    run::{Trouble, fail},
-    run_settings::{REPLICATION, RunSettings, SEED, TIMEOUT},
+    failure::{Failure, Outcome, fail},
+    inner::RunLimits,
+    run_settings::{PREFIX, REPLICATION, RunSettings, SEED, TIMEOUT, variable},
+    universe::Universe,
 };
+use copies::Copies;
 
-/// How long those may take to stop that are told to. They have nothing to do but to be dropped.
-const GRACE: Duration = Duration::from_secs(1);
-
-/// A test that runs in a new universe, as often as asked for.
+/// A test that runs in a new universe, once or with many seeds and copies.
 ///
 /// The attribute `test` expands to it. Use it directly in macros, or in tests whose seeds are computed. The environment
 /// variables that [`test`](crate::test#environment) documents apply.
@@ -60,71 +41,100 @@ pub struct Check {
     name: &'static str,
     package: Option<&'static str>,
     at: &'static Location<'static>,
-    pub(crate) simulated: bool,
-    pub(crate) seeds: Range<u64>,
-    pub(crate) timeout: Duration,
+    prefix: &'static str,
+    simulated: bool,
+    seeds: Range<u64>,
+    timeout: Duration,
+    limits: RunLimits,
     panics: Option<&'static str>,
     allowed: Option<&'static str>,
     ignored: bool,
 }
 
 impl Check {
-    /// Prepares a test of this name: `module_path!()`, two colons, and what the function is called.
+    /// Creates a test of this name: `module_path!()`, two colons, and the name of the function.
     ///
-    /// By that name it is found when it is to be run again.
+    /// The line that reproduces a failure contains it.
     #[track_caller]
     pub const fn new(name: &'static str) -> Self {
         Self {
             name,
             package: None,
             at: Location::caller(),
+            prefix: PREFIX,
             simulated: false,
             seeds: 0..1,
             timeout: Duration::from_secs(60),
+            limits: RunLimits::DEFAULT,
             panics: None,
             allowed: None,
             ignored: false,
         }
     }
 
-    /// Runs it in a [simulated](Universe::simulated) universe.
+    /// Runs the test in a [simulated](Universe::simulated) universe.
     pub const fn simulated(mut self) -> Self {
         self.simulated = true;
         self
     }
 
-    /// Runs it once with each of these seeds, if it is [simulated](Self::simulated). Default: `0..1`.
+    /// Sets the seeds: a [simulated](Self::simulated) test runs once with each. Default: `0..1`.
     pub const fn seeds(mut self, seeds: Range<u64>) -> Self {
         self.seeds = seeds;
         self
     }
 
-    /// How long one run may take, in real time. Default: 60 seconds.
+    /// Sets how long one run may take, in real time. Default: 60 seconds.
     pub const fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// Expects panics with this text in its tasks, as [`Universe::expect_panics`] does. Default: none.
+    /// Sets how long the test may take in simulated time, as [`Universe::virtual_limit`] does. Default: 7 days.
+    pub const fn virtual_limit(mut self, limit: Duration) -> Self {
+        self.limits.virtual_time = limit;
+        self
+    }
+
+    /// Sets how long other tasks may take to end after the test, as [`Universe::shutdown_timeout`] does. Default: 6 seconds.
+    pub const fn shutdown_timeout(mut self, limit: Duration) -> Self {
+        self.limits.shutdown = limit;
+        self
+    }
+
+    /// Sets how long a simulated test waits for an external event, as [`Universe::external_timeout`] does. Default: 2
+    /// seconds.
+    pub const fn external_timeout(mut self, limit: Duration) -> Self {
+        self.limits.external = limit;
+        self
+    }
+
+    /// Expects panics with this text in tasks, as [`Universe::expect_panics`] does. Default: none.
     pub const fn panics(mut self, text: &'static str) -> Self {
         self.panics = Some(text);
         self
     }
 
-    /// Allows panics with this text in its tasks, as [`Universe::allow_panics`] does. Default: none.
+    /// Allows panics with this text in tasks, as [`Universe::allow_panics`] does. Default: none.
     pub const fn allow_panics(mut self, text: &'static str) -> Self {
         self.allowed = Some(text);
         self
     }
 
-    /// Notes which package it is of, to be named when it is to be run again:
-    /// `option_env!("CARGO_PKG_NAME")`. Default: none is named.
+    /// Sets the package that the line which reproduces a failure names: `option_env!("CARGO_PKG_NAME")`. Default: none.
     pub const fn package(mut self, package: Option<&'static str>) -> Self {
         self.package = package;
         self
     }
 
-    /// Notes that it has an `#[ignore]`, which has to be overruled when it is to be run again.
+    /// Sets a prefix of environment variables that override those of `UNIVERSE_`, for a library that exports a test attribute
+    /// of its own: with `"ERPS"`, `ERPS_SEED` overrides `UNIVERSE_SEED`. Default: none.
+    pub const fn env_prefix(mut self, prefix: &'static str) -> Self {
+        self.prefix = prefix;
+        self
+    }
+
+    /// Marks the test as one with `#[ignore]`, which the line that reproduces a failure has to override.
     pub const fn ignored(mut self) -> Self {
         self.ignored = true;
         self
@@ -134,9 +144,10 @@ impl Check {
     ///
     /// # Panics
     ///
-    /// If the test panics, with the same payload if that is text, once a line on standard error says how to run it
-    /// again. Also if it returns an error or takes too long, if the environment asks for something
-    /// that cannot be understood, or if there is no seed to run it with.
+    /// - If the test panics: with the same payload if that is text, after a line on standard error that says how to
+    ///   reproduce it.
+    /// - If the test returns an error, takes too long, or fails its [run](Universe::run).
+    /// - If an environment variable is malformed, or there is no seed to run the test with.
     #[track_caller]
     pub fn run<F, O>(self, test: impl Fn() -> F + Send + Sync + 'static)
     where
@@ -144,7 +155,7 @@ impl Check {
         O: Outcome,
     {
         let seeds = self.simulated.then(|| self.seeds.clone());
-        let settings = match RunSettings::from_env(seeds, self.timeout) {
+        let settings = match RunSettings::from_env(self.prefix, seeds, self.timeout) {
             Ok(settings) => settings,
             Err(error) => fail(&error.to_string()),
         };
@@ -159,7 +170,7 @@ impl Check {
         }
     }
 
-    /// Runs it with one seed, in as many copies as asked for.
+    /// Runs all copies with one seed.
     #[track_caller]
     fn run_with<F, O>(
         &self,
@@ -170,44 +181,54 @@ impl Check {
         F: Future<Output = O>,
         O: Outcome,
     {
-        let run = Run::new(settings.copies);
+        let copies = Copies::new(settings.copies);
+        let observed = copies.observed();
         let started = (0..settings.copies).try_for_each(|_| {
-            let (test, stop, report) = (Arc::clone(test), run.stopped.clone(), run.report.clone());
-            let (check, lives) = (self.clone(), Arc::clone(&run.lives));
-            let copy = move || {
-                let copy = || copy(&check, &lives, seed, &*test, &stop);
-                let ended = unwind::catch(copy);
-                drop(test);
-                // Nobody hears those who come too late.
-                let _ = report.send(ended.unwrap_or_else(|panic| Err(Failure::Panicked(panic))));
-            };
-            let thread = thread::Builder::new().name(self.short_name().to_owned());
-            thread.spawn(copy).map(drop)
+            let universe = self.universe(seed);
+            copies.start(self.short_name(), self.at, universe, Arc::clone(test))
         });
-        let lives = Arc::clone(&run.lives);
         let outcome = match started {
-            Ok(()) => run.wait(settings.timeout),
+            Ok(()) => copies.wait(settings.timeout),
             Err(error) => Err(Failure::NoThread(error)),
         };
         if let Err(failure) = outcome {
-            let again = self.again(settings, seed, &failure);
-            failure.raise(&format!("{again}{}", lasted(&lives)));
+            let reproduce = self.reproduce(settings, seed, &failure);
+            let elapsed = observed.elapsed();
+            let elapsed = elapsed.map(|it| format!("\nits simulated clock was at {it:?}"));
+            failure.raise(&format!("{reproduce}{}", elapsed.unwrap_or_default()));
         }
     }
 
-    /// What has to be typed to run it again in the same way.
-    fn again(&self, settings: &RunSettings, seed: Option<u64>, failure: &Failure) -> String {
+    /// The universe of one copy.
+    fn universe(&self, seed: Option<u64>) -> Universe {
+        let universe = match seed {
+            Some(seed) => Universe::simulated(seed),
+            None => Universe::new(),
+        };
+        universe.inner.set_limits(|limits| *limits = self.limits);
+        if let Some(text) = self.panics {
+            universe.expect_panics(text);
+        }
+        if let Some(text) = self.allowed {
+            universe.allow_panics(text);
+        }
+        universe.named(self.name)
+    }
+
+    /// The command that runs the test again in the same way.
+    fn reproduce(&self, settings: &RunSettings, seed: Option<u64>, failure: &Failure) -> String {
+        let set = |setting, value| format!("{}={value} ", variable(self.prefix, setting));
         let mut line = "to reproduce: ".to_owned();
         if let Some(seed) = seed {
-            line += &format!("{SEED}={seed} ");
+            line += &set(SEED, seed);
         }
         if settings.copies > 1 {
-            line += &format!("{REPLICATION}={} ", settings.copies);
+            line += &set(REPLICATION, settings.copies as u64);
         }
-        if let Failure::Hangs { .. } = failure
+        if let Failure::TimedOut { .. } = failure
             && settings.timeout != self.timeout
         {
-            line += &format!("{TIMEOUT}={} ", settings.timeout.as_secs());
+            line += &set(TIMEOUT, settings.timeout.as_secs());
         }
         line += "cargo test ";
         if let Some(package) = self.package {
@@ -220,173 +241,10 @@ impl Check {
         line
     }
 
-    /// Without the crate, which tests are not told to be in.
+    /// The name without the crate, as the test harness has it.
     fn short_name(&self) -> &'static str {
         self.name
             .split_once("::")
             .map_or(self.name, |(_, name)| name)
     }
-}
-
-/// How long the only copy has lasted by its own clock.
-fn lasted(lives: &Mutex<Vec<Life>>) -> String {
-    let lives = lives.lock().unwrap_or_else(PoisonError::into_inner);
-    match &lives[..] {
-        [
-            Life {
-                clock: Some(clock), ..
-            },
-        ] => format!("\nby its own clock it has lasted {:?}", clock.elapsed()),
-        _ => String::new(),
-    }
-}
-
-/// One copy of a test, on a thread of its own: a universe, and the test in it until it is stopped.
-fn copy<F>(
-    check: &Check,
-    lives: &Mutex<Vec<Life>>,
-    seed: Option<u64>,
-    test: impl Fn() -> F,
-    stop: &Receiver<Infallible>,
-) -> Result<(), Failure>
-where
-    F: Future<Output: Outcome>,
-{
-    let universe = match seed {
-        Some(seed) => Universe::simulated(seed),
-        None => Universe::new(),
-    };
-    let stopped = async {
-        // An error: there is nothing to be received but the end of the channel.
-        let _ = stop.recv().await;
-        // Nobody listens any more. Unwound, the run ends without waiting for what it has started.
-        panic::resume_unwind(Box::new("the test was stopped"))
-    };
-    let test = async {
-        if let Some(error) = test().await.failure() {
-            // A test that leaves early leaves something behind. Why it left is what matters, and
-            // unwound it is told of nothing else.
-            panic::resume_unwind(Box::new(Failure::Returned(error)))
-        }
-    };
-    let universe = universe.named(check.name);
-    if let Some(text) = check.panics {
-        universe.expect_panics(text);
-    }
-    if let Some(text) = check.allowed {
-        universe.allow_panics(text);
-    }
-    let life = Life {
-        census: Arc::clone(&universe.world.census),
-        panics: Arc::clone(&universe.world.panics),
-        clock: universe.clock(),
-    };
-    lives
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .push(life);
-    let main = future::or(test, stopped);
-    let outcome = universe.run_at(check.at, main);
-    outcome.map_err(|trouble| match trouble {
-        Trouble::Left(text) => Failure::Left(text),
-        Trouble::Panic(panic) => match panic.downcast::<Failure>() {
-            Ok(failure) => *failure,
-            Err(panic) => Failure::Panicked(panic),
-        },
-    })
-}
-
-/// Copies of a test that run at the same time.
-struct Run {
-    copies: usize,
-    report: mpsc::Sender<Result<(), Failure>>,
-    reports: mpsc::Receiver<Result<(), Failure>>,
-    /// Dropped when they are to stop.
-    stop: async_channel::Sender<Infallible>,
-    stopped: Receiver<Infallible>,
-    lives: Arc<Mutex<Vec<Life>>>,
-}
-
-/// What is to be known of the universe of a copy.
-struct Life {
-    census: Arc<Census>,
-    panics: Arc<Panics>,
-    clock: Option<Clock>,
-}
-
-impl Run {
-    fn new(copies: usize) -> Self {
-        let (report, reports) = mpsc::channel();
-        let (stop, stopped) = async_channel::bounded(1);
-        Self {
-            copies,
-            report,
-            reports,
-            stop,
-            stopped,
-            lives: Arc::default(),
-        }
-    }
-
-    /// What lives in the first of them that has not ended.
-    fn living(&self) -> String {
-        let lives = self.lives.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut living = lives.iter().map(|life| {
-            let mut living = life.census.living_since(0);
-            // What the main future waits for is not beside it.
-            living.retain(|_, made| made.what() != RUNNING_TIMER);
-            living
-        });
-        let living = living.find(|living| !living.is_empty());
-        let living = living.unwrap_or_default().into_values();
-        living.map(|made| format!("\n  {made}")).collect()
-    }
-
-    /// What has panicked in them.
-    fn panicked(&self) -> String {
-        let lives = self.lives.lock().unwrap_or_else(PoisonError::into_inner);
-        lives.iter().map(|life| life.panics.to_string()).collect()
-    }
-
-    /// Waits for all copies. The first failure stops the others.
-    fn wait(self, limit: Duration) -> Result<(), Failure> {
-        let mut running = self.copies;
-        let mut outcome = Ok(());
-        // `None`: there is no such time.
-        let until = Instant::now().checked_add(limit);
-        while running > 0 && outcome.is_ok() {
-            match self.reports.recv_timeout(left_until(until)) {
-                Ok(report) => {
-                    running -= 1;
-                    outcome = report;
-                }
-                Err(_) => {
-                    outcome = Err(Failure::Hangs {
-                        limit,
-                        stuck: 0,
-                        busy: None,
-                        living: self.living(),
-                        panicked: self.panicked(),
-                    });
-                }
-            }
-        }
-        drop(self.stop);
-        let until = Instant::now().checked_add(GRACE);
-        while running > 0 && self.reports.recv_timeout(left_until(until)).is_ok() {
-            running -= 1;
-        }
-        if let Err(Failure::Hangs { stuck, busy, .. }) = &mut outcome {
-            *stuck = running;
-            let lives = self.lives.lock().unwrap_or_else(PoisonError::into_inner);
-            *busy = lives.iter().find_map(|life| life.census.running());
-        }
-        outcome
-    }
-}
-
-fn left_until(time: Option<Instant>) -> Duration {
-    time.map_or(Duration::MAX, |time| {
-        time.saturating_duration_since(Instant::now())
-    })
 }

@@ -4,11 +4,12 @@ use std::{
     any::{self, Any},
     borrow::Cow,
     collections::HashMap,
+    error::Error,
     fmt,
     sync::{Arc, PoisonError, RwLock},
 };
 
-use crate::{Universe, sharded::Sharded, strict::NoUniverse};
+use crate::{context, sharded::Sharded, strict::NoUniverse};
 
 /// A static of named values, of any types, that each universe may change for itself.
 ///
@@ -134,7 +135,7 @@ impl Config {
     /// If the configuration is [`strict`](Self::strict) and the caller is in no universe.
     #[track_caller]
     pub fn delete(&self, key: &str) {
-        let hides = Universe::current().is_some();
+        let hides = context::universe_id().is_some();
         self.change(|values| match hides {
             true => values.insert(key.to_owned().into(), None),
             false => values.remove(key),
@@ -183,26 +184,48 @@ impl fmt::Debug for Config {
 }
 
 /// Why there is no value.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// Nobody has put one in, or it was deleted.
-    #[error("nothing is configured as `{key}`")]
+    /// The key has no value, or it was deleted.
     Missing {
-        /// The key that was asked for.
+        /// The key.
         key: String,
     },
-    /// It has another type.
-    #[error("what is configured as `{key}` is a `{found}` and no `{expected}`")]
+    /// The value has another type.
     OtherType {
-        /// The key that was asked for.
+        /// The key.
         key: String,
-        /// The type that was put in.
+        /// The type of the value.
         found: &'static str,
-        /// The type that was asked for.
+        /// The type that it was to be read as.
         expected: &'static str,
     },
-    /// The configuration is strict, and who asks is in no universe.
-    #[error(transparent)]
-    NoUniverse(#[from] NoUniverse),
+    /// The configuration is strict, and the caller is in no universe.
+    NoUniverse(NoUniverse),
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing { key } => write!(f, "`{key}` is not configured"),
+            Self::OtherType {
+                key,
+                found,
+                expected,
+            } => write!(
+                f,
+                "`{key}` is configured as a `{found}`, not as a `{expected}`"
+            ),
+            Self::NoUniverse(error) => error.fmt(f),
+        }
+    }
+}
+
+impl Error for ConfigError {}
+
+impl From<NoUniverse> for ConfigError {
+    fn from(error: NoUniverse) -> Self {
+        Self::NoUniverse(error)
+    }
 }

@@ -1,42 +1,47 @@
-//! The current universe, for the rest of the library: its clock, its simulation, its host.
+//! The simulation of the current universe: its clock, its network, its hosts.
 
 use std::{sync::Arc, time::Instant};
 
 use crate::{
-    InUniverse, Universe,
-    clock::Timer,
-    place::{self, Place},
-    sim::Sim,
-    spin,
+    InUniverse,
+    context::{self, TaskContext},
+    failure::fail,
+    resources::task_name,
+    sim::{
+        Sim, Timer,
+        livelock::{HINT, MAX_READS},
+    },
+    trace::SpawnTrace,
+    universe::Universe,
 };
 
-/// What is simulated in the current universe, if it is.
+/// The simulation of the current universe; `None` if it is not simulated.
 pub(crate) fn sim() -> Option<Arc<Sim>> {
-    place::with_sim(|sim| sim.cloned())
+    context::with_sim(|sim| sim.cloned())
 }
 
-/// Whether the current universe has a clock of its own.
+/// Returns whether the current universe is simulated.
 pub fn is_simulated() -> bool {
-    place::with_sim(|sim| sim.is_some())
+    context::with_sim(|sim| sim.is_some())
 }
 
-/// What the current universe simulates besides time and chance, made now if it was not yet; `None` if it
-/// simulates nothing. It lasts as long as the universe, and may not hold it. There is one such thing.
-pub(crate) fn extension<T: Send + Sync + 'static>(make: fn(Arc<Sim>) -> T) -> Option<Arc<T>> {
-    place::with_universe(|universe| {
-        let world = &universe?.world;
-        let sim = world.sim.as_ref()?;
-        let extension = world
+/// The simulated network of the current universe, created by `create` if it does not exist; `None` if the universe is not
+/// simulated. It must not own the universe. There is one such type.
+pub(crate) fn extension<T: Send + Sync + 'static>(create: fn(Arc<Sim>) -> T) -> Option<Arc<T>> {
+    context::with_universe(|universe| {
+        let inner = &universe?.inner;
+        let sim = inner.sim.as_ref()?;
+        let extension = inner
             .extension
-            .get_or_init(|| Arc::new(make(Arc::clone(sim))));
+            .get_or_init(|| Arc::new(create(Arc::clone(sim))));
         Some(Arc::clone(extension))
     })
-    .map(|extension| extension.downcast().expect("there is only one such thing"))
+    .map(|extension| extension.downcast().expect("there is only one such type"))
 }
 
-/// Whether this is what is simulated in the current universe, or nothing is.
+/// Whether `sim` is the simulation of the current universe, or both are none.
 pub(crate) fn is_sim(sim: Option<&Arc<Sim>>) -> bool {
-    place::with_sim(|current| match (current, sim) {
+    context::with_sim(|current| match (current, sim) {
         (Some(current), Some(sim)) => Arc::ptr_eq(current, sim),
         (None, None) => true,
         _ => false,
@@ -46,35 +51,46 @@ pub(crate) fn is_sim(sim: Option<&Arc<Sim>>) -> bool {
 /// The time by the current universe's own clock, if it has one.
 #[track_caller]
 pub(crate) fn now() -> Option<Instant> {
-    place::with_sim(|sim| {
-        let sim = sim?;
-        spin::read(sim);
+    context::with_universe(|universe| {
+        let universe = universe?;
+        let sim = universe.inner.sim.as_ref()?;
+        if sim.times.livelock.count_read() {
+            fail_for_reads(universe, sim);
+        }
         Some(sim.now())
     })
 }
 
+#[cold]
+#[track_caller]
+fn fail_for_reads(universe: &Universe, sim: &Sim) -> ! {
+    let trace = context::trace();
+    let task = task_name(trace.as_deref().and_then(SpawnTrace::innermost));
+    let elapsed = sim.elapsed();
+    // Destructors that run while this unwinds may read the clock.
+    sim.times.livelock.clock_advanced();
+    fail(&universe.reports(&format!(
+        "is in a livelock: {task} has read the clock {MAX_READS} times in one poll, while it stands still at {elapsed:?}: \
+         {HINT}"
+    )));
+}
+
 /// A timer by the current universe's own clock, if it has one.
 pub(crate) fn timer(at: Instant) -> Option<Timer> {
-    Some(sim()?.timer(at))
+    Some(Timer::new(sim()?, at))
 }
 
-/// Runs `f` in `universe`, which may be none at all.
+/// Runs `f` in `universe`, which may be none.
 pub fn enter<R>(universe: &Option<Universe>, f: impl FnOnce() -> R) -> R {
-    Place::part_in(universe.clone()).enter(f)
+    TaskContext::part_in(universe.clone()).enter(f)
 }
 
-/// Makes a future that is on the given host of the current universe, with all that it spawns. What a
-/// host is, the network knows.
+/// Wraps a future to run on the given host of the current universe, with all that it spawns.
 pub(crate) fn within_host<F: Future>(host: Arc<str>, future: F) -> InUniverse<F> {
-    InUniverse::new(Place::here().on_host(host), future)
+    InUniverse::new(TaskContext::current().on_host(host), future)
 }
 
 /// Runs `f` on the given host of the current universe.
 pub(crate) fn enter_host<R>(host: Arc<str>, f: impl FnOnce() -> R) -> R {
-    Place::here().on_host(host).enter(f)
-}
-
-/// The host that the running code is on, if it is on a particular one.
-pub(crate) fn host() -> Option<Arc<str>> {
-    place::host()
+    TaskContext::current().on_host(host).enter(f)
 }

@@ -1,90 +1,97 @@
-//! Why a test failed, and how it says so.
+//! Why a test failed, and what it reports.
 
 use std::{fmt, io, time::Duration};
 
-use crate::run::fail;
 use crate::unwind::Panic;
 
 /// Why a run of a test failed.
 pub(crate) enum Failure {
     Panicked(Panic),
-    /// It returned this error.
+    /// The test has returned this error.
     Returned(String),
-    /// It left this behind, or waited for nothing.
-    Left(String),
-    Hangs {
-        limit: Duration,
-        /// How many copies have not stopped either.
-        stuck: usize,
-        /// Who is computing or blocking in one of these.
-        busy: Option<String>,
-        /// What lived in one of them, besides its main future.
-        living: String,
-        /// What has panicked in their tasks.
-        panicked: String,
-    },
+    /// The run has failed with this report.
+    Run(String),
+    TimedOut(Box<TimedOut>),
     NoThread(io::Error),
 }
 
+/// What is known of a test that has not ended in time.
+pub(crate) struct TimedOut {
+    pub(crate) limit: Duration,
+    /// How many copies could not be stopped.
+    pub(crate) stuck: usize,
+    /// The task that is polled in one of these.
+    pub(crate) polled: Option<String>,
+    /// What the main future waits for, if that is known.
+    pub(crate) waits_for: Option<String>,
+    /// The live resources beside the main future, each on a line of its own.
+    pub(crate) live: String,
+    /// The panics of tasks so far, each on a line of its own.
+    pub(crate) panics: String,
+    /// What a simulated universe does not wait for.
+    pub(crate) hint: Option<&'static str>,
+}
+
 impl Failure {
-    /// Fails the test. A panic has told of itself already; what else went wrong is told now.
+    /// Fails the test. The message of a panic is printed already; the rest is reported now.
     #[track_caller]
     #[expect(
         clippy::print_stderr,
-        reason = "it belongs beside the message of the panic, which is there"
+        reason = "it belongs beside the panic's message, which is there"
     )]
-    pub(crate) fn raise(self, again: &str) -> ! {
-        let what = match self {
+    pub(crate) fn raise(self, reproduce: &str) -> ! {
+        let message = match self {
             Self::Panicked(panic) => {
-                eprintln!("{again}");
+                eprintln!("{reproduce}");
                 panic.resume_guarded()
             }
             Self::Returned(error) => format!("the test returned an error: {error}"),
-            Self::Left(text) => text,
-            Self::Hangs {
-                limit,
-                stuck,
-                busy,
-                living,
-                panicked,
-            } => {
-                let stopped = match stuck {
-                    0 => {
-                        format!("it had not ended after {limit:?} of real time, and was dropped")
-                    }
-                    _ => format!(
-                        "after {limit:?} of real time it was still running, and {stuck} of its \
-                         threads could not be stopped, since they compute or block, as in a \
-                         `block_on` or at a lock that is held over an `.await`"
-                    ),
-                };
-                let stopped = match busy.filter(|_| stuck > 0) {
-                    Some(busy) => format!("{stopped}; {busy} is at work"),
-                    None => stopped,
-                };
-                let living = match living.is_empty() {
-                    true => living,
-                    false => format!("; beside the test there were{living}"),
-                };
-                let panicked = match panicked.is_empty() {
-                    true => panicked,
-                    false => format!("; before that{panicked}"),
-                };
-                format!("the test hangs: {stopped}{living}{panicked}")
-            }
-            Self::NoThread(error) => format!("there is no thread for the test: {error}"),
+            Self::Run(report) => report,
+            Self::TimedOut(timed_out) => timed_out.to_string(),
+            Self::NoThread(error) => format!("the thread of the test cannot be started: {error}"),
         };
-        fail(&format!("{what}\n{again}"))
+        fail(&format!("{message}\n{reproduce}"))
     }
 }
 
-/// What a test may return: nothing, or a `Result` of nothing whose error can be printed.
+impl fmt::Display for TimedOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let limit = self.limit;
+        write!(f, "the test timed out after {limit:?} of real time")?;
+        match self.stuck {
+            0 => write!(f, ", and was dropped")?,
+            stuck => write!(
+                f,
+                ", and {stuck} of its threads could not be stopped, since they compute or block, as in a `block_on` or \
+                 at a lock that is held over an `.await`"
+            )?,
+        }
+        if let Some(task) = self.polled.as_ref().filter(|_| self.stuck > 0) {
+            write!(f, "; {task} is being polled")?;
+        }
+        if let Some(waits_for) = &self.waits_for {
+            write!(f, "; the main future waits for {waits_for}")?;
+        }
+        if !self.live.is_empty() {
+            write!(f, "; live beside the main future:{}", self.live)?;
+        }
+        if !self.panics.is_empty() {
+            write!(f, "\npanics before that:{}", self.panics)?;
+        }
+        match self.hint {
+            Some(hint) => write!(f, "\n{hint}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What a test may return: nothing, or a `Result` of nothing whose error is `Debug`.
 #[diagnostic::on_unimplemented(
     message = "a test cannot return `{Self}`",
     note = "it returns nothing, or a `Result<(), E>` whose `E` is `Debug`"
 )]
 pub trait Outcome {
-    /// What the test fails with, if it does.
+    /// Returns the error that fails the test.
     fn failure(self) -> Option<String>;
 }
 
@@ -101,4 +108,11 @@ impl<O: Outcome, E: fmt::Debug> Outcome for Result<O, E> {
             Err(error) => Some(format!("{error:?}")),
         }
     }
+}
+
+/// Fails the test.
+#[track_caller]
+#[expect(clippy::panic, reason = "documented: it is how a test fails")]
+pub(crate) fn fail(message: &str) -> ! {
+    panic!("{message}")
 }

@@ -3,23 +3,31 @@
 use std::{
     mem,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, Waker},
 };
 
-use crate::unwind;
-use crate::{Universe, allow::Resident, census::Entry, panics, place::Place, sim::Watch};
+use crate::{
+    context::{self, TaskContext},
+    panics,
+    resident::Resident,
+    resources::{Entry, task_name},
+    sim::watch::Watch,
+    universe::Universe,
+    unwind,
+};
 
 pin_project_lite::pin_project! {
-    /// A future that runs in the universe it was made for, wherever it is polled.
+    /// A future that is polled and dropped in its own universe, on any executor.
     ///
-    /// Made by [`Universe::scope`] and [`inherit`](crate::inherit). Costs a few nanoseconds per
-    /// poll in a universe and two tests of a pointer in a process that has none.
+    /// Returned by [`Universe::scope`] and [`inherit`](crate::inherit). It costs a few nanoseconds per poll in a universe,
+    /// and two comparisons of pointers in a process without universes.
     #[must_use = "futures do nothing unless polled"]
     #[derive(Debug)]
     pub struct InUniverse<F> {
-        place: Place,
+        context: TaskContext,
         watch: Watch,
-        // Whoever polled it last, if it can be moved: the resident's copy is under a lock.
+        // The waker of the last poll, if there is a resident, whose own copy is under a lock.
         waker: Option<Waker>,
         entry: Entry,
         #[pin]
@@ -29,12 +37,12 @@ pin_project_lite::pin_project! {
     impl<F> PinnedDrop for InUniverse<F> {
         fn drop(this: Pin<&mut Self>) {
             let mut this = this.project();
-            // What the future owns is dropped in its universe too: destructors look up shards.
+            // Destructors of the future use statics of its universe.
             if this.future.is_some() {
-                this.place.enter(|| this.future.set(None));
+                this.context.enter(|| this.future.set(None));
             }
             this.watch.end();
-            if let Some(resident) = &this.place.resident {
+            if let Some(resident) = &this.context.resident {
                 resident.end();
             }
             drop(mem::take(this.entry));
@@ -43,63 +51,57 @@ pin_project_lite::pin_project! {
 }
 
 impl<F> InUniverse<F> {
-    pub(crate) fn new(place: Place, future: F) -> Self {
-        Self {
-            place,
-            watch: Watch::default(),
-            waker: None,
-            entry: Entry::default(),
-            future: Some(future),
-        }
+    pub(crate) fn new(context: TaskContext, future: F) -> Self {
+        Self::with((context, Entry::default()), Watch::default(), future)
     }
 
-    /// One that is about to be spawned: it counts as awake from now on, and as living.
-    pub(crate) fn to_spawn(spawned: (Place, Entry), future: F) -> Self {
+    /// A future that is about to be spawned: it counts as awake and is listed from now on.
+    pub(crate) fn to_spawn(spawned: (TaskContext, Entry), future: F) -> Self {
         let watch = Watch::begin(spawned.0.sim());
-        Self::spawned(spawned, watch, future)
+        Self::with(spawned, watch, future)
     }
 
-    /// As [`to_spawn`](Self::to_spawn), by others.
-    pub(crate) fn to_hand_out(spawned: (Place, Entry), future: F) -> Self {
-        let watch = Watch::begin_abroad(spawned.0.sim());
-        Self::spawned(spawned, watch, future)
+    /// A future that another executor is about to run.
+    pub(crate) fn to_spawn_elsewhere(spawned: (TaskContext, Entry), future: F) -> Self {
+        let watch = Watch::begin_foreign(spawned.0.sim());
+        Self::with(spawned, watch, future)
     }
 
-    fn spawned((place, entry): (Place, Entry), watch: Watch, future: F) -> Self {
+    fn with((context, entry): (TaskContext, Entry), watch: Watch, future: F) -> Self {
         Self {
+            context,
             watch,
-            place,
             waker: None,
             entry,
             future: Some(future),
         }
     }
 
-    /// Lets it be moved by a handle that was there before.
+    /// Sets the handle by which the future can be [allowed](Universe::allow) into another universe.
     pub fn residing(mut self, resident: &Resident) -> Self {
-        resident.settle(self.universe());
-        self.place.resident = Some(resident.clone());
+        resident.set_home(self.universe());
+        self.context.resident = Some(resident.clone());
         self
     }
 
-    /// A handle by which the future can be [allowed](Universe::allow) into another universe, after it
-    /// has been spawned.
+    /// Returns a handle by which the future can be [allowed](Universe::allow) into another universe after it has been
+    /// spawned.
     ///
-    /// It is to be asked for before the future is pinned. A future without one costs less per poll.
+    /// Call it before the future is pinned. A future without a handle costs less per poll.
     pub fn resident(&mut self) -> Resident {
-        if let Some(resident) = &self.place.resident {
+        if let Some(resident) = &self.context.resident {
             return resident.clone();
         }
         let resident = Resident::default();
-        resident.settle(self.universe());
-        self.place.resident = Some(resident.clone());
+        resident.set_home(self.universe());
+        self.context.resident = Some(resident.clone());
         resident
     }
 
-    /// The universe the future was made to run in; `None` if it was made outside of all.
+    /// Returns the universe that the future runs in; `None` if it was made outside of all.
     #[must_use]
     pub fn universe(&self) -> Option<&Universe> {
-        self.place.universe.as_ref()
+        self.context.universe.as_ref()
     }
 }
 
@@ -108,29 +110,26 @@ impl<F: Future> Future for InUniverse<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let mut this = self.project();
-        let mut away = None;
-        if let Some(resident) = &this.place.resident {
-            if this
-                .waker
-                .as_ref()
-                .is_none_or(|it| !it.will_wake(cx.waker()))
-            {
-                resident.woken_by(cx.waker());
+        let mut moved = None;
+        if let Some(resident) = &this.context.resident {
+            let is_same = |waker: &Waker| waker.will_wake(cx.waker());
+            if !this.waker.as_ref().is_some_and(is_same) {
+                resident.set_waker(cx.waker());
                 *this.waker = Some(cx.waker().clone());
             }
-            if let Some(resident) = this.place.moved().cloned() {
-                away = resident.follow(this.place, this.watch, cx);
+            if let Some(resident) = this.context.moved().cloned() {
+                moved = follow(&resident, this.context, this.watch, cx);
             }
         }
-        let place = away.as_ref().unwrap_or(this.place);
-        let is_task = away.is_some() || this.entry.is_listed();
-        let outcome = this.watch.poll(place, cx, |cx| {
-            let _running = place.running();
-            place.enter(|| {
+        let context = moved.as_ref().unwrap_or(this.context);
+        let is_task = moved.is_some() || this.entry.is_listed();
+        let outcome = watched(context, this.watch, cx, |cx| {
+            let _polled = context.polls();
+            context.enter(|| {
                 let future = this.future.as_mut().as_pin_mut();
                 let future = future.expect("a future is not polled after it has completed");
                 let output = match is_task {
-                    // Whoever runs it may keep its panic to itself.
+                    // The executor may not report the panic.
                     true => unwind::catch(|| future.poll(cx)).unwrap_or_else(|panic| {
                         panics::note(&panic);
                         panic.resume()
@@ -145,11 +144,55 @@ impl<F: Future> Future for InUniverse<F> {
         });
         if outcome.is_ready() {
             this.watch.end();
-            if let Some(resident) = &this.place.resident {
+            if let Some(resident) = &this.context.resident {
                 resident.end();
             }
             drop(mem::take(this.entry));
         }
         outcome
     }
+}
+
+/// The context of a future that was allowed into another universe; `None` if it is, or is again, in its own.
+#[cold]
+fn follow(
+    resident: &Resident,
+    own: &mut TaskContext,
+    watch: &mut Watch,
+    cx: &Context<'_>,
+) -> Option<TaskContext> {
+    let to = resident.take_move();
+    if to.universe.is_none() {
+        own.version = to.version;
+    }
+    if to.watch.is_some() || to.universe.is_none() {
+        watch.leave(cx.waker());
+        *watch = to.watch.unwrap_or_default();
+    }
+    Some(TaskContext {
+        universe: Some(to.universe?),
+        trace: own.trace.clone(),
+        host: None,
+        resident: Some(resident.clone()),
+        version: to.version,
+    })
+}
+
+/// Polls a future of `context`, and counts it as awake or asleep if its universe is simulated.
+///
+/// A future that is nested in another one of the same universe is not counted: it is awake when the outer one is.
+fn watched<R>(
+    context: &TaskContext,
+    watch: &mut Watch,
+    cx: &mut Context<'_>,
+    poll: impl FnOnce(&mut Context<'_>) -> Poll<R>,
+) -> Poll<R> {
+    let Some(sim) = context.sim() else {
+        return poll(cx);
+    };
+    if context::with_sim(|current| current.is_some_and(|it| Arc::ptr_eq(it, sim))) {
+        watch.leave(cx.waker());
+        return poll(cx);
+    }
+    watch.poll(sim, || task_name(context.task()), cx, poll)
 }

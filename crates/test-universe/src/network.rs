@@ -1,18 +1,18 @@
-//! The simulated network: a [`Universe`]'s own hosts, ports, lines and faults.
+//! The simulated network: a [`Universe`]'s own hosts, ports, links and faults.
 //!
 //! Every [simulated](crate::Universe::simulated) universe has one. Daemons and clients in it listen and
-//! dial there; nobody else can reach them. What takes time takes it by the universe's clock, and what
+//! dial there; nobody else can reach them. EventKind takes time takes it by the universe's clock, and what
 //! is drawn is drawn from its seed.
 //!
 //! ```
 //! use std::{io, net::SocketAddr, time::Duration};
 //! use futures_lite::{AsyncReadExt as _, AsyncWriteExt as _};
-//! use test_universe::{Network, Universe, network::Line, time};
+//! use test_universe::{Network, Universe, network::Link, time};
 //!
 //! Universe::simulated(1).run(async {
 //!     let network = Network::current().unwrap();
 //!     let (shop, home) = (network.host("shop"), network.host("home"));
-//!     network.set_line("shop", "home", Line::new().latency(Duration::from_millis(20)));
+//!     network.set_link("shop", "home", Link::new().latency(Duration::from_millis(20)));
 //!
 //!     let address = SocketAddr::from((shop.ip(), 4747));
 //!     let listener = shop.enter(|| network.listen(address))?;
@@ -52,15 +52,18 @@
 //! vary by some bytes. The certificates of a `TestCa` (feature `test-ca`) that is made in the universe
 //! do.
 
+mod backlog;
+mod chunk;
 mod connection;
 mod dial;
 mod event;
 mod host;
-mod line;
+mod hosts;
+mod link;
 mod listener;
-mod parcel;
 mod state;
 mod stream;
+mod wakes;
 
 use std::{
     fmt, io,
@@ -69,13 +72,14 @@ use std::{
     sync::Arc,
 };
 
-use crate::{Universe, current};
+use crate::{context, inherit::enlist_main, universe::Universe};
 use state::Net;
 
-pub use connection::Patience;
-pub use event::{Event, MAX_EVENTS, What};
-pub use host::{Host, LOCALHOST};
-pub use line::{Line, WINDOW};
+pub use connection::StreamTimeouts;
+pub use event::{Event, EventKind, MAX_EVENTS};
+pub use host::Host;
+pub use hosts::LOCALHOST;
+pub use link::{Link, WINDOW};
 pub use listener::Listener;
 pub use stream::Stream;
 
@@ -95,8 +99,9 @@ impl Network {
     /// in one that is not [simulated](Universe::simulated).
     #[must_use]
     pub fn current() -> Option<Self> {
-        let net = current::extension(Net::new)?;
-        Some(Self { net })
+        Some(Self {
+            net: Net::current()?,
+        })
     }
 
     /// The network of a universe; `None` if it is not [simulated](Universe::simulated).
@@ -115,22 +120,22 @@ impl Network {
             let number = state.hosts.introduce(name.as_ref());
             (state.hosts.name(number), number)
         });
-        Host::new(self.clone(), name, number)
+        Host::new(Arc::clone(&self.net), name, number)
     }
 
-    /// Sets the line between two hosts, or from a host to itself, for what is sent from now on.
-    pub fn set_line(&self, a: impl AsRef<str>, b: impl AsRef<str>, line: Line) {
-        self.between(a, b, |state, way| state.lines.set(way, line));
+    /// Sets the link between two hosts, or from a host to itself, for what is sent from now on.
+    pub fn set_link(&self, a: impl AsRef<str>, b: impl AsRef<str>, link: Link) {
+        self.between(a, b, |state, route| state.links.set(route, link));
     }
 
-    /// Sets the line between all hosts, and from each to itself, that have none of their own.
-    pub fn set_default_line(&self, line: Line) {
-        self.net.with(|state| state.lines.set_default(line));
+    /// Sets the link between all hosts, and from each to itself, that have none of their own.
+    pub fn set_default_link(&self, link: Link) {
+        self.net.with(|state| state.links.set_default(link));
     }
 
     /// Parts two hosts: from now on, nothing comes through.
     ///
-    /// What was sent and has not arrived is held, and so is what is sent until they are
+    /// EventKind was sent and has not arrived is held, and so is what is sent until they are
     /// [healed](Self::heal). Who dials gets no answer.
     ///
     /// A warning comes if nobody has [named](Self::host) or been on one of them: it may be misspelt. So it
@@ -145,13 +150,13 @@ impl Network {
     }
 
     /// Makes the two ends of all connections between two hosts lose each other, without a word to
-    /// either: what they send from now on never arrives, nor does what is on its way.
+    /// either: what they send from now on never arrives, nor does what is on its route.
     ///
     /// So ends a connection whose peer loses power, or that a firewall forgets. New connections
     /// are not affected.
     pub fn black_hole(&self, a: impl AsRef<str>, b: impl AsRef<str>) {
-        self.afflict("black hole", a, b, |state, way| {
-            for connection in state.between(way) {
+        self.afflict("black hole", a, b, |state, route| {
+            for connection in state.between(route) {
                 state.lose(connection);
             }
         });
@@ -160,8 +165,8 @@ impl Network {
     /// Resets all connections between two hosts, at once: both ends fail with `ConnectionReset`,
     /// and what they have not read is lost.
     pub fn reset(&self, a: impl AsRef<str>, b: impl AsRef<str>) {
-        self.afflict("reset", a, b, |state, way| {
-            for connection in state.between(way) {
+        self.afflict("reset", a, b, |state, route| {
+            for connection in state.between(route) {
                 state.reset(connection);
             }
         });
@@ -177,7 +182,7 @@ impl Network {
     }
 
     /// Ends a [refusal](Self::refuse).
-    pub fn admit(&self, host: impl AsRef<str>, port: u16) {
+    pub fn stop_refusing(&self, host: impl AsRef<str>, port: u16) {
         self.net.with(|state| {
             let host = state.hosts.find_or_make(host.as_ref());
             state.refusing.remove(&(host, port));
@@ -227,7 +232,9 @@ impl Network {
     ) -> impl Future<Output = io::Result<Stream>> + Send + use<'_> {
         let at = Location::caller();
         async move {
+            let pending = enlist_main(format_args!("a pending connect to {address}"), at);
             let mut stream = self.dial(address).await?;
+            drop(pending);
             let (local, peer) = (stream.local_addr(), stream.peer_addr());
             stream.enlist(format_args!("the connection from {local} to {peer}"), at);
             Ok(stream)
@@ -276,7 +283,7 @@ impl Network {
         self.net.listen(self.here(), address, backlog)
     }
 
-    /// What has happened so far, the last [`MAX_EVENTS`] of it.
+    /// EventKind has happened so far, the last [`MAX_EVENTS`] of it.
     ///
     /// The same seed and the same program have the same events, over TLS too if what is signed always has
     /// the same length: see [`network`](self).
@@ -296,12 +303,12 @@ impl Network {
         }
         let host = self.net.with(|state| state.hosts.find(name));
         let unknown = || io::Error::new(io::ErrorKind::NotFound, "there is no such host");
-        Ok(host::v4(host.ok_or_else(unknown)?).into())
+        Ok(hosts::v4(host.ok_or_else(unknown)?).into())
     }
 
     /// The number of the host that the caller is on.
     fn here(&self) -> usize {
-        let name = current::host();
+        let name = context::host();
         let name = name.as_deref().unwrap_or(LOCALHOST);
         self.net.with(|state| state.hosts.introduce(name))
     }
@@ -313,7 +320,7 @@ impl Network {
         fault: &str,
         a: impl AsRef<str>,
         b: impl AsRef<str>,
-        f: impl FnOnce(&mut state::State, line::Way) -> R,
+        f: impl FnOnce(&mut state::State, link::Route) -> R,
     ) -> R {
         let (a, b) = (a.as_ref(), b.as_ref());
         let strangers = self.net.with(|state| {
@@ -330,7 +337,7 @@ impl Network {
         &self,
         a: impl AsRef<str>,
         b: impl AsRef<str>,
-        f: impl FnOnce(&mut state::State, line::Way) -> R,
+        f: impl FnOnce(&mut state::State, link::Route) -> R,
     ) -> R {
         self.net.with(|state| {
             let a = state.hosts.find_or_make(a.as_ref());
@@ -368,13 +375,13 @@ pub struct Connection {
 impl Connection {
     /// The address of the end that dialled.
     #[must_use]
-    pub fn dialler(&self) -> SocketAddr {
+    pub fn client_addr(&self) -> SocketAddr {
         self.from
     }
 
     /// The address that was dialled.
     #[must_use]
-    pub fn dialled(&self) -> SocketAddr {
+    pub fn server_addr(&self) -> SocketAddr {
         self.to
     }
 

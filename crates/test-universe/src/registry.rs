@@ -1,28 +1,23 @@
-//! Names for what is running, other names in every universe.
+//! Registries of names, separate in every universe.
 
-use std::{
-    any,
-    borrow::Borrow,
-    collections::HashMap,
-    fmt,
-    hash::Hash,
-    panic::Location,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
-};
+mod table;
+
+use std::{any, borrow::Borrow, fmt, hash::Hash, panic::Location, sync::Arc};
 
 use crate::{
-    Universe,
-    allow::{AllowError, Guest, Resident},
-    census,
-    inherit::enlist,
-    place,
+    context,
+    inherit::enlist_owned,
+    resident::{AllowError, Resident},
+    resources,
     sharded::Sharded,
+    universe::{Universe, WeakUniverse},
 };
+pub use table::AlreadyRegistered;
+use table::Table;
 
-/// A static in which tasks find each other by name; each universe has names of its own.
+/// A static in which tasks find each other by name. Each universe has names of its own.
 ///
-/// The model is Elixir's `Registry`. What is registered stays as long as its [`Registration`]
-/// is held, so that who owns the name is who holds the guard.
+/// The model is Elixir's `Registry`. A name stays registered as long as its [`Registration`] is held.
 ///
 /// # Example
 ///
@@ -44,20 +39,20 @@ pub struct Registry<K: 'static, V: 'static> {
     table: Sharded<Table<K, V>>,
 }
 
-/// What names can be: everything that can be compared, hashed, printed, and sent.
+/// A key of a [`Registry`]: anything that can be compared, hashed, printed and sent.
 pub trait Key: Clone + Eq + Hash + fmt::Debug + Send + Sync + 'static {}
 
 impl<K: Clone + Eq + Hash + fmt::Debug + Send + Sync + 'static> Key for K {}
 
 impl<K: Key, V: Send + Sync + 'static> Registry<K, V> {
-    /// Makes a registry in which a key has one value at most.
+    /// Creates a registry in which a key has at most one value.
     #[must_use]
     #[track_caller]
     pub const fn unique() -> Self {
         Self::new(true)
     }
 
-    /// Makes a registry in which a key may have many values.
+    /// Creates a registry in which a key may have many values.
     #[must_use]
     #[track_caller]
     pub const fn duplicate() -> Self {
@@ -76,7 +71,7 @@ impl<K: Key, V: Send + Sync + 'static> Registry<K, V> {
         }
     }
 
-    /// Makes it strict, as [`Sharded::strict`] does: in no universe all its methods panic.
+    /// Makes the registry strict, as [`Sharded::strict`] does: outside of all universes its methods panic.
     #[must_use]
     pub const fn strict(mut self) -> Self {
         self.table.make_strict();
@@ -95,25 +90,26 @@ impl<K: Key, V: Send + Sync + 'static> Registry<K, V> {
     #[track_caller]
     pub fn register(&self, key: K, value: V) -> Result<Registration, AlreadyRegistered> {
         let table = self.table.get();
-        let (id, host) = table.insert(key.clone(), value, self.unique)?;
-        // Before it is moved: the name stays where it is.
-        let entry = enlist(format_args!("the name {key:?}"), Location::caller());
-        match (host, place::resident()) {
-            (Some(host), Some(resident)) => resident.allow_late(&host),
-            (Some(_), None) => {
-                let error = AllowError::Immovable;
-                tracing::warn!(target: "test_universe", ?key, %error, "a name that was waited for is not let in");
+        let (id, allowed) = table.insert(key.clone(), value, self.unique)?;
+        // Before the task is moved: the name stays where it is.
+        let entry = enlist_owned(format_args!("the name {key:?}"), Location::caller());
+        match (allowed, context::resident()) {
+            (Some(universe), Some(resident)) => {
+                if let Err(error) = resident.allow(&universe, context::universe_id()) {
+                    warn(&key, error);
+                }
             }
+            (Some(_), None) => warn(&key, AllowError::Immovable),
             (None, _) => {}
         }
         let table = Arc::downgrade(&table);
         Ok(Registration {
-            end: Box::new(move || remove(&table, &key, id)),
+            end: Box::new(move || table::remove(&table, &key, id)),
             _entry: entry,
         })
     }
 
-    /// The values of a key in the current universe, in the order of registration.
+    /// Returns the values of a key in the current universe, in the order of registration.
     ///
     /// # Panics
     ///
@@ -131,7 +127,7 @@ impl<K: Key, V: Send + Sync + 'static> Registry<K, V> {
         entries.iter().map(|it| Arc::clone(&it.value)).collect()
     }
 
-    /// The value of a key in the current universe; the first, if it has several.
+    /// Returns the value of a key in the current universe; the first if it has several.
     ///
     /// # Panics
     ///
@@ -146,10 +142,10 @@ impl<K: Key, V: Send + Sync + 'static> Registry<K, V> {
         self.lookup(key).into_iter().next()
     }
 
-    /// Calls `f` with the values of a key, in the order of registration; not at all, and returns
-    /// `None`, if there is none.
+    /// Calls `f` with the values of a key, in the order of registration. Returns `None`, without calling it, if there is
+    /// none.
     ///
-    /// `f` may use the registry. What it changes there does not change the values it was given.
+    /// `f` may use the registry. A change there does not change its argument.
     ///
     /// # Panics
     ///
@@ -164,10 +160,10 @@ impl<K: Key, V: Send + Sync + 'static> Registry<K, V> {
         (!values.is_empty()).then(|| f(&values))
     }
 
-    /// What `f` makes of the registrations of the current universe, in their order; it leaves out
-    /// those it returns `None` for.
+    /// Returns the results of `f` for the registrations of the current universe, in their order, without those that are
+    /// `None`.
     ///
-    /// `f` may use the registry. What it changes there does not change what is selected from.
+    /// `f` may use the registry. A change there does not change what is selected from.
     ///
     /// # Panics
     ///
@@ -181,7 +177,7 @@ impl<K: Key, V: Send + Sync + 'static> Registry<K, V> {
             .collect()
     }
 
-    /// The keys of the current universe, in the order of registration, each once.
+    /// Returns the keys of the current universe, each once, in the order of registration.
     ///
     /// # Panics
     ///
@@ -197,7 +193,7 @@ impl<K: Key, V: Send + Sync + 'static> Registry<K, V> {
         keys.into_iter().map(|(_, key)| key.clone()).collect()
     }
 
-    /// How many registrations there are in the current universe.
+    /// Returns the number of registrations in the current universe.
     ///
     /// # Panics
     ///
@@ -210,38 +206,35 @@ impl<K: Key, V: Send + Sync + 'static> Registry<K, V> {
         entries.by_key.values().map(Vec::len).sum()
     }
 
-    /// Notes that a universe takes in those who register a key outside of all. Returns who has
-    /// registered it: as many as there are, and how each can be moved.
-    pub(crate) fn expect_guest(
+    /// Notes that tasks which register a key outside of all universes are allowed into one. Returns the handles of the tasks
+    /// that have registered it.
+    pub(crate) fn allow_key(
         &self,
         key: K,
-        host: Guest,
+        universe: WeakUniverse,
     ) -> Result<Vec<Option<Resident>>, AllowError> {
         let table = self.table.global().ok_or(AllowError::Strict)?;
         let mut entries = table.entries();
-        entries.hosts.retain(|_, host| !host.has_ended());
-        let universe = entries.hosts.get(&key).map(Guest::id);
-        if let Some(universe) = universe
-            && universe != host.id()
+        entries.allowed.retain(|_, universe| !universe.has_ended());
+        let other = entries.allowed.get(&key).map(WeakUniverse::id);
+        if let Some(other) = other
+            && other != universe.id()
         {
-            return Err(AllowError::Elsewhere { universe });
+            return Err(AllowError::Elsewhere { universe: other });
         }
         let of_key = entries.by_key.get(&key).map_or(&[][..], Vec::as_slice);
         let residents = of_key.iter().map(|it| it.resident.clone()).collect();
-        entries.hosts.insert(key, host);
+        entries.allowed.insert(key, universe);
         Ok(residents)
     }
 
-    /// Takes back what [`expect_guest`](Self::expect_guest) has noted.
-    pub(crate) fn forget_guest(&self, key: &K, host: &Universe) {
+    /// Reverts [`allow_key`](Self::allow_key).
+    pub(crate) fn disallow_key(&self, key: &K, universe: &Universe) {
         if let Some(table) = self.table.global() {
             let mut entries = table.entries();
-            if entries
-                .hosts
-                .get(key)
-                .is_some_and(|it| it.id() == host.id())
-            {
-                entries.hosts.remove(key);
+            let allowed = entries.allowed.get(key);
+            if allowed.is_some_and(|it| it.id() == universe.id()) {
+                entries.allowed.remove(key);
             }
         }
     }
@@ -255,13 +248,13 @@ impl<K, V> fmt::Debug for Registry<K, V> {
     }
 }
 
-/// A name that is taken. Dropped, it is free again, in the universe it was taken in.
+/// A registered name. Dropping it unregisters the name in its universe.
 ///
-/// It keeps neither the universe alive nor what was registered.
-#[must_use = "the name is free again when this is dropped"]
+/// It keeps neither the universe nor the value alive.
+#[must_use = "dropping it unregisters the name"]
 pub struct Registration {
     end: Box<dyn FnMut() + Send + Sync>,
-    _entry: census::Entry,
+    _entry: resources::Entry,
 }
 
 impl Drop for Registration {
@@ -276,110 +269,8 @@ impl fmt::Debug for Registration {
     }
 }
 
-/// The registrations of one universe. No foreign code but that of keys runs under the lock.
-struct Table<K, V>(Mutex<Entries<K, V>>);
-
-struct Entries<K, V> {
-    last_id: u64,
-    by_key: HashMap<K, Vec<Entry<V>>>,
-    /// Which universe takes in those who register a key; of the names of no universe only.
-    hosts: HashMap<K, Guest>,
-}
-
-struct Entry<V> {
-    id: u64,
-    value: Arc<V>,
-    /// How the task can be moved that registered it.
-    resident: Option<Resident>,
-    at: &'static Location<'static>,
-}
-
-impl<K, V> Default for Table<K, V> {
-    fn default() -> Self {
-        Self(Mutex::new(Entries {
-            last_id: 0,
-            by_key: HashMap::new(),
-            hosts: HashMap::new(),
-        }))
-    }
-}
-
-impl<K: Clone + Eq + Hash + fmt::Debug, V> Table<K, V> {
-    /// The number of the entry, and the universe that takes in who made it.
-    #[track_caller]
-    fn insert(
-        &self,
-        key: K,
-        value: V,
-        unique: bool,
-    ) -> Result<(u64, Option<Universe>), AlreadyRegistered> {
-        let (value, at) = (Arc::new(value), Location::caller());
-        let resident = place::resident();
-        let mut entries = self.entries();
-        if unique && let Some(holder) = entries.by_key.get(&key) {
-            let key = format!("{key:?}");
-            let at = holder[0].at;
-            return Err(AlreadyRegistered { key, at });
-        }
-        entries.last_id += 1;
-        let id = entries.last_id;
-        let host = entries.hosts.get(&key).and_then(Guest::universe);
-        let of_key = entries.by_key.entry(key).or_default();
-        of_key.push(Entry {
-            id,
-            value,
-            resident,
-            at,
-        });
-        drop(entries);
-        Ok((id, host))
-    }
-
-    fn all(&self) -> Vec<(u64, K, Arc<V>)> {
-        let entries = self.entries();
-        let all = entries.by_key.iter().flat_map(|(key, of_key)| {
-            let one = |it: &Entry<V>| (it.id, key.clone(), Arc::clone(&it.value));
-            of_key.iter().map(one)
-        });
-        let mut all: Vec<_> = all.collect();
-        all.sort_unstable_by_key(|(id, ..)| *id);
-        all
-    }
-}
-
-impl<K, V> Table<K, V> {
-    fn entries(&self) -> MutexGuard<'_, Entries<K, V>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Does nothing if the universe has ended.
-fn remove<K: Eq + Hash, V>(table: &Weak<Table<K, V>>, key: &K, id: u64) {
-    let Some(table) = table.upgrade() else { return };
-    let mut entries = table.entries();
-    let mut removed = Vec::new();
-    if let Some(of_key) = entries.by_key.get_mut(key) {
-        removed.extend(of_key.extract_if(.., |it| it.id == id));
-        if of_key.is_empty() {
-            entries.by_key.remove(key);
-        }
-    }
-    drop(entries);
-    drop(removed);
-}
-
-/// A unique key that is taken in this universe.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{key} is already registered, at {}:{}", .at.file(), .at.line())]
-pub struct AlreadyRegistered {
-    key: String,
-    at: &'static Location<'static>,
-}
-
-impl AlreadyRegistered {
-    /// Where the one that holds the key was registered.
-    #[must_use]
-    pub fn at(&self) -> &'static Location<'static> {
-        self.at
-    }
+fn warn(key: &dyn fmt::Debug, error: AllowError) {
+    tracing::warn!(
+        target: "test_universe", ?key, %error, "the task that registered an allowed name was not allowed in",
+    );
 }

@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use crate::{place, slot::Slot, strict::NoUniverse};
+use crate::{context, shard::Shard, strict::NoUniverse};
 
 /// A static with one value per [`Universe`](crate::Universe), and one for code that is in none.
 ///
@@ -36,7 +36,7 @@ pub struct Sharded<T: 'static> {
     /// Which static this is; 0 until it is first used in a universe.
     key: AtomicUsize,
     init: fn() -> T,
-    outside: Slot<T>,
+    outside: Shard<T>,
     strict: bool,
     /// What it is called, and where it was made.
     what: fn() -> String,
@@ -57,7 +57,7 @@ impl<T: Send + Sync + 'static> Sharded<T> {
         Self {
             key: AtomicUsize::new(0),
             init,
-            outside: Slot::new(),
+            outside: Shard::new(),
             strict: false,
             what,
             made: Location::caller(),
@@ -121,10 +121,10 @@ impl<T: Send + Sync + 'static> Sharded<T> {
     /// If the function given to [`new`](Self::new) panics.
     #[track_caller]
     pub fn try_get(&self) -> Result<Arc<T>, NoUniverse> {
-        let made = place::with_universe(|universe| universe?.world.made(self.key()));
+        let made = context::with_universe(|universe| universe?.inner.value(self.key()));
         match made {
             Some(value) => Ok(value),
-            None => self.in_slot(|slot| slot.get_or_make(self.init)),
+            None => self.in_shard(|shard| shard.get_or_init(self.init)),
         }
     }
 
@@ -148,7 +148,7 @@ impl<T: Send + Sync + 'static> Sharded<T> {
     /// If it is [`strict`](Self::strict) and the caller is in no universe.
     #[track_caller]
     pub fn set(&self, value: T) {
-        if let Err(error) = self.in_slot(|slot| slot.set(Some(value))) {
+        if let Err(error) = self.in_shard(|shard| shard.set(Some(value))) {
             error.raise();
         }
     }
@@ -163,7 +163,7 @@ impl<T: Send + Sync + 'static> Sharded<T> {
     /// As [`get`](Self::get).
     #[track_caller]
     pub fn replace(&self, value: T) -> Arc<T> {
-        match self.in_slot(|slot| slot.replace(value, self.init)) {
+        match self.in_shard(|shard| shard.replace(value, self.init)) {
             Ok(former) => former,
             Err(error) => error.raise(),
         }
@@ -176,21 +176,21 @@ impl<T: Send + Sync + 'static> Sharded<T> {
     /// If it is [`strict`](Self::strict) and the caller is in no universe.
     #[track_caller]
     pub fn clear(&self) {
-        if let Err(error) = self.in_slot(|slot| slot.set(None)) {
+        if let Err(error) = self.in_shard(|shard| shard.set(None)) {
             error.raise();
         }
     }
 
     /// The value of code in no universe, whoever asks; nobody's, if it is strict.
     pub(crate) fn global(&self) -> Option<Arc<T>> {
-        (!self.strict).then(|| self.outside.get_or_make(self.init))
+        (!self.strict).then(|| self.outside.get_or_init(self.init))
     }
 
     #[track_caller]
-    fn in_slot<R>(&self, f: impl FnOnce(&Slot<T>) -> R) -> Result<R, NoUniverse> {
+    fn in_shard<R>(&self, f: impl FnOnce(&Shard<T>) -> R) -> Result<R, NoUniverse> {
         let asked = Location::caller();
-        place::with_universe(|universe| match universe {
-            Some(universe) => Ok(f(&universe.world.slot(self.key()))),
+        context::with_universe(|universe| match universe {
+            Some(universe) => Ok(f(&universe.inner.shard(self.key()))),
             None if self.strict => Err(NoUniverse::new((self.what)(), self.made, asked)),
             None => Ok(f(&self.outside)),
         })

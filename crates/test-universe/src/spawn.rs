@@ -2,7 +2,7 @@
 
 use std::sync::Weak;
 
-use crate::{Universe, contained::Contained, inherit::inherit};
+use crate::{Universe, inherit::inherit, user_code::Contained};
 
 /// Spawns a future on the executor of the current universe, or on smol's global executor if there is none.
 ///

@@ -1,58 +1,58 @@
-//! What a strict static says to code that is in no universe.
+//! The error of a strict static that is used outside of all universes.
 
 use std::{error::Error, fmt, panic::Location, thread};
 
 use crate::{
-    place::{self, Trail},
+    context,
+    trace::{self, Trace},
     universe::title,
 };
 
-/// Something strict was asked for in no universe.
+/// A strict static was used outside of all universes.
 ///
-/// It tells what was asked for and where, who asked as far as that is known, and what to do.
+/// The message names the static, the line that used it, the spawns that led there as far as they are known, and the fix.
 ///
 /// ```text
-/// the strict `Sharded<u32>` made at src/limits.rs:12 was asked for in no universe
+/// the strict `Sharded<u32>` created at src/limits.rs:12 was used outside of all universes
 ///   at src/limits.rs:20, on thread `smol-1`
-///   in a future made at src/poll.rs:40
-///   by the server of 127.0.0.1:50312 made at tests/shop.rs:9
+///   in a future created at src/poll.rs:40
+///   by the server of 127.0.0.1:50312 created at tests/shop.rs:9
 ///   from the universe `shop::is_full` entered at tests/shop.rs:7
-///   to fix it, wrap what was spawned in `universe::inherit(..)`, a closure in `universe::inherit_fn(..)`, or make the test an `#[test_universe::test]`
+///   to fix it, wrap what was spawned in `universe::inherit(..)`, a closure in `universe::inherit_fn(..)`, or use the test attribute
 /// ```
 ///
-/// Who spawned whom is known of what was made with [`inherit`](crate::inherit), or spawned by this library,
-/// in a process that has made a universe before. A thread or a task that others spawned without it has
-/// left no trace: what it does is `in code of unknown origin`, and the line that asked, and the thread, are
-/// all there is to go by.
+/// Spawns are known of what was wrapped in [`inherit`](crate::inherit), or spawned by this crate or a library that is built
+/// on it, in a process that has created a universe before. Code of other tasks and threads is reported as `code of unknown
+/// origin`, with the line that used the static and the thread.
 #[derive(Clone)]
 pub struct NoUniverse(Box<Access>);
 
 #[derive(Clone)]
 struct Access {
     what: String,
-    made: &'static Location<'static>,
-    asked: &'static Location<'static>,
+    created: &'static Location<'static>,
+    used: &'static Location<'static>,
     thread: String,
-    trail: Trail,
+    trace: Trace,
 }
 
 impl NoUniverse {
     pub(crate) fn new(
         what: String,
-        made: &'static Location<'static>,
-        asked: &'static Location<'static>,
+        created: &'static Location<'static>,
+        used: &'static Location<'static>,
     ) -> Self {
-        place::keep_trails();
+        trace::enable();
         Self(Box::new(Access {
             what,
-            made,
-            asked,
+            created,
+            used,
             thread: thread::current().name().unwrap_or("unnamed").to_owned(),
-            trail: place::trail(),
+            trace: context::trace(),
         }))
     }
 
-    /// The panic of those who cannot return it.
+    /// Panics with the message.
     #[track_caller]
     #[expect(clippy::panic, reason = "documented: it is what strict mode is for")]
     pub(crate) fn raise(self) -> ! {
@@ -64,44 +64,44 @@ impl fmt::Display for NoUniverse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Access {
             what,
-            made,
-            asked,
+            created,
+            used,
             thread,
-            trail,
+            trace,
         } = &*self.0;
-        let (file, line) = (made.file(), made.line());
+        let (file, line) = (created.file(), created.line());
         writeln!(
             f,
-            "the strict `{what}` made at {file}:{line} was asked for in no universe"
+            "the strict `{what}` created at {file}:{line} was used outside of all universes"
         )?;
-        let (file, line) = (asked.file(), asked.line());
+        let (file, line) = (used.file(), used.line());
         writeln!(f, "  at {file}:{line}, on thread `{thread}`")?;
-        let trail = trail.as_deref();
-        let mut by = "in";
-        for hop in trail.iter().flat_map(|path| &path.hops) {
-            writeln!(f, "  {by} {hop}")?;
-            by = "by";
+        let trace = trace.as_deref();
+        let mut preposition = "in";
+        for spawn in trace.iter().flat_map(|trace| &trace.spawns) {
+            writeln!(f, "  {preposition} {spawn}")?;
+            preposition = "by";
         }
-        if trail.is_some_and(|path| path.cut) {
-            writeln!(f, "  by more than is kept")?;
+        if trace.is_some_and(|trace| trace.truncated) {
+            writeln!(f, "  by more tasks than are kept")?;
         }
-        match trail.and_then(|path| path.origin.as_ref()) {
+        match trace.and_then(|trace| trace.origin.as_ref()) {
             Some(origin) => {
                 let universe = title(origin.universe, origin.name.as_deref());
                 let (file, line) = (origin.at.file(), origin.at.line());
                 writeln!(f, "  from {universe} entered at {file}:{line}")?;
             }
-            None if trail.is_some_and(|path| path.cut) => {}
-            None => writeln!(f, "  {by} code of unknown origin")?,
+            None if trace.is_some_and(|trace| trace.truncated) => {}
+            None => writeln!(f, "  {preposition} code of unknown origin")?,
         }
         f.write_str(
             "  to fix it, wrap what was spawned in `universe::inherit(..)`, a closure in \
-             `universe::inherit_fn(..)`, or make the test an `#[erps::test]`",
+             `universe::inherit_fn(..)`, or use the test attribute",
         )
     }
 }
 
-/// The same text: `unwrap` prints it.
+/// The same text as `Display`: `unwrap` prints it.
 impl fmt::Debug for NoUniverse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)

@@ -1,15 +1,21 @@
 //! Clock, timers and chance: those of the current universe, if it has any of its own.
 
+pub(crate) mod real;
+
 use std::{
+    error::Error,
     fmt,
     future::poll_fn,
-    pin::{Pin, pin},
+    pin::pin,
     sync::Arc,
     task::{Context, Poll},
     time::{Duration, Instant, SystemTime},
 };
 
-use crate::{current, sim::Sim};
+use crate::{
+    current,
+    sim::{self, Sim},
+};
 
 /// The time by the clock that all of the library's deadlines are measured with.
 ///
@@ -62,10 +68,17 @@ pub async fn sleep(duration: Duration) {
     poll_fn(|cx| timer.poll(cx)).await;
 }
 
-/// A future did not complete in its time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("it took too long")]
+/// A future did not complete within its time limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Elapsed;
+
+impl fmt::Display for Elapsed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("timed out")
+    }
+}
+
+impl Error for Elapsed {}
 
 /// As [`time::timeout`](crate::time::timeout), for the library's own tasks.
 ///
@@ -142,8 +155,8 @@ impl Clock {
 /// A timer by the clock of the universe it was made in.
 #[derive(Debug)]
 enum Timer {
-    Real(async_io::Timer),
-    Simulated(crate::clock::Timer),
+    Real(real::Timer),
+    Simulated(sim::Timer),
     /// In a [century](FOR_EVER) or later.
     Never,
 }
@@ -156,7 +169,7 @@ impl Timer {
     fn at(time: Instant) -> Self {
         match current::timer(time) {
             Some(timer) => Self::Simulated(timer),
-            None => Self::Real(async_io::Timer::at(time)),
+            None => Self::Real(real::Timer::at(time)),
         }
     }
 
@@ -171,14 +184,14 @@ impl Timer {
     fn is_by_current_clock(&self) -> bool {
         match self {
             Self::Real(_) => !current::is_simulated(),
-            Self::Simulated(timer) => timer.is_by_current_clock(),
+            Self::Simulated(timer) => current::is_sim(Some(timer.sim())),
             Self::Never => true,
         }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self {
-            Self::Real(timer) => Pin::new(timer).poll(cx).map(drop),
+            Self::Real(timer) => timer.poll(cx),
             Self::Simulated(timer) => timer.poll(cx),
             Self::Never => Poll::Pending,
         }

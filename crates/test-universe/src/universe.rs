@@ -2,21 +2,18 @@
 
 use std::{
     fmt,
-    panic::Location,
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicU64, Ordering},
     },
 };
 
-use crate::{
-    Clock, InUniverse, Made,
-    place::{self, Place},
-    sim::Sim,
-    world::World,
-};
+use crate::{inner::Inner, resources::Resource, sim::Sim, trace};
 
-/// One world. Clones are handles to the same world; its values are dropped with the last one.
+/// An isolated set of statics, names, mocks and configuration for one test, with a clock and a network of its own if it
+/// is [simulated](Self::simulated).
+///
+/// Clones are handles to the same universe. Its values are dropped with the last handle.
 ///
 /// # Example
 ///
@@ -28,24 +25,22 @@ use crate::{
 /// universe.enter(|| assert_eq!(Universe::current(), Some(universe.clone())));
 /// ```
 pub struct Universe {
-    pub(crate) world: Arc<World>,
-    /// Whether it goes on is for those to say who have a part in this. Tasks that were
-    /// [allowed](Self::allow) in have none.
-    pub(crate) life: Option<Arc<()>>,
+    pub(crate) inner: Arc<Inner>,
+    /// Keeps the universe alive. A handle in a task that was [allowed](Self::allow) in has none.
+    life: Option<Arc<()>>,
 }
 
 impl Universe {
-    /// Makes a universe in which nothing has happened yet.
+    /// Creates an empty universe, with the real clock.
     #[must_use]
     pub fn new() -> Self {
         Self::with(None)
     }
 
-    /// Makes a universe with a clock of its own and chance of its own, which `seed` decides.
+    /// Creates a universe with a clock, random numbers and a network of its own, seeded with `seed`.
     ///
-    /// The time-outs of this library, and what is drawn and slept by way of [`time`](crate::time),
-    /// go by that [`Clock`]. [Run](Self::run) by itself, it does the same whenever it has the same
-    /// seed.
+    /// [`time`](crate::time) and the time-outs of libraries that are built on this crate use its
+    /// [`Clock`](crate::Clock). [Run](Self::run) by itself, it does the same whenever it has the same seed.
     #[must_use]
     pub fn simulated(seed: u64) -> Self {
         Self::with(Some(Arc::new(Sim::new(seed))))
@@ -53,14 +48,24 @@ impl Universe {
 
     fn with(sim: Option<Arc<Sim>>) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        place::keep_trails();
-        let mut world = World::new(NEXT.fetch_add(1, Ordering::Relaxed), sim);
+        trace::enable();
         let life = Arc::new(());
-        world.life = Arc::downgrade(&life);
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
         Self {
-            world: Arc::new(world),
+            inner: Arc::new(Inner::new(id, sim, Arc::downgrade(&life))),
             life: Some(life),
         }
+    }
+
+    /// A handle that does not keep the universe alive.
+    pub(crate) fn guest(inner: Arc<Inner>) -> Self {
+        let life = None;
+        Self { inner, life }
+    }
+
+    /// Whether this handle is one that does not keep the universe alive.
+    pub(crate) fn is_guest(&self) -> bool {
+        self.life.is_none()
     }
 
     /// Sets the name that reports and `Debug` show, such as the name of a test.
@@ -75,67 +80,41 @@ impl Universe {
     /// ```
     #[must_use]
     pub fn named(self, name: impl Into<String>) -> Self {
-        self.world.set_name(name.into().into());
+        self.inner.set_name(Some(name.into().into()));
         self
     }
 
-    /// The universe of the running task or closure; `None` outside of all, as in production.
-    #[must_use]
-    pub fn current() -> Option<Self> {
-        place::with_universe(|universe| universe.cloned())
-    }
-
-    /// A number that no other universe of this process has.
+    /// Returns a number that no other universe of this process has.
     #[must_use]
     pub fn id(&self) -> u64 {
-        self.world.id
+        self.inner.id
     }
 
-    /// What lives in it, in the order it was made: tasks, calls that wait for a reply, calls to be
-    /// answered, names, listeners and ends of connections of a simulated [`network`](crate::network),
-    /// what was carried in by [`inherit`](crate::inherit) and has not ended, and [sleep and time-outs](crate::time) that
-    /// have begun. Of those only that no task has begun: a task is listed itself, as long as it waits.
+    /// Returns the live resources of the universe, in the order of creation.
+    ///
+    /// These are tasks, calls without a reply, unanswered calls, names, listeners and ends of connections of a simulated
+    /// [`network`](crate::network), futures and closures that were given to [`inherit`](crate::inherit), and
+    /// [sleeps and time-outs](crate::time) outside of tasks. What a task waits for is not listed: the task is.
     #[must_use]
-    pub fn living(&self) -> Vec<Made> {
-        self.world.census.living_since(0).into_values().collect()
+    pub fn live_resources(&self) -> Vec<Resource> {
+        self.inner.resources.since(0).into_values().collect()
     }
 
-    /// Its own clock; `None` if it is not [simulated](Self::simulated).
-    #[must_use]
-    pub fn clock(&self) -> Option<Clock> {
-        self.world.sim.clone().map(Clock)
-    }
-
-    /// What decides its chance; `None` if it is not [simulated](Self::simulated).
+    /// Returns the seed of its random numbers; `None` if it is not [simulated](Self::simulated).
     #[must_use]
     pub fn seed(&self) -> Option<u64> {
-        Some(self.world.sim.as_ref()?.seed)
+        Some(self.inner.sim.as_ref()?.seed)
     }
 
-    /// Makes a future that lives in this universe: whenever it is polled, and when it is dropped.
-    ///
-    /// While the future is polled, this universe replaces that of the task that awaits it.
-    ///
-    /// # Cancel safety
-    ///
-    /// The same as the future's own.
-    #[track_caller]
-    pub fn scope<F: Future>(&self, future: F) -> InUniverse<F> {
-        self.scope_at(Location::caller(), future)
+    /// How reports call it.
+    pub(crate) fn title(&self) -> String {
+        title(self.id(), self.inner.name().as_deref())
     }
 
-    pub(crate) fn scope_at<F: Future>(
-        &self,
-        at: &'static Location<'static>,
-        future: F,
-    ) -> InUniverse<F> {
-        InUniverse::new(Place::entered(self, at), future)
-    }
-
-    /// Runs a closure in this universe and returns what it returns.
-    #[track_caller]
-    pub fn enter<R>(&self, f: impl FnOnce() -> R) -> R {
-        Place::entered(self, Location::caller()).enter(f)
+    /// A sentence of a report about it.
+    pub(crate) fn reports(&self, what: &str) -> String {
+        let seed = self.seed().map(|seed| format!(" (seed {seed})"));
+        format!("{}{} {what}", self.title(), seed.unwrap_or_default())
     }
 }
 
@@ -149,8 +128,8 @@ impl Clone for Universe {
     fn clone(&self) -> Self {
         let life = self.life.clone();
         Self {
-            world: Arc::clone(&self.world),
-            life: life.or_else(|| self.world.life.upgrade()),
+            inner: Arc::clone(&self.inner),
+            life: life.or_else(|| self.inner.life.upgrade()),
         }
     }
 }
@@ -168,24 +147,51 @@ impl fmt::Debug for Universe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut tuple = f.debug_tuple("Universe");
         tuple.field(&self.id());
-        if let Some(name) = self.world.name() {
+        if let Some(name) = self.inner.name() {
             tuple.field(&name);
         }
         tuple.finish()
     }
 }
 
-impl Universe {
-    /// How it is called in what people read.
-    pub(crate) fn title(&self) -> String {
-        title(self.id(), self.world.name().as_deref())
-    }
-}
-
-/// How a universe is called in what people read.
+/// How reports call a universe.
 pub(crate) fn title(id: u64, name: Option<&str>) -> String {
     match name {
         Some(name) => format!("the universe `{name}`"),
         None => format!("universe {id}"),
+    }
+}
+
+/// A handle that keeps neither the universe nor its state alive.
+#[derive(Clone)]
+pub(crate) struct WeakUniverse {
+    id: u64,
+    inner: Weak<Inner>,
+    life: Weak<()>,
+}
+
+impl WeakUniverse {
+    pub(crate) fn new(universe: &Universe) -> Self {
+        Self {
+            id: universe.id(),
+            inner: Arc::downgrade(&universe.inner),
+            life: universe.inner.life.clone(),
+        }
+    }
+
+    /// Returns a handle that does not keep the universe alive; `None` if it has ended.
+    pub(crate) fn upgrade(&self) -> Option<Universe> {
+        if self.has_ended() {
+            return None;
+        }
+        Some(Universe::guest(self.inner.upgrade()?))
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.life.strong_count() == 0
+    }
+
+    pub(crate) fn id(&self) -> u64 {
+        self.id
     }
 }

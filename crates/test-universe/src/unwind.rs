@@ -38,7 +38,7 @@ impl Panic {
         payload.and_then(text).unwrap_or(UNKNOWN)
     }
 
-    /// The line that panicked, if `keep_places` was called before.
+    /// The line that panicked, if `keep_locations` was called before.
     pub fn at(&self) -> Option<&str> {
         self.at.as_deref()
     }
@@ -145,7 +145,7 @@ thread_local! {
 }
 
 /// From now on it is known of panics where they came from: a hook notes it, before the one that there was.
-pub(crate) fn keep_places() {
+pub(crate) fn keep_locations() {
     static ONCE: Once = Once::new();
     if thread::panicking() {
         // The hook cannot be set by a thread that unwinds.

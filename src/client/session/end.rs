@@ -24,7 +24,7 @@ pub(in crate::client) enum End {
     Failed(Arc<io::Error>),
     /// The server violated the protocol, or a timeout of the connection has passed.
     Broken(String),
-    /// The first bytes of the peer are no packet: it is no server of erps, or expects another transport.
+    /// The first bytes of the peer are not a packet: it is not a server of erps, or expects another transport.
     NoPacket(String),
 }
 

@@ -41,9 +41,9 @@ impl Session<'_> {
                 }
                 Poll::Ready(Err(error)) => return Some(self.write_failed(cx, error)),
                 Poll::Pending => {
-                    let taken = self.link.taken();
-                    if self.stalled.is_none_or(|(_, before)| before != taken) {
-                        self.stalled = Some((task::now(), taken));
+                    let written = self.link.written();
+                    if self.stalled.is_none_or(|(_, before)| before != written) {
+                        self.stalled = Some((task::now(), written));
                     }
                     return None;
                 }

@@ -12,7 +12,7 @@ use super::DaemonBuilder;
 use crate::daemon::settings::UNIX_MODE;
 use crate::{
     Server,
-    transport::{HandedIn, Place},
+    transport::{ExternalListener, ListenAddress},
 };
 
 impl<S: Server> DaemonBuilder<S> {
@@ -71,7 +71,7 @@ impl<S: Server> DaemonBuilder<S> {
     /// # Ok::<_, BoxError>(()) }).unwrap();
     /// ```
     pub fn listen(mut self, address: impl Into<SocketAddr>) -> Self {
-        self.settings.also.push(Place::Inet(address.into()));
+        self.settings.also.push(ListenAddress::Inet(address.into()));
         self
     }
 
@@ -124,7 +124,7 @@ impl<S: Server> DaemonBuilder<S> {
     /// ```
     #[cfg(unix)]
     pub fn listen_unix(mut self, path: impl AsRef<Path>) -> Self {
-        let place = Place::Unix(path.as_ref().into(), UNIX_MODE);
+        let place = ListenAddress::Unix(path.as_ref().into(), UNIX_MODE);
         self.settings.also.push(place);
         self
     }
@@ -155,13 +155,13 @@ impl<S: Server> DaemonBuilder<S> {
     /// With systemd, by the crate `listenfd`:
     ///
     /// ```ignore
-    /// let mut handed = listenfd::ListenFd::from_env();
-    /// if let Some(listener) = handed.take_tcp_listener(0)? {
+    /// let mut listeners = listenfd::ListenFd::from_env();
+    /// if let Some(listener) = listeners.take_tcp_listener(0)? {
     ///     builder = builder.listener(listener);
     /// }
     /// ```
-    pub fn listener(mut self, listener: impl Into<HandedIn>) -> Self {
-        self.settings.also.push(listener.into().into_place());
+    pub fn listener(mut self, listener: impl Into<ExternalListener>) -> Self {
+        self.settings.also.push(listener.into().into_address());
         self
     }
 
@@ -183,9 +183,8 @@ impl<S: Server> DaemonBuilder<S> {
     /// Sets how often a failed listener is rebound within a period. Default: ten times within 60 seconds.
     ///
     /// The daemon waits 10 milliseconds before the first rebind, and twice as long before each that follows,
-    /// up to a second; open connections are not affected. One more failure, and the daemon exits with the
-    /// error of the listener. Running out of descriptors or memory is not a failure: the daemon pauses and
-    /// retries.
+    /// up to a second; open connections are not affected. At one failure more the daemon exits with the error of the
+    /// listener. Running out of descriptors or memory is not a failure: the daemon pauses and retries.
     pub fn max_listener_rebinds(mut self, count: usize, within: Duration) -> Self {
         self.settings.listener_rebinds = (count, within);
         self

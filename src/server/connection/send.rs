@@ -3,7 +3,7 @@
 use std::task::{Context, Poll};
 
 use super::{Connection, FLUSH_TIMEOUT, SENDS};
-use crate::{ExitReason, outbox::Taken, task};
+use crate::{ExitReason, send_queue::Dequeued, task};
 
 impl Connection {
     /// Sends what can be sent now. The task is woken when more can be sent.
@@ -38,9 +38,9 @@ impl Connection {
                 }
                 Poll::Ready(Err(_)) => return self.die(ExitReason::Disconnected),
                 Poll::Pending => {
-                    let taken = self.link.taken();
-                    if self.stalled.is_none_or(|(_, before)| before != taken) {
-                        self.stalled = Some((task::now(), taken));
+                    let written = self.link.written();
+                    if self.stalled.is_none_or(|(_, before)| before != written) {
+                        self.stalled = Some((task::now(), written));
                     }
                     return self.poll_drain(cx);
                 }
@@ -53,12 +53,12 @@ impl Connection {
 
     /// Moves packets from the send queue to the link. Returns false if there are none.
     fn take(&mut self, cx: &mut Context<'_>) -> bool {
-        match self.outbox.poll_take(cx, self.link.out()) {
-            Poll::Ready(Taken::Bytes) => {
+        match self.send_queue.poll_dequeue(cx, self.link.out()) {
+            Poll::Ready(Dequeued::Bytes) => {
                 self.pause_due = true;
                 true
             }
-            Poll::Ready(Taken::Encode(packet)) => {
+            Poll::Ready(Dequeued::Encode(packet)) => {
                 self.link.encode(packet);
                 true
             }
@@ -68,16 +68,16 @@ impl Connection {
 
     /// Begins a drain if one was requested, and handles deadlines.
     fn poll_drain(&mut self, cx: &mut Context<'_>) {
-        self.drain.begin(self.outbox.leaves());
+        self.drain.begin(self.send_queue.read_until());
         let _ = self.poll_deadlines(cx);
     }
 
     /// Flushes the send queue within a time limit, and closes the connection.
     pub(in crate::server) async fn close(mut self: Box<Self>) {
-        self.outbox.close();
+        self.send_queue.close();
         let rest = std::future::poll_fn(|cx| {
             self.poll_send(cx);
-            if self.dead || (self.outbox.is_empty() && self.link.is_flushed()) {
+            if self.dead || (self.send_queue.is_empty() && self.link.is_flushed()) {
                 Poll::Ready(())
             } else {
                 Poll::Pending
@@ -86,7 +86,7 @@ impl Connection {
         let sent = task::timeout(FLUSH_TIMEOUT, rest).await;
         if !self.dead {
             if sent.is_ok() {
-                self.link.meter().part();
+                self.link.stats().set_flushed();
             }
             self.link.close().await;
         }

@@ -3,7 +3,7 @@ use std::{future::poll_fn, io, panic::Location, pin::Pin};
 use futures_lite::{AsyncRead, AsyncWrite};
 
 use super::*;
-use crate::{Endpoint, Universe, link::WRITE_CHUNK, outbox::Sort, wire::codec::Codec};
+use crate::{Endpoint, Universe, link::WRITE_CHUNK, send_queue::PacketClass, wire::codec::Codec};
 
 /// A peer that neither sends nor reads.
 struct Stuck;
@@ -33,7 +33,7 @@ impl AsyncWrite for Stuck {
 }
 
 /// A connection with a full send queue, and a second handle to the queue.
-fn stuck() -> (Connection, Arc<Outbox>) {
+fn stuck() -> (Connection, Arc<SendQueue>) {
     let ends = Ends {
         peer: Endpoint::Inet(([127, 0, 0, 1], 1).into()),
         server: "stuck",
@@ -45,13 +45,13 @@ fn stuck() -> (Connection, Arc<Outbox>) {
     };
     let options = ServerOptions::new();
     let connection = Connection::new(Box::new(Stuck), acceptance, &options, ends);
-    let kept = Arc::clone(connection.outbox());
+    let kept = Arc::clone(connection.send_queue());
     for _ in 0..10 {
         let encode = |_: &Codec, out: &mut Vec<u8>| {
             out.resize(WRITE_CHUNK, 0);
             Ok(true)
         };
-        let sent = kept.send(Sort::Push, encode);
+        let sent = kept.send(PacketClass::Push, encode);
         assert!(matches!(sent, Ok(Ok(true))), "{sent:?}");
     }
     (connection, kept)
@@ -66,7 +66,7 @@ fn dropping_a_connection_empties_its_send_queue() {
         assert_eq!(kept.bytes(), 10 * WRITE_CHUNK);
         drop(connection);
         assert_eq!(kept.bytes(), 0);
-        assert!(kept.room().await.is_err());
+        assert!(kept.wait_below_limit().await.is_err());
     });
 }
 

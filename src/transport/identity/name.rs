@@ -1,9 +1,8 @@
 //! The strings in a certificate's names.
 //!
-//! RFC 5280 has five kinds of them for a name (`DirectoryString`), and uses two more for e-mail
-//! addresses, domain components and serial numbers. What one of a peer's names decides must not
-//! depend on how it was encoded, and no other name may be taken for it. So a string that is not
-//! well formed, or holds a control character, is no string.
+//! RFC 5280 has five string types for a name (`DirectoryString`), and uses two more for e-mail addresses, domain
+//! components and serial numbers. A decision by a peer's name must not depend on the encoding, and two different
+//! names must not look equal. So malformed strings, and strings with a control character, are rejected.
 
 use std::fmt::Write as _;
 
@@ -15,11 +14,11 @@ use x509_parser::{
 
 use crate::transport::text::LONGEST;
 
-/// Returns the text of a string of any kind.
+/// Returns the text of a string of any type; `None` if it is malformed.
 ///
-/// - `TeletexString` is read as Latin-1, as everybody writes it. T.61, which it should be, differs
-///   from that in letters with accents only.
-/// - `BMPString` may hold pairs of surrogates, as it does where UTF-16 is at home.
+/// - `TeletexString` is read as Latin-1, as is common practice. T.61, the specified encoding, differs in accented
+///   letters only.
+/// - `BMPString` may hold surrogate pairs: Windows writes UTF-16.
 pub(super) fn text(value: &Any<'_>) -> Option<String> {
     if value.class() != Class::Universal || value.header.is_constructed() {
         return None;
@@ -48,7 +47,7 @@ pub(super) fn text(value: &Any<'_>) -> Option<String> {
     is_plain(&text).then_some(text)
 }
 
-/// Returns a name that has to be in ASCII: a DNS name or a URI.
+/// Returns a DNS name or a URI; `None` if it is not plain ASCII.
 pub(super) fn ascii_name(name: &str) -> Option<String> {
     (name.is_ascii() && is_plain(name)).then(|| name.to_owned())
 }
@@ -63,9 +62,9 @@ fn is_plain(text: &str) -> bool {
     !text.is_empty() && !text.contains(char::is_control)
 }
 
-/// Formats a distinguished name for people: `C=XY, O=some, CN=name`, escaped as in RFC 4514, and cut.
+/// Formats a distinguished name, as in `C=XY, O=some, CN=name`: escaped as in RFC 4514, and truncated.
 ///
-/// A value that is not text is shown in hexadecimal, as there.
+/// A value that is not text is formatted in hexadecimal, also as in RFC 4514.
 pub(in crate::transport) fn distinguished(name: &X509Name<'_>) -> String {
     let mut shown = String::new();
     for attribute in name.iter_attributes() {

@@ -1,4 +1,4 @@
-//! Setting the options of sockets: one by one, within what the system takes, and reporting what it refuses.
+//! Applies socket options one by one, within the system's limits, and reports those that the system rejects.
 
 use std::{
     collections::BTreeSet,
@@ -13,24 +13,24 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use super::TcpOptions;
 use crate::{network, transport::BoxedStream};
 
-/// How often a peer is probed, and how often in vain.
+/// The interval of keepalive probes, and how many may stay unanswered.
 const PROBE_INTERVAL: Duration = Duration::from_secs(10);
 const PROBES: u32 = 3;
 
-/// The most that Linux takes for `TCP_KEEPIDLE`, and that every system takes for `SO_LINGER`.
+/// The largest `TCP_KEEPIDLE` that Linux accepts, and the largest `SO_LINGER` that every system accepts.
 const MOST_SECONDS: Duration = Duration::from_secs(32_767);
 
-/// The most that Linux takes for `TCP_USER_TIMEOUT`, which it reads as a signed number.
+/// The largest `TCP_USER_TIMEOUT` that Linux accepts: it reads a signed number.
 const MOST_MILLISECONDS: Duration = Duration::from_millis(i32::MAX as u64);
 
-/// The TCP options of one daemon or client, and what it has reported about them.
+/// The TCP options of one daemon or client, and the options that it has warned of.
 #[derive(Clone, Debug)]
-pub(crate) struct Sockets {
+pub(crate) struct SocketOptions {
     options: TcpOptions,
     reported: Arc<Mutex<BTreeSet<&'static str>>>,
 }
 
-impl Sockets {
+impl SocketOptions {
     pub(crate) fn new(options: TcpOptions) -> Self {
         Self {
             options,
@@ -38,7 +38,7 @@ impl Sockets {
         }
     }
 
-    /// The same, for one of several listeners at one port.
+    /// Returns the same options with `SO_REUSEPORT`, for one of several listeners on one port.
     pub(crate) fn sharing_port(&self) -> Self {
         Self {
             options: self.options.clone().reuse_port(true),
@@ -46,7 +46,7 @@ impl Sockets {
         }
     }
 
-    /// Sets what has to be set before the socket listens: accepted sockets inherit the buffers.
+    /// Sets the options that a socket needs before it listens: accepted sockets inherit the buffer sizes.
     pub(in crate::transport) fn apply_to_listener(
         &self,
         socket: &Socket,
@@ -73,15 +73,15 @@ impl Sockets {
         Ok(())
     }
 
-    /// Tries the options of connections on a socket that is never used, so that a daemon reports what is
-    /// refused before there is a connection.
+    /// Tries the options of connections on a temporary socket, so that a daemon warns of rejected options before
+    /// the first connection.
     pub(in crate::transport) fn try_for_connections(&self, domain: Domain) {
         if let Ok(socket) = Socket::new(domain, Type::STREAM, Some(Protocol::TCP)) {
             self.apply_to_connection(&socket);
         }
     }
 
-    /// How many connections may wait to be accepted, as the system wants to be told.
+    /// Returns the backlog as the argument of `listen`.
     pub(in crate::transport) fn backlog(&self) -> i32 {
         i32::try_from(self.options.backlog).unwrap_or(i32::MAX)
     }
@@ -113,7 +113,7 @@ impl Sockets {
         let Err(error) = socket.set_tcp_keepalive(&all) else {
             return;
         };
-        // Windows sets all of them by one call.
+        // Windows sets all of them in one call.
         if cfg!(windows) {
             return self.set("SO_KEEPALIVE", Err(error));
         }
@@ -125,7 +125,7 @@ impl Sockets {
     }
 
     fn apply_buffers(&self, socket: &Socket) {
-        // Both are signed numbers to the system.
+        // The system reads signed numbers.
         let size = |bytes: u32| usize::try_from(bytes.min(i32::MAX as u32)).unwrap_or(usize::MAX);
         if let Some(bytes) = self.options.send_buffer {
             self.set("SO_SNDBUF", socket.set_send_buffer_size(size(bytes)));
@@ -154,7 +154,7 @@ impl Sockets {
 
     fn at_most(&self, option: &'static str, asked: Duration, most: Duration) -> Duration {
         if asked > most && self.is_first_report(option) {
-            tracing::warn!(target: "erps", option, ?asked, used = ?most, "a socket option is larger than the system takes");
+            tracing::warn!(target: "erps", option, ?asked, used = ?most, "a socket option exceeds the system's maximum and was reduced");
         }
         asked.min(most)
     }
@@ -163,7 +163,7 @@ impl Sockets {
         if let Err(error) = outcome
             && self.is_first_report(option)
         {
-            tracing::warn!(target: "erps", option, %error, "a socket option was refused and stays at the system's default");
+            tracing::warn!(target: "erps", option, %error, "the system rejected a socket option; its default is used");
         }
     }
 
@@ -172,9 +172,9 @@ impl Sockets {
         reported.insert(option)
     }
 
-    /// Sets up a connection and hides that it is TCP.
+    /// Applies the options to a connection, and boxes it.
     pub(in crate::transport) fn finish(&self, stream: TcpStream) -> BoxedStream {
-        // A socket whose peer is gone refuses options for that; its reader reports it.
+        // Setting options fails on a socket whose peer has disconnected. The reader reports the disconnect.
         if stream.peer_addr().is_ok() {
             self.apply_to_connection(&SockRef::from(&stream));
         }
@@ -188,18 +188,18 @@ impl Sockets {
         if self.options.linger == Some(Duration::ZERO) {
             stream.abort_on_drop();
         }
-        let unanswered = self.user_timeout();
-        stream.set_patience(network::Patience {
-            unanswered,
-            unheard: self
+        let user_timeout = self.user_timeout();
+        stream.set_timeouts(network::StreamTimeouts {
+            user_timeout,
+            keepalive: self
                 .keepalive()
-                .map(|idle| idle + probing(idle, unanswered)),
+                .map(|idle| idle + probing(idle, user_timeout)),
         });
         Box::new(stream)
     }
 }
 
-/// How long the system probes a peer that has been silent for `idle`.
+/// Returns how long the system probes a peer that has been silent for `idle`.
 fn probing(idle: Duration, user_timeout: Option<Duration>) -> Duration {
     let all = PROBE_INTERVAL * PROBES;
     match user_timeout {
@@ -230,7 +230,7 @@ fn whole(duration: Duration, unit: Duration) -> Duration {
     }
 }
 
-/// Names the option without which the socket would not be what was asked for.
+/// Adds the option's name to the error of an option that must not fail.
 fn required(option: &'static str, outcome: io::Result<()>) -> io::Result<()> {
     outcome.map_err(|error| io::Error::new(error.kind(), format!("cannot set {option}: {error}")))
 }
@@ -252,14 +252,14 @@ mod tests {
         assert_eq!(whole(Duration::MAX, second), Duration::MAX);
     }
 
-    /// A Unix socket refuses what is TCP's, and takes what is any socket's.
+    /// A Unix socket rejects TCP options, and accepts general socket options.
     #[cfg(unix)]
     #[test]
     fn a_refused_option_cancels_no_other_and_is_reported_once() {
         let options = TcpOptions::new()
             .linger(Duration::from_millis(1))
             .send_buffer(50_000);
-        let sockets = Sockets::new(options);
+        let sockets = SocketOptions::new(options);
         for _ in 0..2 {
             let socket = Socket::new(Domain::UNIX, Type::STREAM, None).expect("a socket");
             let before = socket.send_buffer_size().expect("a size");
@@ -271,7 +271,7 @@ mod tests {
             assert!(socket.keepalive().expect("an option"));
             assert_ne!(socket.send_buffer_size().expect("a size"), before);
         }
-        let reported = sockets.reported.lock().expect("nobody panicked").clone();
+        let reported = sockets.reported.lock().expect("not poisoned").clone();
         assert!(reported.contains("TCP_NODELAY"), "{reported:?}");
         assert!(reported.contains("TCP_KEEPIDLE"), "{reported:?}");
         assert!(!reported.contains("SO_LINGER"), "{reported:?}");

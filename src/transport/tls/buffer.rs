@@ -1,4 +1,4 @@
-//! What lies between rustls and a socket: bytes that wait, in both directions.
+//! The buffers between rustls and a socket, in both directions.
 
 use std::{
     cell::Cell,
@@ -10,38 +10,37 @@ use std::{
 
 use futures_lite::{AsyncRead, AsyncWrite};
 
-use crate::{BoxedStream, task::TURN};
+use crate::{BoxedStream, task::BUDGET};
 
-/// What one system call may move. rustls alone would read 4 KiB at a time, and write each record
-/// by itself.
+/// The largest read or write of one system call. rustls alone would read 4 KiB at a time, and write each record
+/// separately.
 const CAPACITY: usize = 64 * 1024;
 
-/// What a record costs beside its bytes: to decrypt one takes as long as to decrypt some hundred bytes.
+/// The fixed cost of a record, in bytes: decrypting one takes as long as decrypting some hundred bytes more.
 const RECORD: usize = 512;
 
-/// A socket that is asked seldom, for much at once.
+/// A buffered socket, for few large system calls.
 ///
-/// - Reading takes what the socket has, and gives it out record by record. After 64 KiB of work other tasks of the
-///   thread have their turn: a peer may send records of one byte, or of none.
-/// - What is written leaves when it is flushed, or when 64 KiB have come together.
+/// - It reads what the socket has, and passes it to rustls record by record. After 64 KiB of work it yields: a peer
+///   may send records of one byte, or of none.
+/// - It writes to the socket on flush, or when 64 KiB are buffered.
 ///
-/// It owns memory only while something waits in it: an idle connection has none.
+/// It allocates only while it holds bytes, so an idle connection has no buffers.
 pub(super) struct Buffered {
     io: BoxedStream,
     unread: VecDeque<u8>,
     unsent: VecDeque<u8>,
-    /// Until the peer has accepted this end: what is flushed leaves when there is nothing left to do but to
-    /// wait for an answer.
-    pub(super) shaking: bool,
-    /// How much of the present record has not been given out.
+    /// True during the handshake: a flush then writes nothing, the next read does.
+    pub(super) handshaking: bool,
+    /// How many bytes of the present record rustls has not read.
     left: usize,
-    /// How many records have been given out, begun at least.
+    /// How many records rustls has begun to read.
     pub(super) begun: usize,
-    /// What was given out since this last yielded.
-    given: usize,
-    /// How many of these rustls has asked for the next one after. It does so only if it could make
-    /// sense of a record, and if that was neither data nor the peer's farewell.
-    pub(super) understood: usize,
+    /// The cost of the records that were begun since the last yield.
+    spent: usize,
+    /// How many records rustls has processed without an event: it reads the next record only after one that is
+    /// valid, and neither application data nor `close_notify`.
+    pub(super) processed: usize,
 }
 
 impl Buffered {
@@ -50,11 +49,11 @@ impl Buffered {
             io,
             unread: VecDeque::new(),
             unsent: VecDeque::new(),
-            shaking: true,
+            handshaking: true,
             left: 0,
             begun: 0,
-            given: 0,
-            understood: 0,
+            spent: 0,
+            processed: 0,
         }
     }
 
@@ -62,7 +61,7 @@ impl Buffered {
         !self.unread.is_empty()
     }
 
-    /// Writes to the socket until nothing is left.
+    /// Writes all buffered bytes to the socket.
     pub(super) fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.unsent.is_empty() {
             match ready!(Pin::new(&mut self.io).poll_write(cx, self.unsent.as_slices().0))? {
@@ -77,26 +76,26 @@ impl Buffered {
     /// Reads from the socket. Ready with the number of bytes, 0 at the end.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         thread_local! {
-            static ROOM: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+            static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
         }
-        if self.shaking {
-            // A peer that refuses this end may have closed already, so that sending fails. Why it
-            // did so is still there to be read.
+        if self.handshaking {
+            // A peer that rejects this end may have closed already, so that sending fails. Its alert can still
+            // be read.
             let _ = self.poll_send(cx);
         }
-        // Taken, not borrowed: the stream below may be another of these.
-        let mut room = ROOM.take();
-        room.resize(CAPACITY, 0);
-        let result = Pin::new(&mut self.io).poll_read(cx, &mut room);
+        // Taken, not borrowed: the inner stream may be a `Buffered` too.
+        let mut buffer = BUFFER.take();
+        buffer.resize(CAPACITY, 0);
+        let result = Pin::new(&mut self.io).poll_read(cx, &mut buffer);
         if let Poll::Ready(Ok(count)) = result {
-            self.unread.extend(&room[..count]);
+            self.unread.extend(&buffer[..count]);
         }
-        ROOM.set(room);
+        BUFFER.set(buffer);
         result
     }
 
-    /// Waits for something to give out. Ready with the number of bytes, 0 at the end.
-    fn poll_some(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    /// Waits until bytes of a record can be read. Ready with the record's unread length, 0 at the end.
+    fn poll_record(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if self.left > 0 {
             while self.unread.is_empty() {
                 if ready!(self.poll_fill(cx))? == 0 {
@@ -105,21 +104,21 @@ impl Buffered {
             }
             return Poll::Ready(Ok(self.left));
         }
-        self.understood = self.begun;
-        // A record has a header of five bytes, the last two of which say how many follow.
+        self.processed = self.begun;
+        // A record has a header of five bytes; the last two are the length of the rest.
         while self.unread.len() < 5 {
             if ready!(self.poll_fill(cx))? == 0 {
                 return Poll::Ready(Ok(self.unread.len()));
             }
         }
-        if self.given >= TURN {
-            self.given = 0;
+        if self.spent >= BUDGET {
+            self.spent = 0;
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
         self.begun += 1;
         self.left = 5 + usize::from(u16::from_be_bytes([self.unread[3], self.unread[4]]));
-        self.given += RECORD + self.left;
+        self.spent += RECORD + self.left;
         Poll::Ready(Ok(self.left))
     }
 }
@@ -131,7 +130,7 @@ impl AsyncRead for Buffered {
         buf: &mut [u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let limit = ready!(this.poll_some(cx))?.min(buf.len());
+        let limit = ready!(this.poll_record(cx))?.min(buf.len());
         let count = this.unread.read(&mut buf[..limit])?;
         this.left = this.left.saturating_sub(count);
         if this.unread.is_empty() {
@@ -150,8 +149,7 @@ impl AsyncWrite for Buffered {
         self.poll_write_vectored(cx, &[IoSlice::new(buf)])
     }
 
-    /// Takes all or nothing. An alert that follows other records is thus not left behind:
-    /// futures-rustls tries to write it only once.
+    /// Accepts all bytes or none. futures-rustls tries to write an alert only once, so it must not be cut.
     fn poll_write_vectored(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -168,7 +166,7 @@ impl AsyncWrite for Buffered {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.shaking {
+        match self.handshaking {
             true => Poll::Ready(Ok(())),
             false => self.get_mut().poll_send(cx),
         }

@@ -1,4 +1,4 @@
-//! What an end is given: the CA to trust, and a certificate and key of its own.
+//! Verified credentials: trusted CAs, and this end's own certificate and key.
 
 use std::{sync::Arc, time::SystemTime};
 
@@ -19,15 +19,14 @@ use super::{
     source::{Source, Sources, key_fault},
 };
 
-/// Everything that has been verified, from which configurations are made without fail.
+/// Verified credentials, from which rustls configurations are built.
 ///
-/// The provider stands in it by name: which one the process has installed, if any, is of no
-/// interest and is never changed.
+/// The crypto provider is explicit: a provider installed for the process is neither used nor changed.
 #[derive(Clone)]
 pub(super) struct Credentials {
     pub(super) sources: Arc<Sources>,
-    /// When this end's own chain begins to be valid, and when it ends.
-    pub(super) life: (SystemTime, SystemTime),
+    /// The validity period of this end's whole chain.
+    pub(super) validity: (SystemTime, SystemTime),
     /// This end's own certificate.
     pub(super) identity: PeerIdentity,
     pub(super) lists: Lists,
@@ -35,7 +34,7 @@ pub(super) struct Credentials {
     pub(super) roots: Arc<RootCertStore>,
     pub(super) own: Arc<SingleCertAndKey>,
     pub(super) clients: Arc<dyn ClientCertVerifier>,
-    /// Where there are revocation lists.
+    /// `None` without revocation lists.
     pub(super) servers: Option<Arc<WebPkiServerVerifier>>,
     pub(super) client: ConfigBuilder<ClientConfig, WantsVerifier>,
     pub(super) server: ConfigBuilder<ServerConfig, WantsVerifier>,
@@ -53,7 +52,7 @@ impl Credentials {
         let provider = Arc::new(provider::new());
         let roots = Arc::new(ca.roots()?);
         let chain = certificate.chain()?;
-        let (identity, life) = certificate.life_of(&chain)?;
+        let (identity, validity) = certificate.validity_of(&chain)?;
         let key_der = key.key()?;
         let own =
             CertifiedKey::from_der(chain, key_der.clone_key(), &provider).map_err(|error| {
@@ -72,26 +71,26 @@ impl Credentials {
             })?;
         let lists = list.as_ref().map(Source::lists).transpose()?;
         let lists = lists.unwrap_or_default();
-        // The CA has proved usable: it has roots.
-        let to_blame = list.as_ref().unwrap_or(ca);
+        // The CA was verified above, so an error is about the lists.
+        let faulty = list.as_ref().unwrap_or(ca);
         let clients =
             WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(&provider))
                 .with_crls(lists.ders())
                 .enforce_revocation_expiration()
                 .build()
-                .map_err(|error| to_blame.unusable(unbuilt(&error)))?;
+                .map_err(|error| faulty.unusable(describe_builder_error(&error)))?;
         let servers =
             WebPkiServerVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(&provider))
                 .with_crls(lists.ders())
                 .enforce_revocation_expiration()
                 .build()
-                .map_err(|error| to_blame.unusable(unbuilt(&error)))?;
+                .map_err(|error| faulty.unusable(describe_builder_error(&error)))?;
         let client = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions();
         let server = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions();
         Ok(Self {
-            life,
+            validity,
             identity,
             servers: (!lists.is_empty()).then_some(servers),
             lists,
@@ -106,7 +105,7 @@ impl Credentials {
     }
 }
 
-fn unbuilt(error: &VerifierBuilderError) -> String {
+fn describe_builder_error(error: &VerifierBuilderError) -> String {
     match error {
         VerifierBuilderError::InvalidCrl(error) => about_list(error),
         _ => "it holds no CA".to_owned(),

@@ -1,4 +1,4 @@
-//! Why a [`Tls`](super::Tls) cannot be made.
+//! Errors of creating a [`Tls`](super::Tls).
 
 use std::{io, path::PathBuf, sync::Arc};
 
@@ -6,74 +6,73 @@ use rustls::Error;
 
 use super::fault::about;
 
-/// Why a [`Tls`](crate::Tls) cannot be made. Each says which input is wrong, and what it lacks.
+/// Why a [`Tls`](crate::Tls) could not be created: which input is invalid, and why.
 ///
-/// None repeats any part of an input, which may be a private key, in its text or its `Debug`.
+/// Neither the text nor `Debug` contains any part of the input, which may be a private key.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsError {
     /// A file cannot be read.
     #[error("cannot read the {role} file {}: {source}", .path.display())]
     Unreadable {
-        /// What it was to hold.
+        /// The expected content, `private key` for instance.
         role: &'static str,
-        /// Its path as it was given.
+        /// The given path.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: Arc<io::Error>,
     },
-    /// What was given as the path of a file is the text that a file holds, or something else that is
-    /// no path. It is not shown: it may be a private key.
+    /// The given path looks like the contents of a file. It is not shown: it may be a private key.
     #[error(
-        "the path of the {role} file is no path, but looks like what the file holds: `from_pem` takes that"
+        "the path of the {role} file is not a path, but looks like the contents of a file: use `from_pem` for contents"
     )]
     NotAPath {
-        /// What the file was to hold.
+        /// The expected content.
         role: &'static str,
     },
-    /// The text for the CA holds no certificate.
+    /// The input for the CA has no certificate.
     #[error("the {what} holds no CA: {why}")]
     NoCa {
-        /// Which input, and its path if it came from a file.
+        /// The input, and its path if it came from a file.
         what: String,
-        /// What it holds instead.
+        /// What it has instead.
         why: String,
     },
-    /// The text for this end's certificate holds none.
+    /// The input for this end's certificate has none.
     #[error("the {what} holds no certificate: {why}")]
     NoCertificate {
-        /// Which input, and its path if it came from a file.
+        /// The input, and its path if it came from a file.
         what: String,
-        /// What it holds instead.
+        /// What it has instead.
         why: String,
     },
-    /// The text for the private key holds none.
+    /// The input for the private key has none.
     #[error("the {what} holds no private key: {why}")]
     NoPrivateKey {
-        /// Which input, and its path if it came from a file.
+        /// The input, and its path if it came from a file.
         what: String,
-        /// What it holds instead.
+        /// What it has instead.
         why: String,
     },
-    /// The text for the revocation lists holds none.
+    /// The input for the revocation lists has none.
     #[error("the {what} holds no revocation list: {why}")]
     NoRevocationList {
-        /// Which input, and its path if it came from a file.
+        /// The input, and its path if it came from a file.
         what: String,
-        /// What it holds instead.
+        /// What it has instead.
         why: String,
     },
-    /// There is nothing to be read again: everything was given as text.
-    #[error("nothing of it came from a file, so that there is nothing to read again")]
+    /// There is nothing to reload: all inputs were given as text.
+    #[error("there is no file to reload: all inputs were given as text")]
     NoFiles,
-    /// The private key is protected by a password.
+    /// The private key is encrypted with a password.
     #[error(
-        "the {0} is encrypted: its password cannot be asked for; decrypt it first, with `openssl pkey` for instance"
+        "the {0} is encrypted, which is not supported: decrypt it first, with `openssl pkey` for instance"
     )]
     EncryptedKey(String),
     /// The private key belongs to another certificate.
     #[error(
-        "the {key} does not belong to the {certificate}; its first certificate must be the key's"
+        "the {key} does not belong to the {certificate}: its first certificate must be the key's"
     )]
     KeyMismatch {
         /// The certificate, and its path if it came from a file.
@@ -81,15 +80,15 @@ pub enum TlsError {
         /// The key, and its path if it came from a file.
         key: String,
     },
-    /// What was found is damaged, or of a kind that is not supported.
+    /// The input is damaged, or of an unsupported kind.
     #[error("the {what} cannot be used: {why}")]
     Unusable {
-        /// Which input, and its path if it came from a file.
+        /// The input, and its path if it came from a file.
         what: String,
         /// What is wrong with it.
         why: String,
     },
-    /// The crypto provider does not offer what TLS needs.
+    /// The crypto provider lacks something that TLS needs.
     #[error("the crypto provider cannot be used: {0}")]
     Provider(String),
 }

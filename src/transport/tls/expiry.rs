@@ -1,27 +1,27 @@
-//! The end of this end's own certificate, said before it comes.
+//! Warnings before this end's certificate expires.
 
 use std::time::{Duration, SystemTime};
 
 use super::{Tls, settings::Settings};
 use crate::{task, transport::text::utc};
 
-/// Two weeks: time to find out who renews it, and for them to be on leave for one.
+/// Two weeks: enough to renew a certificate by hand.
 pub(super) const EXPIRY_WARNING: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
 impl Tls {
-    /// When this end's own certificate ends, or the first of its intermediates.
+    /// Returns when this end's certificate expires, or one of its intermediates if that is earlier.
     #[must_use]
     pub fn expires(&self) -> SystemTime {
-        self.settings().credentials.life.1
+        self.settings().credentials.validity.1
     }
 
-    /// How long before [its end](Self::expires) a certificate is warned of. Default: 14 days, or the
-    /// last third of its life if that is shorter.
+    /// Sets how long before its [expiry](Self::expires) a warning is emitted. Default: 14 days, or a third of the
+    /// certificate's validity period if that is shorter.
     ///
-    /// The warning is an event of the target `erps`, sent when a certificate comes into use: by
+    /// The warning (target `erps`) is emitted when a certificate comes into use: by
     /// [`from_files`](Self::from_files), [`from_pem`](Self::from_pem), this method,
-    /// [`rotate`](Self::rotate) or [`reload`](Self::reload); and once a day as long as the files are
-    /// [watched](Self::watch). A revocation list whose time is up is warned of in the same way.
+    /// [`rotate`](Self::rotate) and [`reload`](Self::reload); and once a day while the files are
+    /// [watched](Self::watch). An expired revocation list causes a warning in the same way.
     #[must_use]
     pub fn expiry_warning(self, before: Duration) -> Self {
         let changed = self.change(|options| options.expiry_warning = Some(before));
@@ -31,13 +31,14 @@ impl Tls {
 }
 
 impl Settings {
-    /// Says so if something that is in use ends soon, or has ended.
+    /// Warns of a certificate that expires soon or is not valid, of a CA certificate, and of expired revocation
+    /// lists.
     pub(super) fn warn(&self) {
         let now = task::wall_clock();
-        let (begins, ends) = self.credentials.life;
+        let (begins, ends) = self.credentials.validity;
         let before = self.options.expiry_warning.unwrap_or_else(|| {
-            let life = ends.duration_since(begins).unwrap_or_default();
-            EXPIRY_WARNING.min(life / 3)
+            let period = ends.duration_since(begins).unwrap_or_default();
+            EXPIRY_WARNING.min(period / 3)
         });
         let generation = self.generation;
         let clock = utc(now);
@@ -46,7 +47,7 @@ impl Settings {
             Ok(left) if left > before => {}
             Ok(left) => tracing::warn!(
                 target: "erps", generation, hours_left = left.as_secs() / 3600, not_after, clock,
-                "this end's certificate ends soon"
+                "this end's certificate expires soon"
             ),
             Err(_) => tracing::warn!(
                 target: "erps", generation, not_after, clock,
@@ -74,10 +75,10 @@ impl Settings {
         }
     }
 
-    /// Says once that clients will reject the certificate, when it is first presented to one.
-    pub(super) fn warn_as_server(&self) {
+    /// Warns once, when a server first presents a certificate without alternative names.
+    pub(super) fn warn_of_missing_names(&self) {
         if !self.credentials.identity.can_be_verified_by_name() {
-            self.unnamed.call_once(|| {
+            self.missing_names_warning.call_once(|| {
                 tracing::warn!(
                     target: "erps", generation = self.generation,
                     "this end's certificate has no alternative names (a common name does not count): clients that verify the server's name reject it"

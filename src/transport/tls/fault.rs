@@ -1,6 +1,6 @@
-//! What rustls reports, in words of our own.
+//! Converts rustls' errors to plain sentences.
 //!
-//! Its own would show the names of its variants, and bytes of what it was given.
+//! Their own text has names of enum variants, and bytes of the input.
 
 use std::io;
 
@@ -15,31 +15,30 @@ use crate::{
     transport::text::{MOST, sentence, shown, since_epoch, some, spaced, words},
 };
 
-/// Says what an error of a stream means to the caller, if rustls has reported it. `understood`
-/// tells whether the peer has said anything in TLS so far.
-pub(super) fn reported(error: &io::Error, understood: bool) -> Option<HandshakeError> {
+/// Converts the error of a stream, if it is rustls'. `spoke_tls` is true if the peer has sent a valid TLS record.
+pub(super) fn handshake_error(error: &io::Error, spoke_tls: bool) -> Option<HandshakeError> {
     let error = error.get_ref()?.downcast_ref()?;
-    Some(explain(error, understood))
+    Some(explain(error, spoke_tls))
 }
 
-fn explain(error: &Error, understood: bool) -> HandshakeError {
+fn explain(error: &Error, spoke_tls: bool) -> HandshakeError {
     match error {
         Error::AlertReceived(alert) => HandshakeError::Refused(Alert::new(u8::from(*alert))),
         Error::NoCertificatesPresented => HandshakeError::Untrusted(Untrusted::NoCertificate),
-        Error::InvalidCertificate(error) => HandshakeError::Untrusted(distrust(error)),
+        Error::InvalidCertificate(error) => HandshakeError::Untrusted(untrusted(error)),
         Error::InvalidMessage(
             InvalidMessage::InvalidContentType
             | InvalidMessage::InvalidEmptyPayload
             | InvalidMessage::MessageTooLarge
             | InvalidMessage::UnknownProtocolVersion,
-        ) if !understood => HandshakeError::NotTls,
+        ) if !spoke_tls => HandshakeError::NotTls,
         error => HandshakeError::Protocol(about(error).into()),
     }
 }
 
-/// Says why a certificate is not trusted: as the verifier has, which knows more, or as rustls has.
-fn distrust(error: &CertificateError) -> Untrusted {
-    if let Some(why) = reason::of(error) {
+/// Returns why a certificate is not trusted: the verifier's detailed reason if there is one, else rustls'.
+fn untrusted(error: &CertificateError) -> Untrusted {
+    if let Some(why) = reason::take(error) {
         return why;
     }
     match error {
@@ -92,7 +91,7 @@ fn distrust(error: &CertificateError) -> Untrusted {
     }
 }
 
-/// Takes the name out of what rustls makes of it: `DnsName("localhost")`.
+/// Returns the name in rustls' text for it: `localhost` in `DnsName("localhost")`.
 fn bare(presented: &str) -> String {
     let name = match presented.split_once('(') {
         Some((_, name)) => name.trim_end_matches(')'),
@@ -111,11 +110,11 @@ fn purpose(purpose: &ExtendedKeyPurpose) -> String {
     }
 }
 
-/// Says what is wrong, in half a sentence about no one in particular.
+/// Describes an error, as a clause without a final full stop.
 pub(super) fn about(error: &Error) -> String {
     match error {
         Error::InappropriateMessage { .. } | Error::InappropriateHandshakeMessage { .. } => {
-            "the peer sent a message out of turn".into()
+            "the peer sent an unexpected message".into()
         }
         Error::InvalidMessage(why) => {
             format!(
@@ -125,11 +124,11 @@ pub(super) fn about(error: &Error) -> String {
         }
         Error::PeerIncompatible(why) => about_incompatible(why),
         Error::PeerMisbehaved(why) => {
-            format!("the peer broke a rule of TLS ({})", words(why))
+            format!("the peer violated the TLS protocol ({})", words(why))
         }
         Error::AlertReceived(alert) => {
             let alert = Alert::new(u8::from(*alert));
-            format!("{}: {alert}: {}", alert.verdict(), alert.meaning())
+            format!("{}: {alert}: {}", alert.summary(), alert.meaning())
         }
         Error::InvalidCertificate(error) => about_certificate(error),
         Error::InvalidCertRevocationList(error) => about_list(error),
@@ -182,12 +181,12 @@ fn about_incompatible(why: &PeerIncompatible) -> String {
     format!("both ends have {what} in common")
 }
 
-/// Says what is wrong with a certificate, which is `it`.
+/// Describes what is wrong with a certificate, which the text calls `it`.
 pub(super) fn about_certificate(error: &CertificateError) -> String {
     match error {
-        CertificateError::BadEncoding => "it is damaged, or no certificate",
+        CertificateError::BadEncoding => "it is damaged, or not a certificate",
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            "it has expired, or ends before it begins"
+            "it has expired, or its validity period is invalid"
         }
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
             "it is not valid yet"
@@ -205,14 +204,14 @@ pub(super) fn about_certificate(error: &CertificateError) -> String {
             "the revocation list of its issuer has expired"
         }
         CertificateError::BadSignature => {
-            "a signature of it, or of the handshake, is wrong: it was altered, or the CA that issued it has the name of a trusted one and another key"
+            "its signature, or that of the handshake, is wrong: it was altered, or its CA has the name of a trusted CA but another key"
         }
         CertificateError::UnsupportedSignatureAlgorithmContext { .. }
         | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
             "it, or one of its issuers, has a signature or a key of a kind that is not supported (SHA-1 and RSA of less than 2048 bits are not)"
         }
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            "it is not valid for the name that was asked for"
+            "it is not valid for the expected name"
         }
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
             "its extended key usage does not allow this use"
@@ -224,7 +223,7 @@ pub(super) fn about_certificate(error: &CertificateError) -> String {
     .to_owned()
 }
 
-/// Says what the verifier below rustls means, whose words are the names of its variants.
+/// Describes an error of webpki, rustls' verifier, whose text is the name of a variant.
 fn about_other(error: &str) -> String {
     match error.split(['(', ' ', '{']).next().unwrap_or_default() {
         "CaUsedAsEndEntity" => "it is that of a CA (CA:TRUE), which cannot be a peer's own",
@@ -252,11 +251,11 @@ fn about_other(error: &str) -> String {
     .to_owned()
 }
 
-/// Says what is wrong with a revocation list, which is `it`.
+/// Describes what is wrong with a revocation list, which the text calls `it`.
 pub(super) fn about_list(error: &CertRevocationListError) -> String {
     match error {
         CertRevocationListError::BadSignature => {
-            "its signature is wrong: it was altered, or comes from another CA of the same name"
+            "its signature is wrong: it was altered, or comes from another CA with the same name"
         }
         CertRevocationListError::UnsupportedSignatureAlgorithmContext { .. }
         | CertRevocationListError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
@@ -269,7 +268,7 @@ pub(super) fn about_list(error: &CertRevocationListError) -> String {
         CertRevocationListError::IssuerInvalidForCrl => {
             "its issuer may not sign revocation lists: the CA's key usage must allow it"
         }
-        CertRevocationListError::ParseError => "it is damaged, or no revocation list",
+        CertRevocationListError::ParseError => "it is damaged, or not a revocation list",
         CertRevocationListError::UnsupportedCrlVersion => {
             "it is of an old version: version 2 is required"
         }
@@ -277,13 +276,13 @@ pub(super) fn about_list(error: &CertRevocationListError) -> String {
             "it has a critical extension that is not supported"
         }
         CertRevocationListError::UnsupportedDeltaCrl => {
-            "it holds changes only, which is not supported: a complete list is required"
+            "it is a delta list, which is not supported: a complete list is required"
         }
         CertRevocationListError::UnsupportedIndirectCrl => {
-            "it speaks for other CAs, which is not supported"
+            "it is an indirect list (of other CAs), which is not supported"
         }
         CertRevocationListError::UnsupportedRevocationReason => {
-            "it is for some reasons of revocation only, which is not supported"
+            "it is limited to some revocation reasons, which is not supported"
         }
         other => return format!("it is not valid ({})", words(other)),
     }

@@ -1,4 +1,4 @@
-//! Certificates that are replaced where they lie: read again on request, or watched.
+//! Reloading certificates from their files, on request or periodically.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,20 +12,19 @@ use crate::{
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// More often nobody can want, and zero would be a loop that does nothing else.
+/// The shortest interval of a watch: zero would be a busy loop.
 const SHORTEST: Duration = Duration::from_millis(10);
 
 impl Tls {
-    /// Reads again the files it was made from, and [rotates](Self::rotate) if they have changed.
-    /// Tells whether they have.
+    /// Reloads the files that the certificates came from, and [rotates](Self::rotate) if their contents have
+    /// changed. Returns whether they have.
     ///
-    /// What was given as text stays; so do all options. Everything is read and checked first: with
-    /// an error nothing changes. It blocks on the files.
+    /// Inputs given as text, and all options, are kept. On an error nothing changes. Blocks while it reads the files.
     ///
     /// # Errors
     ///
-    /// See [`TlsError`]; [`TlsError::NoFiles`] if it was made from none. A certificate and its key
-    /// that are not replaced at the same moment may for this moment not belong to each other.
+    /// See [`TlsError`]; [`TlsError::NoFiles`] if no input came from a file. A reload between the replacement of a
+    /// certificate and that of its key fails with [`TlsError::KeyMismatch`].
     pub fn reload(&self) -> Result<bool, TlsError> {
         loop {
             let old = self.settings();
@@ -34,19 +33,19 @@ impl Tls {
                 return Ok(false);
             }
             let new = Settings::new(Credentials::new(sources)?, old.options.clone())?;
-            // Who has rotated meanwhile may have set options, or come from other files.
+            // A concurrent rotation may have set other options or files: read again.
             if self.replace(new, |current| Arc::ptr_eq(current, &old)) {
                 return Ok(true);
             }
         }
     }
 
-    /// [Reloads](Self::reload) whenever the files have changed, until what is returned is dropped.
+    /// Spawns a task that [reloads](Self::reload) the certificates when their files have changed. Dropping the
+    /// returned owner stops it.
     ///
-    /// They are read once in `every`, 10 milliseconds at least, by the clock of the universe, in a
-    /// task that is spawned where this is called. It does not matter how they are replaced: what is
-    /// compared is what they hold. Files that cannot be used are a warning, an event of the target
-    /// `erps`, and the old stay in use.
+    /// The task reads the files every `every`, at least 10 milliseconds, by the clock of the universe, and compares
+    /// their contents. If they are invalid, it emits a warning (target `erps`), and the present certificates stay
+    /// in use.
     ///
     /// # Example
     ///
@@ -60,31 +59,31 @@ impl Tls {
     #[track_caller]
     pub fn watch(&self, every: Duration) -> Linked<TaskRef> {
         let (tls, every) = (self.clone(), every.max(SHORTEST));
-        let task = Spawner::new()
-            .start(format_args!("a watch over certificates"), |me| async move {
-                future::or(me.shutdown_requested(), tls.reload_for_ever(every)).await
+        let task =
+            Spawner::new().start(format_args!("a watch over certificates"), |me| async move {
+                future::or(me.shutdown_requested(), tls.reload_periodically(every)).await
             });
         Linked::new(task)
     }
 
-    async fn reload_for_ever(self, every: Duration) -> ExitReason {
-        let mut said = None;
+    async fn reload_periodically(self, every: Duration) -> ExitReason {
+        let mut reported = None;
         let mut warned = task::now();
         loop {
             task::sleep(every).await;
             let tls = self.clone();
             match task::blocking(move || tls.reload()).await {
                 Ok(changed) => {
-                    said = None;
+                    reported = None;
                     if changed {
                         warned = task::now();
                     }
                 }
                 Err(error) => {
                     let error = error.to_string();
-                    if said.as_ref() != Some(&error) {
-                        tracing::warn!(target: "erps", %error, "the old certificates stay in use");
-                        said = Some(error);
+                    if reported.as_ref() != Some(&error) {
+                        tracing::warn!(target: "erps", %error, "cannot reload certificates; the old ones stay in use");
+                        reported = Some(error);
                     }
                 }
             }

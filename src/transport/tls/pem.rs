@@ -1,12 +1,11 @@
-//! PEM texts: their sections, and what is wrong with a text that cannot be read.
+//! Parses PEM text into sections, with diagnostics for text that cannot be read.
 //!
-//! What the library that decodes them reports quotes its input, which may be a private key. So a
-//! text is cut into its sections here, and a fault is put in words of our own, which repeat no
-//! byte of it. Only the decoding of base64 is left to the library.
+//! The errors of the `pem` decoder in rustls-pki-types quote the input, which may be a private key. So this module
+//! splits the text into sections, and its diagnostics contain no byte of the input. Only base64 is decoded by
+//! rustls-pki-types.
 //!
-//! It is stricter than the library in one thing: a section that is cut off, and runs into the next,
-//! is a fault. The library takes both for one, so that half a key would be part of a certificate,
-//! which everybody may see.
+//! It is stricter in one case: a section without END, followed by another section, is an error. rustls-pki-types
+//! would join both, so that part of a key could become part of a certificate, which is public.
 
 mod der;
 mod diagnosis;
@@ -18,14 +17,14 @@ pub(super) use diagnosis::{looks_like_contents, why_no_section, without_mark};
 pub(super) use line::Fault;
 use line::{BEGIN, DASHES, END, contains, lines, literal_newlines, trimmed};
 
-/// What a section holds, by its label.
+/// The kind of a section, by its label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Certificate,
     PrivateKey,
     EncryptedKey,
     RevocationList,
-    /// Something else, and what to say of it.
+    /// An unsupported kind, and its description.
     Other(&'static str),
 }
 
@@ -46,10 +45,7 @@ const LABELS: [(&str, Kind); 23] = [
     ("NEW CERTIFICATE REQUEST", Kind::Other(REQUEST)),
     ("PUBLIC KEY", Kind::Other("a public key")),
     ("RSA PUBLIC KEY", Kind::Other("a public key")),
-    (
-        "SSH2 PUBLIC KEY",
-        Kind::Other("a public key in the form of SSH"),
-    ),
+    ("SSH2 PUBLIC KEY", Kind::Other("a public key in SSH format")),
     (
         "DSA PRIVATE KEY",
         Kind::Other("a DSA private key (which is not supported)"),
@@ -63,16 +59,14 @@ const LABELS: [(&str, Kind); 23] = [
     ("ECHCONFIG", Kind::Other("an encrypted hello configuration")),
     (
         "PGP PRIVATE KEY BLOCK",
-        Kind::Other("a private key in the form of PGP"),
+        Kind::Other("a private key in PGP format"),
     ),
 ];
 
-const OLD_CERTIFICATE: &str =
-    "a certificate in a form of OpenSSL's own (`openssl x509` turns it into a usual one)";
-const REQUEST: &str = "a certificate request (which a CA has yet to answer with a certificate)";
-const OPENSSH: &str =
-    "a private key in the form of OpenSSH (`ssh-keygen -p -m PKCS8` turns it into a usual one)";
-const PKCS7: &str = "a bundle of PKCS #7 (`openssl pkcs7 -print_certs` takes it apart)";
+const OLD_CERTIFICATE: &str = "a certificate in OpenSSL's own format (`openssl x509` converts it)";
+const REQUEST: &str = "a certificate request (which a CA has to sign first)";
+const OPENSSH: &str = "a private key in OpenSSH format (`ssh-keygen -p -m PKCS8` converts it)";
+const PKCS7: &str = "a PKCS #7 bundle (`openssl pkcs7 -print_certs` extracts its certificates)";
 
 impl Kind {
     fn of(label: &[u8]) -> Self {
@@ -93,25 +87,25 @@ impl Kind {
     }
 }
 
-/// What stands between a line BEGIN and its line END.
+/// The contents between a BEGIN line and its END line.
 pub(super) struct Section<'a> {
     pub(super) kind: Kind,
     label: &'a [u8],
     base64: Vec<u8>,
-    /// The number of the line BEGIN.
+    /// The number of the BEGIN line.
     line: usize,
-    /// The number of the first line with a character that base64 does not have.
+    /// The number of the first line with a character outside base64.
     bad_line: Option<usize>,
 }
 
-/// The sections of a text up to its first fault.
+/// The sections of a text up to its first error.
 pub(super) struct Sections<'a> {
     pub(super) all: Vec<Section<'a>>,
     pub(super) fault: Option<Fault>,
 }
 
 impl<'a> Sections<'a> {
-    /// Cuts `text` into its sections. Ends of lines may be of any kind, and lines may be indented.
+    /// Splits `text` into its sections. Accepts all line endings, and indented lines.
     pub(super) fn of(text: &'a [u8]) -> Self {
         let mut sections = Self {
             all: Vec::new(),
@@ -136,7 +130,7 @@ impl<'a> Sections<'a> {
     ) -> Result<(), Fault> {
         for line in lines.split(|byte| *byte == b'\r') {
             let mut line = trimmed(line);
-            // Where the last line of a file has no end, the next file begins on it.
+            // Concatenated files without a final line feed: the next BEGIN is on the line of the previous END.
             while !line.is_empty() {
                 line = match open {
                     None => {
@@ -167,7 +161,7 @@ fn begin(line: &[u8], number: usize) -> Result<Option<Section<'_>>, Fault> {
         Some(label) if !contains(label, b"--") => label,
         _ if contains(label, b"\\n") || contains(label, b"\\r") => return Err(literal_newlines()),
         _ if contains(label, DASHES) => return Err(joined(number)),
-        _ => return Err(format!("line {number}, a line BEGIN, is damaged").into()),
+        _ => return Err(format!("line {number}, a BEGIN line, is damaged").into()),
     };
     Ok(Some(Section {
         kind: Kind::of(label),
@@ -191,7 +185,7 @@ impl<'a> Section<'a> {
             return Err(joined(number));
         }
         if self.base64.is_empty() && line.contains(&b':') {
-            // A header, as of the days of encrypted mail.
+            // A header of RFC 1421.
             if line.starts_with(b"Proc-Type:") && contains(line, b"ENCRYPTED") {
                 self.kind = Kind::EncryptedKey;
             }
@@ -205,18 +199,18 @@ impl<'a> Section<'a> {
         Ok(())
     }
 
-    /// Returns what follows on the line END.
+    /// Returns the rest of the line after END.
     fn end<'b>(&self, line: &'b [u8], number: usize) -> Result<&'b [u8], Fault> {
         let rest = line.strip_prefix(END).unwrap_or_default();
         let Some(rest) = rest.strip_prefix(self.label) else {
             return Err(format!(
-                "line {number}, a line END, does not fit the line BEGIN, line {}",
+                "line {number}, an END line, does not match the BEGIN line, line {}",
                 self.line
             )
             .into());
         };
         let Some(rest) = rest.strip_prefix(DASHES) else {
-            return Err(format!("line {number}, a line END, is damaged").into());
+            return Err(format!("line {number}, an END line, is damaged").into());
         };
         if rest.starts_with(b"\\") {
             return Err(literal_newlines());
@@ -228,11 +222,11 @@ impl<'a> Section<'a> {
         Ok(rest)
     }
 
-    /// Decodes it, and sees that it is whole.
+    /// Decodes the section, and checks that it is complete.
     pub(super) fn der(&self) -> Result<Vec<u8>, Fault> {
         let of = format!("{}, at line {},", self.kind.name(), self.line);
         if let Some(line) = self.bad_line {
-            return Err(format!("line {line} has a character that base64 does not have").into());
+            return Err(format!("line {line} has a character that is not base64").into());
         }
         if self.base64.is_empty() {
             return Err(format!("{of} is empty").into());
@@ -244,7 +238,7 @@ impl<'a> Section<'a> {
             return Err(format!("{of} is damaged: it is not valid base64").into());
         };
         let Some(length) = der::length(&der) else {
-            return Err(format!("{of} is damaged: it holds something else").into());
+            return Err(format!("{of} is damaged: it is not DER").into());
         };
         match length.cmp(&der.len()) {
             std::cmp::Ordering::Equal => Ok(der),
@@ -257,12 +251,9 @@ impl<'a> Section<'a> {
 fn cut_off(section: &Section<'_>) -> Fault {
     let name = section.kind.name();
     let line = section.line;
-    format!("{name} is cut off: its line BEGIN, line {line}, has no line END").into()
+    format!("{name} is cut off: its BEGIN line, line {line}, has no END line").into()
 }
 
 fn joined(number: usize) -> Fault {
-    format!(
-        "its lines have been joined: nothing else may stand on line {number} beside BEGIN or END"
-    )
-    .into()
+    format!("its lines have been joined: line {number} must have nothing but BEGIN or END").into()
 }

@@ -1,8 +1,7 @@
-//! Why a certificate was not accepted, where rustls has no room for it.
+//! Detailed reasons for rejected certificates, passed around rustls in a thread-local.
 //!
-//! rustls chooses the alert that a peer is told by the variant of the error, and some variants say
-//! nothing. What the verifier knows beyond it is left here, and found again before the poll that
-//! verified the certificate returns.
+//! rustls chooses the alert for the peer by the variant of the error, and some variants have no field for a reason.
+//! The verifier stores the reason here, and it is taken before the poll that verified the certificate returns.
 
 use std::{
     cell::Cell,
@@ -14,17 +13,17 @@ use rustls::{CertificateError, Error};
 use crate::Untrusted;
 
 thread_local! {
-    static WHY: Cell<Option<(Discriminant<CertificateError>, Untrusted)>> = const { Cell::new(None) };
+    static REASON: Cell<Option<(Discriminant<CertificateError>, Untrusted)>> = const { Cell::new(None) };
 }
 
-/// Leaves the reason for an error of the verifier.
-pub(super) fn leave(error: CertificateError, why: Untrusted) -> Error {
-    WHY.set(Some((discriminant(&error), why)));
+/// Stores the reason for an error of the verifier, and returns the error.
+pub(super) fn store(error: CertificateError, why: Untrusted) -> Error {
+    REASON.set(Some((discriminant(&error), why)));
     error.into()
 }
 
-/// Returns the reason that was left for this error on this thread.
-pub(super) fn of(error: &CertificateError) -> Option<Untrusted> {
-    let (of, why) = WHY.take()?;
+/// Takes the reason that was stored for this error on this thread.
+pub(super) fn take(error: &CertificateError) -> Option<Untrusted> {
+    let (of, why) = REASON.take()?;
     (of == discriminant(error)).then_some(why)
 }

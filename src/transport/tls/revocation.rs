@@ -1,4 +1,4 @@
-//! Which certificates were taken back, and until when the lists of them are good.
+//! Certificate revocation lists, and their expiry.
 
 use std::{sync::Arc, time::SystemTime};
 
@@ -17,7 +17,7 @@ use crate::{
     },
 };
 
-/// The lists in use, the newest first: of two of one CA the first is asked.
+/// The lists in use, newest first: of two lists of one CA the first is used.
 #[derive(Clone, Default)]
 pub(super) struct Lists(Arc<[List]>);
 
@@ -44,15 +44,15 @@ impl Lists {
         self.0.iter().map(|list| list.der.clone())
     }
 
-    /// The issuers of the lists whose time is up, and when it was.
+    /// Returns the issuers of the expired lists, and when they expired.
     pub(super) fn expired(&self, now: SystemTime) -> impl Iterator<Item = (&str, SystemTime)> {
         let expired = self.0.iter().filter(move |list| list.next_update < now);
         expired.map(|list| (list.issuer.as_str(), list.next_update))
     }
 
-    /// Where a list is to blame and not the certificate, says so in our words, and sees to it that
-    /// the peer is told something that leaves it free to come back. See [`blame`].
-    pub(super) fn sort(&self, error: Error) -> Error {
+    /// Replaces an error that is about a list, not about the certificate, by one that lets the peer try again.
+    /// See [`unknown_status`].
+    pub(super) fn map_error(&self, error: Error) -> Error {
         let why = match &error {
             Error::InvalidCertificate(CertificateError::ExpiredRevocationListContext {
                 next_update,
@@ -67,7 +67,7 @@ impl Lists {
             )),
             _ => return error,
         };
-        blame(why)
+        unknown_status(why)
     }
 
     fn expired_at(&self, next_update: UnixTime) -> Untrusted {
@@ -84,9 +84,9 @@ impl Lists {
 impl List {
     fn new(der: CertificateRevocationListDer<'static>) -> Result<Self, Fault> {
         let (_, list) = CertificateRevocationList::from_der(&der)
-            .map_err(|_| "it is damaged, or no revocation list")?;
+            .map_err(|_| "it is damaged, or not a revocation list")?;
         let next_update = list.next_update();
-        let next_update = next_update.ok_or("it does not say until when it is good")?;
+        let next_update = next_update.ok_or("it has no expiry (nextUpdate)")?;
         Ok(Self {
             issuer: distinguished(list.issuer()),
             this_update: system_time(list.last_update()),
@@ -96,9 +96,9 @@ impl List {
     }
 }
 
-/// Makes an error that becomes `bad_certificate_status_response` at the peer: that there is no telling
-/// whether its certificate was revoked. rustls would say `unknown_ca`, upon which clients give up for
-/// good, though the fault is this end's, and will be repaired here.
-fn blame(why: Untrusted) -> Error {
-    reason::leave(CertificateError::InvalidOcspResponse, why)
+/// Returns an error for which rustls sends the alert `bad_certificate_status_response`: the revocation status is
+/// unknown. By default rustls would send `unknown_ca`, which clients take for permanent, although the fault is
+/// this end's.
+fn unknown_status(why: Untrusted) -> Error {
+    reason::store(CertificateError::InvalidOcspResponse, why)
 }

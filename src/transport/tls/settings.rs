@@ -1,4 +1,4 @@
-//! What a [`Tls`](super::Tls) holds at one time, and the configurations made of it.
+//! The settings of a [`Tls`](super::Tls), and the rustls configurations built from them.
 
 use std::{
     sync::{Arc, Once},
@@ -16,18 +16,18 @@ use rustls::{
 use super::{
     credentials::Credentials,
     provider,
-    verify::{Check, OnceTicket, Verifier},
+    verify::{Check, UnusableTicket, Verifier},
 };
 use crate::{HandshakeError, TlsError, task};
 
-/// Enough for a server that refuses at once, on top of the round trips the handshake has shown.
-/// It is spent only on servers that neither send a ticket nor answer a key update at once.
+/// Enough for a server that rejects at once, on top of the round trips that the handshake took. It passes only with
+/// servers that neither send a ticket nor answer a key update at once.
 const SETTLE_TIME: Duration = Duration::from_millis(250);
 
-/// Of how many servers a client remembers its sessions.
+/// The number of servers whose sessions a client stores.
 const SESSIONS: usize = 256;
 
-/// What the user has set.
+/// The user's options.
 #[derive(Clone)]
 pub(super) struct Options {
     pub(super) check: Option<Check>,
@@ -56,8 +56,8 @@ pub(super) struct Settings {
     pub(super) generation: u64,
     pub(super) client: Arc<ClientConfig>,
     pub(super) server: Arc<ServerConfig>,
-    /// Whether it has been said that the certificate has no names.
-    pub(super) unnamed: Arc<Once>,
+    /// Completed by the warning that the certificate has no alternative names.
+    pub(super) missing_names_warning: Arc<Once>,
 }
 
 impl Settings {
@@ -79,9 +79,9 @@ impl Settings {
             server.ticketer = provider::ticketer().map_err(TlsError::provider)?;
         } else {
             client.resumption = Resumption::disabled();
-            server.ticketer = Arc::new(OnceTicket);
+            server.ticketer = Arc::new(UnusableTicket);
         }
-        // What it stores knows no end. Tickets do.
+        // Stored sessions would not expire; tickets do.
         server.session_storage = Arc::new(NoServerSessionStorage {});
         server.send_tls13_tickets = 1;
         client.time_provider = Arc::new(WallClock);
@@ -92,7 +92,7 @@ impl Settings {
             generation: 1,
             client: Arc::new(client),
             server: Arc::new(server),
-            unnamed: Arc::new(Once::new()),
+            missing_names_warning: Arc::new(Once::new()),
         })
     }
 
@@ -103,7 +103,7 @@ impl Settings {
     }
 }
 
-/// The clock of the universe: in a simulated one certificates expire in its own time.
+/// The clock of the universe: in a simulated universe certificates expire by its simulated time.
 #[derive(Debug)]
 struct WallClock;
 

@@ -1,4 +1,4 @@
-//! The texts an end is made from: read, and understood or refused with a reason.
+//! The inputs of a [`Tls`](super::Tls): reads and parses them, with a reason for each error.
 
 use std::{
     fs,
@@ -21,7 +21,7 @@ use super::{
     revocation::Lists,
 };
 
-/// All that an end is given.
+/// All inputs of a `Tls`.
 #[derive(Clone, PartialEq)]
 pub(super) struct Sources {
     pub(super) ca: Source,
@@ -31,7 +31,7 @@ pub(super) struct Sources {
 }
 
 impl Sources {
-    /// What the files hold now; what came from none is as it was.
+    /// Reads the files again; inputs given as text are unchanged.
     pub(super) fn read_again(&self) -> Result<Self, TlsError> {
         let all = [&self.ca, &self.certificate, &self.key];
         if !all
@@ -51,7 +51,7 @@ impl Sources {
     }
 }
 
-/// A PEM text, and how to call it when something is wrong with it.
+/// A PEM text, and its name in errors.
 #[derive(Clone, PartialEq)]
 pub(super) struct Source {
     role: &'static str,
@@ -114,27 +114,27 @@ impl Source {
         })
     }
 
-    /// Returns who the first certificate of a chain is for, and when all of it is valid.
-    pub(super) fn life_of(
+    /// Returns the identity of the chain's first certificate, and the validity period of the whole chain.
+    pub(super) fn validity_of(
         &self,
         chain: &[CertificateDer<'_>],
     ) -> Result<(PeerIdentity, (SystemTime, SystemTime)), TlsError> {
         let unreadable = |error| self.bad_certificate(1, &format!("it is {error}"));
         let own = PeerIdentity::from_der(&chain[0]).map_err(unreadable)?;
-        let mut life = (own.not_before(), own.not_after());
+        let mut validity = (own.not_before(), own.not_after());
         for (der, number) in chain[1..].iter().zip(2..) {
             match PeerIdentity::from_der(der) {
                 Ok(issuer) => {
-                    life.0 = life.0.max(issuer.not_before());
-                    life.1 = life.1.min(issuer.not_after());
+                    validity.0 = validity.0.max(issuer.not_before());
+                    validity.1 = validity.1.min(issuer.not_after());
                 }
-                // A peer may understand it, or not need it.
+                // Peers may support it, or not need it.
                 Err(_) if is_certificate(der) => {}
-                // It is sent to everybody, and might be anything.
+                // Certificates are sent to peers, and these bytes might be a secret.
                 Err(error) => return Err(self.bad_certificate(number, &format!("it is {error}"))),
             }
         }
-        Ok((own, life))
+        Ok((own, validity))
     }
 
     fn bad_certificate(&self, number: usize, why: &str) -> TlsError {
@@ -161,7 +161,7 @@ impl Source {
         Ok(ders.into_iter().map(CertificateDer::from).collect())
     }
 
-    /// Returns what all sections of a kind hold; `none` makes the error if there is no such section.
+    /// Returns the contents of all sections of a kind; `none` makes the error if there is no such section.
     fn of_kind(
         &self,
         kind: Kind,
@@ -184,7 +184,7 @@ impl Source {
         ders.map_err(|why| self.unusable(why))
     }
 
-    /// Returns the first key. What follows it does not matter.
+    /// Returns the first key. Ignores what follows it.
     pub(super) fn key(&self) -> Result<PrivateKeyDer<'static>, TlsError> {
         let none = |why| TlsError::NoPrivateKey {
             what: self.name(),
@@ -207,7 +207,7 @@ impl Source {
         };
         let der = section.der().map_err(|why| self.unusable(why))?;
         PrivateKeyDer::try_from(der)
-            .map_err(|_| self.unusable("what stands in it is no private key, or is damaged"))
+            .map_err(|_| self.unusable("it is damaged, or not a private key"))
     }
 
     pub(super) fn unusable(&self, why: impl Into<Fault>) -> TlsError {
@@ -225,7 +225,7 @@ impl Source {
     }
 }
 
-/// Says what a text holds where a section of a kind is needed.
+/// Describes the contents of a text that lacks a section of the needed kind.
 fn instead(kind: Kind, others: &[&Section<'_>], text: &[u8]) -> String {
     let needed = match kind {
         Kind::Certificate => "`-----BEGIN CERTIFICATE-----`",
@@ -239,7 +239,7 @@ fn instead(kind: Kind, others: &[&Section<'_>], text: &[u8]) -> String {
         return why_no_section(text).into_owned();
     }
     let found = names.join(" and ");
-    format!("it holds {found} instead, and needs a section {needed}")
+    format!("it has {found} instead, and needs a section {needed}")
 }
 
 fn is_certificate(der: &CertificateDer<'_>) -> bool {
@@ -247,9 +247,9 @@ fn is_certificate(der: &CertificateDer<'_>) -> bool {
         || X509Certificate::from_der(der).is_ok_and(|(rest, _)| rest.is_empty())
 }
 
-/// Says why a key that is whole cannot be used: which kind it is of.
+/// Describes the kind of a valid key that the provider does not support.
 pub(super) fn key_fault(key: &PrivateKeyDer<'_>) -> String {
-    // The object identifiers of kinds and curves, as they stand in a key.
+    // The object identifiers of algorithms and curves, as encoded in a key.
     const KINDS: [(&[u8], &str); 13] = [
         (b"\x2b\x81\x04\x00\x23", "P-521"),
         (b"\x2b\x81\x04\x00\x0a", "secp256k1"),
@@ -272,7 +272,7 @@ pub(super) fn key_fault(key: &PrivateKeyDer<'_>) -> String {
             let has = |oid: &[u8]| {
                 let length = u8::try_from(oid.len()).unwrap_or_default();
                 let oid = [&[6, length], oid].concat();
-                // Brainpool's curves differ in what follows.
+                // Brainpool's curves differ in the last byte, which is not compared.
                 der.windows(oid.len())
                     .any(|it| it[0] == 6 && it[2..] == oid[2..])
             };

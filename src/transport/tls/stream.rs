@@ -1,12 +1,10 @@
-//! A TLS connection over a stream: the handshake, and what follows it.
+//! A TLS connection: the handshake, reading and writing.
 //!
-//! futures-rustls moves the bytes between rustls and a [`Buffered`] socket. This adds what a
-//! connection of packets needs beyond that:
+//! futures-rustls moves the bytes between rustls and a [`Buffered`] socket. This module adds:
 //!
-//! - A client waits for the sign that its certificate was accepted.
-//! - A reader gets all that came together, an error in this library's words, and that again if it
-//!   asks again.
-//! - Each call of `write` begins a TLS record, which Erlang peers of the original rely on.
+//! - A client waits until the server has accepted its certificate.
+//! - A read returns all buffered data. After a failure every read returns the same error, a [`HandshakeError`].
+//! - Each call of `write` begins a TLS record, which Elixir's erps relies on.
 
 use std::{
     future::poll_fn,
@@ -24,21 +22,21 @@ use futures_lite::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use futures_rustls::{TlsAcceptor, TlsConnector};
 use rustls::{ClientConfig, ProtocolVersion, ServerConfig, pki_types::ServerName};
 
-use super::{buffer::Buffered, fault::reported};
+use super::{buffer::Buffered, fault::handshake_error};
 use crate::{BoxedStream, HandshakeError, PeerIdentity, Untrusted, task};
 
 pub(super) struct TlsStream {
     inner: futures_rustls::TlsStream<Buffered>,
-    /// Data that came as the sign of acceptance.
+    /// A byte that was read while waiting for the server's acceptance.
     early: Option<u8>,
-    /// Nothing may be written any more.
+    /// Further writes fail.
     closing: bool,
-    /// What ended the connection. Every later read repeats it.
+    /// The error that closed the connection. Every later read returns it.
     failed: Option<HandshakeError>,
 }
 
 impl TlsStream {
-    /// Shakes hands with a client. If it fails, the client has been told why.
+    /// Performs the server's handshake. On a failure the client was sent an alert.
     pub(super) async fn accept(
         config: Arc<ServerConfig>,
         io: BoxedStream,
@@ -46,31 +44,30 @@ impl TlsStream {
         let shaken = TlsAcceptor::from(config).accept(Buffered::new(io));
         let mut stream = match shaken.into_fallible().await {
             Ok(inner) => Self::new(inner.into()),
-            Err((error, io)) => return Err(say_goodbye(error, io).await),
+            Err((error, io)) => return Err(send_alert(error, io).await),
         };
-        stream.settle().await?;
+        stream.finish_handshake().await?;
         Ok(stream)
     }
 
-    /// Shakes hands with a server, and waits until it has accepted this end, or has had
-    /// `settle_time` to refuse it. If it fails, the server has been told why.
+    /// Performs the client's handshake, and waits until the server has accepted this end's certificate, or
+    /// `settle_time` is over. On a failure the server was sent an alert.
     ///
-    /// A TLS 1.2 server has verified this end's certificate before it lets the handshake complete.
-    /// A TLS 1.3 server has not even seen it.
+    /// A TLS 1.2 server verifies the client's certificate before the handshake completes. With TLS 1.3 the client
+    /// completes its handshake before the server has seen the certificate.
     ///
     /// ```text
     /// client                                          server
-    ///        <-- ... certificate, finished              its last word before it knows the client
-    ///  certificate, finished, key update -->            verifies
-    ///        <-- a ticket, a key update, or data        content
-    ///        <-- an alert                               not content
+    ///        <-- ... certificate, finished              has not seen the client's certificate
+    ///  certificate, finished, key update -->            verifies it
+    ///        <-- a ticket, a key update, or data        has accepted it
+    ///        <-- an alert                               has rejected it
     /// ```
     ///
-    /// Whatever record comes after the server's `finished` answers the client's certificate: an
-    /// alert says no, everything else says yes. Our servers send a ticket on their own, as most do.
-    /// A server that sends none may still answer a key update, as Erlang's does at once; others
-    /// answer that only when they have something to say. For these there is the time limit, to
-    /// which the time that the handshake took is added.
+    /// So the first record after the server's `finished` tells whether the certificate was accepted: an alert means
+    /// no, every other record yes. Most servers, this library's too, send a session ticket. A server that sends
+    /// none may answer the key update: Erlang's does so at once, others only with their next data. For these the
+    /// wait is limited to `settle_time` plus the time that the handshake took.
     pub(super) async fn connect(
         config: Arc<ClientConfig>,
         name: ServerName<'static>,
@@ -81,23 +78,23 @@ impl TlsStream {
         let shaken = TlsConnector::from(config).connect(name, Buffered::new(io));
         let mut inner = match shaken.into_fallible().await {
             Ok(inner) => inner,
-            Err((error, io)) => return Err(say_goodbye(error, io).await),
+            Err((error, io)) => return Err(send_alert(error, io).await),
         };
         let (_, session) = inner.get_mut();
-        let may_be_refused = session.protocol_version() == Some(ProtocolVersion::TLSv1_3);
-        if may_be_refused {
-            // It travels with our `finished`.
+        let may_be_rejected = session.protocol_version() == Some(ProtocolVersion::TLSv1_3);
+        if may_be_rejected {
+            // Queues a key update, which is sent together with `finished`.
             let _ = session.refresh_traffic_keys();
         }
         let mut stream = Self::new(inner.into());
-        if may_be_refused {
+        if may_be_rejected {
             let limit = settle_time.saturating_add(task::now().duration_since(start));
-            if let Ok(verdict) = task::timeout(limit, stream.accepted()).await {
-                verdict?;
+            if let Ok(accepted) = task::timeout(limit, stream.wait_until_accepted()).await {
+                accepted?;
             }
         }
-        // If it cannot be sent, the next reader finds out why.
-        let _ = stream.settle().await;
+        // If the flush fails, the next read returns why.
+        let _ = stream.finish_handshake().await;
         Ok(stream)
     }
 
@@ -111,15 +108,15 @@ impl TlsStream {
     }
 
     /// Waits for the first record that is not an alert.
-    async fn accepted(&mut self) -> Result<(), HandshakeError> {
+    async fn wait_until_accepted(&mut self) -> Result<(), HandshakeError> {
         self.flush().await?;
         let before = self.inner.get_ref().0.begun;
         let mut byte = [0];
         poll_fn(|cx| {
             match Pin::new(&mut *self).poll_read(cx, &mut byte) {
                 Poll::Ready(Ok(1)) => self.early = Some(byte[0]),
-                // Whatever has come after that record is for the reader to find out.
-                _ if self.inner.get_ref().0.understood > before => {}
+                // The next read handles what follows that record.
+                _ if self.inner.get_ref().0.processed > before => {}
                 Poll::Ready(Ok(_)) => return Poll::Ready(Err(HandshakeError::Closed)),
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error.into())),
                 Poll::Pending => return Poll::Pending,
@@ -129,13 +126,13 @@ impl TlsStream {
         .await
     }
 
-    /// Sends what the handshake has left, and ends the special ways of its time.
-    async fn settle(&mut self) -> io::Result<()> {
-        self.inner.get_mut().0.shaking = false;
+    /// Sends the last records of the handshake. From now on a flush writes to the socket.
+    async fn finish_handshake(&mut self) -> io::Result<()> {
+        self.inner.get_mut().0.handshaking = false;
         self.inner.flush().await
     }
 
-    /// Who has proved to hold the key of the peer's certificate.
+    /// Returns the identity in the peer's verified certificate.
     pub(super) fn identity(&self) -> Result<PeerIdentity, HandshakeError> {
         let (_, session) = self.inner.get_ref();
         let Some(certificate) = session.peer_certificates().and_then(<[_]>::first) else {
@@ -147,10 +144,10 @@ impl TlsStream {
     }
 }
 
-/// Sends what is left to say, without waiting, and ends the connection. Says why.
-async fn say_goodbye(error: io::Error, mut io: Buffered) -> HandshakeError {
+/// Tries once to send the buffered alert, and closes the connection. Converts the error.
+async fn send_alert(error: io::Error, mut io: Buffered) -> HandshakeError {
     let _ = futures_lite::future::poll_once(io.close()).await;
-    reported(&error, io.understood > 0).unwrap_or_else(|| error.into())
+    handshake_error(&error, io.processed > 0).unwrap_or_else(|| error.into())
 }
 
 impl AsyncRead for TlsStream {
@@ -160,7 +157,7 @@ impl AsyncRead for TlsStream {
         buf: &mut [u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        // futures-rustls would take it for the end.
+        // futures-rustls would return 0, the end of the stream.
         if buf.is_empty() {
             return Poll::Ready(Ok(0));
         }
@@ -174,14 +171,14 @@ impl AsyncRead for TlsStream {
             return Poll::Ready(Err(error.clone().into()));
         }
         let mut filled = 0;
-        // futures-rustls stops after 4 KiB of records. What came together is handed on together.
+        // futures-rustls stops after 4 KiB of records. Read all that is buffered.
         while filled == 0 || filled < buf.len() && this.inner.get_ref().0.has_unread() {
             match Pin::new(&mut this.inner).poll_read(cx, &mut buf[filled..]) {
                 Poll::Ready(Ok(count)) if count > 0 => filled += count,
                 Poll::Ready(Err(error)) if error.kind() != UnexpectedEof => {
-                    // The alert that tells the peer.
+                    // Sends the alert.
                     let _ = this.inner.get_mut().0.poll_send(cx);
-                    this.failed = reported(&error, true);
+                    this.failed = handshake_error(&error, true);
                     if filled > 0 {
                         break;
                     }
@@ -189,11 +186,10 @@ impl AsyncRead for TlsStream {
                         let error = this.failed.clone().map_or(error, io::Error::from);
                         return Poll::Ready(Err(error));
                     }
-                    // futures-rustls passes over the data that came before.
+                    // futures-rustls has not returned the data that came before the error.
                 }
                 Poll::Pending if filled == 0 => return Poll::Pending,
-                // A peer that is gone without a farewell is gone all the same: packets tell by
-                // themselves whether they are whole.
+                // A missing `close_notify` is no error: a truncated packet is detected by its length.
                 _ => break,
             }
         }
@@ -212,8 +208,8 @@ impl AsyncWrite for TlsStream {
             return Poll::Ready(Err(BrokenPipe.into()));
         }
         if this.inner.get_ref().1.wants_write() {
-            // rustls is half full, and would cut a packet into records of any size; a packet's
-            // header must come in one.
+            // With a half-full buffer rustls would split a packet into records of any size. Its header must be in
+            // one record.
             ready!(Pin::new(&mut this.inner).poll_flush(cx))?;
         }
         Pin::new(&mut this.inner).poll_write(cx, buf)
@@ -227,7 +223,7 @@ impl AsyncWrite for TlsStream {
         let this = self.get_mut();
         this.closing = true;
         Poll::Ready(match ready!(Pin::new(&mut this.inner).poll_close(cx)) {
-            // There is nobody left to say goodbye to.
+            // The peer has closed the connection already.
             Err(error)
                 if matches!(
                     error.kind(),

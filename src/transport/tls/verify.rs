@@ -1,4 +1,4 @@
-//! Who is let in: the chain of certificates first, then the name or the user's own check.
+//! Verifies peers: first the certificate chain, then the name or the user's check.
 
 use std::{fmt, sync::Arc};
 
@@ -29,7 +29,7 @@ use crate::{
     },
 };
 
-/// What [`check_peer`](crate::Tls::check_peer) was given.
+/// The function given to [`check_peer`](crate::Tls::check_peer).
 pub(super) type Check = Arc<dyn Fn(&PeerIdentity) -> Result<(), BoxError> + Send + Sync>;
 
 /// Verifies servers for a client, and clients for a server.
@@ -54,9 +54,9 @@ impl Verifier {
         }
     }
 
-    /// Looks the chain up in the revocation lists. rustls does so only together with everything else,
-    /// the name last: a wrong one means that nothing was revoked.
-    fn look_up(
+    /// Checks the chain against the revocation lists. rustls has no separate function for it: its server verifier
+    /// checks the name last, so a wrong name means that the chain is not revoked.
+    fn check_revocation(
         &self,
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
@@ -71,13 +71,13 @@ impl Verifier {
             | Err(Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
             )) => Ok(()),
-            Err(error) => Err(self.lists.sort(error)),
+            Err(error) => Err(self.lists.map_error(error)),
         }
     }
 
-    /// Asks the user's check, if there is one. The identity must be readable in any case: it is
-    /// what everybody above is told about the peer.
-    fn ask(&self, certificate: &CertificateDer<'_>) -> Result<(), Error> {
+    /// Calls the user's check, if there is one. The identity must be readable in any case, because the connection's
+    /// [`PeerInfo`](crate::PeerInfo) contains it.
+    fn check_identity(&self, certificate: &CertificateDer<'_>) -> Result<(), Error> {
         let Ok(peer) = PeerIdentity::from_der(certificate) else {
             return Err(CertificateError::BadEncoding.into());
         };
@@ -90,7 +90,7 @@ impl Verifier {
         })
     }
 
-    /// Adds to an error what rustls does not say: which issuer is unknown.
+    /// Adds the unknown issuer to an error, which rustls does not report.
     fn explained(
         &self,
         error: Error,
@@ -107,11 +107,11 @@ impl Verifier {
             issuer,
             roots,
         };
-        reason::leave(error, why)
+        reason::store(error, why)
     }
 }
 
-/// Returns for whom a certificate is, and the issuer that its chain ends with.
+/// Returns the subject of a certificate, and the issuer at the end of its chain.
 fn unknown_issuer(
     end_entity: &CertificateDer<'_>,
     intermediates: &[CertificateDer<'_>],
@@ -129,7 +129,7 @@ fn unknown_issuer(
     Some((distinguished(own.subject()), distinguished(last.issuer())))
 }
 
-/// Puts the names of the certificate into an error, if it is about them.
+/// Adds the certificate's names to an error about a wrong name.
 fn wrong_name(
     error: Error,
     end_entity: &CertificateDer<'_>,
@@ -153,7 +153,7 @@ fn wrong_name(
         presented,
         more,
     };
-    reason::leave(error, why)
+    reason::store(error, why)
 }
 
 impl ServerCertVerifier for Verifier {
@@ -174,12 +174,12 @@ impl ServerCertVerifier for Verifier {
             self.algorithms.all,
         )
         .map_err(|error| self.explained(error, end_entity, intermediates))?;
-        self.look_up(end_entity, intermediates, server_name, now)?;
+        self.check_revocation(end_entity, intermediates, server_name, now)?;
         if self.check.is_none() {
             verify_server_name(&certificate, server_name)
                 .map_err(|error| wrong_name(error, end_entity, server_name))?;
         }
-        self.ask(end_entity)?;
+        self.check_identity(end_entity)?;
         Ok(ServerCertVerified::assertion())
     }
 
@@ -220,8 +220,10 @@ impl ClientCertVerifier for Verifier {
         let verified = self
             .clients
             .verify_client_cert(end_entity, intermediates, now)
-            .map_err(|error| self.explained(self.lists.sort(error), end_entity, intermediates))?;
-        self.ask(end_entity)?;
+            .map_err(|error| {
+                self.explained(self.lists.map_error(error), end_entity, intermediates)
+            })?;
+        self.check_identity(end_entity)?;
         Ok(verified)
     }
 
@@ -256,15 +258,14 @@ impl fmt::Debug for Verifier {
     }
 }
 
-/// A ticket for a session that cannot be resumed.
+/// Produces session tickets that cannot be used for resumption.
 ///
-/// A TLS 1.3 server sends its ticket right after it has verified the client's certificate. That
-/// is all ours is for: the sign that the client waits for. Its lifetime of zero tells the client
-/// to throw it away, and the server knows no ticket anybody shows.
+/// A TLS 1.3 server sends a ticket right after it has verified the client's certificate: the signal that a client
+/// waits for. With a lifetime of zero the client discards it, and the server accepts no ticket.
 #[derive(Debug)]
-pub(super) struct OnceTicket;
+pub(super) struct UnusableTicket;
 
-impl ProducesTickets for OnceTicket {
+impl ProducesTickets for UnusableTicket {
     fn enabled(&self) -> bool {
         true
     }

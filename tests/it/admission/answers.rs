@@ -1,4 +1,4 @@
-//! What a custom supervisor may answer, and when; in simulated time.
+//! The answers of a custom supervisor, and their time limits, in simulated time.
 
 use erps::{ChildSpec, DynamicSupervisor, Network, ServerSpec, Universe, time};
 use smol::future;
@@ -14,7 +14,7 @@ fn simulated<T>(test: impl Future<Output = T>) -> T {
     Universe::simulated(1).run(test)
 }
 
-/// What the supervisor does with the first connection. All others are welcome.
+/// What the supervisor does with the first connection. It starts a server for all others.
 #[derive(Clone, Copy, Debug)]
 enum Answer {
     Ignore,
@@ -45,7 +45,7 @@ const AT_ONCE: [Answer; 8] = [
 impl Answer {
     fn supervisor(self) -> ServerSupervisor {
         let first = Mutex::new(Some(self));
-        ServerSupervisor::custom(move |recipe| {
+        ServerSupervisor::custom(move |spec| {
             let answer = first.lock().unwrap().take();
             assert!(
                 !matches!(answer, Some(PanicInTheClosure)),
@@ -53,14 +53,14 @@ impl Answer {
             );
             async move {
                 match answer {
-                    Some(answer) => answer.give(recipe).await,
-                    None => recipe.start().await,
+                    Some(answer) => answer.give(spec).await,
+                    None => spec.start().await,
                 }
             }
         })
     }
 
-    async fn give(self, recipe: ServerSpec) -> Result<Started, BoxError> {
+    async fn give(self, spec: ServerSpec) -> Result<Started, BoxError> {
         match self {
             Ignore => Ok(Started::Ignore),
             Error => Err("as the test asks".into()),
@@ -70,32 +70,33 @@ impl Answer {
                 Ok(Started::Running(stage.start_child(other).await?))
             }
             Never => {
-                let _kept = recipe;
+                let _kept = spec;
                 future::pending().await
             }
             PanicInTheClosure | PanicInTheFuture => panic!("as the test asks"),
             IgnoreAfterTheStart => {
-                recipe.start().await?;
+                spec.start().await?;
                 Ok(Started::Ignore)
             }
             ErrorAfterTheStart => {
-                recipe.start().await?;
+                spec.start().await?;
                 Err("as the test asks".into())
             }
             PanicAfterTheStart => {
-                recipe.start().await?;
+                spec.start().await?;
                 panic!("as the test asks")
             }
             NeverAfterTheStart => {
-                recipe.start().await?;
+                spec.start().await?;
                 future::pending().await
             }
         }
     }
 }
 
-/// Whoever comes first is disconnected after so long, and nothing is left of it; others are served.
-async fn first_is_out_after<S>(
+/// Asserts that the first client is disconnected after `limit` without leaving anything behind, while others
+/// are served.
+async fn first_is_closed_after<S>(
     limit: Duration,
     daemon: Linked<Daemon<S>>,
     case: &dyn std::fmt::Debug,
@@ -104,11 +105,11 @@ async fn first_is_out_after<S>(
 {
     let client = || Client::<Lab>::builder(daemon.local_addr()).reconnect(Reconnect::Never);
     let start = time::now();
-    let unlucky = client().connect().await.unwrap();
+    let first = client().connect().await.unwrap();
     time::sleep(Duration::from_millis(1)).await;
-    let lucky = client().connect().await.unwrap();
-    is_served(&lucky).await;
-    let exited = time::timeout(limit + SECOND, unlucky.exited()).await;
+    let second = client().connect().await.unwrap();
+    is_served(&second).await;
+    let exited = time::timeout(limit + SECOND, first.exited()).await;
     assert!(exited.is_ok(), "{case:?}: it is still connected");
     let took = time::now() - start;
     let slack = Duration::from_millis(1);
@@ -117,8 +118,8 @@ async fn first_is_out_after<S>(
     let info = daemon.info();
     assert_eq!((info.accepted, info.failed), (2, 1), "{case:?}");
     assert_eq!((info.connections, info.servers), (1, 1), "{case:?}");
-    is_served(&lucky).await;
-    drop(lucky);
+    is_served(&second).await;
+    drop(second);
     time::sleep(slack).await;
     assert_eq!(daemon.info().connections, 0, "{case:?}");
     let sockets = Network::current().unwrap().connections();
@@ -127,24 +128,24 @@ async fn first_is_out_after<S>(
 }
 
 #[test]
-fn whatever_but_a_child_a_supervisor_answers_the_connection_is_closed_at_once() {
+fn connection_is_closed_immediately_when_the_supervisor_returns_no_server() {
     for answer in AT_ONCE {
         simulated(allowed(async {
             let (builder, _watch) = lab::daemon();
             let daemon = builder.server_supervisor(answer.supervisor()).start_link();
-            first_is_out_after(Duration::ZERO, daemon.await.unwrap(), &answer).await;
+            first_is_closed_after(Duration::ZERO, daemon.await.unwrap(), &answer).await;
         }));
     }
 }
 
 #[test]
-fn a_supervisor_that_never_answers_loses_the_connection_when_its_time_is_over() {
+fn connection_is_closed_at_the_start_timeout_when_the_supervisor_never_answers() {
     for answer in [Never, NeverAfterTheStart] {
         simulated(async {
             let (builder, watch) = lab::daemon();
             let daemon = builder.server_supervisor(answer.supervisor()).start_link();
-            first_is_out_after(LIMIT, daemon.await.unwrap(), &answer).await;
-            // A server that was there has taken leave, as the other one.
+            first_is_closed_after(LIMIT, daemon.await.unwrap(), &answer).await;
+            // A server that was started has terminated like the other one.
             let mut lives = 0;
             while let Ok(life) = watch.lives.try_recv() {
                 lives += match life {
@@ -158,16 +159,16 @@ fn a_supervisor_that_never_answers_loses_the_connection_when_its_time_is_over() 
 }
 
 #[test]
-fn the_time_of_a_start_can_be_set() {
+fn start_timeout_is_configurable() {
     simulated(async {
         let (builder, _watch) = lab::daemon();
         let builder = builder.server_supervisor(Never.supervisor());
         let daemon = builder.start_timeout(7 * SECOND).start_link();
-        first_is_out_after(7 * SECOND, daemon.await.unwrap(), &"7 s").await;
+        first_is_closed_after(7 * SECOND, daemon.await.unwrap(), &"7 s").await;
     });
 }
 
-/// A server whose `init` takes so long, the first time.
+/// A server whose first `init` takes a given time.
 struct Slow;
 
 type Naps = Arc<Mutex<Option<Duration>>>;
@@ -198,16 +199,16 @@ fn slow(nap: Duration) -> DaemonBuilder<Slow> {
     Daemon::<Slow>::builder(Arc::new(Mutex::new(Some(nap))))
 }
 
-/// A supervisor by whose recipe a server is started that it does not wait for.
+/// A supervisor that starts the server in a task and never answers.
 fn careless() -> ServerSupervisor {
-    ServerSupervisor::custom(|recipe| async move {
-        erps::spawn(recipe.start()).detach();
+    ServerSupervisor::custom(|spec| async move {
+        erps::spawn(spec.start()).detach();
         future::pending().await
     })
 }
 
 #[test]
-fn an_init_that_takes_too_long_is_killed_whoever_supervises_it() {
+fn init_that_exceeds_the_start_timeout_is_killed_under_every_supervisor() {
     let supervisors = || {
         [
             None,
@@ -223,7 +224,7 @@ fn an_init_that_takes_too_long_is_killed_whoever_supervises_it() {
             if let Some(supervisor) = supervisors[n].clone() {
                 builder = builder.server_supervisor(supervisor);
             }
-            first_is_out_after(LIMIT, builder.start_link().await.unwrap(), &(n, nap)).await;
+            first_is_closed_after(LIMIT, builder.start_link().await.unwrap(), &(n, nap)).await;
             if let Some(ServerSupervisor::Dynamic(supervisor)) = &supervisors[2] {
                 supervisor.as_ref().request_shutdown();
             }
@@ -232,7 +233,7 @@ fn an_init_that_takes_too_long_is_killed_whoever_supervises_it() {
 }
 
 #[test]
-fn an_init_that_nobody_waits_for_is_killed_when_its_time_is_over() {
+fn detached_init_is_killed_at_the_start_timeout() {
     simulated(async {
         let builder = slow(1000 * LIMIT).server_supervisor(careless());
         let daemon = builder.start_link().await.unwrap();
@@ -248,7 +249,7 @@ fn an_init_that_nobody_waits_for_is_killed_when_its_time_is_over() {
 }
 
 #[test]
-fn an_init_that_is_just_in_time_is_served() {
+fn init_just_before_the_start_timeout_succeeds() {
     simulated(async {
         let daemon = slow(LIMIT - SECOND).start_link().await.unwrap();
         let client = Client::<Lab>::builder(daemon.local_addr())
@@ -264,7 +265,7 @@ fn an_init_that_is_just_in_time_is_served() {
 }
 
 #[test]
-fn an_init_that_takes_its_time_holds_nobody_else_up() {
+fn slow_init_does_not_delay_other_connections() {
     simulated(async {
         let daemon = slow(LIMIT - SECOND).start_link().await.unwrap();
         let connect = async || {
@@ -282,7 +283,7 @@ fn an_init_that_takes_its_time_holds_nobody_else_up() {
     });
 }
 
-/// A server that has a helper, beside it under the same supervisor.
+/// A server that starts a task under its own supervisor.
 struct Helped;
 
 impl Server for Helped {
@@ -309,7 +310,7 @@ impl Server for Helped {
 }
 
 #[test]
-fn an_init_may_ask_its_own_supervisor_for_a_child() {
+fn init_can_start_a_child_under_its_own_supervisor() {
     simulated(async {
         let supervisor = DynamicSupervisor::builder().start_link();
         let daemon = Daemon::<Helped>::builder(DynamicSupervisor::clone(&supervisor))
@@ -322,15 +323,15 @@ fn an_init_may_ask_its_own_supervisor_for_a_child() {
 }
 
 #[test]
-fn a_recipe_that_is_followed_after_its_time_starts_nothing() {
+fn start_spec_used_after_the_start_timeout_returns_ignore() {
     simulated(async {
         let (late, outcome) = async_channel::bounded(1);
-        let supervisor = ServerSupervisor::custom(move |recipe| {
+        let supervisor = ServerSupervisor::custom(move |spec| {
             let late = late.clone();
             async move {
                 let starting = async move {
                     time::sleep(LIMIT + SECOND).await;
-                    let _ = late.send(recipe.start().await).await;
+                    let _ = late.send(spec.start().await).await;
                 };
                 erps::spawn(starting).detach();
                 future::pending().await

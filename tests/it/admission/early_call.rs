@@ -1,4 +1,4 @@
-//! A call that leaves before the client learns that it is refused.
+//! A call sent before the client learns that it is rejected.
 
 use erps::{
     BoxedStream, CallError, Disconnect, Endpoint, Handshake, PeerInfo, Protocol, Secured,
@@ -36,7 +36,7 @@ impl Server for Shop {
     }
 }
 
-/// Takes its time to accept somebody who is done at once.
+/// A transport whose `accept` takes a second and whose `connect` takes no time.
 #[derive(Debug)]
 struct Slow;
 
@@ -58,7 +58,7 @@ impl Transport for Slow {
 }
 
 #[test]
-fn a_call_that_left_before_the_refusal_arrived_fails_as_disconnected() {
+fn call_sent_before_the_rejection_arrives_fails_with_disconnected() {
     Universe::simulated(1).run(async {
         let daemon = Daemon::<Shop>::builder(())
             .transport(Slow)

@@ -1,4 +1,4 @@
-//! What a daemon tells of its connections: one end for each, with its stage and its reason.
+//! Events of a daemon: each connection emits one `Closed` event with its stage and reason.
 
 use super::*;
 
@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use erps::{
     AtLimit, CloseReason, ConnectionStage, DaemonEvent, DaemonEvents, HandshakeFailure, Network,
-    ProtocolError, Rejection, ServerOptions, TcpOptions, Universe, network::Line, time,
+    ProtocolError, Rejection, ServerOptions, TcpOptions, Universe, network::Link, time,
 };
 
 use crate::support::{
@@ -16,7 +16,7 @@ use crate::support::{
 
 type End = (ConnectionStage, CloseReason);
 
-/// All ends there are, once the daemon has ended; by the number of the connection.
+/// Returns the `Closed` events of all connections by id, after the daemon has exited.
 async fn ends(mut events: DaemonEvents) -> BTreeMap<u64, End> {
     let (mut accepted, mut ends) = (Vec::new(), BTreeMap::new());
     while let Some(event) = events.next().await {
@@ -41,8 +41,8 @@ fn simulated<F: Future<Output = ()>>(seed: u64, test: impl FnOnce(Network) -> F)
     });
 }
 
-/// The one end of a daemon with one visitor.
-async fn the_end(daemon: Linked<Daemon<LabServer>>, events: DaemonEvents) -> End {
+/// Shuts the daemon down after 20 seconds and returns the only `Closed` event.
+async fn only_end(daemon: Linked<Daemon<LabServer>>, events: DaemonEvents) -> End {
     time::sleep(Duration::from_secs(20)).await;
     daemon.shutdown().await;
     let ends = ends(events).await;
@@ -51,7 +51,7 @@ async fn the_end(daemon: Linked<Daemon<LabServer>>, events: DaemonEvents) -> End
 }
 
 #[test]
-fn each_way_to_end_is_one_event_with_its_stage_and_reason() {
+fn closed_event_reports_stage_and_reason() {
     use ConnectionStage::{Handshake, Served, Start};
     type Change = fn(DaemonBuilder<LabServer>) -> DaemonBuilder<LabServer>;
     type Is = fn(&CloseReason) -> bool;
@@ -102,14 +102,14 @@ fn each_way_to_end_is_one_event_with_its_stage_and_reason() {
             let events = daemon.events();
             let mut peer = network.connect(daemon.local_addr()).await.unwrap();
             peer.write_all(bytes).await.unwrap();
-            let end = the_end(daemon, events).await;
+            let end = only_end(daemon, events).await;
             assert!(end.0 == stage && is(&end.1), "{end:?}");
         });
     }
 }
 
 #[test]
-fn a_handshake_that_makes_way_and_one_that_the_daemon_ends_say_so() {
+fn closed_event_reports_evicted_handshakes_and_a_stopped_daemon() {
     simulated(1, |network| async move {
         let (builder, _watch) = lab::daemon();
         let tls = TestCa::new().tls(&["localhost"]);
@@ -131,7 +131,7 @@ fn a_handshake_that_makes_way_and_one_that_the_daemon_ends_say_so() {
 }
 
 #[test]
-fn who_is_there_to_be_refused_makes_way_before_who_may_come_in() {
+fn connections_being_rejected_are_evicted_before_pending_handshakes() {
     simulated(1, |network| async move {
         let (builder, _watch) = lab::daemon();
         let tls = TestCa::new().tls(&["localhost"]);
@@ -158,7 +158,7 @@ fn who_is_there_to_be_refused_makes_way_before_who_may_come_in() {
 }
 
 #[test]
-fn who_was_served_and_left_at_once_was_served() {
+fn connection_closed_right_after_its_reply_emits_served_and_closed() {
     for seed in 0..100 {
         simulated(seed, |network| async move {
             let (builder, _watch) = lab::daemon();
@@ -193,7 +193,7 @@ fn who_was_served_and_left_at_once_was_served() {
 }
 
 #[test]
-fn every_connection_of_a_crowd_has_one_end_whoever_ends_the_daemon() {
+fn each_of_many_connections_emits_one_closed_event_however_the_daemon_exits() {
     for seed in 0..30 {
         simulated(seed, |network| async move {
             Universe::current()
@@ -230,7 +230,7 @@ fn every_connection_of_a_crowd_has_one_end_whoever_ends_the_daemon() {
             }
             let ends = ends(events).await;
             assert!(!ends.is_empty());
-            // What was taken is given back, whatever happened.
+            // All counters return to zero.
             let info = handle.info();
             assert_eq!((info.connections, info.handshakes, info.servers), (0, 0, 0));
         });
@@ -238,7 +238,7 @@ fn every_connection_of_a_crowd_has_one_end_whoever_ends_the_daemon() {
 }
 
 #[test]
-fn a_receiver_that_is_slow_is_told_how_much_it_has_missed() {
+fn slow_event_receiver_is_told_how_many_events_it_missed() {
     simulated(1, |network| async move {
         let (builder, _watch) = lab::daemon();
         let builder = builder.at_limit(AtLimit::Close);
@@ -246,7 +246,7 @@ fn a_receiver_that_is_slow_is_told_how_much_it_has_missed() {
         daemon.set_limits(|limits| limits.connections = 0);
         let mut events = daemon.events();
         let mut exact = daemon.events();
-        // Two events each: 1024 are kept, and no more.
+        // Each connection emits two events; the buffer holds 1024.
         for n in 0..513 {
             drop(network.connect(daemon.local_addr()).await.unwrap());
             time::sleep(Duration::from_millis(10)).await;
@@ -275,7 +275,7 @@ fn a_receiver_that_is_slow_is_told_how_much_it_has_missed() {
 }
 
 #[test]
-fn who_asks_for_the_events_of_a_daemon_that_has_ended_is_told_of_the_end() {
+fn events_of_an_exited_daemon_return_none() {
     simulated(1, |_| async {
         let daemon = lab::daemon().0.start_link().await.unwrap();
         let handle = Daemon::clone(&daemon);
@@ -284,8 +284,8 @@ fn who_asks_for_the_events_of_a_daemon_that_has_ended_is_told_of_the_end() {
     });
 }
 
-/// What a server's end says of its peer.
-fn offence(end: &CloseReason) -> Option<&ProtocolError> {
+/// Returns the protocol error in a close reason.
+fn protocol_error(end: &CloseReason) -> Option<&ProtocolError> {
     match end {
         CloseReason::Server(ExitReason::Error(error)) => error.downcast_ref(),
         _ => None,
@@ -293,7 +293,7 @@ fn offence(end: &CloseReason) -> Option<&ProtocolError> {
 }
 
 #[test]
-fn each_time_limit_is_one_event_at_its_time_with_its_stage_and_reason() {
+fn each_timeout_emits_closed_at_its_time_with_stage_and_reason() {
     use ConnectionStage::{Handshake, Served};
     type Change = fn(DaemonBuilder<LabServer>) -> DaemonBuilder<LabServer>;
     type Is = fn(&CloseReason) -> bool;
@@ -310,8 +310,8 @@ fn each_time_limit_is_one_event_at_its_time_with_its_stage_and_reason() {
     let deaf = raw::call(1, &echo).repeat(10);
     let lives = raw::call(1, ":ping");
     let is_gone: Is = |end| matches!(end, CloseReason::Server(ExitReason::Disconnected));
-    // What is set, what the peer does before it falls silent, or vanishes; how far it gets, what is said
-    // of it, and when.
+    // The configuration, the bytes the peer sends, whether its host vanishes then; the expected stage, reason
+    // and time.
     type Limit<'a> = (Change, &'a [u8], bool, ConnectionStage, Is, Duration);
     let limits: [Limit<'_>; 5] = [
         (
@@ -330,7 +330,12 @@ fn each_time_limit_is_one_event_at_its_time_with_its_stage_and_reason() {
             b"",
             false,
             Served,
-            |end| matches!(offence(end), Some(ProtocolError::FirstPacketTimeout(_))),
+            |end| {
+                matches!(
+                    protocol_error(end),
+                    Some(ProtocolError::FirstPacketTimeout(_))
+                )
+            },
             secs(5),
         ),
         (
@@ -338,7 +343,7 @@ fn each_time_limit_is_one_event_at_its_time_with_its_stage_and_reason() {
             &half,
             false,
             Served,
-            |end| matches!(offence(end), Some(ProtocolError::PacketTimeout(_))),
+            |end| matches!(protocol_error(end), Some(ProtocolError::PacketTimeout(_))),
             secs(3),
         ),
         (
@@ -346,14 +351,14 @@ fn each_time_limit_is_one_event_at_its_time_with_its_stage_and_reason() {
             &deaf,
             false,
             Served,
-            |end| matches!(offence(end), Some(ProtocolError::WriteTimeout(_))),
+            |end| matches!(protocol_error(end), Some(ProtocolError::WriteTimeout(_))),
             secs(7),
         ),
         (options, &lives, true, Served, is_gone, secs(20)),
     ];
     for (change, bytes, vanishes, stage, is, at) in limits {
         simulated(1, |network| async move {
-            network.set_default_line(Line::new().window(1000));
+            network.set_default_link(Link::new().window(1000));
             let (builder, _watch) = lab::daemon();
             let daemon = change(builder).start_link().await.unwrap();
             let mut events = daemon.events();
@@ -370,7 +375,7 @@ fn each_time_limit_is_one_event_at_its_time_with_its_stage_and_reason() {
                     break (stage, reason);
                 }
             };
-            // A peer that is told why has a second to close.
+            // A peer that was sent an error has a second to close.
             let took = time::now() - start;
             assert!(
                 took >= at && took <= at + secs(if vanishes { 20 } else { 2 }),
@@ -381,23 +386,23 @@ fn each_time_limit_is_one_event_at_its_time_with_its_stage_and_reason() {
     }
 }
 
-/// What happens to the daemon itself, until it has ended.
-async fn news(mut events: DaemonEvents) -> Vec<String> {
-    let mut news = Vec::new();
+/// Returns the events of the daemon itself, until it has exited.
+async fn daemon_events(mut events: DaemonEvents) -> Vec<String> {
+    let mut daemon_events = Vec::new();
     while let Some(event) = events.next().await {
         use DaemonEvent as It;
         if !matches!(
             event,
             It::Accepted { .. } | It::Served { .. } | It::Closed { .. }
         ) {
-            news.push(format!("{event:?}"));
+            daemon_events.push(format!("{event:?}"));
         }
     }
-    news
+    daemon_events
 }
 
 #[test]
-fn a_daemon_that_is_suspended_resumed_and_drained_says_so_once_each() {
+fn suspend_resume_and_drain_emit_one_event_each() {
     simulated(1, |network| async move {
         let (builder, _watch) = lab::daemon();
         let daemon = builder.start_link().await.unwrap();
@@ -418,15 +423,15 @@ fn a_daemon_that_is_suspended_resumed_and_drained_says_so_once_each() {
             "Suspended",
             "Resumed",
             "DrainBegan { connections: 1 }",
-            // A second to be heard, and one to close its end, which it does not.
+            // A second of listening, and a second for the peer to close, which it does not.
             "DrainEnded { took: 2s, cut: 0 }",
         ];
-        assert_eq!(news(events).await, expected);
+        assert_eq!(daemon_events(events).await, expected);
     });
 }
 
 #[test]
-fn a_shortage_is_told_when_it_begins_and_when_it_is_over_however_often_it_is_tried() {
+fn descriptor_shortage_emits_one_pause_and_one_resume_event() {
     simulated(1, |network| async move {
         let (builder, _watch) = lab::daemon();
         let daemon = builder.start_link().await.unwrap();
@@ -441,28 +446,28 @@ fn a_shortage_is_told_when_it_begins_and_when_it_is_over_however_often_it_is_tri
         }
         assert_eq!(daemon.info().accept_pauses, 2);
         daemon.shutdown().await;
-        let news = news(events).await;
-        assert_eq!(news.len(), 4, "{news:?}");
-        for pair in news.chunks(2) {
+        let daemon_events = daemon_events(events).await;
+        assert_eq!(daemon_events.len(), 4, "{daemon_events:?}");
+        for pair in daemon_events.chunks(2) {
             assert!(
                 pair[0].starts_with("AcceptPaused { address: Inet(")
                     && pair[0].contains("error: Os { code: 24"),
-                "{news:?}"
+                "{daemon_events:?}"
             );
-            assert!(pair[1].ends_with("after: 3.275s }"), "{news:?}");
+            assert!(pair[1].ends_with("after: 3.275s }"), "{daemon_events:?}");
         }
     });
 }
 
 #[test]
-fn an_error_that_comes_back_at_once_each_time_is_not_waited_for_without_a_rest() {
+fn persistent_accept_error_pauses_with_growing_delays() {
     simulated(1, |network| async move {
         let (builder, _watch) = lab::daemon();
         let daemon = builder.start_link().await.unwrap();
         let events = daemon.events();
         let old = lab::client(&daemon).connect().await.unwrap();
         is_served(&old).await;
-        // As of a filter that forbids this process to accept: it concerns no connection.
+        // As from a seccomp filter that forbids `accept`: the error is not about one connection.
         let eacces = 13;
         network.fail_accepts("localhost", daemon.port(), eacces, 30);
         let before = time::now();
@@ -470,9 +475,12 @@ fn an_error_that_comes_back_at_once_each_time_is_not_waited_for_without_a_rest()
         peer.send(&raw::call(1, ":ping")).await;
         is_served(&old).await;
         peer.text().await.expect("an answer");
-        assert!(time::now() - before > secs(5), "it rested ever longer");
+        assert!(
+            time::now() - before > secs(5),
+            "the pause between attempts does not grow"
+        );
         assert_eq!(daemon.info().accept_pauses, 1);
         daemon.shutdown().await;
-        assert_eq!(news(events).await.len(), 2);
+        assert_eq!(daemon_events(events).await.len(), 2);
     });
 }

@@ -1,4 +1,5 @@
-//! How many are let in, from where, with what, and what the others are told.
+//! Limits on connections in total, per address and per certificate, admission hooks, and what rejected
+//! clients receive.
 
 use super::*;
 
@@ -22,7 +23,7 @@ const fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
 }
 
-/// Runs a test with a daemon that anybody of the network reaches.
+/// Runs a test with a daemon that every host of the network can reach.
 fn at<F: Future<Output = ()>>(
     change: impl FnOnce(DaemonBuilder<LabServer>) -> DaemonBuilder<LabServer>,
     test: impl FnOnce(Network, Linked<Daemon<LabServer>>) -> F,
@@ -37,7 +38,7 @@ fn at<F: Future<Output = ()>>(
     });
 }
 
-async fn visitor(network: &Network, host: &Host, daemon: &Daemon<LabServer>) -> Raw<Stream> {
+async fn connect_from(network: &Network, host: &Host, daemon: &Daemon<LabServer>) -> Raw<Stream> {
     let connect = network.connect(daemon.local_addr());
     Raw::over(host.scope(connect).await.unwrap())
 }
@@ -48,20 +49,20 @@ async fn served(peer: &mut Raw<Stream>) {
     assert!(kind == Kind::Reply && text.contains("pong"), "{text}");
 }
 
-/// It is told this, first and last.
-async fn told(peer: &mut Raw<Stream>, word: &str) {
+/// Asserts that the peer receives this error and then a close.
+async fn assert_rejected(peer: &mut Raw<Stream>, word: &str) {
     let (kind, text) = peer.text().await.unwrap();
     assert_eq!((kind, text), (Kind::Error, format!("{word:?}")));
     assert_eq!(peer.text().await, None);
 }
 
-/// Waits until all that is under way has happened.
+/// Waits five seconds, until everything in progress has finished.
 async fn settled() {
     time::sleep(secs(5)).await;
 }
 
-/// Whether it is the host that was named first.
-fn is_the_shop(ip: IpAddr) -> bool {
+/// Whether this is the daemon's own host.
+fn is_daemon_host(ip: IpAddr) -> bool {
     Network::current().unwrap().host("shop").ip() == ip
 }
 
@@ -70,7 +71,7 @@ fn is_empty(info: &DaemonInfo) -> bool {
 }
 
 #[test]
-fn at_the_limit_a_newcomer_is_told_when_to_come_back_and_comes_in_when_one_leaves() {
+fn connection_over_the_limit_receives_retry_after_and_is_accepted_when_one_closes() {
     let retry_after = secs(5);
     let full = |builder: DaemonBuilder<_>| {
         let at_limit = AtLimit::Refuse { retry_after };
@@ -78,16 +79,16 @@ fn at_the_limit_a_newcomer_is_told_when_to_come_back_and_comes_in_when_one_leave
     };
     at(full, |network, daemon| async move {
         let home = network.host("home");
-        let mut first = visitor(&network, &home, &daemon).await;
-        let mut second = visitor(&network, &home, &daemon).await;
+        let mut first = connect_from(&network, &home, &daemon).await;
+        let mut second = connect_from(&network, &home, &daemon).await;
         served(&mut first).await;
         served(&mut second).await;
-        let mut third = visitor(&network, &home, &daemon).await;
-        told(&mut third, "refused: too many connections; come back in 5s").await;
+        let mut third = connect_from(&network, &home, &daemon).await;
+        assert_rejected(&mut third, "refused: too many connections; come back in 5s").await;
         served(&mut first).await;
         drop((second, third));
         settled().await;
-        served(&mut visitor(&network, &home, &daemon).await).await;
+        served(&mut connect_from(&network, &home, &daemon).await).await;
         let info = daemon.info();
         assert_eq!((info.accepted, info.rejected.connections), (4, 1));
         assert_eq!(info.failed, 0);
@@ -98,7 +99,7 @@ fn at_the_limit_a_newcomer_is_told_when_to_come_back_and_comes_in_when_one_leave
 }
 
 #[test]
-fn a_client_that_is_refused_learns_why_and_comes_back_no_sooner_than_it_is_told() {
+fn rejected_client_reports_the_reason_and_retries_after_retry_after() {
     let retry_after = secs(5);
     let full = |builder: DaemonBuilder<_>| {
         let at_limit = AtLimit::Refuse { retry_after };
@@ -106,7 +107,7 @@ fn a_client_that_is_refused_learns_why_and_comes_back_no_sooner_than_it_is_told(
     };
     at(full, |network, daemon| async move {
         let home = network.host("home");
-        let mut first = visitor(&network, &home, &daemon).await;
+        let mut first = connect_from(&network, &home, &daemon).await;
         served(&mut first).await;
         let second = Client::<Lab>::builder(daemon.local_addr())
             .backoff(Backoff::new(ms(1), ms(10)))
@@ -116,13 +117,13 @@ fn a_client_that_is_refused_learns_why_and_comes_back_no_sooner_than_it_is_told(
             _ => None,
         };
         time::sleep(secs(1)).await;
-        let told = ("too many connections".to_owned(), Some(retry_after));
-        assert_eq!(refused(), Some(told));
+        let assert_rejected = ("too many connections".to_owned(), Some(retry_after));
+        assert_eq!(refused(), Some(assert_rejected));
         assert_eq!(daemon.info().rejected.connections, 1);
-        // It is turned away each time it comes; and that is not oftener.
+        // It is rejected at each attempt, and attempts as often as `retry_after` allows.
         time::sleep(secs(59)).await;
         assert_eq!(daemon.info().rejected.connections, 12);
-        // Who asks for it need not wait.
+        // An explicit `connect` does not wait.
         let _ = second.connect().await;
         time::sleep(ms(100)).await;
         assert_eq!(daemon.info().rejected.connections, 13);
@@ -134,7 +135,7 @@ fn a_client_that_is_refused_learns_why_and_comes_back_no_sooner_than_it_is_told(
 }
 
 #[test]
-fn a_client_that_a_hook_refuses_learns_why_and_comes_back_by_its_back_off() {
+fn client_rejected_by_a_hook_reports_the_reason_and_retries_by_its_backoff() {
     let closed = |builder: DaemonBuilder<_>| builder.admit(|_: &PeerInfo| Err("closed on Sundays"));
     at(closed, |_, daemon| async move {
         let client = Client::<Lab>::builder(daemon.local_addr())
@@ -150,10 +151,10 @@ fn a_client_that_a_hook_refuses_learns_why_and_comes_back_by_its_back_off() {
 }
 
 #[test]
-fn a_call_of_a_client_that_is_refused_was_seen_by_nobody() {
+fn call_of_a_rejected_client_fails_as_not_run() {
     let closed = |builder: DaemonBuilder<_>| builder.admit(|_: &PeerInfo| Err("closed on Sundays"));
     at(closed, |_, daemon| async move {
-        // It is connected, for all that it knows yet.
+        // The client is connected and does not know yet that it is rejected.
         let client = lab::client(&daemon).connect().await.unwrap();
         let outcome = client.call(Call::Ping).await;
         let why = client.last_disconnect();
@@ -166,7 +167,7 @@ fn a_call_of_a_client_that_is_refused_was_seen_by_nobody() {
     });
 }
 
-/// A transport whose streams take nothing, and give what has arrived only to those who have tried to write.
+/// A transport whose streams accept no writes, and return received bytes only after a write was attempted.
 #[derive(Debug)]
 struct Shut;
 
@@ -232,7 +233,7 @@ impl AsyncWrite for ShutStream {
 }
 
 #[test]
-fn a_client_without_tls_waits_a_minute_at_most_when_told_to_come_back_later() {
+fn plaintext_client_caps_retry_after_at_a_minute() {
     let full = |builder: DaemonBuilder<_>| {
         let at_limit = AtLimit::Refuse {
             retry_after: secs(3600),
@@ -241,7 +242,7 @@ fn a_client_without_tls_waits_a_minute_at_most_when_told_to_come_back_later() {
     };
     at(full, |network, daemon| async move {
         let home = network.host("home");
-        let mut first = visitor(&network, &home, &daemon).await;
+        let mut first = connect_from(&network, &home, &daemon).await;
         served(&mut first).await;
         let client = lab::client(&daemon).backoff(Backoff::new(ms(1), ms(10)));
         let _client = client.connect().await.unwrap();
@@ -253,7 +254,7 @@ fn a_client_without_tls_waits_a_minute_at_most_when_told_to_come_back_later() {
 }
 
 #[test]
-fn a_client_that_meets_the_closed_door_first_still_reads_why_it_is_refused() {
+fn client_whose_write_fails_first_still_reads_why_it_was_rejected() {
     let retry_after = secs(50);
     let full = |builder: DaemonBuilder<_>| {
         let at_limit = AtLimit::Refuse { retry_after };
@@ -261,7 +262,7 @@ fn a_client_that_meets_the_closed_door_first_still_reads_why_it_is_refused() {
     };
     at(full, |network, daemon| async move {
         let home = network.host("home");
-        let mut first = visitor(&network, &home, &daemon).await;
+        let mut first = connect_from(&network, &home, &daemon).await;
         served(&mut first).await;
         let client = lab::client(&daemon).transport(Shut);
         let client = client.backoff(Backoff::new(ms(1), ms(10)));
@@ -276,7 +277,7 @@ fn a_client_that_meets_the_closed_door_first_still_reads_why_it_is_refused() {
             panic!("{:?}", client.last_disconnect());
         };
         assert_eq!(retry_after, Some(secs(50)));
-        // It does as it is told.
+        // The client waits for `retry_after`.
         time::sleep(secs(45)).await;
         assert_eq!(daemon.info().rejected.connections, 1);
         time::sleep(secs(10)).await;
@@ -285,27 +286,30 @@ fn a_client_that_meets_the_closed_door_first_still_reads_why_it_is_refused() {
 }
 
 #[test]
-fn at_the_limit_a_newcomer_is_closed_if_that_is_asked_for() {
+fn connection_over_the_limit_is_closed_with_at_limit_close() {
     let full = |builder: DaemonBuilder<_>| builder.max_connections(1).at_limit(AtLimit::Close);
     at(full, |network, daemon| async move {
         let home = network.host("home");
-        let mut first = visitor(&network, &home, &daemon).await;
+        let mut first = connect_from(&network, &home, &daemon).await;
         served(&mut first).await;
-        assert_eq!(visitor(&network, &home, &daemon).await.text().await, None);
+        assert_eq!(
+            connect_from(&network, &home, &daemon).await.text().await,
+            None
+        );
         served(&mut first).await;
         assert_eq!(daemon.info().rejected.connections, 1);
     });
 }
 
 #[test]
-fn a_limit_that_is_changed_counts_for_who_comes_then() {
+fn changed_connection_limit_applies_to_new_connections() {
     let one = |builder: DaemonBuilder<_>| builder.max_connections(1);
     at(one, |network, daemon| async move {
         let home = network.host("home");
-        let mut first = visitor(&network, &home, &daemon).await;
+        let mut first = connect_from(&network, &home, &daemon).await;
         served(&mut first).await;
-        // It waits in the backlog, and comes in when the limit is raised.
-        let mut second = visitor(&network, &home, &daemon).await;
+        // The second client waits in the backlog and is accepted when the limit is raised.
+        let mut second = connect_from(&network, &home, &daemon).await;
         let mut waiting = Box::pin(served(&mut second));
         let wait = async {
             settled().await;
@@ -318,26 +322,32 @@ fn a_limit_that_is_changed_counts_for_who_comes_then() {
         assert!(!future::or(is_served, wait).await);
         daemon.set_limits(|limits| limits.connections = 2);
         waiting.await;
-        // Lowered, nobody is sent away, and nobody comes in.
+        // A lower limit closes no connection and accepts none.
         daemon.set_limits(|limits| {
             limits.connections = 1;
             limits.at_limit = AtLimit::Close;
         });
         served(&mut first).await;
         served(&mut second).await;
-        assert_eq!(visitor(&network, &home, &daemon).await.text().await, None);
+        assert_eq!(
+            connect_from(&network, &home, &daemon).await.text().await,
+            None
+        );
         drop(first);
         settled().await;
-        assert_eq!(visitor(&network, &home, &daemon).await.text().await, None);
+        assert_eq!(
+            connect_from(&network, &home, &daemon).await.text().await,
+            None
+        );
         drop(second);
         settled().await;
-        served(&mut visitor(&network, &home, &daemon).await).await;
+        served(&mut connect_from(&network, &home, &daemon).await).await;
         assert_eq!(daemon.limits().connections, 1);
     });
 }
 
 #[test]
-fn one_greedy_address_cannot_push_out_others() {
+fn limit_per_address_leaves_room_for_other_addresses() {
     let capped = |builder: DaemonBuilder<_>| {
         let builder = builder.max_connections_per_address(3);
         builder.max_connections(10)
@@ -346,33 +356,33 @@ fn one_greedy_address_cannot_push_out_others() {
         let (greedy, modest) = (network.host("greedy"), network.host("modest"));
         let mut inside = Vec::new();
         for n in 0..20 {
-            let mut peer = visitor(&network, &greedy, &daemon).await;
+            let mut peer = connect_from(&network, &greedy, &daemon).await;
             if n < 3 {
                 served(&mut peer).await;
                 inside.push(peer);
             } else {
-                told(&mut peer, "refused: too many connections from this address").await;
+                assert_rejected(&mut peer, "refused: too many connections from this address").await;
             }
         }
-        served(&mut visitor(&network, &modest, &daemon).await).await;
+        served(&mut connect_from(&network, &modest, &daemon).await).await;
         assert_eq!(daemon.info().rejected.address, 17);
         inside.pop();
         settled().await;
-        served(&mut visitor(&network, &greedy, &daemon).await).await;
+        served(&mut connect_from(&network, &greedy, &daemon).await).await;
     });
 }
 
 #[test]
-fn addresses_of_one_prefix_are_one() {
+fn limit_per_address_counts_addresses_by_prefix() {
     let capped = |builder: DaemonBuilder<_>| {
         let builder = builder.max_connections_per_address(1);
         builder.address_prefix(0, 0)
     };
     at(capped, |network, daemon| async move {
-        let mut one = visitor(&network, &network.host("one"), &daemon).await;
+        let mut one = connect_from(&network, &network.host("one"), &daemon).await;
         served(&mut one).await;
-        let mut other = visitor(&network, &network.host("other"), &daemon).await;
-        told(
+        let mut other = connect_from(&network, &network.host("other"), &daemon).await;
+        assert_rejected(
             &mut other,
             "refused: too many connections from this address",
         )
@@ -381,7 +391,7 @@ fn addresses_of_one_prefix_are_one() {
 }
 
 #[test]
-fn one_certificate_has_so_many_connections_whatever_its_addresses() {
+fn limit_per_certificate_counts_all_its_addresses() {
     let ca = TestCa::new();
     let tls = ca.tls(&["shop"]);
     let capped =
@@ -403,7 +413,7 @@ fn one_certificate_has_so_many_connections_whatever_its_addresses() {
         assert!(c.call(Call::Ping).await.is_err());
         settled().await;
         assert_eq!(daemon.info().rejected.identity, 1);
-        // Another certificate, if of the same name.
+        // Another certificate with the same name has its own count.
         is_served(&connect("c", &modest).await).await;
         drop(a);
         settled().await;
@@ -412,7 +422,7 @@ fn one_certificate_has_so_many_connections_whatever_its_addresses() {
 }
 
 #[test]
-fn hooks_say_who_is_let_in_and_why_not() {
+fn admit_hooks_accept_or_reject_with_a_message() {
     let hooked = |builder: DaemonBuilder<_>| {
         let odd = |address: &Endpoint| match address.port() {
             Some(0..50_000) => Ok(()),
@@ -420,23 +430,23 @@ fn hooks_say_who_is_let_in_and_why_not() {
         };
         let builder = builder.admit_address(odd);
         builder.admit(|peer: &PeerInfo| match peer.address.ip() {
-            Some(ip) if is_the_shop(ip) => Ok(()),
+            Some(ip) if is_daemon_host(ip) => Ok(()),
             _ => Err("who are you?"),
         })
     };
     at(hooked, |network, daemon| async move {
         let home = network.host("home");
-        let mut stranger = visitor(&network, &home, &daemon).await;
-        told(&mut stranger, "refused: who are you?").await;
+        let mut stranger = connect_from(&network, &home, &daemon).await;
+        assert_rejected(&mut stranger, "refused: who are you?").await;
         let shop = network.host("shop");
-        served(&mut visitor(&network, &shop, &daemon).await).await;
+        served(&mut connect_from(&network, &shop, &daemon).await).await;
         settled().await;
         assert_eq!(daemon.info().rejected.hook, 1);
     });
 }
 
 #[test]
-fn a_hook_on_addresses_is_asked_before_a_handshake_and_silent_where_there_is_one() {
+fn admit_address_runs_before_the_handshake_and_sends_its_reason_only_without_tls() {
     for secure in [false, true] {
         let hooked = |builder: DaemonBuilder<LabServer>| {
             let builder = builder.admit_address(|_: &Endpoint| Err("not today"));
@@ -446,10 +456,10 @@ fn a_hook_on_addresses_is_asked_before_a_handshake_and_silent_where_there_is_one
             }
         };
         at(hooked, |network, daemon| async move {
-            let mut peer = visitor(&network, &network.host("home"), &daemon).await;
+            let mut peer = connect_from(&network, &network.host("home"), &daemon).await;
             match secure {
                 true => assert_eq!(peer.text().await, None),
-                false => told(&mut peer, "refused: not today").await,
+                false => assert_rejected(&mut peer, "refused: not today").await,
             }
             settled().await;
             let info = daemon.info();
@@ -460,23 +470,23 @@ fn a_hook_on_addresses_is_asked_before_a_handshake_and_silent_where_there_is_one
 }
 
 #[test]
-fn who_makes_a_hook_panic_is_not_let_in_and_harms_nobody() {
+fn panicking_hook_rejects_its_connection_only() {
     let hooked = |builder: DaemonBuilder<_>| {
         builder.admit(|peer: &PeerInfo| -> Result<(), BoxError> {
-            assert!(peer.address.ip().is_some_and(is_the_shop), "a secret");
+            assert!(peer.address.ip().is_some_and(is_daemon_host), "a secret");
             Ok(())
         })
     };
     at(hooked, |network, daemon| async move {
         Universe::current().unwrap().expect_panics("a secret");
-        let mut peer = visitor(&network, &network.host("home"), &daemon).await;
-        told(&mut peer, "refused: rejected").await;
-        served(&mut visitor(&network, &network.host("shop"), &daemon).await).await;
+        let mut peer = connect_from(&network, &network.host("home"), &daemon).await;
+        assert_rejected(&mut peer, "refused: rejected").await;
+        served(&mut connect_from(&network, &network.host("shop"), &daemon).await).await;
     });
 }
 
 #[test]
-fn those_who_are_refused_and_stay_are_no_more_than_pending_handshakes() {
+fn rejected_peers_that_stay_connected_are_bounded_by_max_pending_handshakes() {
     let full = |builder: DaemonBuilder<_>| {
         let at_limit = AtLimit::Refuse {
             retry_after: secs(1),
@@ -486,11 +496,11 @@ fn those_who_are_refused_and_stay_are_no_more_than_pending_handshakes() {
     };
     at(full, |network, daemon| async move {
         let home = network.host("home");
-        let mut first = visitor(&network, &home, &daemon).await;
+        let mut first = connect_from(&network, &home, &daemon).await;
         served(&mut first).await;
         let mut lingering = Vec::new();
         for _ in 0..100 {
-            lingering.push(visitor(&network, &home, &daemon).await);
+            lingering.push(connect_from(&network, &home, &daemon).await);
             assert!(daemon.info().handshakes <= 5);
         }
         served(&mut first).await;
@@ -501,7 +511,7 @@ fn those_who_are_refused_and_stay_are_no_more_than_pending_handshakes() {
 }
 
 #[test]
-fn the_worst_case_follows_from_the_limits() {
+fn worst_case_memory_scales_with_the_connection_limit() {
     let small = |builder: DaemonBuilder<_>| {
         let options = ServerOptions::new()
             .max_payload(1000)

@@ -1,4 +1,4 @@
-//! The port: who may listen where, and how many may come.
+//! Binding the port, releasing it, and connections over the limit.
 
 use erps::TestCa;
 
@@ -6,7 +6,7 @@ use super::*;
 use crate::support::fixture;
 
 #[test]
-fn plaintext_beyond_loopback_is_refused_unless_asked_for() {
+fn plaintext_beyond_loopback_requires_plaintext_anywhere() {
     run(async {
         let anywhere = Ipv4Addr::UNSPECIFIED;
         let start = lab::daemon().0.bind(anywhere).start().await;
@@ -28,7 +28,7 @@ fn plaintext_beyond_loopback_is_refused_unless_asked_for() {
 }
 
 #[test]
-fn a_port_that_is_taken_is_an_error_value() {
+fn start_fails_with_bind_when_the_port_is_in_use() {
     run(async {
         let (daemon, client, _watch) = lab::pair().await;
         let taken = daemon.local_addr();
@@ -43,7 +43,7 @@ fn a_port_that_is_taken_is_an_error_value() {
 }
 
 #[test]
-fn an_address_that_is_not_this_machines_is_an_error_value() {
+fn start_fails_with_bind_for_an_address_of_another_machine() {
     run(async {
         let elsewhere = Ipv4Addr::new(192, 0, 2, 1);
         let builder = lab::daemon().0.transport(TestCa::new().tls(&HOST));
@@ -55,14 +55,14 @@ fn an_address_that_is_not_this_machines_is_an_error_value() {
     });
 }
 
-/// An address and a port that nobody listens at.
+/// Returns an address with a free port.
 fn free() -> SocketAddr {
     let free = TcpListener::bind((lab::alone(), 0)).unwrap();
     free.local_addr().unwrap()
 }
 
 #[test]
-fn nothing_is_left_listening_if_the_start_is_dropped_before_the_port_is_bound() {
+fn start_dropped_before_bind_leaves_no_listener() {
     run(async {
         let executor = Arc::new(smol::Executor::new());
         let (at, (builder, _watch)) = (free(), lab::daemon());
@@ -76,7 +76,7 @@ fn nothing_is_left_listening_if_the_start_is_dropped_before_the_port_is_bound() 
 }
 
 #[test]
-fn nothing_is_left_listening_if_the_start_is_dropped_after_the_port_was_bound() {
+fn start_dropped_after_bind_leaves_no_listener() {
     run(async {
         let executor = Arc::new(smol::Executor::new());
         let (at, (builder, _watch)) = (free(), lab::daemon());
@@ -91,8 +91,8 @@ fn nothing_is_left_listening_if_the_start_is_dropped_after_the_port_was_bound() 
     });
 }
 
-/// Starts daemons at one port, one after the other, serves a client with each, and ends it in one way or
-/// another.
+/// Starts daemons on one port one after the other, serves a client with each, and stops each in a different
+/// way.
 async fn one_after_the_other(at: SocketAddr, count: usize) {
     for n in 0..count {
         let (builder, _watch) = lab::daemon();
@@ -119,48 +119,48 @@ async fn one_after_the_other(at: SocketAddr, count: usize) {
     }
 }
 
-/// In a simulated universe.
+/// As [`one_after_the_other`], in a simulated universe.
 fn at_one_port(count: usize) {
     let universe = erps::Universe::simulated(1);
     universe.run(one_after_the_other(([127, 0, 0, 1], 4747).into(), count));
 }
 
 #[test]
-fn five_hundred_daemons_one_after_the_other_have_the_same_port() {
+fn five_hundred_daemons_reuse_one_port() {
     at_one_port(500);
 }
 
-/// As many as it takes to believe it: `cargo test --test it -- --ignored ten_thousand_daemons`.
+/// The long form: `cargo test --test it -- --ignored ten_thousand_daemons`.
 #[test]
 #[ignore = "it takes a minute or two"]
-fn ten_thousand_daemons_one_after_the_other_have_the_same_port() {
+fn ten_thousand_daemons_reuse_one_port() {
     at_one_port(10_000);
 }
 
 #[test]
 #[ignore = "a process that another test is starting holds its sockets for a moment"]
-fn a_hundred_daemons_at_one_real_port() {
+fn hundred_daemons_at_one_real_port() {
     run(one_after_the_other(free(), 100));
 }
 
 #[test]
-fn a_hundred_daemons_one_after_the_other_have_the_same_real_port() {
-    fixture::passes("admission::port::a_hundred_daemons_at_one_real_port", &[]);
+fn hundred_daemons_reuse_one_real_port() {
+    fixture::passes("admission::port::hundred_daemons_at_one_real_port", &[]);
 }
 
 #[erps::test(simulated)]
-async fn at_the_limit_of_connections_newcomers_wait_until_one_leaves() {
+async fn connection_over_the_limit_waits_in_the_backlog_until_one_closes() {
     let (builder, _watch) = lab::daemon();
     let daemon = builder.max_connections(2).start_link().await.unwrap();
     let connect = || async { lab::client(&daemon).connect().await.unwrap() };
     let (first, second) = (connect().await, connect().await);
     is_served(&first).await;
     is_served(&second).await;
-    // The network takes its connection, and the daemon does not.
+    // The connection is established by the network and not accepted by the daemon.
     let third = connect().await;
     let mut waiting = Box::pin(is_served(&third));
     assert!(future::poll_once(&mut waiting).await.is_none());
-    // Less than the time that its call has.
+    // Less than the timeout of its call.
     time::sleep(ms(4000)).await;
     assert!(future::poll_once(&mut waiting).await.is_none());
     is_served(&first).await;
@@ -173,7 +173,7 @@ async fn at_the_limit_of_connections_newcomers_wait_until_one_leaves() {
 }
 
 #[test]
-fn connections_are_listed_with_their_peers_calls_times_and_bytes() {
+fn connections_lists_peers_calls_times_and_bytes() {
     erps::Universe::simulated(1).run(async {
         let (builder, _watch) = lab::daemon();
         let daemon = builder.start_link().await.unwrap();

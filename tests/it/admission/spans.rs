@@ -1,4 +1,4 @@
-//! What is logged for a connection says whose it is, from whichever task it comes.
+//! Events of a connection are logged within its span, from every task.
 
 use super::*;
 
@@ -13,7 +13,7 @@ use tracing::{
     subscriber,
 };
 
-/// Keeps spans, and each event with the spans that it was in.
+/// Records spans, and each event with the spans it was emitted in.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Pages>>);
 
@@ -78,7 +78,7 @@ impl Protocol for Chat {
     type Push = ();
 }
 
-/// Logs from all its callbacks, also after it has waited.
+/// Logs from all its callbacks, also after an await.
 struct Chatterbox;
 
 impl Server for Chatterbox {
@@ -108,7 +108,7 @@ impl Server for Chatterbox {
     }
 }
 
-/// All that is logged while two clients call at the same time, with their addresses.
+/// Returns everything that is logged while two clients call concurrently.
 fn logged(change: fn(DaemonBuilder<Chatterbox>) -> DaemonBuilder<Chatterbox>) -> Pages {
     let log = Log::default();
     subscriber::with_default(log.clone(), || {
@@ -126,9 +126,9 @@ fn logged(change: fn(DaemonBuilder<Chatterbox>) -> DaemonBuilder<Chatterbox>) ->
     std::mem::take(&mut log.0.lock().unwrap())
 }
 
-/// In processes of their own: what is heard by one is not cached for others there.
+/// In separate processes, because `tracing` caches interest per process.
 #[test]
-fn what_is_logged_for_a_connection_is_within_its_span() {
+fn connection_events_are_logged_within_their_span() {
     for which in ["servers", "failures"] {
         fixture::passes(
             &format!("admission::spans::{which}_are_logged_within_their_span"),
@@ -138,7 +138,7 @@ fn what_is_logged_for_a_connection_is_within_its_span() {
 }
 
 #[test]
-#[ignore = "it is run by another, in a process of its own"]
+#[ignore = "run by another test, in its own process"]
 fn servers_are_logged_within_their_span() {
     let supervisors: [fn(DaemonBuilder<Chatterbox>) -> DaemonBuilder<Chatterbox>; 2] = [
         |it| it,
@@ -158,7 +158,7 @@ fn servers_are_logged_within_their_span() {
                 assert!(last.starts_with("connection peer="), "{what}: {spans:?}");
             }
         }
-        // Each is in its own.
+        // Each call is logged in the span of its own connection.
         let (one, two) = (said("name=\"one\""), said("name=\"two\""));
         assert_ne!(one[0].last(), two[0].last());
         assert_eq!((one.len(), two.len()), (1, 1));
@@ -166,7 +166,7 @@ fn servers_are_logged_within_their_span() {
 }
 
 #[test]
-#[ignore = "it is run by another, in a process of its own"]
+#[ignore = "run by another test, in its own process"]
 fn failures_are_logged_within_their_span() {
     let log = Log::default();
     subscriber::with_default(log.clone(), || {

@@ -1,52 +1,57 @@
-//! Servers that do not start, and what those that do know of their peer.
+//! Servers that fail to start, and what `init` and handlers know of their peer.
 
 use erps::TestCa;
 
 use super::*;
 
-/// What a server's `init`, or a supervisor of the user's, does with one connection.
+/// What a server's `init`, or a custom supervisor, does with one connection.
 #[derive(Clone, Copy, Debug)]
-enum Mood {
+enum Behaviour {
     Ignores,
     Fails,
     Panics,
     Never,
 }
 
-const MOODS: [Mood; 4] = [Mood::Ignores, Mood::Fails, Mood::Panics, Mood::Never];
+const BEHAVIOURS: [Behaviour; 4] = [
+    Behaviour::Ignores,
+    Behaviour::Fails,
+    Behaviour::Panics,
+    Behaviour::Never,
+];
 
-/// Whoever comes first meets the mood; all others are welcome.
-type Moods = Arc<Mutex<Option<Mood>>>;
+/// Applies to the first connection only.
+type Behaviours = Arc<Mutex<Option<Behaviour>>>;
 
-fn first(mood: Mood) -> Moods {
-    Arc::new(Mutex::new(Some(mood)))
+fn first(behaviour: Behaviour) -> Behaviours {
+    Arc::new(Mutex::new(Some(behaviour)))
 }
 
-/// A server with an `init` of moods, which reports whom it sees.
-struct Moody;
+/// A server whose `init` follows a given behaviour and reports the peer's common name.
+struct Scripted;
 
 #[derive(Clone)]
-struct MoodySeed {
-    moods: Moods,
+struct ScriptedSeed {
+    behaviours: Behaviours,
     seen: Sender<Option<String>>,
 }
 
-impl Server for Moody {
+impl Server for Scripted {
     type Protocol = Lab;
-    type Seed = MoodySeed;
+    type Seed = ScriptedSeed;
     type Info = ();
 
-    async fn init(seed: MoodySeed, cx: &mut Context<Self>) -> Result<Self, InitError> {
+    async fn init(seed: ScriptedSeed, cx: &mut Context<Self>) -> Result<Self, InitError> {
         let identity = cx.peer().and_then(|peer| peer.identity.as_ref());
         let name = identity.and_then(|it| it.common_name()).map(str::to_owned);
         seed.seen.try_send(name)?;
-        let mood = seed.moods.lock().unwrap().take();
-        match mood {
+        let behaviour = seed.behaviours.lock().unwrap().take();
+        match behaviour {
             None => Ok(Self),
-            Some(Mood::Ignores) => Err(InitError::Ignore),
-            Some(Mood::Fails) => Err("as the test asks".into()),
-            Some(Mood::Panics) => panic!("as the test asks"),
-            Some(Mood::Never) => future::pending().await,
+            Some(Behaviour::Ignores) => Err(InitError::Ignore),
+            Some(Behaviour::Fails) => Err("as the test asks".into()),
+            Some(Behaviour::Panics) => panic!("as the test asks"),
+            Some(Behaviour::Never) => future::pending().await,
         }
     }
 
@@ -61,57 +66,60 @@ impl Server for Moody {
     }
 }
 
-fn moody(moods: Moods) -> (DaemonBuilder<Moody>, Receiver<Option<String>>) {
-    let (seen, sights) = async_channel::unbounded();
-    (Daemon::builder(MoodySeed { moods, seen }), sights)
+fn scripted(behaviours: Behaviours) -> (DaemonBuilder<Scripted>, Receiver<Option<String>>) {
+    let (seen, names) = async_channel::unbounded();
+    (Daemon::builder(ScriptedSeed { behaviours, seen }), names)
 }
 
-/// The first client of the daemon is disconnected at once, or, if the mood is never to answer, when
-/// the daemon ends. Others are served meanwhile, and in the end nothing is left.
-async fn first_is_unlucky<S>(daemon: Linked<Daemon<S>>, moods: Moods)
+/// Asserts that the first client is disconnected immediately or, with [`Behaviour::Never`], when the daemon exits;
+/// that others are served meanwhile; and that no connection is left.
+async fn first_is_closed<S>(daemon: Linked<Daemon<S>>, behaviours: Behaviours)
 where
     S: Server<Protocol = Lab>,
 {
-    let mood = moods.lock().unwrap().expect("nobody came yet");
+    let behaviour = behaviours.lock().unwrap().expect("nobody came yet");
     let client = || Client::<Lab>::builder(daemon.local_addr());
-    // It may have been disconnected before anybody asks.
-    let unlucky = client().reconnect(Reconnect::Never).start();
-    if !matches!(mood, Mood::Never) {
-        let reason = unlucky.exited().await;
+    // It may be disconnected before it is polled.
+    let first = client().reconnect(Reconnect::Never).start();
+    if !matches!(behaviour, Behaviour::Never) {
+        let reason = first.exited().await;
         assert!(
             matches!(reason, ExitReason::Disconnected),
-            "{mood:?}: {reason}"
+            "{behaviour:?}: {reason}"
         );
         settled().await;
         assert_eq!(daemon.info().failed, 1);
         assert_eq!(daemon.info().connections, 0);
     } else {
         settled().await;
-        assert!(moods.lock().unwrap().is_none(), "it has come");
+        assert!(behaviours.lock().unwrap().is_none(), "it has come");
     }
-    let lucky = client().connect().await.unwrap();
-    is_served(&lucky).await;
+    let second = client().connect().await.unwrap();
+    is_served(&second).await;
     is_served(&client().connect().await.unwrap()).await;
     assert!(daemon.task().is_alive());
     let handle = Daemon::clone(&daemon);
     daemon.shutdown().await;
     let reason = handle.exited().await;
-    assert!(matches!(reason, ExitReason::Shutdown), "{mood:?}: {reason}");
-    assert_eq!(handle.info().connections, 0, "{mood:?}");
-    unlucky.exited().await;
+    assert!(
+        matches!(reason, ExitReason::Shutdown),
+        "{behaviour:?}: {reason}"
+    );
+    assert_eq!(handle.info().connections, 0, "{behaviour:?}");
+    first.exited().await;
 }
 
-fn supervisor_of(moods: Moods) -> ServerSupervisor {
-    ServerSupervisor::custom(move |recipe| {
-        let mood = moods.lock().unwrap().take();
+fn supervisor_of(behaviours: Behaviours) -> ServerSupervisor {
+    ServerSupervisor::custom(move |spec| {
+        let behaviour = behaviours.lock().unwrap().take();
         async move {
-            match mood {
-                None => recipe.start().await,
-                Some(Mood::Ignores) => Ok(Started::Ignore),
-                Some(Mood::Fails) => Err("as the test asks".into()),
-                Some(Mood::Panics) => panic!("as the test asks"),
-                Some(Mood::Never) => {
-                    let _recipe = recipe;
+            match behaviour {
+                None => spec.start().await,
+                Some(Behaviour::Ignores) => Ok(Started::Ignore),
+                Some(Behaviour::Fails) => Err("as the test asks".into()),
+                Some(Behaviour::Panics) => panic!("as the test asks"),
+                Some(Behaviour::Never) => {
+                    let _recipe = spec;
                     future::pending().await
                 }
             }
@@ -120,83 +128,83 @@ fn supervisor_of(moods: Moods) -> ServerSupervisor {
 }
 
 #[erps::test(simulated, panics = "as the test asks")]
-async fn a_connection_that_its_custom_supervisor_does_not_start_is_closed() {
-    for mood in MOODS {
+async fn connection_is_closed_when_its_custom_supervisor_starts_no_server() {
+    for behaviour in BEHAVIOURS {
         let (builder, _watch) = lab::daemon();
-        let moods = first(mood);
-        let builder = builder.server_supervisor(supervisor_of(Arc::clone(&moods)));
-        first_is_unlucky(builder.start_link().await.unwrap(), moods).await;
+        let behaviours = first(behaviour);
+        let builder = builder.server_supervisor(supervisor_of(Arc::clone(&behaviours)));
+        first_is_closed(builder.start_link().await.unwrap(), behaviours).await;
     }
 }
 
 #[erps::test(simulated, panics = "as the test asks")]
-async fn a_custom_supervisor_that_panics_before_it_has_a_future_harms_nobody() {
-    let moods = first(Mood::Panics);
-    let passing = Arc::clone(&moods);
-    let supervisor = ServerSupervisor::custom(move |recipe| {
-        let mood = passing.lock().unwrap().take();
-        assert!(mood.is_none(), "as the test asks");
-        recipe.start()
+async fn custom_supervisor_that_panics_before_its_future_closes_one_connection_only() {
+    let behaviours = first(Behaviour::Panics);
+    let passing = Arc::clone(&behaviours);
+    let supervisor = ServerSupervisor::custom(move |spec| {
+        let behaviour = passing.lock().unwrap().take();
+        assert!(behaviour.is_none(), "as the test asks");
+        spec.start()
     });
     let (builder, _watch) = lab::daemon();
     let builder = builder.server_supervisor(supervisor);
-    first_is_unlucky(builder.start_link().await.unwrap(), moods).await;
+    first_is_closed(builder.start_link().await.unwrap(), behaviours).await;
 }
 
 #[erps::test(simulated)]
-async fn a_connection_whose_recipe_is_kept_for_later_is_closed_when_the_supervisor_says_no() {
+async fn start_spec_kept_after_an_error_starts_no_server() {
     let kept = Arc::new(Mutex::new(Vec::new()));
-    let moods = first(Mood::Fails);
-    let (passing, keep) = (Arc::clone(&moods), Arc::clone(&kept));
-    let supervisor = ServerSupervisor::custom(move |recipe| {
-        let mood = passing.lock().unwrap().take();
+    let behaviours = first(Behaviour::Fails);
+    let (passing, keep) = (Arc::clone(&behaviours), Arc::clone(&kept));
+    let supervisor = ServerSupervisor::custom(move |spec| {
+        let behaviour = passing.lock().unwrap().take();
         let keep = Arc::clone(&keep);
         async move {
-            if mood.is_none() {
-                return recipe.start().await;
+            if behaviour.is_none() {
+                return spec.start().await;
             }
-            keep.lock().unwrap().push(recipe);
+            keep.lock().unwrap().push(spec);
             Err("as the test asks".into())
         }
     });
     let (builder, _watch) = lab::daemon();
     let builder = builder.server_supervisor(supervisor);
-    first_is_unlucky(builder.start_link().await.unwrap(), moods).await;
-    let recipe = kept.lock().unwrap().pop().unwrap();
-    let started = recipe.start().await;
+    first_is_closed(builder.start_link().await.unwrap(), behaviours).await;
+    let spec = kept.lock().unwrap().pop().unwrap();
+    let started = spec.start().await;
     assert!(matches!(started, Ok(Started::Ignore)), "{started:?}");
 }
 
 #[erps::test(simulated, panics = "as the test asks")]
-async fn a_connection_whose_server_does_not_start_is_closed() {
-    for mood in MOODS {
+async fn connection_is_closed_when_its_init_fails() {
+    for behaviour in BEHAVIOURS {
         for supervisor in [None, Some(ServerSupervisor::Unsupervised)] {
-            let moods = first(mood);
-            let (mut builder, _sights) = moody(Arc::clone(&moods));
+            let behaviours = first(behaviour);
+            let (mut builder, _sights) = scripted(Arc::clone(&behaviours));
             if let Some(supervisor) = supervisor {
                 builder = builder.server_supervisor(supervisor);
             }
             let builder = builder.server_shutdown(erps::Shutdown::Within(SHORT));
-            first_is_unlucky(builder.start_link().await.unwrap(), moods).await;
+            first_is_closed(builder.start_link().await.unwrap(), behaviours).await;
         }
     }
 }
 
 #[erps::test(simulated)]
-async fn a_daemon_that_is_killed_takes_those_with_it_that_were_still_starting() {
+async fn killed_daemon_closes_connections_that_are_still_starting() {
     let (in_supervisor, _watch) = lab::daemon();
-    let moods = first(Mood::Never);
-    let in_supervisor = in_supervisor.server_supervisor(supervisor_of(Arc::clone(&moods)));
+    let behaviours = first(Behaviour::Never);
+    let in_supervisor = in_supervisor.server_supervisor(supervisor_of(Arc::clone(&behaviours)));
     let in_supervisor = in_supervisor.start_link().await.unwrap();
-    let (in_init, sights) = moody(first(Mood::Never));
+    let (in_init, names) = scripted(first(Behaviour::Never));
     let in_init = in_init.start_link().await.unwrap();
     let ports = [in_supervisor.local_addr(), in_init.local_addr()];
     let clients = ports.map(|at| Client::<Lab>::builder(at).reconnect(Reconnect::Never));
     let waits = clients[0].connect().await.unwrap();
     let inits = clients[1].connect().await.unwrap();
     settled().await;
-    assert!(moods.lock().unwrap().is_none(), "it has come");
-    sights.recv().await.unwrap();
+    assert!(behaviours.lock().unwrap().is_none(), "it has come");
+    names.recv().await.unwrap();
     in_supervisor.task().kill();
     in_init.task().kill();
     waits.exited().await;
@@ -208,33 +216,33 @@ async fn a_daemon_that_is_killed_takes_those_with_it_that_were_still_starting() 
 }
 
 #[test]
-fn init_sees_whom_the_peers_certificate_names() {
+fn init_receives_the_identity_from_the_peers_certificate() {
     run(async {
         let ca = TestCa::new();
-        let (builder, sights) = moody(Moods::default());
+        let (builder, names) = scripted(Behaviours::default());
         let builder = builder.transport(ca.tls(&HOST));
         let daemon = builder.start_link().await.unwrap();
         for name in ["billing", "shipping"] {
-            let papers = ca.tls_with(
+            let tls = ca.tls_with(
                 &ca.request(&[])
                     .common_name(name)
                     .uri("spiffe://test/somebody")
                     .issue(),
             );
-            let client = Client::<Lab>::builder(daemon.local_addr()).transport(papers);
+            let client = Client::<Lab>::builder(daemon.local_addr()).transport(tls);
             let client = client.connect().await.unwrap();
             is_served(&client).await;
-            assert_eq!(sights.recv().await.unwrap().as_deref(), Some(name));
+            assert_eq!(names.recv().await.unwrap().as_deref(), Some(name));
         }
     });
 }
 
 #[test]
-fn handlers_see_whom_the_peers_certificate_names() {
+fn handlers_receive_the_identity_from_the_peers_certificate() {
     run(async {
-        let house = House::new().await;
-        let client = house
-            .visitor(house.ca.tls(&["guest"]))
+        let server = TlsDaemon::new().await;
+        let client = server
+            .client(server.ca.tls(&["guest"]))
             .connect()
             .await
             .unwrap();

@@ -120,23 +120,26 @@ async fn a_server_panics() {
 fn a_panic_in_any_task_fails_the_test_by_task_text_and_line() {
     let file = file!();
     let rows = [
-        ("a_spawned_task_panics", "a future made at"),
-        ("an_awaited_task_panics", "a future made at"),
-        ("a_child_panics", "the child `writer` made at"),
-        ("a_destructor_panics", "a future made at"),
-        ("inheritors_panic", "a closure made at"),
-        ("inheritors_panic", "a future made at"),
+        ("a_spawned_task_panics", "a future created at"),
+        ("an_awaited_task_panics", "a future created at"),
+        ("a_child_panics", "the child `writer` created at"),
+        ("a_destructor_panics", "a future created at"),
+        ("inheritors_panic", "a closure created at"),
+        ("inheritors_panic", "a future created at"),
     ];
     for (fixture, who) in rows {
         let text = fails(&format!("panics::{fixture}"), &[]);
         let whole = format!("panicked at {file}:{HERE}: as the test asks, here");
         let said = |line: &str| line.contains(who) && line.contains(&whole);
         assert!(text.lines().any(said), "{fixture}: {text}");
-        assert!(text.contains("has panics in its tasks"), "{text}");
+        assert!(
+            text.contains("has unexpected panics in its tasks"),
+            "{text}"
+        );
     }
     let text = fails("panics::a_server_panics", &[]);
     assert!(
-        text.contains("the server `it::support::lab::LabServer` made at"),
+        text.contains("the server `it::support::lab::LabServer` created at"),
         "{text}"
     );
 }
@@ -212,10 +215,13 @@ async fn a_task_panics_and_the_test_hangs() {
 fn a_test_that_fails_by_itself_tells_of_panics_in_its_tasks_too() {
     let text = fails("panics::a_task_and_the_test_panic", &[]);
     assert!(text.contains("the test itself"), "{text}");
-    assert!(text.contains("a future made at"), "{text}");
+    assert!(text.contains("a future created at"), "{text}");
     let text = fails("panics::a_task_panics_and_the_test_hangs", &[]);
-    assert!(text.contains("the test hangs"), "{text}");
-    assert!(text.contains("; before that\n  a future made at"), "{text}");
+    assert!(text.contains("the test timed out"), "{text}");
+    assert!(
+        text.contains("\npanics before that:\n  a future created at"),
+        "{text}"
+    );
 }
 
 #[erps::test(simulated, allow_panics)]
@@ -236,7 +242,7 @@ fn the_list_of_panics_is_bounded() {
     }));
     let text = outcome.unwrap_err();
     let text: &String = text.downcast_ref().unwrap();
-    assert_eq!(text.matches("a future made at").count(), 20, "{text}");
+    assert_eq!(text.matches("a future created at").count(), 20, "{text}");
     assert!(text.contains("\n  and 80 more panics"), "{text}");
     // What was told of is not told of again.
     universe.run(async {});

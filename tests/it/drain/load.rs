@@ -1,4 +1,4 @@
-//! Draining while many call without a pause, over real sockets and real TLS.
+//! Draining under load, over real sockets and TLS.
 
 use super::*;
 
@@ -12,9 +12,9 @@ use std::{
 
 use crate::support::lab::run;
 
-/// What callers saw: of calls that had left before the drain began, and of later ones.
+/// Counts of calls by when they were sent and how they ended.
 #[derive(Debug, Default)]
-struct Tally {
+struct Counts {
     answered_before: AtomicU64,
     in_flight: AtomicU64,
     later: AtomicU64,
@@ -22,7 +22,7 @@ struct Tally {
     never_sent: AtomicU64,
 }
 
-/// When the drain began, in microseconds since the test did. For ever, until it has.
+/// When the test started, and when the drain began in microseconds after that (`u64::MAX` before it does).
 struct Began(Instant, AtomicU64);
 
 impl Began {
@@ -31,9 +31,14 @@ impl Began {
     }
 }
 
-/// Calls without a pause until the connection is gone, and fails if a call is lost that was on its way
-/// before the drain began.
-async fn keeps_calling(client: Client<Work>, mut work: u64, began: Arc<Began>, tally: Arc<Tally>) {
+/// Calls in a loop until the connection is closed. Panics if a call fails that was sent before the drain
+/// began.
+async fn keeps_calling(
+    client: Client<Work>,
+    mut work: u64,
+    began: Arc<Began>,
+    counts: Arc<Counts>,
+) {
     loop {
         work = (work * 7 + 3) % 40;
         let left = began.now();
@@ -43,20 +48,20 @@ async fn keeps_calling(client: Client<Work>, mut work: u64, began: Arc<Began>, t
             Ok(reply) => {
                 assert_eq!(reply, work);
                 let count = if began.now() < drained {
-                    &tally.answered_before
+                    &counts.answered_before
                 } else if left < drained {
-                    &tally.in_flight
+                    &counts.in_flight
                 } else {
-                    &tally.later
+                    &counts.later
                 };
                 count.fetch_add(1, Relaxed);
             }
             Err(error) => {
                 assert!(left >= drained, "a call in flight was lost: {error:?}");
                 let count = if error.may_have_run() {
-                    &tally.lost_later
+                    &counts.lost_later
                 } else {
-                    &tally.never_sent
+                    &counts.never_sent
                 };
                 count.fetch_add(1, Relaxed);
                 return;
@@ -65,8 +70,8 @@ async fn keeps_calling(client: Client<Work>, mut work: u64, began: Arc<Began>, t
     }
 }
 
-async fn drained_under_load(clients: usize, callers: u64, runs: usize) -> Arc<Tally> {
-    let tally = Arc::new(Tally::default());
+async fn drained_under_load(clients: usize, callers: u64, runs: usize) -> Arc<Counts> {
+    let counts = Arc::new(Counts::default());
     for _ in 0..runs {
         let ca = TestCa::new();
         let (builder, _ends) = daemon(Duration::ZERO);
@@ -82,17 +87,17 @@ async fn drained_under_load(clients: usize, callers: u64, runs: usize) -> Arc<Ta
                 .unwrap();
             for caller in 0..callers {
                 let work = n as u64 + 11 * caller;
-                let (began, tally) = (Arc::clone(&began), Arc::clone(&tally));
+                let (began, counts) = (Arc::clone(&began), Arc::clone(&counts));
                 tasks.push(erps::spawn(keeps_calling(
                     client.clone(),
                     work,
                     began,
-                    tally,
+                    counts,
                 )));
             }
         }
         time::sleep(ms(300)).await;
-        // Noted first: what left before is in flight at the latest now.
+        // Stored first: a call sent before this is in flight now at the latest.
         began.1.store(began.now(), Relaxed);
         let report = daemon.drain(secs(8)).await;
         assert!(report.is_clean(), "{report:?}");
@@ -101,21 +106,21 @@ async fn drained_under_load(clients: usize, callers: u64, runs: usize) -> Arc<Ta
             task.await;
         }
     }
-    tally
+    counts
 }
 
 #[test]
-fn no_call_in_flight_over_tls_is_lost_by_a_drain_under_load() {
-    let tally = run(drained_under_load(8, 4, 1));
-    assert!(tally.in_flight.load(Relaxed) > 0, "{tally:?}");
+fn drain_under_load_over_tls_loses_no_call_in_flight() {
+    let counts = run(drained_under_load(8, 4, 1));
+    assert!(counts.in_flight.load(Relaxed) > 0, "{counts:?}");
 }
 
-/// Much longer: `cargo test --release --test it -- --ignored --nocapture drain_under_heavy_load`.
+/// The long form: `cargo test --release --test it -- --ignored --nocapture drain_under_heavy_load`.
 #[test]
 #[ignore = "it takes minutes"]
-fn no_call_in_flight_over_tls_is_lost_by_a_drain_under_heavy_load() {
+fn drain_under_heavy_load_over_tls_loses_no_call_in_flight() {
     let start = Instant::now();
-    let tally = smol::block_on(drained_under_load(100, 10, 30));
-    println!("{tally:?} in {:?}", start.elapsed());
-    assert!(tally.in_flight.load(Relaxed) > 1000, "{tally:?}");
+    let counts = smol::block_on(drained_under_load(100, 10, 30));
+    println!("{counts:?} in {:?}", start.elapsed());
+    assert!(counts.in_flight.load(Relaxed) > 1000, "{counts:?}");
 }

@@ -113,7 +113,7 @@ fn fed<'a>(
     }
     if end.is_ok() {
         end = Ok(decoder.buffered());
-        assert_eq!(decoder.is_midway(), decoder.buffered() > 0);
+        assert_eq!(decoder.has_partial_packet(), decoder.buffered() > 0);
     }
     Outcome { packets, end }
 }

@@ -4,7 +4,7 @@
 //! mode | bytes        mode: into what pieces they are cut, whether the end is a close or a loss
 //! ```
 
-use erps::{Daemon, Network, Universe, network::Line};
+use erps::{Daemon, Network, Universe, network::Link};
 use smol::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::server::{ParrotServer, TLS, is_over};
@@ -16,7 +16,7 @@ pub(crate) fn run(data: &[u8]) {
     Universe::simulated(u64::from(mode)).run(async {
         let network = Network::current().expect("it is simulated");
         if mode & 1 == 1 {
-            network.set_default_line(Line::new().pieces(5));
+            network.set_default_link(Link::new().pieces(5));
         }
         let daemon = Daemon::<ParrotServer>::builder(()).transport(TLS.0.clone());
         let daemon = daemon.start_link().await.unwrap();

@@ -17,7 +17,7 @@ use erps::{
     BoxError, BoxedStream, Client, CloseReason, Context, Daemon, DaemonEvent, DaemonEvents,
     ExitReason, InitError, Network, Protocol, ReplyTo, Server, ServerOptions, Term, TestCa, Tls,
     Transport as _, Universe,
-    network::Line,
+    network::Link,
     time,
     wire::{
         decoder::Decoder,
@@ -113,11 +113,11 @@ pub(crate) fn run(data: &[u8]) {
     let tls = mode & 1 == 1;
     Universe::simulated(u64::from(mode)).run(async {
         let network = Network::current().expect("it is simulated");
-        network.set_default_line(match mode >> 1 & 3 {
-            0 => Line::new(),
-            1 => Line::new().pieces(7),
-            2 => Line::new().latency(SECOND / 10).bandwidth(10_000),
-            _ => Line::new().window(64),
+        network.set_default_link(match mode >> 1 & 3 {
+            0 => Link::new(),
+            1 => Link::new().pieces(7),
+            2 => Link::new().latency(SECOND / 10).bandwidth(10_000),
+            _ => Link::new().window(64),
         });
         let options = ServerOptions::new().max_payload(MAX_PAYLOAD).term_depth(32);
         let options = match mode >> 3 & 3 {

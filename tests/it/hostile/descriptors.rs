@@ -1,4 +1,4 @@
-//! A process that runs out of descriptors for real: in one of its own, where nobody else minds.
+//! A process that runs out of file descriptors. It runs separately, so that other tests keep theirs.
 #![cfg(target_os = "linux")]
 
 use std::{fs::File, os::unix::fs::FileExt as _, process::Command, time::Instant};
@@ -12,14 +12,14 @@ use crate::support::{
     lab::{eventually, is_served},
 };
 
-/// How many descriptors the child may have.
+/// The limit of file descriptors of the child process.
 const LIMIT: &str = "128";
 
-/// How long it has none.
+/// How long no descriptor is free.
 const SHORTAGE: std::time::Duration = secs(3);
 
 #[test]
-fn a_daemon_without_descriptors_rests_serves_who_is_there_and_recovers_by_itself() {
+fn daemon_out_of_descriptors_pauses_accepting_serves_its_connections_and_recovers() {
     let run = format!("ulimit -n {LIMIT}; exec \"$0\" \"$@\"");
     let mut shell = Command::new("sh");
     shell.args(["-c", &run]);
@@ -27,12 +27,12 @@ fn a_daemon_without_descriptors_rests_serves_who_is_there_and_recovers_by_itself
     assert!(said.contains("recovered"), "{said}");
 }
 
-/// The time that a process has computed so far, by its `stat`, in ticks of a hundredth of a second.
+/// Returns the CPU time of a process from its `stat` file, in ticks of 10 ms.
 fn computed(stat: &File) -> u64 {
     let mut bytes = [0; 1024];
     let length = stat.read_at(&mut bytes, 0).unwrap();
     let stat = std::str::from_utf8(&bytes[..length]).unwrap();
-    // The name may hold blanks; it ends with the last parenthesis.
+    // The name may contain spaces; it ends at the last parenthesis.
     let (_, fields) = stat.rsplit_once(')').unwrap();
     let fields: Vec<_> = fields.split_whitespace().collect();
     let ticks = |n: usize| fields[n].parse::<u64>().unwrap();
@@ -47,18 +47,18 @@ fn short_of_descriptors() {
         let mut events = daemon.events();
         let good = lab::client(&daemon).connect().await.unwrap();
         is_served(&good).await;
-        // Some come and wait; then the test takes all descriptors there are.
+        // Clients connect and wait in the backlog; then the test opens files until no descriptor is left.
         daemon.suspend();
-        let mut newcomers = Vec::new();
+        let mut waiting = Vec::new();
         for _ in 0..5 {
-            newcomers.push(TcpStream::connect(daemon.local_addr()).await.unwrap());
+            waiting.push(TcpStream::connect(daemon.local_addr()).await.unwrap());
         }
         let stat = File::open("/proc/self/stat").unwrap();
-        let mut hoard = Vec::new();
+        let mut files = Vec::new();
         while let Ok(file) = File::open("/dev/null") {
-            hoard.push(file);
+            files.push(file);
         }
-        assert!(hoard.len() > 20, "{} are too few to be sure", hoard.len());
+        assert!(files.len() > 20, "{} are too few to be sure", files.len());
         daemon.resume();
         let error = loop {
             match events.next().await.expect("the daemon lives") {
@@ -69,7 +69,7 @@ fn short_of_descriptors() {
         };
         assert_eq!(error.raw_os_error(), Some(24), "{error}");
         let (accepted, before, start) = (daemon.info().accepted, computed(&stat), Instant::now());
-        // Who is there is served meanwhile, and the daemon does not spin.
+        // The connected client is served meanwhile, and the daemon does not busy-loop.
         let mut calls = 0;
         while start.elapsed() < SHORTAGE {
             is_served(&good).await;
@@ -78,11 +78,11 @@ fn short_of_descriptors() {
         }
         let ticks = computed(&stat) - before;
         println!("{calls} calls and {ticks} ticks of work in {SHORTAGE:?}");
-        // One that spins has a hundred a second, or what a busy machine leaves it.
+        // A busy loop uses a hundred ticks per second, or what a loaded machine leaves it.
         assert!(ticks < 25, "{ticks} ticks of work in {SHORTAGE:?}");
         assert_eq!(daemon.info().accepted, accepted);
-        // Nobody tells it that there are some again.
-        drop(hoard);
+        // The daemon is not notified that descriptors are free again.
+        drop(files);
         let resumed = async {
             loop {
                 if let DaemonEvent::AcceptResumed { after, .. } = events.next().await.unwrap() {
@@ -92,13 +92,13 @@ fn short_of_descriptors() {
         };
         let late = async {
             Timer::after(secs(10)).await;
-            panic!("it does not recover")
+            panic!("the daemon does not recover")
         };
         let after = future::or(resumed, late).await;
         assert!(after >= SHORTAGE, "{after:?}");
-        let newcomers_are_in = || daemon.info().servers == 1 + newcomers.len();
-        eventually("those who waited are in", newcomers_are_in).await;
-        for stream in newcomers {
+        let all_are_served = || daemon.info().servers == 1 + waiting.len();
+        eventually("the waiting clients are served", all_are_served).await;
+        for stream in waiting {
             let mut peer = Raw::new(stream);
             peer.send(&raw::call(1, ":ping")).await;
             assert_eq!(peer.text().await, Some((Kind::Reply, "{:pong, 1}".into())));

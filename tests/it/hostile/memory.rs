@@ -1,4 +1,4 @@
-//! What peers cost that make a server hoard, and do not read.
+//! Memory that peers cost which queue replies and pushes and do not read.
 
 use std::{
     pin::pin,
@@ -7,7 +7,7 @@ use std::{
 
 use erps::{
     BoxError, Context, Daemon, InitError, Linked, Network, Protocol, PushError, ReplyTo, Server,
-    ServerOptions, ServerRef, network::Line, network::Stream, time, wire::packet::Kind,
+    ServerOptions, ServerRef, network::Link, network::Stream, time, wire::packet::Kind,
 };
 use serde_bytes::ByteBuf;
 use smol::future;
@@ -18,15 +18,15 @@ use crate::support::{
 };
 
 const KB: usize = 1024;
-/// What fits into the line, one way.
+/// The window of the simulated connection, in each direction.
 const WINDOW: usize = 8 * KB;
 /// The limits of the daemon.
 const OUTGOING: usize = 32 * KB;
 const UNSENT: usize = 256 * KB;
 const PAYLOAD: usize = 100 * KB;
-/// What a decoded term may take, by default.
+/// The default limit for a decoded term.
 const TERM: usize = 32 * 1024 * KB;
-/// More than the head of a packet, the term around a reply, and its reference.
+/// More than the size of a packet header, the term around a reply, and its reference.
 const HEAD: usize = 150;
 
 struct Hoard;
@@ -43,13 +43,13 @@ impl Protocol for Hoard {
 #[derive(Debug, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Ask {
-    /// Answered when the hoard is given away.
+    /// Answered by the next [`Give`].
     Later,
-    /// Answered with so many bytes.
+    /// Answered with this many bytes.
     Now(usize),
 }
 
-/// What those have who wait, and how many bytes of it.
+/// What all waiting callers receive, and its size in bytes.
 enum Give {
     Reply(usize),
     Refusal(usize),
@@ -93,16 +93,16 @@ impl Server for Hoarder {
     }
 }
 
-struct House {
+struct Fixture {
     daemon: Linked<Daemon<Hoarder>>,
     peer: Raw<Stream>,
     server: ServerRef<Hoarder>,
 }
 
-impl House {
+impl Fixture {
     async fn new(change: impl FnOnce(ServerOptions) -> ServerOptions) -> Self {
         let network = Network::current().unwrap();
-        network.set_default_line(Line::new().window(WINDOW));
+        network.set_default_link(Link::new().window(WINDOW));
         let options = ServerOptions::new()
             .max_outgoing(OUTGOING)
             .max_unsent(UNSENT)
@@ -132,7 +132,8 @@ impl House {
         connection.bytes_unsent
     }
 
-    /// The next answer: how many bytes of a reply, or why there is none; and to which call.
+    /// Returns the next answer, as the size of a reply or the text of an error, and the reference of its
+    /// call.
     async fn answer(&mut self) -> (Result<usize, String>, u64) {
         let (header, term) = self.peer.next().await.expect("an answer");
         let [answer, reference] = term.as_tuple().unwrap() else {
@@ -149,96 +150,96 @@ impl House {
 }
 
 #[erps::test(simulated)]
-async fn replies_to_a_peer_that_does_not_read_are_bounded_by_bytes_and_each_call_has_an_answer() {
+async fn unread_replies_are_bounded_in_bytes_and_every_call_is_answered() {
     const CALLS: u64 = 60;
     const SIZE: usize = 16 * KB;
-    let mut house = House::new(|it| it).await;
+    let mut fixture = Fixture::new(|it| it).await;
     for n in 0..CALLS {
-        house.peer.send(&raw::call(n, ":later")).await;
+        fixture.peer.send(&raw::call(n, ":later")).await;
     }
     settled().await;
-    house.server.info(Give::Reply(SIZE)).await.unwrap();
+    fixture.server.info(Give::Reply(SIZE)).await.unwrap();
     settled().await;
-    let unsent = house.unsent();
-    // Those who have none are told, at some hundred bytes each.
+    let unsent = fixture.unsent();
+    // Calls without a reply receive an error of a few hundred bytes each.
     let refusals = 400 * CALLS as usize;
     assert!(unsent > UNSENT / 2, "{unsent}");
     assert!(unsent <= UNSENT + refusals, "{unsent}");
-    assert!(unsent as u64 <= house.daemon.info().worst_case_memory);
-    // It reads after all: nothing that was taken is lost, and nobody is forgotten.
+    assert!(unsent as u64 <= fixture.daemon.info().worst_case_memory);
+    // When the peer reads again, no queued reply is lost and every call has an answer.
     let mut replies = 0;
     for n in 0..CALLS {
-        match house.answer().await {
+        match fixture.answer().await {
             (Ok(bytes), reference) => {
                 assert_eq!((bytes, reference), (SIZE, n));
                 replies += 1;
             }
             (Err(why), reference) => {
                 assert_eq!(reference, n);
-                assert!(why.contains("has not been read"), "{why}");
+                assert!(why.contains("the send queue is full"), "{why}");
             }
         }
     }
     assert!((replies + 1) * (SIZE + HEAD) > UNSENT, "{replies}");
     assert!(replies * SIZE < UNSENT, "{replies}");
-    // And it is served as before.
-    house.peer.send(&raw::call(99, "{:now, 5}")).await;
-    assert_eq!(house.answer().await, (Ok(5), 99));
+    // The connection is served as before.
+    fixture.peer.send(&raw::call(99, "{:now, 5}")).await;
+    assert_eq!(fixture.answer().await, (Ok(5), 99));
 }
 
 #[erps::test(simulated)]
-async fn a_reply_that_is_larger_than_all_limits_of_the_queue_goes_when_it_is_empty() {
-    let mut house = House::new(|it| it.max_outgoing(1).max_unsent(1)).await;
+async fn reply_over_the_queue_limits_is_sent_when_the_queue_is_empty() {
+    let mut fixture = Fixture::new(|it| it.max_outgoing(1).max_unsent(1)).await;
     for n in 0..3 {
         let size = PAYLOAD - HEAD;
-        house
+        fixture
             .peer
             .send(&raw::call(n, &format!("{{:now, {size}}}")))
             .await;
-        assert_eq!(house.answer().await, (Ok(size), n));
-        house.peer.send(&raw::call(n, ":later")).await;
+        assert_eq!(fixture.answer().await, (Ok(size), n));
+        fixture.peer.send(&raw::call(n, ":later")).await;
         settled().await;
-        house.server.info(Give::Reply(size)).await.unwrap();
-        assert_eq!(house.answer().await, (Ok(size), n));
+        fixture.server.info(Give::Reply(size)).await.unwrap();
+        assert_eq!(fixture.answer().await, (Ok(size), n));
     }
 }
 
 #[erps::test(simulated)]
-async fn a_long_refusal_has_no_more_room_than_a_reply() {
+async fn error_messages_count_against_the_queue_limit_like_replies() {
     const CALLS: u64 = 60;
     const SIZE: usize = 16 * KB;
-    let mut house = House::new(|it| it).await;
+    let mut fixture = Fixture::new(|it| it).await;
     for n in 0..CALLS {
-        house.peer.send(&raw::call(n, ":later")).await;
+        fixture.peer.send(&raw::call(n, ":later")).await;
     }
     settled().await;
-    house.server.info(Give::Refusal(SIZE)).await.unwrap();
+    fixture.server.info(Give::Refusal(SIZE)).await.unwrap();
     settled().await;
-    let unsent = house.unsent();
+    let unsent = fixture.unsent();
     assert!(unsent <= UNSENT + 400 * CALLS as usize, "{unsent}");
     let mut long = 0;
     for n in 0..CALLS {
-        let (outcome, reference) = house.answer().await;
+        let (outcome, reference) = fixture.answer().await;
         assert_eq!(reference, n);
         long += usize::from(outcome.unwrap_err().len() == SIZE);
     }
     assert!(long * SIZE < UNSENT && long > 5, "{long}");
 }
 
-/// Each of many pushes, at once.
+/// Sends many pushes concurrently and returns their outcomes.
 async fn pushed(server: &ServerRef<Hoarder>, count: usize) -> Vec<Result<(), PushError>> {
     let push = |_| server.push(ByteBuf::from(vec![7; 16 * KB]));
     futures::future::join_all((0..count).map(push)).await
 }
 
 #[erps::test(simulated)]
-async fn pushes_of_many_at_once_take_turns_and_are_bounded_by_bytes() {
+async fn concurrent_pushes_wait_for_queue_space_and_are_bounded_in_bytes() {
     const PUSHES: usize = 100;
-    let House {
+    let Fixture {
         daemon,
         mut peer,
         server,
-    } = House::new(|it| it).await;
+    } = Fixture::new(|it| it).await;
     let mut all = pin!(pushed(&server, PUSHES));
     let unsent = || daemon.connections()[0].bytes_unsent;
     assert!(future::poll_once(&mut all).await.is_none());
@@ -257,14 +258,14 @@ async fn pushes_of_many_at_once_take_turns_and_are_bounded_by_bytes() {
 }
 
 #[erps::test(simulated)]
-async fn a_push_that_cannot_be_sent_does_not_keep_the_room_it_was_given() {
-    let House {
+async fn push_over_the_payload_limit_releases_its_queue_space() {
+    let Fixture {
         daemon: _daemon,
         mut peer,
         server,
-    } = House::new(|it| it.max_outgoing(1)).await;
+    } = Fixture::new(|it| it.max_outgoing(1)).await;
     let push = |bytes: usize| server.push(ByteBuf::from(vec![7; bytes]));
-    // The line and the queue are full, before the first who waits is one who asks for too much.
+    // The connection and the queue are full before the first waiting push, which is over the limit.
     while server.try_push(&ByteBuf::from(vec![7; KB])).is_ok() {
         settled().await;
     }
@@ -279,31 +280,32 @@ async fn a_push_that_cannot_be_sent_does_not_keep_the_room_it_was_given() {
         }
     };
     let both = time::timeout(secs(60), future::zip(waiting, read)).await;
-    let ((too_large, small), ()) = both.expect("nobody waits for ever");
+    let ((too_large, small), ()) = both.expect("a push waits forever");
     assert!(matches!(too_large, Err(PushError::Unsendable(_))));
     small.unwrap();
 }
 
 #[erps::test(simulated)]
-async fn who_waits_to_push_is_told_when_the_peer_is_given_up() {
-    let house = House::new(|it| it.write_timeout(secs(30))).await;
-    let outcomes = time::timeout(secs(31), pushed(&house.server, 20)).await;
-    let outcomes = outcomes.expect("nobody waits for ever");
+async fn waiting_pushes_fail_with_disconnected_at_the_write_timeout() {
+    let fixture = Fixture::new(|it| it.write_timeout(secs(30))).await;
+    let outcomes = time::timeout(secs(31), pushed(&fixture.server, 20)).await;
+    let outcomes = outcomes.expect("a push waits forever");
     let told = outcomes
         .iter()
         .filter(|it| matches!(it, Err(PushError::Disconnected)));
     assert!(told.count() > 10, "{outcomes:?}");
-    assert_eq!(house.daemon.info().connections, 0);
+    assert_eq!(fixture.daemon.info().connections, 0);
 }
 
 #[erps::test(simulated)]
-async fn the_worst_case_is_within_reason_and_is_that_of_its_limits() {
-    let house = House::new(|it| it.max_in_flight(100)).await;
-    let worst = usize::try_from(house.daemon.info().worst_case_memory).unwrap();
-    // One that is written and one that arrives, which may be compressed; what is decoded from it; and the queue.
+async fn worst_case_memory_follows_from_the_limits_of_a_connection() {
+    let fixture = Fixture::new(|it| it.max_in_flight(100)).await;
+    let worst = usize::try_from(fixture.daemon.info().worst_case_memory).unwrap();
+    // One packet being written and one arriving, which may be compressed; the term decoded from it; and the
+    // queue.
     let needed = UNSENT + 3 * PAYLOAD + TERM;
     assert!(worst > needed && worst < needed + 1024 * KB, "{worst}");
-    // By default it is that of some packets, and not of all replies to all calls in flight.
+    // The default allows for a few packets, not for the replies to all calls in flight.
     let default = Daemon::<Hoarder>::builder(Shared::default()).max_connections(1);
     let default = default.start_link().await.unwrap();
     let worst = default.info().worst_case_memory;

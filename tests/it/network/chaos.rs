@@ -19,9 +19,9 @@ fn any(limit: usize) -> usize {
     usize::try_from(time::random() % limit).unwrap()
 }
 
-fn any_line() -> Line {
+fn any_line() -> Link {
     let slow = [ms(0), ms(1), ms(40), ms(700)][any(4)];
-    let line = Line::new().latency(slow).jitter(slow);
+    let line = Link::new().latency(slow).jitter(slow);
     match any(4) {
         0 => line.pieces(1 + any(100)),
         1 => line.bandwidth(1_000_000),
@@ -51,9 +51,9 @@ async fn misfortune(network: &Network, daemon: &mut Linked<Daemon<LabServer>>) {
         3 => network.reset("alpha", host),
         4 => network.black_hole("alpha", host),
         5 => network.refuse("alpha", PORT),
-        6 => network.admit("alpha", PORT),
+        6 => network.stop_refusing("alpha", PORT),
         7 => network.fail_accepts("alpha", PORT, [24, 103][any(2)], any(5)),
-        8 => network.set_line("alpha", host, any_line()),
+        8 => network.set_link("alpha", host, any_line()),
         _ => {
             match any(2) {
                 0 => daemon.task().kill(),
@@ -91,10 +91,10 @@ fn survive(seed: u64) {
         };
         future::zip(futures::future::join_all(calls), faults).await;
 
-        network.admit("alpha", PORT);
+        network.stop_refusing("alpha", PORT);
         for name in HOSTS {
             network.heal("alpha", name);
-            network.set_line("alpha", name, Line::new());
+            network.set_link("alpha", name, Link::new());
             // A black hole is noticed only by who has something to say.
             network.reset("alpha", name);
         }

@@ -9,15 +9,15 @@ use crate::support::events::Warnings;
 
 use super::*;
 
-fn count(network: &Network, what: impl Fn(&What) -> bool) -> usize {
+fn count(network: &Network, what: impl Fn(&EventKind) -> bool) -> usize {
     let events = network.events();
-    events.iter().filter(|event| what(&event.what)).count()
+    events.iter().filter(|event| what(&event.kind)).count()
 }
 
 #[test]
 fn a_partition_holds_bytes_until_it_is_healed() {
     simulated(1, |network| async move {
-        network.set_default_line(Line::new().latency(ms(10)));
+        network.set_default_link(Link::new().latency(ms(10)));
         let (mut near, mut far, _listener) = ends(&network).await;
         near.write_all(b"before ").await.unwrap();
         time::sleep(ms(5)).await;
@@ -40,7 +40,7 @@ fn a_partition_holds_bytes_until_it_is_healed() {
 #[test]
 fn who_waits_since_before_the_partition_hears_of_its_end() {
     simulated(1, |network| async move {
-        network.set_default_line(Line::new().latency(ms(10)));
+        network.set_default_link(Link::new().latency(ms(10)));
         let (mut near, mut far, _listener) = ends(&network).await;
         network.partition("localhost", "localhost");
         near.write_all(b"at last").await.unwrap();
@@ -63,7 +63,7 @@ fn who_waits_since_before_the_partition_hears_of_its_end() {
 #[test]
 fn what_has_arrived_is_read_in_spite_of_a_partition() {
     simulated(1, |network| async move {
-        network.set_default_line(Line::new().latency(ms(10)));
+        network.set_default_link(Link::new().latency(ms(10)));
         let (mut near, mut far, _listener) = ends(&network).await;
         near.write_all(b"in time").await.unwrap();
         time::sleep(ms(10)).await;
@@ -96,7 +96,7 @@ fn a_partition_concerns_two_hosts_only() {
 #[test]
 fn the_answer_to_a_dial_is_held_too() {
     simulated(1, |network| async move {
-        network.set_default_line(Line::new().latency(ms(10)));
+        network.set_default_link(Link::new().latency(ms(10)));
         let listener = network.listen(local(PORT)).unwrap();
         let heal = async {
             time::sleep(ms(15)).await;
@@ -119,7 +119,7 @@ fn the_answer_to_a_dial_is_held_too() {
 #[test]
 fn a_black_hole_swallows_what_is_sent_and_says_nothing() {
     simulated(1, |network| async move {
-        network.set_default_line(Line::new().latency(ms(10)).window(100));
+        network.set_default_link(Link::new().latency(ms(10)).window(100));
         let (mut near, mut far, listener) = ends(&network).await;
         near.write_all(b"on its way").await.unwrap();
         network.black_hole("localhost", "localhost");
@@ -147,7 +147,7 @@ fn a_black_hole_swallows_what_is_sent_and_says_nothing() {
 #[test]
 fn a_connection_that_a_black_hole_takes_leaves_the_backlog() {
     simulated(1, |network| async move {
-        network.set_default_line(Line::new().latency(ms(10)));
+        network.set_default_link(Link::new().latency(ms(10)));
         let listener = network.listen_with(local(PORT), 1).unwrap();
         let near = network.connect(local(PORT)).await.unwrap();
         network.black_hole("localhost", "localhost");
@@ -186,7 +186,8 @@ fn one_connection_of_many_is_reset() {
         let all = network.connections();
         let of = |stream: &Stream| {
             let mut all = all.iter();
-            all.find(|it| it.dialler() == stream.local_addr()).unwrap()
+            all.find(|it| it.client_addr() == stream.local_addr())
+                .unwrap()
         };
         of(&other).reset();
         assert_eq!(
@@ -208,7 +209,7 @@ fn one_connection_of_many_is_reset() {
 #[test]
 fn who_aborts_resets_the_other_end() {
     simulated(1, |network| async move {
-        network.set_default_line(Line::new().latency(ms(10)));
+        network.set_default_link(Link::new().latency(ms(10)));
         let (mut near, far, _listener) = ends(&network).await;
         far.abort();
         let (outcome, took) = timed(read(&mut near)).await;
@@ -220,7 +221,7 @@ fn who_aborts_resets_the_other_end() {
 #[test]
 fn nobody_listens_is_told_after_a_round_trip() {
     simulated(1, |network| async move {
-        network.set_default_line(Line::new().latency(ms(10)));
+        network.set_default_link(Link::new().latency(ms(10)));
         let (outcome, took) = timed(network.connect(local(PORT))).await;
         assert_eq!(kind(outcome), Some(io::ErrorKind::ConnectionRefused));
         assert_eq!(took, ms(20));
@@ -228,7 +229,7 @@ fn nobody_listens_is_told_after_a_round_trip() {
         network.refuse("localhost", PORT);
         let outcome = network.connect(local(PORT)).await;
         assert_eq!(kind(outcome), Some(io::ErrorKind::ConnectionRefused));
-        network.admit("localhost", PORT);
+        network.stop_refusing("localhost", PORT);
         network.connect(local(PORT)).await.unwrap();
     });
 }
@@ -243,7 +244,10 @@ fn a_full_backlog_does_not_answer_until_there_is_room() {
         ];
         let unheard = time::timeout(secs(60), network.connect(local(PORT))).await;
         assert!(unheard.is_err());
-        assert_eq!(count(&network, |it| matches!(it, What::Unanswered(..))), 1);
+        assert_eq!(
+            count(&network, |it| matches!(it, EventKind::BacklogFull(..))),
+            1
+        );
         let accept = async {
             time::sleep(secs(60)).await;
             listener.accept().await.unwrap()
@@ -291,7 +295,7 @@ fn accepts_fail_on_demand_and_leave_the_connection_where_it_is() {
 #[test]
 fn what_happened_is_remembered_and_can_be_read() {
     simulated(1, |network| async move {
-        network.set_default_line(Line::new().latency(ms(10)));
+        network.set_default_link(Link::new().latency(ms(10)));
         let listener = network.listen(local(PORT)).unwrap();
         let mut near = network.connect(local(PORT)).await.unwrap();
         let (mut far, _) = listener.accept().await.unwrap();
@@ -304,13 +308,13 @@ fn what_happened_is_remembered_and_can_be_read() {
             events,
             [
                 "      0.000000 127.0.0.1:4747 listens",
-                "      0.000000 127.0.0.1:49152 dials 127.0.0.1:4747",
+                "      0.000000 127.0.0.1:49152 connects to 127.0.0.1:4747",
                 "      0.020000 127.0.0.1:49152 is connected to 127.0.0.1:4747",
                 "      0.030000 127.0.0.1:4747 accepts 127.0.0.1:49152",
-                "      0.030000 127.0.0.1:49152 sends 127.0.0.1:4747 5 bytes",
-                "      0.040000 127.0.0.1:4747 has 5 bytes from 127.0.0.1:49152",
-                "      0.040000 localhost and alpha are parted",
-                "      0.040000 127.0.0.1:49152 closes to 127.0.0.1:4747",
+                "      0.030000 127.0.0.1:49152 sends 5 bytes to 127.0.0.1:4747",
+                "      0.040000 127.0.0.1:4747 reads 5 bytes from 127.0.0.1:49152",
+                "      0.040000 localhost and alpha are partitioned",
+                "      0.040000 127.0.0.1:49152 closes its half to 127.0.0.1:4747",
             ]
         );
     });
@@ -344,7 +348,7 @@ fn a_fault_of_a_host_that_nobody_has_named_is_warned_of() {
         simulated(1, |network| async move {
             let alpha = network.host("alpha");
             // Lines may be laid before anybody comes.
-            network.set_line("alpha", "beta", Line::new());
+            network.set_link("alpha", "beta", Link::new());
             network.partition(&alpha, "localhost");
             network.heal(&alpha, "localhost");
             assert_eq!(warnings.take(), [""; 0]);
@@ -374,7 +378,7 @@ fn a_partition_cuts_what_is_arriving_in_two() {
     // What has arrived is read before it, or meanwhile.
     for reads_before in [true, false] {
         simulated(1, |network| async move {
-            network.set_default_line(Line::new().latency(ms(10)).bandwidth(1000));
+            network.set_default_link(Link::new().latency(ms(10)).bandwidth(1000));
             let (mut near, mut far, _listener) = ends(&network).await;
             let sent: Vec<u8> = (0..100).cycle().take(1000).collect();
             near.write_all(&sent).await.unwrap();
@@ -403,7 +407,7 @@ fn a_partition_cuts_what_is_arriving_in_two() {
 #[test]
 fn a_black_hole_swallows_what_has_not_arrived_of_a_write() {
     simulated(1, |network| async move {
-        network.set_default_line(Line::new().bandwidth(1000));
+        network.set_default_link(Link::new().bandwidth(1000));
         let (mut near, mut far, _listener) = ends(&network).await;
         near.write_all(&[7; 1000]).await.unwrap();
         time::sleep(ms(500)).await;
@@ -416,7 +420,7 @@ fn a_black_hole_swallows_what_has_not_arrived_of_a_write() {
 #[test]
 fn who_leaves_while_bytes_arrive_resets_the_connection_when_more_come() {
     simulated(1, |network| async move {
-        network.set_default_line(Line::new().latency(ms(10)).bandwidth(1));
+        network.set_default_link(Link::new().latency(ms(10)).bandwidth(1));
         let (mut near, mut far, _listener) = ends(&network).await;
         near.write_all(b"ab").await.unwrap();
         assert_eq!(read(&mut far).await.unwrap(), b"a");

@@ -16,7 +16,8 @@ async fn busiest_second_of_dials(network: &Network, seconds: u64) -> usize {
     for _ in 0..seconds {
         let since = clock().elapsed();
         time::sleep(secs(1)).await;
-        let is_dial = |event: &Event| event.at > since && matches!(event.what, What::Dialled(..));
+        let is_dial =
+            |event: &Event| event.at > since && matches!(event.kind, EventKind::Connecting(..));
         let events = network.events();
         assert!(events[0].at <= since, "the network remembers all of it");
         most = most.max(events.iter().filter(|event| is_dial(event)).count());

@@ -54,7 +54,7 @@ fn a_client_dials_a_host_by_its_name() {
 #[test]
 fn calls_over_tls_need_no_network() {
     simulated(1, |network| async move {
-        network.set_default_line(Line::new().latency(ms(10)).pieces(100));
+        network.set_default_link(Link::new().latency(ms(10)).pieces(100));
         let ca = TestCa::new();
         let (builder, _watch) = lab::daemon();
         let alpha = network.host("alpha");
@@ -75,7 +75,7 @@ fn calls_over_tls_need_no_network() {
 fn a_healed_partition_of_ten_minutes_takes_no_real_time() {
     let real = Instant::now();
     simulated(1, |network| async move {
-        network.set_default_line(Line::new().latency(ms(20)));
+        network.set_default_link(Link::new().latency(ms(20)));
         let (_daemon, _watch) = alpha(&network).await;
         let client = Client::<Lab>::builder(("alpha", PORT));
         let client = network.host("beta").scope(client.connect()).await.unwrap();
@@ -108,7 +108,7 @@ fn a_client_that_was_refused_heals() {
         client.until(|status| !is_up(status)).await;
         time::sleep(secs(600)).await;
         assert!(!is_up(&client.status()));
-        network.admit("alpha", PORT);
+        network.stop_refusing("alpha", PORT);
         client.until(is_up).await;
         is_served(&client).await;
         assert_eq!(daemon.info().connections, 1);
@@ -118,8 +118,8 @@ fn a_client_that_was_refused_heals() {
 #[test]
 fn small_pieces_do_not_break_packets() {
     simulated(1, |network| async move {
-        let line = Line::new().latency(ms(1)).jitter(ms(3));
-        network.set_default_line(line.pieces(3).window(50));
+        let line = Link::new().latency(ms(1)).jitter(ms(3));
+        network.set_default_link(line.pieces(3).window(50));
         let (_daemon, _watch) = alpha(&network).await;
         let client = Client::<Lab>::builder(("alpha", PORT))
             .connect()
@@ -161,7 +161,7 @@ fn a_client_tries_again_as_its_backoff_says() {
         let dials: Vec<_> = network
             .events()
             .iter()
-            .filter(|event| matches!(event.what, What::Dialled(..)))
+            .filter(|event| matches!(event.kind, EventKind::Connecting(..)))
             .map(|event| event.at)
             .collect();
         let pauses: Vec<_> = dials.windows(2).map(|pair| pair[1] - pair[0]).collect();
@@ -193,7 +193,7 @@ fn a_daemon_short_of_descriptors_pauses_longer_each_time_and_recovers() {
             assert_eq!(took, pauses.iter().sum::<Duration>());
             let failures = network.events()[before..]
                 .iter()
-                .filter(|event| matches!(event.what, What::AcceptFailed(_, 24)))
+                .filter(|event| matches!(event.kind, EventKind::AcceptFailed(_, 24)))
                 .count();
             assert_eq!(failures, 10);
         }
@@ -210,7 +210,7 @@ fn a_client_that_does_not_linger_resets_its_connection() {
         is_served(&client).await;
         client.task().kill();
         client.task().exited().await;
-        let reset = |event: &Event| matches!(event.what, What::Reset(..));
+        let reset = |event: &Event| matches!(event.kind, EventKind::Reset(..));
         assert!(network.events().iter().any(reset));
     });
 }
@@ -218,7 +218,7 @@ fn a_client_that_does_not_linger_resets_its_connection() {
 /// What happens when five clients talk, are parted and reset.
 fn trace(seed: u64) -> Vec<Event> {
     simulated(seed, |network| async move {
-        network.set_default_line(Line::new().latency(ms(5)).jitter(ms(5)).pieces(300));
+        network.set_default_link(Link::new().latency(ms(5)).jitter(ms(5)).pieces(300));
         let (_daemon, _watch) = alpha(&network).await;
         let mut clients = Vec::new();
         for n in 0..5 {

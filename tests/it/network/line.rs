@@ -6,7 +6,7 @@ use super::*;
 fn bytes_arrive_after_the_latency_of_their_line() {
     simulated(1, |network| async move {
         let (alpha, beta) = (network.host("alpha"), network.host("beta"));
-        network.set_line("beta", "alpha", Line::new().latency(ms(30)));
+        network.set_link("beta", "alpha", Link::new().latency(ms(30)));
         let listener = alpha.enter(|| network.listen(alpha.address(PORT))).unwrap();
         let dial = beta.scope(network.connect(alpha.address(PORT)));
         let (stream, took) = timed(dial).await;
@@ -36,8 +36,8 @@ fn bytes_arrive_after_the_latency_of_their_line() {
 #[test]
 fn bytes_take_as_long_as_the_bandwidth_says() {
     simulated(1, |network| async move {
-        let line = Line::new().bandwidth(10_000).latency(ms(5));
-        network.set_default_line(line.window(1_000_000));
+        let line = Link::new().bandwidth(10_000).latency(ms(5));
+        network.set_default_link(line.window(1_000_000));
         let (mut near, mut far, listener) = ends(&network).await;
         let (_, took) = timed(near.write_all(&[0; 100_000])).await;
         assert_eq!(took, ms(0), "the window takes them all");
@@ -62,7 +62,7 @@ fn bytes_take_as_long_as_the_bandwidth_says() {
 /// When each of a hundred bytes arrives that are sent at once.
 fn arrivals(seed: u64) -> Vec<(u8, Duration)> {
     simulated(seed, |network| async move {
-        network.set_default_line(Line::new().latency(ms(10)).jitter(ms(10)));
+        network.set_default_link(Link::new().latency(ms(10)).jitter(ms(10)));
         let (mut near, mut far, _listener) = ends(&network).await;
         let start = time::now();
         let send = async {
@@ -98,7 +98,7 @@ fn jitter_is_drawn_from_the_seed_and_keeps_the_order() {
 #[test]
 fn pieces_are_small_and_of_many_sizes() {
     simulated(1, |network| async move {
-        network.set_default_line(Line::new().pieces(4));
+        network.set_default_link(Link::new().pieces(4));
         let (mut near, mut far, _listener) = ends(&network).await;
         let sent: Vec<u8> = (0..200).collect();
         let (mut writes, mut reads) = ([0; 5], [0; 5]);
@@ -125,7 +125,7 @@ fn pieces_are_small_and_of_many_sizes() {
 #[test]
 fn who_writes_waits_for_who_does_not_read() {
     simulated(1, |network| async move {
-        network.set_default_line(Line::new().window(1000));
+        network.set_default_link(Link::new().window(1000));
         let (mut near, mut far, _listener) = ends(&network).await;
         near.write_all(&[0; 1000]).await.unwrap();
         let more = time::timeout(secs(3600), near.write(&[0; 100]));
@@ -144,16 +144,16 @@ fn who_writes_waits_for_who_does_not_read() {
 #[test]
 fn a_line_that_takes_for_ever_takes_for_ever() {
     for line in [
-        Line::new().latency(Duration::MAX),
-        Line::new().jitter(Duration::MAX),
-        Line::new().bandwidth(1).latency(Duration::MAX),
+        Link::new().latency(Duration::MAX),
+        Link::new().jitter(Duration::MAX),
+        Link::new().bandwidth(1).latency(Duration::MAX),
     ] {
         simulated(1, |network| async move {
             let (mut ours, mut theirs, _listener) = ends(&network).await;
-            network.set_default_line(line);
+            network.set_default_link(line);
             ours.write_all(b"x").await.unwrap();
             let mut room = [0];
-            let word = time::timeout(secs(1_000_000), theirs.read_exact(&mut room));
+            let word = time::timeout(secs(500_000), theirs.read_exact(&mut room));
             assert!(word.await.is_err());
         });
     }
@@ -174,7 +174,7 @@ async fn progress(near: &mut Stream, far: &mut Stream, bytes: usize) -> Vec<(usi
 #[test]
 fn what_is_written_at_once_arrives_little_by_little_over_a_slow_line() {
     simulated(1, |network| async move {
-        network.set_default_line(Line::new().latency(ms(5)).bandwidth(100));
+        network.set_default_link(Link::new().latency(ms(5)).bandwidth(100));
         let (mut near, mut far, _listener) = ends(&network).await;
         let seen = progress(&mut near, &mut far, 10_000).await;
         assert_eq!(seen[0], (100, secs(1) + ms(5)), "the first");
@@ -196,9 +196,9 @@ fn parts_are_short_and_few_and_no_less_than_a_byte() {
         (1, 3, 3, secs(1)),
         (1, 1, 1, secs(1)),
     ] {
-        let line = Line::new().bandwidth(bandwidth);
+        let line = Link::new().bandwidth(bandwidth);
         let seen = simulated(1, |network| async move {
-            network.set_default_line(line);
+            network.set_default_link(line);
             let (mut near, mut far, _listener) = ends(&network).await;
             progress(&mut near, &mut far, bytes).await
         });
@@ -220,7 +220,7 @@ fn parts_are_short_and_few_and_no_less_than_a_byte() {
 #[test]
 fn the_parts_of_a_write_are_late_by_the_same_jitter() {
     simulated(1, |network| async move {
-        network.set_default_line(Line::new().jitter(secs(60)).bandwidth(1_000));
+        network.set_default_link(Link::new().jitter(secs(60)).bandwidth(1_000));
         let (mut near, mut far, _listener) = ends(&network).await;
         let seen = progress(&mut near, &mut far, 640).await;
         assert_eq!(seen.len(), 64);

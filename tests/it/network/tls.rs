@@ -15,8 +15,8 @@ use crate::support::{
 /// anew with new certificates; and what can be seen of that.
 fn events(seed: u64) -> Vec<Event> {
     simulated(seed, |network| async move {
-        let line = Line::new().latency(ms(10)).jitter(ms(9)).pieces(200);
-        network.set_default_line(line.bandwidth(1_000_000));
+        let line = Link::new().latency(ms(10)).jitter(ms(9)).pieces(200);
+        network.set_default_link(line.bandwidth(1_000_000));
         let root = TestCa::new();
         let ca = root.intermediate();
         let trusting = |names: &[&str]| {

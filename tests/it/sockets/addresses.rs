@@ -1,4 +1,4 @@
-//! Several addresses, several accept loops, both versions of IP.
+//! Several addresses, several accept loops, IPv4 and IPv6.
 
 use std::{collections::BTreeMap, net::IpAddr};
 
@@ -8,13 +8,13 @@ use smol::future;
 use super::*;
 use crate::support::lab::Reply;
 
-/// Tells whether this machine has IPv6.
+/// Returns whether this machine has IPv6.
 fn has_ipv6() -> bool {
     TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok()
 }
 
 #[test]
-fn a_daemon_listens_at_all_addresses_it_was_told() {
+fn daemon_listens_at_all_its_addresses() {
     run(async {
         let (builder, _watch) = lab::daemon();
         let [first, second] = [lab::alone(), lab::alone()];
@@ -36,7 +36,7 @@ fn a_daemon_listens_at_all_addresses_it_was_told() {
 }
 
 #[erps::test(simulated)]
-async fn the_address_of_bind_and_port_comes_first_and_is_the_only_one_by_default() {
+async fn address_of_bind_and_port_comes_first_and_is_the_default() {
     let (builder, _watch) = lab::daemon();
     let both = builder.listen((Ipv4Addr::LOCALHOST, 2000)).port(1000);
     let both = both.start_link().await.unwrap();
@@ -56,7 +56,7 @@ async fn the_address_of_bind_and_port_comes_first_and_is_the_only_one_by_default
 }
 
 #[erps::test(simulated)]
-async fn if_one_address_cannot_be_had_none_is() {
+async fn start_binds_no_address_if_one_fails() {
     let network = Network::current().unwrap();
     let taken = network.listen((Ipv4Addr::LOCALHOST, 2000).into()).unwrap();
     let (builder, _watch) = lab::daemon();
@@ -75,7 +75,7 @@ async fn if_one_address_cannot_be_had_none_is() {
 }
 
 #[test]
-fn plaintext_is_refused_if_a_single_address_is_beyond_loopback() {
+fn plaintext_is_rejected_if_any_address_is_beyond_loopback() {
     run(async {
         let builder = lab::daemon().0.port(0).listen((Ipv4Addr::UNSPECIFIED, 0));
         let error = builder.start().await.unwrap_err();
@@ -87,7 +87,7 @@ fn plaintext_is_refused_if_a_single_address_is_beyond_loopback() {
 }
 
 #[erps::test(simulated)]
-async fn suspend_resume_and_drain_concern_all_addresses() {
+async fn suspend_resume_and_drain_apply_to_all_addresses() {
     let (builder, _watch) = lab::daemon();
     let builder = builder.port(1000).listen((Ipv4Addr::LOCALHOST, 2000));
     let daemon = builder.start_link().await.unwrap();
@@ -110,9 +110,9 @@ async fn suspend_resume_and_drain_concern_all_addresses() {
     }
 }
 
-/// However many listeners there are.
+/// The limit does not depend on the number of listeners.
 #[erps::test(simulated, seeds = 20)]
-async fn the_limit_of_connections_is_for_all_addresses_together() {
+async fn connection_limit_is_shared_by_all_addresses() {
     let (builder, _watch) = lab::daemon();
     let builder = builder.max_connections(2);
     let builder = (1..=4).fold(builder, |it, port| it.listen((Ipv4Addr::LOCALHOST, port)));
@@ -123,7 +123,7 @@ async fn the_limit_of_connections_is_for_all_addresses_together() {
     assert_eq!((info.connections, info.servers), (2, 2));
     let mut clients = Vec::from(clients);
     while !clients.is_empty() {
-        // Whoever waited gets in when another leaves.
+        // A waiting client is accepted when another disconnects.
         let calls = clients
             .iter()
             .map(|it| Box::pin(it.call_within(Call::Ping, secs(1))));
@@ -136,19 +136,19 @@ async fn the_limit_of_connections_is_for_all_addresses_together() {
 }
 
 #[test]
-fn with_dual_stack_ipv4_peers_have_plain_ipv4_addresses() {
+fn dual_stack_reports_ipv4_peers_with_ipv4_addresses() {
     if !has_ipv6() {
         return;
     }
     run(async {
-        let (builder, _watch, peers) = watchful();
+        let (builder, _watch, peers) = recording_daemon();
         let hooked = Arc::new(Mutex::new(Vec::new()));
         let list = Arc::clone(&hooked);
         let builder = builder.admit_address(move |address: &Endpoint| {
             list.lock().unwrap().push(address.clone());
             Ok::<_, String>(())
         });
-        // Both come from one address, so that the second is one too many.
+        // Both peers have the same address prefix, so the second would be over the limit.
         let builder = builder.max_connections_per_address(1).address_prefix(8, 0);
         let builder = builder.bind(Ipv6Addr::UNSPECIFIED).plaintext_anywhere();
         let daemon = builder.start_link().await.unwrap();
@@ -173,7 +173,7 @@ fn with_dual_stack_ipv4_peers_have_plain_ipv4_addresses() {
 }
 
 #[test]
-fn without_dual_stack_each_version_of_ip_has_a_listener_of_its_own_at_one_port() {
+fn without_dual_stack_ipv4_and_ipv6_listeners_share_a_port() {
     if !has_ipv6() {
         return;
     }
@@ -196,7 +196,7 @@ fn without_dual_stack_each_version_of_ip_has_a_listener_of_its_own_at_one_port()
 
 #[cfg(target_os = "linux")]
 #[test]
-fn accept_loops_share_a_port_and_all_get_connections() {
+fn accept_loops_share_one_port() {
     run(async {
         let (builder, _watch) = lab::daemon();
         let daemon = builder.bind(lab::alone()).accept_loops(4);
@@ -219,10 +219,10 @@ fn accept_loops_share_a_port_and_all_get_connections() {
     });
 }
 
-/// An IPv4 address that is written as IPv6 is shared by sockets of IPv6.
+/// Sockets at an IPv4-mapped address are IPv6 sockets.
 #[cfg(target_os = "linux")]
 #[test]
-fn accept_loops_at_a_mapped_address_are_all_of_the_same_version_of_ip() {
+fn accept_loops_at_a_mapped_address_are_all_ipv6() {
     if !has_ipv6() {
         return;
     }
@@ -238,7 +238,7 @@ fn accept_loops_at_a_mapped_address_are_all_of_the_same_version_of_ip() {
     });
 }
 
-/// The listening sockets of IPv4 at an address, by their inodes.
+/// Returns the IPv4 listeners at an address by inode.
 #[cfg(target_os = "linux")]
 fn listeners_at(address: SocketAddr) -> BTreeMap<String, String> {
     let SocketAddr::V4(four) = address else {
@@ -256,7 +256,7 @@ fn listeners_at(address: SocketAddr) -> BTreeMap<String, String> {
 }
 
 #[test]
-fn a_port_is_shared_only_if_that_is_asked_for() {
+fn port_is_shared_only_with_reuse_port() {
     run(async {
         let (builder, _watch) = lab::daemon();
         let builder = builder.bind(lab::alone());

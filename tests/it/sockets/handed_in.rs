@@ -1,9 +1,9 @@
-//! Listeners that somebody else has made.
+//! Listeners created by the caller.
 
 use super::*;
 
 #[test]
-fn a_listener_that_is_handed_in_is_accepted_from() {
+fn handed_in_listener_accepts_connections() {
     run(async {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let at = listener.local_addr().unwrap();
@@ -17,7 +17,7 @@ fn a_listener_that_is_handed_in_is_accepted_from() {
 }
 
 #[test]
-fn a_listener_that_is_handed_in_is_closed_by_a_drain_whoever_has_a_handle() {
+fn drain_closes_a_handed_in_listener_despite_handles() {
     run(async {
         let listener = TcpListener::bind((lab::alone(), 0)).unwrap();
         let at = listener.local_addr().unwrap();
@@ -33,7 +33,7 @@ fn a_listener_that_is_handed_in_is_closed_by_a_drain_whoever_has_a_handle() {
 }
 
 #[test]
-fn a_daemon_that_is_started_anew_goes_on_with_the_same_listener() {
+fn daemon_started_again_reuses_its_handed_in_listener() {
     run(async {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let at = listener.local_addr().unwrap();
@@ -43,7 +43,7 @@ fn a_daemon_that_is_started_anew_goes_on_with_the_same_listener() {
         let client = connected(at).await;
         is_served(&client).await;
         first.shutdown().await;
-        // Whoever comes meanwhile waits for the next.
+        // A client that connects meanwhile waits in the backlog for the second daemon.
         let waiting = connected(at).await;
         let second = builder.start_link().await.unwrap();
         is_served(&waiting).await;
@@ -52,7 +52,7 @@ fn a_daemon_that_is_started_anew_goes_on_with_the_same_listener() {
 }
 
 #[test]
-fn plaintext_beyond_loopback_is_refused_for_a_listener_that_is_handed_in_too() {
+fn plaintext_beyond_loopback_is_rejected_for_a_handed_in_listener() {
     run(async {
         let listen = || TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
         let error = lab::daemon().0.listener(listen()).start().await;
@@ -64,7 +64,7 @@ fn plaintext_beyond_loopback_is_refused_for_a_listener_that_is_handed_in_too() {
 }
 
 #[erps::test(simulated)]
-async fn a_simulated_network_takes_no_listener_from_outside() {
+async fn simulated_network_rejects_a_handed_in_listener() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let error = lab::daemon().0.listener(listener).start().await;
     let Err(StartDaemonError::Bind { source, .. }) = error else {
@@ -75,7 +75,7 @@ async fn a_simulated_network_takes_no_listener_from_outside() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_socket_that_does_not_listen_is_an_error_value() {
+fn handed_in_socket_that_does_not_listen_is_rejected() {
     run(async {
         use socket2::{Domain, Socket, Type};
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
@@ -95,7 +95,7 @@ fn a_socket_that_does_not_listen_is_an_error_value() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_listener_that_breaks_is_tried_again_until_it_is_too_often() {
+fn broken_handed_in_listener_is_retried_up_to_max_listener_rebinds() {
     run(async {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let ours = socket2::Socket::from(listener.try_clone().unwrap());
@@ -105,7 +105,7 @@ fn a_listener_that_breaks_is_tried_again_until_it_is_too_often() {
         let mut events = daemon.events();
         let client = connected(daemon.local_addr()).await;
         is_served(&client).await;
-        // It does not listen any more, for anybody who has it.
+        // Shuts the socket down for every process and handle.
         ours.shutdown(std::net::Shutdown::Both).unwrap();
         let mut failures = 0;
         while let Some(event) = events.next().await {
@@ -128,7 +128,7 @@ mod unix {
     use super::{super::unix::Directory, *};
 
     #[test]
-    fn a_unix_listener_that_is_handed_in_keeps_its_file() {
+    fn handed_in_unix_listener_keeps_its_file() {
         run(async {
             let directory = Directory::new();
             let path = directory.socket();
@@ -142,15 +142,15 @@ mod unix {
         });
     }
 
-    /// As systemd starts it: the listeners are the descriptors from 3 on.
+    /// Like a service started by systemd: the listeners are the file descriptors from 3 on.
     #[test]
-    fn another_process_goes_on_with_listeners_by_the_rules_of_socket_activation() {
+    fn process_takes_listeners_over_by_socket_activation() {
         run(async {
             let directory = Directory::new();
             let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
             let unix = UnixListener::bind(directory.socket()).unwrap();
             let at = tcp.local_addr().unwrap();
-            // Both wait in the backlog until there is somebody.
+            // Both clients wait in the backlog until the process accepts.
             let unix_client = connected(Address::unix(directory.socket())).await;
             let clients = [connected(at).await, unix_client];
             let script = "exec 3<&0 4<&1 0</dev/null 1>&2; \
@@ -175,11 +175,11 @@ mod unix {
         });
     }
 
-    const FIXTURE: &str = "sockets::handed_in::unix::serves_two_clients_at_what_it_is_handed";
+    const FIXTURE: &str = "sockets::handed_in::unix::serves_two_clients_on_activated_sockets";
 
     #[test]
-    #[ignore = "it is run by another test, in a process of its own"]
-    fn serves_two_clients_at_what_it_is_handed() {
+    #[ignore = "run by another test, in its own process"]
+    fn serves_two_clients_on_activated_sockets() {
         run(async {
             let mut handed = listenfd::ListenFd::from_env();
             let (builder, watch) = lab::daemon();

@@ -1,4 +1,4 @@
-//! The PROXY header: every byte of it, in any pieces, and nothing after it.
+//! Parsing the PROXY header: every field, in pieces of any size, and no byte after it.
 
 use std::net::{IpAddr, SocketAddrV4};
 
@@ -13,7 +13,7 @@ use super::*;
 const SIGNATURE: &[u8] = b"\x0D\x0A\x0D\x0A\x00\x0D\x0A\x51\x55\x49\x54\x0A";
 
 fn inet(source: &str, destination: &str) -> Addresses {
-    // Made by the library alone.
+    // Only the parser can create an `Addresses::Inet`.
     let Step::Done(mut announced, _) = parse(b"PROXY TCP4 1.1.1.1 1.1.1.1 1 1\r\n").unwrap() else {
         panic!("a whole line");
     };
@@ -43,30 +43,31 @@ fn block(source: SocketAddr, destination: SocketAddr) -> Vec<u8> {
     [bytes(source.ip()), bytes(destination.ip()), ports.concat()].concat()
 }
 
-fn addition(kind: u8, value: &[u8]) -> Vec<u8> {
+fn tlv(kind: u8, value: &[u8]) -> Vec<u8> {
     let length = u16::try_from(value.len()).unwrap().to_be_bytes();
     [&[kind], &length[..], value].concat()
 }
 
-/// As a reader takes it that never asks for more than it is told to: what it says, and what is left.
+/// Parses as a reader that never reads more than it is asked to. Returns the addresses and the length of the
+/// header.
 fn read(bytes: &[u8], piece: usize) -> Result<(Addresses, usize), ProxyError> {
     let mut taken = 0;
     loop {
         match parse(&bytes[..taken])? {
             Step::More(more) => {
-                assert!(more > 0 && taken < bytes.len(), "it waits for ever");
+                assert!(more > 0 && taken < bytes.len(), "the parser waits forever");
                 taken = (taken + more.min(piece)).min(bytes.len());
             }
             Step::Done(announced, used) => {
-                assert_eq!(used, taken, "it has read past the header");
+                assert_eq!(used, taken, "the parser has read past the header");
                 return Ok((announced, used));
             }
         }
     }
 }
 
-/// Whatever comes after it, and in whichever pieces it comes.
-fn says(header: &[u8], expected: &Addresses) {
+/// Asserts the result for any bytes after the header and any piece size.
+fn parses_to(header: &[u8], expected: &Addresses) {
     for piece in [1, 2, 3, 7, usize::MAX] {
         for tail in [&b""[..], b"\r\n", b"\x16\x03\x01", b"PROXY ", SIGNATURE] {
             let bytes = [header, tail].concat();
@@ -75,7 +76,7 @@ fn says(header: &[u8], expected: &Addresses) {
             assert_eq!(parse(&bytes).unwrap(), Step::Done(announced, used));
         }
     }
-    // Of no part of it is more asked for than there is.
+    // No prefix asks for more bytes than are left.
     for end in 0..header.len() {
         let Ok(Step::More(more)) = parse(&header[..end]) else {
             panic!("{end} bytes of {header:?}");
@@ -92,17 +93,17 @@ fn fails(header: &[u8], expected: ProxyError) {
 }
 
 #[test]
-fn lines_of_version_1_announce_addresses() {
-    says(
+fn version_1_lines_are_parsed() {
+    parses_to(
         b"PROXY TCP4 192.168.0.1 192.168.0.11 56324 443\r\n",
         &inet("192.168.0.1:56324", "192.168.0.11:443"),
     );
-    says(
+    parses_to(
         b"PROXY TCP4 255.255.255.255 255.255.255.255 65535 65535\r\n",
         &inet("255.255.255.255:65535", "255.255.255.255:65535"),
     );
     let wide = "ffff:f:ffff:f:ffff:f:ffff:f";
-    says(
+    parses_to(
         format!("PROXY TCP6 {wide} ::1 65535 0\r\n").as_bytes(),
         &inet(&format!("[{wide}]:65535"), "[::1]:0"),
     );
@@ -110,24 +111,24 @@ fn lines_of_version_1_announce_addresses() {
         "PROXY UNKNOWN",
         "PROXY UNKNOWN ffff::1 what \u{e9}ver 1 2 3",
     ] {
-        says(format!("{line}\r\n").as_bytes(), &Addresses::Unknown);
+        parses_to(format!("{line}\r\n").as_bytes(), &Addresses::Unknown);
     }
-    says(b"PROXY UNKNOWN \xFF\xFE\r\n", &Addresses::Unknown);
+    parses_to(b"PROXY UNKNOWN \xFF\xFE\r\n", &Addresses::Unknown);
 }
 
 #[test]
-fn a_line_has_107_bytes_and_no_more() {
+fn version_1_line_is_limited_to_107_bytes() {
     let line = |length: usize| {
         let mut line = b"PROXY UNKNOWN ".to_vec();
         line.resize(length - 2, b'x');
         [line, b"\r\n".to_vec()].concat()
     };
-    says(&line(MAX_LINE), &Addresses::Unknown);
+    parses_to(&line(MAX_LINE), &Addresses::Unknown);
     fails(&line(MAX_LINE + 1), ProxyError::TooLong);
 }
 
 #[test]
-fn other_lines_are_refused() {
+fn invalid_version_1_lines_are_rejected() {
     for line in [
         "TCP4 1.2.3.4 5.6.7.8 1",
         "TCP4 1.2.3.4 5.6.7.8 1 2 3",
@@ -166,13 +167,13 @@ fn other_lines_are_refused() {
 }
 
 #[test]
-fn headers_of_version_2_announce_addresses() {
+fn version_2_headers_are_parsed() {
     let (a, b) = ("10.1.2.3:4", "10.5.6.7:8");
     let four = block(a.parse().unwrap(), b.parse().unwrap());
-    says(&binary(0x21, 0x11, &four), &inet(a, b));
+    parses_to(&binary(0x21, 0x11, &four), &inet(a, b));
     let (a, b) = ("[2001:db8::1]:65535", "[::2]:0");
     let six = block(a.parse().unwrap(), b.parse().unwrap());
-    says(&binary(0x21, 0x21, &six), &inet(a, b));
+    parses_to(&binary(0x21, 0x21, &six), &inet(a, b));
     let mut paths = vec![0; 216];
     paths[..9].copy_from_slice(b"/run/a\0bc");
     paths[108..].fill(b'z');
@@ -191,24 +192,24 @@ fn headers_of_version_2_announce_addresses() {
         (&source[..], &destination[..]),
         (&b"/run/a"[..], &[b'z'; 108][..])
     );
-    says(&binary(0x21, 0x31, &paths), &announced);
+    parses_to(&binary(0x21, 0x31, &paths), &announced);
 }
 
 #[test]
-fn what_the_proxy_cannot_say_is_unknown_and_what_it_says_of_itself_is_local() {
+fn unspecified_families_are_unknown_and_local_commands_are_local() {
     let valid = [0x00, 0x01, 0x02, 0x10, 0x12, 0x20, 0x22, 0x30, 0x32];
     for family in valid {
         for rest in [&b""[..], b"whatever", &[0; 300]] {
-            says(&binary(0x21, family, rest), &Addresses::Unknown);
+            parses_to(&binary(0x21, family, rest), &Addresses::Unknown);
         }
     }
     for family in 0..=u8::MAX {
-        says(&binary(0x20, family, b"some"), &Addresses::Local);
+        parses_to(&binary(0x20, family, b"some"), &Addresses::Local);
     }
 }
 
 #[test]
-fn other_headers_are_refused() {
+fn invalid_version_2_headers_are_rejected() {
     let good = block("1.1.1.1:1".parse().unwrap(), "1.1.1.1:1".parse().unwrap());
     for family in (0..=u8::MAX).filter(|it| it >> 4 > 3 || it & 0xF > 2) {
         fails(&binary(0x21, family, &good), ProxyError::Family);
@@ -235,20 +236,15 @@ fn other_headers_are_refused() {
 }
 
 #[test]
-fn additions_are_passed_over_up_to_the_limit() {
+fn tlvs_are_skipped_up_to_the_limit() {
     let at = "10.0.0.1:1";
     let addresses = block(at.parse().unwrap(), at.parse().unwrap());
-    let with = |additions: &[u8]| binary(0x21, 0x11, &[&addresses, additions].concat());
-    let several = [
-        addition(2, b"example.com"),
-        addition(4, b""),
-        addition(0xE0, b"x"),
-    ]
-    .concat();
-    says(&with(&several), &inet(at, at));
+    let with = |tlvs: &[u8]| binary(0x21, 0x11, &[&addresses, tlvs].concat());
+    let several = [tlv(2, b"example.com"), tlv(4, b""), tlv(0xE0, b"x")].concat();
+    parses_to(&with(&several), &inet(at, at));
     let most = MAX_HEADER - 16 - 12 - 3;
-    says(&with(&addition(4, &vec![0; most])), &inet(at, at));
-    fails(&with(&addition(4, &vec![0; most + 1])), ProxyError::TooLong);
+    parses_to(&with(&tlv(4, &vec![0; most])), &inet(at, at));
+    fails(&with(&tlv(4, &vec![0; most + 1])), ProxyError::TooLong);
     for broken in [
         &b"\x04"[..],
         b"\x04\x00",
@@ -260,14 +256,14 @@ fn additions_are_passed_over_up_to_the_limit() {
 }
 
 #[test]
-fn a_checksum_is_verified() {
+fn version_2_checksum_is_verified() {
     let at = "10.0.0.1:1";
     let addresses = block(at.parse().unwrap(), at.parse().unwrap());
     let with = |sum: u32| {
-        let additions = [addition(3, &sum.to_be_bytes()), addition(4, b"after")].concat();
-        binary(0x21, 0x11, &[&addresses[..], &additions].concat())
+        let tlvs = [tlv(3, &sum.to_be_bytes()), tlv(4, b"after")].concat();
+        binary(0x21, 0x11, &[&addresses[..], &tlvs].concat())
     };
-    // Slowly, from the definition: the remainder by a polynomial, over reflected bits.
+    // CRC-32C from its definition: the remainder by a polynomial over reflected bits.
     let sum = |header: Vec<u8>| {
         let bits = header
             .into_iter()
@@ -280,28 +276,25 @@ fn a_checksum_is_verified() {
         !remainder
     };
     let good = with(sum(with(0)));
-    says(&good, &inet(at, at));
+    parses_to(&good, &inet(at, at));
     for at in 16..good.len() {
         for bit in 0..8 {
             let mut changed = good.clone();
             changed[at] ^= 1 << bit;
             let outcome = parse(&changed);
-            // One that hides the checksum's kind, or breaks the list, is found out, or not, by that.
+            // A change of the checksum's type or of the list's structure is detected in other ways, or not at
+            // all.
             if !(28..31).contains(&at) && !(35..38).contains(&at) {
                 assert_eq!(outcome, Err(ProxyError::Checksum), "{at}");
             }
         }
     }
-    let short = binary(
-        0x21,
-        0x11,
-        &[&addresses[..], &addition(3, &[0; 3])].concat(),
-    );
+    let short = binary(0x21, 0x11, &[&addresses[..], &tlv(3, &[0; 3])].concat());
     fails(&short, ProxyError::Tlv);
-    // The first is right; there is none beside it.
+    // The first checksum is valid; a second is not allowed.
     let twice = |sum: u32| {
-        let additions = [addition(3, &sum.to_be_bytes()), addition(3, &[0; 4])].concat();
-        binary(0x21, 0x11, &[&addresses[..], &additions].concat())
+        let tlvs = [tlv(3, &sum.to_be_bytes()), tlv(3, &[0; 4])].concat();
+        binary(0x21, 0x11, &[&addresses[..], &tlvs].concat())
     };
     fails(&twice(sum(twice(0))), ProxyError::Tlv);
 }
@@ -315,7 +308,7 @@ fn address() -> impl Strategy<Value = SocketAddr> {
 
 proptest! {
     #[test]
-    fn whatever_is_announced_is_heard(source in address(), port: u16, six: [u8; 16], tail: Vec<u8>) {
+    fn any_announced_address_is_parsed(source in address(), port: u16, six: [u8; 16], tail: Vec<u8>) {
         let destination: SocketAddr = match source {
             SocketAddr::V4(_) => ([10, 0, 0, 1], port).into(),
             SocketAddr::V6(_) => (six, port).into(),
@@ -333,7 +326,7 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_are_read_for_ever(bytes in proptest::collection::vec(any::<u8>(), 0..300), kind in 0..3) {
+    fn parser_terminates_on_any_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..300), kind in 0..3) {
         let begin: &[u8] = match kind {
             0 => b"",
             1 => b"PROXY ",

@@ -1,4 +1,4 @@
-//! Daemons behind proxies: who is believed, and what becomes of what they say.
+//! Daemons behind proxies: which proxies are trusted, and how the announced address is used.
 
 use erps::{
     AtLimit, CloseReason, ConnectionStage, HandshakeFailure, ProxyError, Rejection, TestCa,
@@ -13,7 +13,7 @@ use crate::support::raw::{self, Raw};
 const PORT: u16 = 4747;
 const HEADER: &[u8] = b"PROXY TCP4 203.0.113.7 10.0.0.1 5555 4747\r\n";
 
-/// A daemon that believes whoever is on this machine.
+/// A daemon that trusts proxies on this machine.
 async fn behind(builder: DaemonBuilder<LabServer>) -> (Linked<Daemon<LabServer>>, DaemonEvents) {
     let builder = builder.port(PORT).proxy_protocol(Endpoint::is_local);
     let daemon = builder.start_link().await.unwrap();
@@ -27,13 +27,13 @@ async fn dial() -> Stream {
     network.connect(at).await.unwrap()
 }
 
-async fn dial_saying(bytes: &[u8]) -> Stream {
+async fn dial_and_send(bytes: &[u8]) -> Stream {
     let mut stream = dial().await;
     stream.write_all(bytes).await.unwrap();
     stream
 }
 
-async fn is_answered(stream: Stream) -> Raw<Stream> {
+async fn assert_answered(stream: Stream) -> Raw<Stream> {
     let mut peer = Raw::over(stream);
     peer.send(&raw::call(1, ":ping")).await;
     let (kind, text) = peer.text().await.expect("an answer");
@@ -41,13 +41,13 @@ async fn is_answered(stream: Stream) -> Raw<Stream> {
     peer
 }
 
-async fn is_closed(mut stream: Stream) {
+async fn assert_closed(mut stream: Stream) {
     let mut bytes = Vec::new();
     let _ = stream.read_to_end(&mut bytes).await;
     assert!(bytes.is_empty(), "{bytes:?}");
 }
 
-/// The next connection's end.
+/// Returns the next `Closed` event.
 async fn end(events: &mut DaemonEvents) -> (Endpoint, ConnectionStage, CloseReason) {
     loop {
         match events.next().await.unwrap() {
@@ -68,8 +68,8 @@ fn announced() -> Endpoint {
 }
 
 #[erps::test(simulated)]
-async fn the_announced_address_is_the_peers_everywhere() {
-    let (builder, _watch, peers) = watchful();
+async fn announced_address_is_used_as_the_peers_address() {
+    let (builder, _watch, peers) = recording_daemon();
     let hooked = Arc::new(Mutex::new(Vec::new()));
     let list = Arc::clone(&hooked);
     let builder = builder.admit_address(move |address: &Endpoint| {
@@ -77,7 +77,7 @@ async fn the_announced_address_is_the_peers_everywhere() {
         Ok::<_, String>(())
     });
     let (daemon, mut events) = behind(builder).await;
-    let peer = is_answered(dial_saying(HEADER).await).await;
+    let peer = assert_answered(dial_and_send(HEADER).await).await;
     assert_eq!(*hooked.lock().unwrap(), [announced()]);
     let [seen] = &peers.take()[..] else {
         panic!("one peer");
@@ -96,7 +96,7 @@ async fn the_announced_address_is_the_peers_everywhere() {
 }
 
 #[erps::test(simulated, panics = "as the test asks")]
-async fn who_is_not_trusted_is_closed_unread() {
+async fn untrusted_proxy_is_closed_without_reading() {
     for trusted in [false, true] {
         let (builder, _watch) = lab::daemon();
         let builder = builder.proxy_protocol(move |_| match trusted {
@@ -105,7 +105,7 @@ async fn who_is_not_trusted_is_closed_unread() {
         });
         let daemon = builder.port(PORT).start_link().await.unwrap();
         let mut events = daemon.events();
-        is_closed(dial_saying(HEADER).await).await;
+        assert_closed(dial_and_send(HEADER).await).await;
         let (address, stage, reason) = end(&mut events).await;
         assert!(address.is_local() && stage == ConnectionStage::Handshake);
         assert!(matches!(reason, CloseReason::Rejected(Rejection::Proxy)));
@@ -115,7 +115,7 @@ async fn who_is_not_trusted_is_closed_unread() {
 }
 
 #[erps::test(simulated)]
-async fn without_a_header_or_with_a_bad_one_a_connection_ends_at_once() {
+async fn missing_or_invalid_header_closes_the_connection_immediately() {
     let (builder, watch) = lab::daemon();
     let (daemon, mut events) = behind(builder).await;
     let long = [b"PROXY UNKNOWN ".to_vec(), vec![b'x'; MAX_LINE]].concat();
@@ -126,9 +126,9 @@ async fn without_a_header_or_with_a_bad_one_a_connection_ends_at_once() {
         (b"\r\n\r\n\0\r\nQUIT\n\x31", ProxyError::Version(3)),
     ];
     for (bytes, expected) in bad {
-        let (stream, took) = crate::support::time::timed(dial_saying(bytes)).await;
+        let (stream, took) = crate::support::time::timed(dial_and_send(bytes)).await;
         assert!(took < ms(1));
-        is_closed(stream).await;
+        assert_closed(stream).await;
         let (_, stage, reason) = end(&mut events).await;
         assert_eq!(stage, ConnectionStage::Handshake);
         let CloseReason::Handshake(HandshakeFailure::Proxy(error)) = reason else {
@@ -141,12 +141,12 @@ async fn without_a_header_or_with_a_bad_one_a_connection_ends_at_once() {
 }
 
 #[erps::test(simulated)]
-async fn a_header_that_does_not_come_in_time_ends_the_connection() {
+async fn handshake_timeout_closes_a_connection_without_a_complete_header() {
     let (builder, _watch) = lab::daemon();
     let (daemon, mut events) = behind(builder).await;
     let start = time::now();
     for bytes in [&b""[..], &HEADER[..HEADER.len() - 1]] {
-        is_closed(dial_saying(bytes).await).await;
+        assert_closed(dial_and_send(bytes).await).await;
         let (_, _, reason) = end(&mut events).await;
         assert!(matches!(
             reason,
@@ -154,8 +154,8 @@ async fn a_header_that_does_not_come_in_time_ends_the_connection() {
         ));
     }
     assert_eq!(time::now() - start, secs(20));
-    // And one that goes is gone.
-    drop(dial_saying(&HEADER[..9]).await);
+    // A proxy that disconnects is reported immediately.
+    drop(dial_and_send(&HEADER[..9]).await);
     let (_, _, reason) = end(&mut events).await;
     assert!(matches!(
         reason,
@@ -164,9 +164,9 @@ async fn a_header_that_does_not_come_in_time_ends_the_connection() {
     drop(daemon);
 }
 
-/// The header and the handshake have the time of one handshake.
+/// The PROXY header and the TLS handshake share one handshake timeout.
 #[erps::test(simulated)]
-async fn the_time_of_the_header_is_the_handshakes() {
+async fn header_and_tls_handshake_share_the_handshake_timeout() {
     let (builder, _watch) = lab::daemon();
     let ca = TestCa::new();
     let (daemon, mut events) = behind(builder.transport(ca.tls(&["localhost"]))).await;
@@ -174,7 +174,7 @@ async fn the_time_of_the_header_is_the_handshakes() {
     let mut stream = dial().await;
     time::sleep(secs(9)).await;
     stream.write_all(HEADER).await.unwrap();
-    is_closed(stream).await;
+    assert_closed(stream).await;
     let (address, _, reason) = end(&mut events).await;
     assert_eq!(address, announced());
     assert!(matches!(
@@ -186,7 +186,7 @@ async fn the_time_of_the_header_is_the_handshakes() {
 }
 
 #[erps::test(simulated)]
-async fn silent_peers_behind_a_proxy_make_way_as_at_a_handshake() {
+async fn silent_peers_behind_a_proxy_are_evicted_like_pending_handshakes() {
     let (builder, _watch) = lab::daemon();
     let (daemon, mut events) = behind(builder.max_pending_handshakes(3)).await;
     let mut silent = Vec::new();
@@ -194,7 +194,7 @@ async fn silent_peers_behind_a_proxy_make_way_as_at_a_handshake() {
         silent.push(dial().await);
         settled().await;
     }
-    is_answered(dial_saying(HEADER).await).await;
+    assert_answered(dial_and_send(HEADER).await).await;
     let (_, _, reason) = end(&mut events).await;
     assert!(matches!(
         reason,
@@ -204,19 +204,19 @@ async fn silent_peers_behind_a_proxy_make_way_as_at_a_handshake() {
 }
 
 #[erps::test(simulated)]
-async fn limits_per_address_are_those_of_the_announced_address() {
+async fn limit_per_address_counts_the_announced_address() {
     let (builder, _watch) = lab::daemon();
     let at_limit = AtLimit::Refuse {
         retry_after: secs(1),
     };
     let builder = builder.max_connections_per_address(1).at_limit(at_limit);
     let (daemon, _events) = behind(builder).await;
-    let first = is_answered(dial_saying(HEADER).await).await;
+    let first = assert_answered(dial_and_send(HEADER).await).await;
     let other = b"PROXY TCP4 203.0.113.8 10.0.0.1 5555 4747\r\n";
-    let _second = is_answered(dial_saying(other).await).await;
-    // The same address, as IPv6 has it.
+    let _second = assert_answered(dial_and_send(other).await).await;
+    // The same address, as IPv4-mapped IPv6.
     let third = b"PROXY TCP6 ::ffff:203.0.113.7 ::1 5555 4747\r\n";
-    let (kind, text) = Raw::over(dial_saying(third).await).text().await.unwrap();
+    let (kind, text) = Raw::over(dial_and_send(third).await).text().await.unwrap();
     assert!(
         kind == Kind::Error && text.contains("this address"),
         "{text}"
@@ -226,16 +226,16 @@ async fn limits_per_address_are_those_of_the_announced_address() {
     assert_eq!(daemon.info().connections, 2);
     drop(first);
     settled().await;
-    is_answered(dial_saying(third).await).await;
+    assert_answered(dial_and_send(third).await).await;
 }
 
 #[erps::test(simulated)]
-async fn where_a_proxy_does_not_say_the_peer_is_the_proxy() {
-    let (builder, _watch, peers) = watchful();
+async fn proxy_is_the_peer_when_it_announces_no_address() {
+    let (builder, _watch, peers) = recording_daemon();
     let (_daemon, _events) = behind(builder).await;
     let local = b"\r\n\r\n\0\r\nQUIT\n\x20\x00\x00\x00";
     for header in [&b"PROXY UNKNOWN\r\n"[..], local] {
-        is_answered(dial_saying(header).await).await;
+        assert_answered(dial_and_send(header).await).await;
         let [seen] = &peers.take()[..] else {
             panic!("one peer");
         };
@@ -243,11 +243,11 @@ async fn where_a_proxy_does_not_say_the_peer_is_the_proxy() {
     }
 }
 
-/// One byte too many or too few, and there is no handshake.
+/// The handshake fails if one byte too many or too few is read.
 #[test]
-fn tls_begins_with_the_first_byte_after_the_header() {
+fn tls_starts_right_after_the_header() {
     run(async {
-        let (builder, _watch, peers) = watchful();
+        let (builder, _watch, peers) = recording_daemon();
         let ca = TestCa::new();
         let builder = builder.transport(ca.tls(&["localhost"]));
         let builder = builder.proxy_protocol(Endpoint::is_local);
@@ -276,7 +276,7 @@ fn tls_begins_with_the_first_byte_after_the_header() {
     });
 }
 
-/// A proxy for one connection, that sends its header and the client's first bytes in one piece.
+/// A proxy for one connection that sends its header together with the client's first bytes.
 struct Proxy {
     port: u16,
     _task: smol::Task<()>,

@@ -1,10 +1,10 @@
-//! Listeners that fail are made anew, and nobody who is connected notices.
+//! Failed listeners are rebound without affecting connections.
 
 use std::collections::BTreeSet;
 
 use super::*;
 
-/// What no pause helps against.
+/// An error that is not temporary.
 const EBADF: i32 = 9;
 const PORT: u16 = 4747;
 const OTHER: u16 = 4748;
@@ -19,20 +19,20 @@ async fn started(builder: DaemonBuilder<LabServer>) -> (Linked<Daemon<LabServer>
     (daemon, events)
 }
 
-/// What happened to listeners: where, and the pause of those that failed.
-type Heard = Vec<(u16, Option<Duration>)>;
+/// Events of listeners: the port, and the pause after a failure.
+type ListenerEvents = Vec<(u16, Option<Duration>)>;
 
-/// Listens to the events while something else goes on.
-async fn hear(events: &mut DaemonEvents, during: impl Future<Output = ()>) -> Heard {
-    let mut heard = Vec::new();
+/// Collects the events of listeners while `during` runs.
+async fn collect(events: &mut DaemonEvents, during: impl Future<Output = ()>) -> ListenerEvents {
+    let mut collected = Vec::new();
     let listen = async {
         while let Some(event) = events.next().await {
             match event {
                 DaemonEvent::ListenerFailed {
                     address, retry_in, ..
-                } => heard.push((address.port().unwrap(), Some(retry_in))),
+                } => collected.push((address.port().unwrap(), Some(retry_in))),
                 DaemonEvent::ListenerRebound { address } => {
-                    heard.push((address.port().unwrap(), None));
+                    collected.push((address.port().unwrap(), None));
                 }
                 DaemonEvent::Lagged { .. } => panic!("too slow"),
                 _ => {}
@@ -45,23 +45,23 @@ async fn hear(events: &mut DaemonEvents, during: impl Future<Output = ()>) -> He
         settled().await;
     };
     smol::future::or(listen, during).await;
-    heard
+    collected
 }
 
-/// The events of listeners that there are by now.
-async fn of_listeners(events: &mut DaemonEvents) -> Heard {
-    hear(events, settled()).await
+/// Returns the events of listeners so far.
+async fn collected_events(events: &mut DaemonEvents) -> ListenerEvents {
+    collect(events, settled()).await
 }
 
 #[erps::test(simulated)]
-async fn a_listener_that_fails_is_made_anew_and_live_connections_go_on() {
+async fn failed_listener_is_rebound_and_connections_stay_open() {
     let (builder, watch) = lab::daemon();
     let (daemon, mut events) = started(builder).await;
     let network = Network::current().unwrap();
     let before = connected(local(PORT)).await;
     is_served(&before).await;
     network.fail_accepts("localhost", PORT, EBADF, 1);
-    // The failing listener takes the one with it that waits there; it comes again.
+    // The failing listener resets the connection in its backlog; the client reconnects.
     let after = connected(local(PORT)).await;
     let served = async {
         while after.call(Call::Ping).await.is_err() {
@@ -71,15 +71,15 @@ async fn a_listener_that_fails_is_made_anew_and_live_connections_go_on() {
     time::timeout(secs(5), served).await.unwrap();
     is_served(&before).await;
     assert!(daemon.task().is_alive());
-    let heard = of_listeners(&mut events).await;
-    assert_eq!(heard, [(PORT, Some(ms(10))), (PORT, None)]);
+    let collected = collected_events(&mut events).await;
+    assert_eq!(collected, [(PORT, Some(ms(10))), (PORT, None)]);
     let lives: Vec<_> = std::iter::from_fn(|| watch.lives.try_recv().ok()).collect();
     let ended = lives.iter().filter(|it| !matches!(it, Life::Init));
     assert_eq!(ended.count(), 0, "{lives:?}");
 }
 
-/// Somebody who knocks, again and again, until nobody is there.
-async fn knock(until: impl Fn() -> bool) {
+/// Connects again and again until a condition holds.
+async fn connect_repeatedly(until: impl Fn() -> bool) {
     let network = Network::current().unwrap();
     while !until() {
         drop(network.connect(local(PORT)).await);
@@ -88,7 +88,7 @@ async fn knock(until: impl Fn() -> bool) {
 }
 
 #[erps::test(simulated)]
-async fn a_listener_that_fails_too_often_ends_the_daemon_with_its_error() {
+async fn daemon_exits_with_the_listener_error_over_max_listener_rebinds() {
     for (failures, lives_on) in [(10, true), (11, false)] {
         let (builder, _watch) = lab::daemon();
         let (daemon, mut events) = started(builder).await;
@@ -97,17 +97,18 @@ async fn a_listener_that_fails_too_often_ends_the_daemon_with_its_error() {
         is_served(&client).await;
         network.fail_accepts("localhost", PORT, EBADF, failures);
         let start = time::now();
-        let knock = knock(|| !daemon.task().is_alive() || time::now() - start > secs(30));
-        let heard = hear(&mut events, knock).await;
+        let connect_repeatedly =
+            connect_repeatedly(|| !daemon.task().is_alive() || time::now() - start > secs(30));
+        let collected = collect(&mut events, connect_repeatedly).await;
         assert_eq!(
             daemon.task().is_alive(),
             lives_on,
             "after {failures} failures"
         );
-        let pauses: Vec<_> = heard.iter().filter_map(|it| it.1).collect();
+        let pauses: Vec<_> = collected.iter().filter_map(|it| it.1).collect();
         let expected = [10, 20, 40, 80, 160, 320, 640, 1000, 1000, 1000].map(ms);
         assert_eq!(pauses, expected);
-        assert_eq!(heard.len(), 20, "as many restarts");
+        assert_eq!(collected.len(), 20, "as many restarts");
         if lives_on {
             is_served(&client).await;
             daemon.shutdown().await;
@@ -125,7 +126,7 @@ async fn a_listener_that_fails_too_often_ends_the_daemon_with_its_error() {
 }
 
 #[erps::test(simulated)]
-async fn failures_that_are_far_apart_are_not_too_many() {
+async fn listener_failures_older_than_the_period_are_not_counted() {
     let (builder, _watch) = lab::daemon();
     let builder = builder.max_listener_rebinds(1, secs(10));
     let (daemon, mut events) = started(builder).await;
@@ -136,36 +137,41 @@ async fn failures_that_are_far_apart_are_not_too_many() {
         time::sleep(secs(11)).await;
     }
     assert!(daemon.task().is_alive());
-    let heard = of_listeners(&mut events).await;
-    assert_eq!(heard.len(), 10, "{heard:?}");
-    assert!(heard.iter().filter_map(|it| it.1).all(|it| it == ms(10)));
+    let collected = collected_events(&mut events).await;
+    assert_eq!(collected.len(), 10, "{collected:?}");
+    assert!(
+        collected
+            .iter()
+            .filter_map(|it| it.1)
+            .all(|it| it == ms(10))
+    );
 }
 
 #[erps::test(simulated)]
-async fn a_listener_whose_port_was_taken_meanwhile_waits_until_it_is_free() {
+async fn rebind_is_retried_until_the_port_is_free() {
     let (builder, _watch) = lab::daemon();
     let (daemon, mut events) = started(builder).await;
     let network = Network::current().unwrap();
     network.fail_accepts("localhost", PORT, EBADF, 1);
     drop(network.connect(local(PORT)).await);
-    let usurper = loop {
+    let other = loop {
         match network.listen(local(PORT)) {
-            Ok(usurper) => break usurper,
+            Ok(other) => break other,
             Err(_) => time::sleep(ms(1)).await,
         }
     };
     time::sleep(ms(50)).await;
-    drop(usurper);
+    drop(other);
     time::sleep(secs(1)).await;
-    let heard = of_listeners(&mut events).await;
-    let failed = heard.iter().filter(|it| it.1.is_some()).count();
-    assert_eq!((failed, heard.len()), (3, 4), "{heard:?}");
+    let collected = collected_events(&mut events).await;
+    let failed = collected.iter().filter(|it| it.1.is_some()).count();
+    assert_eq!((failed, collected.len()), (3, 4), "{collected:?}");
     is_served(&connected(local(PORT)).await).await;
     drop(daemon);
 }
 
 #[erps::test(simulated)]
-async fn a_listener_that_fails_does_not_hold_up_the_others() {
+async fn failed_listener_does_not_block_other_listeners() {
     let (builder, _watch) = lab::daemon();
     let (daemon, mut events) = started(builder.listen(local(OTHER))).await;
     let network = Network::current().unwrap();
@@ -175,15 +181,15 @@ async fn a_listener_that_fails_does_not_hold_up_the_others() {
         is_served(&connected(local(OTHER)).await).await;
         time::sleep(ms(5)).await;
     }
-    let heard = of_listeners(&mut events).await;
-    let ports: BTreeSet<_> = heard.iter().map(|it| it.0).collect();
-    assert_eq!((ports, heard.len()), ([PORT].into(), 10));
+    let collected = collected_events(&mut events).await;
+    let ports: BTreeSet<_> = collected.iter().map(|it| it.0).collect();
+    assert_eq!((ports, collected.len()), ([PORT].into(), 10));
     is_served(&connected(local(PORT)).await).await;
     drop(daemon);
 }
 
 #[erps::test(simulated)]
-async fn a_daemon_can_end_while_a_listener_waits_to_be_made_anew() {
+async fn daemon_shuts_down_while_a_listener_waits_for_its_rebind() {
     let (builder, _watch) = lab::daemon();
     let (daemon, mut events) = started(builder).await;
     let network = Network::current().unwrap();

@@ -1,4 +1,4 @@
-//! Unix sockets: their files, their peers, and plaintext over them.
+//! Unix sockets: their files, peer credentials, and transports.
 
 use std::{
     fs,
@@ -19,7 +19,7 @@ use super::*;
 
 use crate::support::extent::short_or_long;
 
-/// A directory that goes with this, whatever is in it.
+/// A temporary directory, removed with its contents on drop.
 pub(super) struct Directory(PathBuf);
 
 impl Directory {
@@ -47,7 +47,7 @@ fn at(path: &Path) -> (DaemonBuilder<LabServer>, Watch) {
     (builder.listen_unix(path), watch)
 }
 
-/// A socket that is bound, with nobody who listens there any more.
+/// Binds a socket and closes it without removing its file.
 fn stale(path: &Path) {
     drop(UnixListener::bind(path).unwrap());
     assert!(path.exists());
@@ -61,7 +61,7 @@ fn bind_error(error: StartDaemonError) -> io::ErrorKind {
 }
 
 #[test]
-fn a_client_is_served_at_a_path_in_plaintext_and_the_file_goes_with_the_daemon() {
+fn unix_socket_serves_plaintext_clients_and_its_file_is_removed_at_shutdown() {
     run(async {
         let directory = Directory::new();
         let path = directory.socket();
@@ -88,7 +88,7 @@ fn a_client_is_served_at_a_path_in_plaintext_and_the_file_goes_with_the_daemon()
 }
 
 #[test]
-fn the_file_is_for_the_own_user_alone_unless_another_mode_is_asked_for() {
+fn socket_file_has_mode_0600_by_default() {
     run(async {
         for (mode, expected) in [(None, 0o600), (Some(0o666), 0o666), (Some(0o000), 0o000)] {
             let directory = Directory::new();
@@ -106,10 +106,10 @@ fn the_file_is_for_the_own_user_alone_unless_another_mode_is_asked_for() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn both_ends_know_the_process_at_the_other() {
+fn both_ends_receive_the_peers_credentials() {
     run(async {
         let directory = Directory::new();
-        let (builder, _watch, peers) = watchful();
+        let (builder, _watch, peers) = recording_daemon();
         let path = directory.socket();
         let _daemon = builder.listen_unix(&path).start_link().await.unwrap();
         let client = connected(Address::unix(&path)).await;
@@ -117,12 +117,12 @@ fn both_ends_know_the_process_at_the_other() {
         let Status::Connected(server) = client.status() else {
             panic!("{client:?}");
         };
-        let [visitor] = &peers.take()[..] else {
+        let [client_with_tls] = &peers.take()[..] else {
             panic!("one client");
         };
-        assert_eq!(visitor.address, Endpoint::Unix(None));
+        assert_eq!(client_with_tls.address, Endpoint::Unix(None));
         let own = fs::metadata("/proc/self").unwrap();
-        for peer in [&server, visitor] {
+        for peer in [&server, client_with_tls] {
             let peer = peer.credentials.unwrap();
             assert_eq!(peer.pid, Some(std::process::id()));
             assert_eq!((peer.uid, peer.gid), (own.uid(), own.gid()));
@@ -131,7 +131,7 @@ fn both_ends_know_the_process_at_the_other() {
 }
 
 #[test]
-fn tls_goes_over_a_unix_socket_and_the_server_is_localhost() {
+fn tls_over_a_unix_socket_uses_server_name_localhost() {
     run(async {
         let directory = Directory::new();
         let (path, ca) = (directory.socket(), TestCa::new());
@@ -139,8 +139,8 @@ fn tls_goes_over_a_unix_socket_and_the_server_is_localhost() {
         let builder = builder.transport(ca.tls(&["localhost"]));
         let _daemon = builder.start_link().await.unwrap();
         let client = Client::<Lab>::builder(Address::unix(&path));
-        let visitor = client.clone().transport(ca.tls(&["guest"]));
-        is_served(&visitor.connect().await.unwrap()).await;
+        let client_with_tls = client.clone().transport(ca.tls(&["guest"]));
+        is_served(&client_with_tls.connect().await.unwrap()).await;
         let elsewhere = ca.tls(&["guest"]).server_name("elsewhere");
         let error = client.transport(elsewhere).connect().await.unwrap_err();
         assert!(error.to_string().contains("elsewhere"), "{error}");
@@ -148,13 +148,13 @@ fn tls_goes_over_a_unix_socket_and_the_server_is_localhost() {
 }
 
 #[test]
-fn a_path_and_a_port_may_be_listened_at_together() {
+fn daemon_listens_at_a_path_and_a_port() {
     run(async {
         let directory = Directory::new();
         let (builder, _watch) = at(&directory.socket());
         let daemon = builder.port(0).max_connections_per_address(1);
         let daemon = daemon.start_link().await.unwrap();
-        // Those at the path have no address that could be too many.
+        // Peers at a Unix socket have no address to count.
         let mut clients = Vec::new();
         for _ in 0..3 {
             clients.push(connected(Address::unix(directory.socket())).await);
@@ -168,7 +168,7 @@ fn a_path_and_a_port_may_be_listened_at_together() {
 }
 
 #[test]
-fn a_socket_that_nobody_listens_at_makes_way() {
+fn stale_socket_file_is_replaced() {
     run(async {
         let directory = Directory::new();
         let path = directory.socket();
@@ -179,7 +179,7 @@ fn a_socket_that_nobody_listens_at_makes_way() {
     });
 }
 
-/// Starts two daemons at one path at once, again and again: one of them has it, and is not deaf.
+/// Starts two daemons at one path concurrently, in many rounds. One wins and serves clients.
 fn race(rounds: u32, prepare: fn(&Path)) {
     for round in 0..rounds {
         let directory = Directory::new();
@@ -188,7 +188,7 @@ fn race(rounds: u32, prepare: fn(&Path)) {
         let barrier = Barrier::new(2);
         let outcomes = std::thread::scope(|scope| {
             [(); 2]
-                .map(|()| scope.spawn(|| rival(&path, &barrier)))
+                .map(|()| scope.spawn(|| start_one(&path, &barrier)))
                 .map(|it| it.join().unwrap())
         });
         let won = outcomes.iter().filter(|it| it.is_none()).count();
@@ -199,15 +199,16 @@ fn race(rounds: u32, prepare: fn(&Path)) {
     }
 }
 
-/// Why it has not got the path. With an executor of its own: the global one has a single thread.
-fn rival(path: &Path, barrier: &Barrier) -> Option<io::ErrorKind> {
+/// Returns why the daemon did not start. It has an executor of its own, because the global one has a single
+/// thread.
+fn start_one(path: &Path, barrier: &Barrier) -> Option<io::ErrorKind> {
     let executor = Arc::new(smol::Executor::new());
     let (builder, _watch) = at(path);
     let builder = builder.executor(Arc::clone(&executor));
     smol::block_on(executor.run(async {
         barrier.wait();
         let daemon = builder.start_link().await;
-        // Whatever both do to the file is done.
+        // Both have finished their work on the file.
         barrier.wait();
         match daemon {
             Ok(daemon) => {
@@ -221,25 +222,25 @@ fn rival(path: &Path, barrier: &Barrier) -> Option<io::ErrorKind> {
 }
 
 #[test]
-fn of_two_that_start_at_a_new_path_at_once_one_has_it() {
+fn one_of_two_concurrent_starts_at_a_new_path_succeeds() {
     race(short_or_long(50, 300), |_| ());
 }
 
 #[test]
-fn of_two_that_start_over_a_stale_socket_at_once_one_has_it() {
+fn one_of_two_concurrent_starts_at_a_stale_socket_succeeds() {
     race(short_or_long(50, 300), stale);
 }
 
 #[test]
-fn a_path_that_leaves_no_room_for_the_socket_is_an_error_value() {
+fn start_fails_with_bind_for_a_path_that_is_too_long() {
     run(async {
         let directory = Directory::new();
-        // As much as the system takes, but in the last part.
+        // A path of the maximum length except for its last component.
         let mut deep = directory.0.clone();
         let left = if cfg!(target_os = "linux") { 107 } else { 103 } - deep.as_os_str().len();
         deep.push("d".repeat(left - 3));
         fs::create_dir(&deep).unwrap();
-        for name in ["s", "long-enough-for-nobody"] {
+        for name in ["s", "too-long-for-a-socket-path"] {
             let (builder, _watch) = at(&deep.join(name));
             let error = builder.start().await.unwrap_err();
             assert_eq!(bind_error(error), io::ErrorKind::InvalidInput);
@@ -249,7 +250,7 @@ fn a_path_that_leaves_no_room_for_the_socket_is_an_error_value() {
 }
 
 #[test]
-fn a_socket_that_somebody_listens_at_is_left_to_them() {
+fn start_fails_with_bind_at_a_socket_in_use() {
     run(async {
         let directory = Directory::new();
         let path = directory.socket();
@@ -264,14 +265,14 @@ fn a_socket_that_somebody_listens_at_is_left_to_them() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_socket_whose_backlog_is_full_is_not_taken_for_stale() {
+fn socket_with_a_full_backlog_is_not_stale() {
     run(async {
         let directory = Directory::new();
         let path = directory.socket();
         let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None);
-        let deaf = socket.unwrap();
-        deaf.bind(&socket2::SockAddr::unix(&path).unwrap()).unwrap();
-        deaf.listen(0).unwrap();
+        let full = socket.unwrap();
+        full.bind(&socket2::SockAddr::unix(&path).unwrap()).unwrap();
+        full.listen(0).unwrap();
         let _first = UnixStream::connect(&path).unwrap();
         let (builder, _watch) = at(&path);
         let error = builder.start().await.unwrap_err();
@@ -281,7 +282,7 @@ fn a_socket_whose_backlog_is_full_is_not_taken_for_stale() {
 }
 
 #[test]
-fn no_other_file_makes_way() {
+fn start_does_not_replace_files_that_are_not_sockets() {
     run(async {
         let directory = Directory::new();
         let path = directory.socket();
@@ -298,7 +299,7 @@ fn no_other_file_makes_way() {
             let (builder, _watch) = at(&path);
             let error = builder.start().await.unwrap_err();
             let text = error.to_string();
-            assert!(text.contains("no socket"), "{text}");
+            assert!(text.contains("not a socket"), "{text}");
             assert_eq!(bind_error(error), io::ErrorKind::AddrInUse);
             assert_eq!(fs::symlink_metadata(&path).unwrap().ino(), before.ino());
             let _ = fs::remove_file(&path).or_else(|_| fs::remove_dir(&path));
@@ -308,7 +309,7 @@ fn no_other_file_makes_way() {
 }
 
 #[test]
-fn a_file_that_is_another_by_now_is_left_where_it_is() {
+fn shutdown_leaves_a_socket_file_that_was_replaced() {
     run(async {
         let directory = Directory::new();
         let path = directory.socket();
@@ -324,7 +325,7 @@ fn a_file_that_is_another_by_now_is_left_where_it_is() {
 }
 
 #[test]
-fn a_daemon_that_is_killed_leaves_no_file_and_its_successor_is_at_the_same_path() {
+fn restarted_daemon_listens_at_the_same_path() {
     run(async {
         let directory = Directory::new();
         let path = directory.socket();
@@ -348,7 +349,7 @@ fn a_daemon_that_is_killed_leaves_no_file_and_its_successor_is_at_the_same_path(
 }
 
 #[test]
-fn who_dials_a_path_at_which_nobody_is_hears_so() {
+fn connect_to_a_missing_path_fails_with_not_found() {
     run(async {
         let directory = Directory::new();
         let client = Client::<Lab>::builder(Address::unix(directory.socket()));
@@ -364,7 +365,7 @@ fn who_dials_a_path_at_which_nobody_is_hears_so() {
 }
 
 #[erps::test(simulated)]
-async fn a_simulated_network_has_no_unix_sockets() {
+async fn simulated_network_rejects_unix_sockets() {
     let directory = Directory::new();
     let (builder, _watch) = at(&directory.socket());
     let error = builder.start().await.unwrap_err();
@@ -375,7 +376,7 @@ async fn a_simulated_network_has_no_unix_sockets() {
 }
 
 #[test]
-fn a_text_is_a_path_unless_it_is_a_port() {
+fn unix_address_is_a_path_unless_it_is_a_port() {
     let host: Address = "unix:4747".parse().unwrap();
     assert_eq!(host, Address::from(("unix", 4747)));
     let path: Address = "unix:./a b".parse().unwrap();

@@ -1,4 +1,5 @@
-//! The corners of a supervisor of a list: what meets in one moment, and who waits for whom.
+//! Corner cases of ordered supervisors: events at the same moment, and which commands wait for which
+//! children.
 
 use std::{
     sync::{Arc, Mutex},
@@ -25,7 +26,7 @@ fn idle(id: &str) -> ChildSpec {
     ChildSpec::task(id, |me| async move { me.shutdown_requested().await })
 }
 
-/// A child that takes an hour to end.
+/// A child that takes an hour to shut down.
 fn slow(id: &str) -> ChildSpec {
     let spec = ChildSpec::task(id, |me| async move {
         let reason = me.shutdown_requested().await;
@@ -41,7 +42,7 @@ async fn task_of(supervisor: &Supervisor, id: &str) -> TaskRef {
 }
 
 #[test]
-fn the_last_significant_child_is_none_while_others_have_still_to_start() {
+fn auto_shutdown_waits_for_significant_children_that_have_not_started() {
     run(async {
         let brief = ChildSpec::task("brief", |_| async { ExitReason::Normal });
         let brief = brief.restart(Restart::Temporary).significant(true);
@@ -63,7 +64,7 @@ fn the_last_significant_child_is_none_while_others_have_still_to_start() {
 }
 
 #[test]
-fn the_last_significant_child_is_the_last_also_while_another_is_terminated() {
+fn auto_shutdown_counts_a_significant_child_that_exits_while_another_is_terminated() {
     run(async {
         let significant = |spec: ChildSpec| spec.restart(Restart::Transient).significant(true);
         let builder = Supervisor::builder()
@@ -84,7 +85,7 @@ fn the_last_significant_child_is_the_last_also_while_another_is_terminated() {
 }
 
 #[test]
-fn a_temporary_child_that_has_ended_is_forgotten_while_another_is_terminated() {
+fn exited_temporary_child_is_removed_while_another_is_terminated() {
     run(async {
         let temporary = || idle("a").restart(Restart::Temporary);
         let builder = Supervisor::builder().child(slow("b")).child(temporary());
@@ -102,9 +103,9 @@ fn a_temporary_child_that_has_ended_is_forgotten_while_another_is_terminated() {
     });
 }
 
-/// What strategy holds whom up, when the restart of one is delayed by an hour.
+/// Which strategies block other commands while a restart is delayed by an hour.
 #[test]
-fn a_delayed_restart_holds_up_only_those_who_depend_on_it() {
+fn delayed_restart_blocks_only_dependent_children() {
     let rows = [
         (Strategy::OneForOne, "a", false),
         (Strategy::OneForOne, "c", false),
@@ -139,7 +140,7 @@ fn a_delayed_restart_holds_up_only_those_who_depend_on_it() {
 }
 
 #[test]
-fn where_each_stands_for_itself_both_are_restarted_when_their_time_has_come() {
+fn one_for_one_runs_restart_delays_independently() {
     run(async {
         let (started, starts) = channel::unbounded();
         let child = |id: &'static str| {
@@ -162,15 +163,15 @@ fn where_each_stands_for_itself_both_are_restarted_when_their_time_has_come() {
         b.kill();
         time::sleep(30 * SECOND).await;
         a.kill();
-        for (who, after) in [("b", 60), ("a", 90)] {
+        for (child, after) in [("b", 60), ("a", 90)] {
             let (id, at) = starts.recv().await.unwrap();
-            assert_eq!((id, (at - start).as_secs()), (who, after));
+            assert_eq!((id, (at - start).as_secs()), (child, after));
         }
     });
 }
 
 #[test]
-fn a_recipe_may_add_a_sibling_and_wait_for_it_where_each_stands_for_itself() {
+fn one_for_one_start_function_can_start_a_sibling() {
     for at_first in [true, false] {
         run(async {
             let (handle, handles) = channel::bounded::<Supervisor>(1);
@@ -198,9 +199,9 @@ fn a_recipe_may_add_a_sibling_and_wait_for_it_where_each_stands_for_itself() {
     }
 }
 
-/// In some orders `b` has just found nothing to run when its supervisor learns that `a` has crashed.
+/// With some seeds `b` has just returned `Ignore` when the supervisor learns that `a` has crashed.
 #[erps::test(simulated, seeds = 100)]
-async fn a_child_that_had_nothing_to_run_is_asked_again_with_its_siblings() {
+async fn one_for_all_restarts_a_child_that_was_ignored() {
     let start = time::now();
     let log = Arc::new(Mutex::new(String::new()));
     let (told, tell) = (log.clone(), log.clone());
@@ -219,19 +220,19 @@ async fn a_child_that_had_nothing_to_run_is_asked_again_with_its_siblings() {
     let builder = builder.child(a).child(b);
     let (handle, handles) = channel::bounded::<Supervisor>(1);
     let builder = builder.on_start(move |it| drop(handle.try_send(it.clone())));
-    // As a task, it takes its turn among those of the supervisor.
+    // As a task it is scheduled among the supervisor's tasks.
     let crash = erps::spawn(async move {
         let supervisor = handles.recv().await.unwrap();
         settled().await;
         let a = task_of(&supervisor, "a").await;
-        // `b` began with the universe: it is done in this very moment, too.
+        // `b` was started first and finishes at this very moment, too.
         time::sleep(start + SECOND - time::now()).await;
         a.kill();
     });
     let (supervisor, ()) = future::zip(builder.start_link(), crash).await;
     let supervisor = supervisor.unwrap();
     time::sleep(3 * SECOND).await;
-    // Whoever runs first: a task begins later than the recipe that starts it.
+    // The order of `a` and `b` can vary: a task runs later than the function that starts it.
     let log = log.lock().unwrap().clone();
     let of = |id: char| log.matches(id).count();
     assert_eq!((of('a'), of('b')), (2, 2), "{log}");
@@ -239,7 +240,7 @@ async fn a_child_that_had_nothing_to_run_is_asked_again_with_its_siblings() {
 }
 
 #[test]
-fn a_child_that_is_a_supervisor_has_all_the_time_it_needs_unless_it_is_told() {
+fn supervisor_children_have_infinite_shutdown_by_default() {
     for (kind, shutdown, expected) in [
         (ChildKind::Worker, None, Some(5)),
         (ChildKind::Supervisor, None, None),
@@ -248,7 +249,7 @@ fn a_child_that_is_a_supervisor_has_all_the_time_it_needs_unless_it_is_told() {
     ] {
         run(async {
             let mut spec = ChildSpec::task("stubborn", |_| future::pending());
-            // In this order and in that.
+            // In either order of the two settings.
             spec = spec.kind(kind);
             if let Some(seconds) = shutdown {
                 spec = spec.shutdown(Shutdown::Within(seconds * SECOND)).kind(kind);

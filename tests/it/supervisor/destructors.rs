@@ -1,4 +1,5 @@
-//! Destructors that panic: an executor aborts the process if one of a cancelled task does.
+//! Destructors that panic. Unless the library catches it, such a panic in a cancelled task aborts the
+//! process.
 
 use std::{
     sync::{
@@ -20,19 +21,19 @@ use crate::support::{
     panics::expected,
 };
 
-/// How many have been dropped, each with a panic.
-static BANGS: AtomicUsize = AtomicUsize::new(0);
+/// How many bombs have been dropped, each with a panic.
+static DROPPED: AtomicUsize = AtomicUsize::new(0);
 
 struct Bomb;
 
 impl Drop for Bomb {
     fn drop(&mut self) {
-        BANGS.fetch_add(1, SeqCst);
+        DROPPED.fetch_add(1, SeqCst);
         panic!("as the test asks");
     }
 }
 
-/// What comes after a bomb is dropped all the same.
+/// The field after the bomb must be dropped despite the panic.
 struct Armed {
     _bomb: Bomb,
     _held: Arc<()>,
@@ -66,8 +67,8 @@ async fn settled() {
 }
 
 #[test]
-#[ignore = "it aborts its process, unless the library prevents that"]
-fn a_killed_server() {
+#[ignore = "it would abort the process without the library's protection"]
+fn killed_server() {
     Universe::simulated(1).run(expected(async {
         let held = Arc::new(());
         let daemon = Daemon::<Armed>::builder(Arc::clone(&held)).start_link();
@@ -85,7 +86,7 @@ fn a_killed_server() {
 
         server.task().kill();
         assert!(matches!(server.task().exited().await, ExitReason::Killed));
-        assert_eq!(BANGS.load(SeqCst), 1);
+        assert_eq!(DROPPED.load(SeqCst), 1);
         assert!(server.call(Call::Ping).await.is_err());
         assert_eq!(second.call(Call::Ping).await.unwrap(), Reply::Pong);
 
@@ -93,8 +94,8 @@ fn a_killed_server() {
         task.kill();
         assert!(matches!(task.exited().await, ExitReason::Killed));
         settled().await;
-        assert_eq!((BANGS.load(SeqCst), daemon.info().connections), (3, 0));
-        // Those of the daemon and of this test.
+        assert_eq!((DROPPED.load(SeqCst), daemon.info().connections), (3, 0));
+        // The references of the daemon and of this test.
         drop(daemon);
         drop((first, second));
         settled().await;
@@ -103,8 +104,8 @@ fn a_killed_server() {
 }
 
 #[test]
-#[ignore = "it aborts its process, unless the library prevents that"]
-fn a_killed_child() {
+#[ignore = "it would abort the process without the library's protection"]
+fn killed_child() {
     Universe::simulated(1).run(expected(async {
         let armed = |id: &str| {
             ChildSpec::task(id, |_| async {
@@ -125,13 +126,13 @@ fn a_killed_child() {
         assert!(task(1).is_alive());
         supervisor.as_ref().shutdown(Shutdown::Infinity).await;
         assert!(!task(1).is_alive());
-        assert_eq!(BANGS.load(SeqCst), 3);
+        assert_eq!(DROPPED.load(SeqCst), 3);
     }));
 }
 
 #[test]
-#[ignore = "it ends its supervisor, unless the library prevents that"]
-fn a_recipe_that_is_forgotten() {
+#[ignore = "it would stop the supervisor without the library's protection"]
+fn deleted_child_spec() {
     Universe::simulated(1).run(expected(async {
         let bomb = Bomb;
         let spec = ChildSpec::task("a", move |me| {
@@ -144,14 +145,14 @@ fn a_recipe_that_is_forgotten() {
         child.shutdown(Shutdown::default()).await;
         assert_eq!(supervisor.count_children().await.unwrap().specs, 0);
         settled().await;
-        assert_eq!(BANGS.load(SeqCst), 1);
+        assert_eq!(DROPPED.load(SeqCst), 1);
         assert!(supervisor.as_ref().is_alive());
     }));
 }
 
 #[test]
-#[ignore = "it aborts its process, unless the library prevents that"]
-fn an_executor_that_is_dropped() {
+#[ignore = "it would abort the process without the library's protection"]
+fn dropped_executor() {
     let executor = Arc::new(Executor::new());
     let held = Arc::new(());
     let builder = DynamicSupervisor::builder().executor(Arc::clone(&executor));
@@ -171,12 +172,12 @@ fn an_executor_that_is_dropped() {
     }));
     drop(executor);
     assert!(matches!(child.exit_reason(), Some(ExitReason::Killed)));
-    assert_eq!((BANGS.load(SeqCst), Arc::strong_count(&held)), (1, 1));
+    assert_eq!((DROPPED.load(SeqCst), Arc::strong_count(&held)), (1, 1));
 }
 
 #[test]
-#[ignore = "it aborts its process, unless the library prevents that"]
-fn a_future_that_was_spawned() {
+#[ignore = "it would abort the process without the library's protection"]
+fn spawned_future() {
     Universe::simulated(1).run(expected(async {
         let task = erps::spawn(async {
             let _bomb = Bomb;
@@ -185,18 +186,18 @@ fn a_future_that_was_spawned() {
         settled().await;
         drop(task);
         settled().await;
-        assert_eq!(BANGS.load(SeqCst), 1);
+        assert_eq!(DROPPED.load(SeqCst), 1);
     }));
 }
 
 #[test]
-fn a_destructor_that_panics_harms_nobody_but_its_own_task() {
+fn panicking_destructor_affects_only_its_own_task() {
     for fixture in [
-        "a_killed_server",
-        "a_killed_child",
-        "a_recipe_that_is_forgotten",
-        "an_executor_that_is_dropped",
-        "a_future_that_was_spawned",
+        "killed_server",
+        "killed_child",
+        "deleted_child_spec",
+        "dropped_executor",
+        "spawned_future",
     ] {
         fixture::passes(&format!("supervisor::destructors::{fixture}"), &[]);
     }

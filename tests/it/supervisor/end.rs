@@ -1,4 +1,4 @@
-//! How children and supervisors are ended.
+//! Terminating children and supervisors.
 
 use super::*;
 use crate::support::{
@@ -7,7 +7,7 @@ use crate::support::{
 };
 
 #[test]
-fn terminate_child_lets_the_child_end_politely_and_waits_for_it() {
+fn terminate_child_requests_shutdown_and_waits_for_the_exit() {
     for how in [Shutdown::Within(LONG), Shutdown::Infinity] {
         run(async {
             let supervisor = supervisor();
@@ -31,7 +31,7 @@ fn terminate_child_lets_the_child_end_politely_and_waits_for_it() {
     }
 }
 
-/// A child that takes so long over its end once it is asked to.
+/// A child that takes this long to exit after a shutdown request.
 fn slow(takes: Duration) -> ChildSpec {
     ChildSpec::task("slow", move |me| async move {
         let reason = me.shutdown_requested().await;
@@ -41,7 +41,7 @@ fn slow(takes: Duration) -> ChildSpec {
 }
 
 #[erps::test(simulated)]
-async fn terminate_child_kills_a_child_that_does_not_end_in_time() {
+async fn terminate_child_kills_a_child_after_its_shutdown_time() {
     for (takes, in_time) in [(ms(10) - STEP, true), (ms(10) + STEP, false)] {
         let supervisor = DynamicSupervisor::builder().start_link();
         let spec = slow(takes).shutdown(Shutdown::Within(ms(10)));
@@ -59,7 +59,7 @@ async fn terminate_child_kills_a_child_that_does_not_end_in_time() {
 }
 
 #[erps::test(simulated)]
-async fn a_child_has_five_seconds_to_end_unless_its_spec_says_otherwise() {
+async fn shutdown_time_is_five_seconds_by_default() {
     let supervisor = DynamicSupervisor::builder().start_link();
     let child = supervisor.start_child(stubborn()).await.unwrap();
     let (outcome, took) = timed(supervisor.terminate_child(&child)).await;
@@ -74,7 +74,7 @@ async fn a_child_has_five_seconds_to_end_unless_its_spec_says_otherwise() {
 }
 
 #[erps::test(simulated)]
-async fn a_brutal_kill_does_not_ask() {
+async fn brutal_kill_sends_no_shutdown_request() {
     let supervisor = DynamicSupervisor::builder().start_link();
     let ((asked, is_asked), (_leave, left)) = (channel::unbounded(), channel::bounded(1));
     let spec = polite(&asked, &left).shutdown(Shutdown::BrutalKill);
@@ -86,7 +86,7 @@ async fn a_brutal_kill_does_not_ask() {
 }
 
 #[test]
-fn two_may_terminate_the_same_child_and_later_it_is_not_found() {
+fn concurrent_terminate_child_succeeds_twice_and_then_fails_with_not_found() {
     run(async {
         let supervisor = supervisor();
         let ((asked, is_asked), (leave, left)) = (channel::unbounded(), channel::bounded(1));
@@ -107,7 +107,7 @@ fn two_may_terminate_the_same_child_and_later_it_is_not_found() {
 }
 
 #[test]
-fn another_supervisors_child_is_not_found() {
+fn terminate_child_fails_with_not_found_for_a_child_of_another_supervisor() {
     run(async {
         let (own, another) = (supervisor(), supervisor());
         let child = own.start_child(idle()).await.unwrap();
@@ -118,12 +118,12 @@ fn another_supervisors_child_is_not_found() {
 }
 
 #[test]
-fn a_child_can_be_terminated_while_it_is_restarted() {
+fn child_can_be_terminated_while_it_restarts() {
     run(async {
         let supervisor = supervisor();
         let (entered, enters) = channel::unbounded();
-        let nursery = self::supervisor();
-        let first = nursery
+        let other = self::supervisor();
+        let first = other
             .start_child(idle().restart(Restart::Temporary))
             .await
             .unwrap();
@@ -151,9 +151,9 @@ fn a_child_can_be_terminated_while_it_is_restarted() {
 }
 
 #[test]
-fn whoever_has_seen_a_child_end_finds_that_its_supervisor_has_seen_it() {
+fn exit_of_a_child_is_visible_to_its_supervisor_first() {
     let _cores = cores(4);
-    run_for_real(async {
+    run_on_real_clock(async {
         let threads = Threads::new();
         let supervisor = DynamicSupervisor::builder()
             .max_children(1)
@@ -163,8 +163,8 @@ fn whoever_has_seen_a_child_end_finds_that_its_supervisor_has_seen_it() {
         for _ in 0..2_000 {
             let child = supervisor.start_child(spec.clone()).await.unwrap();
             child.request_shutdown();
-            // Looks all the time at first, so as to look in the very moment of the end, too; but not
-            // for ever instead of those who bring it about, where there are few cores.
+            // Polls in a loop at first, to hit the moment of the exit; then waits, so that the task gets a
+            // core if there are few.
             for _ in 0..1000 {
                 if future::poll_once(child.exited()).await.is_some() {
                     break;
@@ -176,7 +176,7 @@ fn whoever_has_seen_a_child_end_finds_that_its_supervisor_has_seen_it() {
 }
 
 #[erps::test(simulated)]
-async fn all_children_are_ended_at_once_and_none_outlives_the_supervisor() {
+async fn dynamic_supervisor_shuts_its_children_down_concurrently() {
     let supervisor = DynamicSupervisor::builder().start_link();
     let ((asked, is_asked), (leave, left)) = (channel::unbounded(), channel::bounded(1));
     let mut children = Vec::new();
@@ -205,7 +205,7 @@ async fn all_children_are_ended_at_once_and_none_outlives_the_supervisor() {
 }
 
 #[test]
-fn an_ending_supervisor_answers_but_starts_nothing() {
+fn supervisor_that_is_shutting_down_starts_no_child() {
     run(async {
         let supervisor = supervisor();
         let ((asked, is_asked), (_leave, left)) = (channel::unbounded(), channel::bounded(1));
@@ -219,7 +219,7 @@ fn an_ending_supervisor_answers_but_starts_nothing() {
 }
 
 #[erps::test(simulated)]
-async fn the_children_of_a_killed_supervisor_are_ended() {
+async fn children_of_a_killed_supervisor_are_shut_down() {
     let supervisor = DynamicSupervisor::builder().start_link();
     let polite = supervisor.start_child(idle()).await.unwrap();
     let spec = stubborn().shutdown(Shutdown::Within(ms(10)));
@@ -233,7 +233,7 @@ async fn the_children_of_a_killed_supervisor_are_ended() {
 }
 
 #[test]
-fn a_supervisor_goes_with_its_owner() {
+fn dropping_the_linked_handle_shuts_the_supervisor_down() {
     run(async {
         let owner = DynamicSupervisor::builder().start_link();
         let handle = owner.clone();
@@ -245,7 +245,7 @@ fn a_supervisor_goes_with_its_owner() {
 }
 
 #[test]
-fn whoever_waits_for_a_supervisor_that_is_killed_gets_an_error() {
+fn pending_start_child_fails_when_the_supervisor_is_killed() {
     run(async {
         let supervisor = supervisor();
         let (entered, enters) = channel::unbounded();
@@ -259,7 +259,7 @@ fn whoever_waits_for_a_supervisor_that_is_killed_gets_an_error() {
 }
 
 #[test]
-fn a_command_that_was_never_looked_at_gets_an_error() {
+fn unread_command_fails_when_the_supervisor_is_killed() {
     run(async {
         let executor = Arc::new(Executor::new());
         let supervisor = DynamicSupervisor::builder()
@@ -274,7 +274,7 @@ fn a_command_that_was_never_looked_at_gets_an_error() {
 }
 
 #[test]
-fn a_handle_answers_with_errors_when_the_supervisor_has_ended() {
+fn commands_fail_after_the_supervisor_has_exited() {
     run(async {
         let supervisor = supervisor();
         let child = supervisor.start_child(idle()).await.unwrap();
@@ -291,13 +291,13 @@ fn a_handle_answers_with_errors_when_the_supervisor_has_ended() {
     });
 }
 
-/// Ends a supervisor while a recipe computes, and lets the recipe then yield a task.
-async fn yield_too_late(nursery: &DynamicSupervisor, end: impl FnOnce(&TaskRef)) -> TaskRef {
+/// Shuts a supervisor down while a start function is running, and then lets the function return a task.
+async fn yield_too_late(other: &DynamicSupervisor, end: impl FnOnce(&TaskRef)) -> TaskRef {
     let threads = Threads::new();
     let supervisor = DynamicSupervisor::builder()
         .executor(threads.executor.clone())
         .start();
-    let late = nursery
+    let late = other
         .start_child(idle().restart(Restart::Temporary))
         .await
         .unwrap();
@@ -323,19 +323,19 @@ async fn yield_too_late(nursery: &DynamicSupervisor, end: impl FnOnce(&TaskRef))
 }
 
 #[test]
-fn a_task_that_a_recipe_yields_too_late_has_ended_before_the_supervisor() {
-    run_for_real(async {
-        let nursery = supervisor();
-        let late = yield_too_late(&nursery, TaskRef::request_shutdown).await;
+fn task_started_during_shutdown_is_stopped_before_the_supervisor_exits() {
+    run_on_real_clock(async {
+        let other = supervisor();
+        let late = yield_too_late(&other, TaskRef::request_shutdown).await;
         assert!(!late.is_alive());
     });
 }
 
 #[test]
-fn a_task_that_a_recipe_yields_to_a_killed_supervisor_is_ended() {
-    run_for_real(async {
-        let nursery = supervisor();
-        let late = yield_too_late(&nursery, TaskRef::kill).await;
+fn task_started_for_a_killed_supervisor_is_shut_down() {
+    run_on_real_clock(async {
+        let other = supervisor();
+        let late = yield_too_late(&other, TaskRef::kill).await;
         let reason = late.exited().await;
         assert!(matches!(reason, ExitReason::Shutdown), "{reason}");
     });

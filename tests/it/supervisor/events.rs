@@ -1,4 +1,4 @@
-//! What supervisors say of their children, as a subscriber hears it.
+//! Events that supervisors emit through `tracing`.
 
 use std::{
     fmt,
@@ -18,9 +18,9 @@ use crate::support::panics::expected;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// An event of a supervisor, with its fields as texts. Those that have no value are empty.
+/// An event of a supervisor with its fields as text; a field without a value is empty.
 #[derive(Clone, Debug, Default)]
-struct Said {
+struct Recorded {
     level: String,
     name: &'static str,
     target: String,
@@ -31,7 +31,7 @@ struct Said {
     reason: String,
 }
 
-impl Visit for Said {
+impl Visit for Recorded {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         let place = match field.name() {
             "supervisor" => &mut self.supervisor,
@@ -50,31 +50,31 @@ impl Visit for Said {
     }
 }
 
-/// Hears what supervisors say on this thread.
+/// Records the events of supervisors on this thread.
 #[derive(Clone, Default)]
-struct Ear(Arc<Mutex<Vec<Said>>>);
+struct Recorder(Arc<Mutex<Vec<Recorded>>>);
 
-impl Ear {
-    fn heard(&self) -> Vec<Said> {
+impl Recorder {
+    fn events(&self) -> Vec<Recorded> {
         std::mem::take(&mut self.0.lock().unwrap())
     }
 }
 
-impl Subscriber for Ear {
+impl Subscriber for Recorder {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         metadata.is_event() && metadata.fields().field("supervisor").is_some()
     }
 
     fn event(&self, event: &Event<'_>) {
         let metadata = event.metadata();
-        let mut said = Said {
+        let mut recorded = Recorded {
             level: metadata.level().to_string(),
             name: metadata.name(),
             target: metadata.target().to_owned(),
-            ..Said::default()
+            ..Recorded::default()
         };
-        event.record(&mut said);
-        self.0.lock().unwrap().push(said);
+        event.record(&mut recorded);
+        self.0.lock().unwrap().push(recorded);
     }
 
     fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
@@ -87,20 +87,20 @@ impl Subscriber for Ear {
     fn exit(&self, _: &span::Id) {}
 }
 
-/// Runs something of which the ear hears.
+/// Runs `life` and records its events.
 ///
-/// As long as there has been one subscriber only, `tracing` asks that of the thread which comes to an
-/// event first whether anybody is interested, and other threads come to those of supervisors too.
-fn listening<T>(ear: &Ear, life: impl FnOnce() -> T) -> T {
+/// With a single subscriber, `tracing` caches the interest of the thread that reaches an event first, for all
+/// threads; other tests' threads reach events of supervisors too.
+fn recording<T>(recorder: &Recorder, life: impl FnOnce() -> T) -> T {
     static OTHERS: LazyLock<[Dispatch; 2]> =
-        LazyLock::new(|| [(); 2].map(|()| Dispatch::new(Ear::default())));
+        LazyLock::new(|| [(); 2].map(|()| Dispatch::new(Recorder::default())));
     LazyLock::force(&OTHERS);
-    tracing::subscriber::with_default(ear.clone(), life)
+    tracing::subscriber::with_default(recorder.clone(), life)
 }
 
-/// A child that panics when it is told to.
+/// A child that panics after a message.
 fn fragile(tasks: channel::Sender<TaskRef>, told: Receiver<()>) -> ChildSpec {
-    ChildSpec::task("vase", move |me| {
+    ChildSpec::task("fragile", move |me| {
         let (tasks, told) = (tasks.clone(), told.clone());
         async move {
             tasks.send(me).await.unwrap();
@@ -111,9 +111,9 @@ fn fragile(tasks: channel::Sender<TaskRef>, told: Receiver<()>) -> ChildSpec {
 }
 
 #[test]
-fn both_kinds_of_supervisors_say_the_same_of_a_crash_a_restart_and_that_they_give_up() {
+fn both_supervisors_emit_the_same_events_for_crash_restart_and_max_restarts() {
     for dynamic in [false, true] {
-        let ear = Ear::default();
+        let recorder = Recorder::default();
         let universe = Universe::simulated(1);
         let life = async {
             let (tasks, task) = channel::unbounded();
@@ -136,15 +136,15 @@ fn both_kinds_of_supervisors_say_the_same_of_a_crash_a_restart_and_that_they_giv
             supervisor.exited().await;
             (first, second, supervisor.id())
         };
-        let (first, second, supervisor) = listening(&ear, || universe.run(expected(life)));
+        let (first, second, supervisor) = recording(&recorder, || universe.run(expected(life)));
         let panicked = "panicked: as the test asks";
         let expected = [
-            ("DEBUG", "child_started", "vase", first, ""),
-            ("WARN", "child_exited", "vase", first, panicked),
-            ("DEBUG", "child_restarting", "vase", first, panicked),
-            ("DEBUG", "child_started", "vase", second, ""),
-            ("WARN", "child_exited", "vase", second, panicked),
-            ("WARN", "max_restarts_exceeded", "vase", second, panicked),
+            ("DEBUG", "child_started", "fragile", first, ""),
+            ("WARN", "child_exited", "fragile", first, panicked),
+            ("DEBUG", "child_restarting", "fragile", first, panicked),
+            ("DEBUG", "child_started", "fragile", second, ""),
+            ("WARN", "child_exited", "fragile", second, panicked),
+            ("WARN", "max_restarts_exceeded", "fragile", second, panicked),
             (
                 "DEBUG",
                 "supervisor_shutting_down",
@@ -153,8 +153,8 @@ fn both_kinds_of_supervisors_say_the_same_of_a_crash_a_restart_and_that_they_giv
                 "shutdown",
             ),
         ];
-        let heard = ear.heard();
-        let found: Vec<_> = heard
+        let events = recorder.events();
+        let found: Vec<_> = events
             .iter()
             .map(|it| {
                 let task = it.task.parse::<u64>().unwrap();
@@ -162,17 +162,17 @@ fn both_kinds_of_supervisors_say_the_same_of_a_crash_a_restart_and_that_they_giv
             })
             .collect();
         assert_eq!(found, expected, "dynamic: {dynamic}");
-        for said in heard {
-            assert_eq!(said.universe, universe.id().to_string(), "{said:?}");
-            assert_eq!((&*said.supervisor, &*said.target), ("shop", "erps"));
+        for event in events {
+            assert_eq!(event.universe, universe.id().to_string(), "{event:?}");
+            assert_eq!((&*event.supervisor, &*event.target), ("shop", "erps"));
         }
     }
 }
 
 #[test]
-fn a_child_that_does_not_start_or_is_told_to_end_is_spoken_of_as_such() {
+fn supervisors_emit_failed_ignored_and_shut_down_children() {
     for dynamic in [false, true] {
-        let ear = Ear::default();
+        let recorder = Recorder::default();
         let life = async {
             let ill = ChildSpec::new("ill", || async { Err("as the test asks".into()) });
             let idle = ChildSpec::new("idle", || async { Ok(erps::Started::Ignore) });
@@ -195,7 +195,7 @@ fn a_child_that_does_not_start_or_is_told_to_end_is_spoken_of_as_such() {
                 shop.shutdown().await;
             }
         };
-        listening(&ear, || Universe::simulated(1).run(life));
+        recording(&recorder, || Universe::simulated(1).run(life));
         let expected = [
             ("WARN", "child_not_started", "ill", "as the test asks"),
             ("DEBUG", "child_ignored", "idle", ""),
@@ -203,8 +203,8 @@ fn a_child_that_does_not_start_or_is_told_to_end_is_spoken_of_as_such() {
             ("DEBUG", "supervisor_shutting_down", "", "shutdown"),
             ("DEBUG", "child_exited", "dull", "it did not like that"),
         ];
-        let heard = ear.heard();
-        let found: Vec<_> = heard
+        let events = recorder.events();
+        let found: Vec<_> = events
             .iter()
             .map(|it| (&*it.level, it.name, &*it.child, &*it.reason))
             .collect();
@@ -213,8 +213,8 @@ fn a_child_that_does_not_start_or_is_told_to_end_is_spoken_of_as_such() {
 }
 
 #[test]
-fn who_is_in_no_universe_says_none() {
-    let ear = Ear::default();
+fn events_outside_a_universe_have_an_empty_universe_field() {
+    let recorder = Recorder::default();
     let executor = Arc::new(smol::Executor::new());
     let life = executor.run(async {
         let builder = DynamicSupervisor::builder().executor(Arc::clone(&executor));
@@ -223,26 +223,30 @@ fn who_is_in_no_universe_says_none() {
         supervisor.start_child(child).await.unwrap();
         supervisor.shutdown().await;
     });
-    listening(&ear, || smol::block_on(life));
-    let heard = ear.heard();
-    assert_eq!(heard.len(), 3, "{heard:?}");
+    recording(&recorder, || smol::block_on(life));
+    let events = recorder.events();
+    assert_eq!(events.len(), 3, "{events:?}");
     assert!(
-        heard.iter().all(|said| said.universe.is_empty()),
-        "{heard:?}"
+        events.iter().all(|event| event.universe.is_empty()),
+        "{events:?}"
     );
 }
 
 #[test]
-fn a_restart_may_wait_and_is_spoken_of_before_it_does() {
-    let ear = Ear::default();
+fn child_restarting_is_emitted_before_the_restart_delay() {
+    let recorder = Recorder::default();
     let life = async {
         let builder = Supervisor::builder().restart_delay(erps::RestartDelay::Fixed(60 * SECOND));
         let child = ChildSpec::task("a", |_| async { ExitReason::Normal });
         let supervisor = builder.child(child).start_link().await.unwrap();
         time::sleep(SECOND).await;
-        let names = ear.heard().iter().map(|it| it.name).collect::<Vec<_>>();
+        let names = recorder
+            .events()
+            .iter()
+            .map(|it| it.name)
+            .collect::<Vec<_>>();
         assert_eq!(names, ["child_started", "child_exited", "child_restarting"]);
         supervisor.shutdown().await;
     };
-    listening(&ear, || Universe::simulated(1).run(life));
+    recording(&recorder, || Universe::simulated(1).run(life));
 }

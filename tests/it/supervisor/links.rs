@@ -1,4 +1,4 @@
-//! Monitors, links and names: how tasks learn of each other's ends, and find each other.
+//! Monitors, links and registered names.
 
 use std::time::Duration;
 
@@ -20,15 +20,15 @@ fn run<T>(test: impl Future<Output = T>) -> T {
     Universe::simulated(1).run(test)
 }
 
-/// A stage on which tasks of any kind can be started.
-fn stage() -> Linked<DynamicSupervisor> {
+/// Starts a supervisor for tasks of any kind.
+fn supervisor() -> Linked<DynamicSupervisor> {
     DynamicSupervisor::builder().start_link()
 }
 
-async fn idle(stage: &DynamicSupervisor) -> TaskRef {
+async fn idle(supervisor: &DynamicSupervisor) -> TaskRef {
     let idle = ChildSpec::task("idle", |me| async move { me.shutdown_requested().await });
     let idle = idle.restart(Restart::Temporary);
-    stage.start_child(idle).await.unwrap()
+    supervisor.start_child(idle).await.unwrap()
 }
 
 async fn settled() {
@@ -36,10 +36,10 @@ async fn settled() {
 }
 
 #[test]
-fn a_monitor_tells_why_also_long_after_the_end() {
+fn monitor_returns_the_exit_reason_also_after_the_exit() {
     run(async {
-        let stage = stage();
-        let task = idle(&stage).await;
+        let supervisor = supervisor();
+        let task = idle(&supervisor).await;
         let before = task.monitor();
         task.kill();
         assert!(matches!(before.await, ExitReason::Killed));
@@ -50,9 +50,9 @@ fn a_monitor_tells_why_also_long_after_the_end() {
 }
 
 #[test]
-fn every_handle_can_be_monitored_before_and_after_the_end() {
-    /// Twice before the end and once after it: each tells, with all else of the handle gone.
-    async fn told<M: Future<Output = ExitReason>>(
+fn monitor_works_on_every_handle_before_and_after_the_exit() {
+    /// Monitors twice before the exit and once after it. All monitors return the same reason.
+    async fn exit_reason_of<M: Future<Output = ExitReason>>(
         monitor: impl Fn() -> M,
         end: impl FnOnce(),
     ) -> ExitReason {
@@ -66,31 +66,31 @@ fn every_handle_can_be_monitored_before_and_after_the_end() {
         reason
     }
     run(async {
-        let stage = stage();
-        let task = idle(&stage).await;
-        let reason = told(|| task.monitor(), || task.kill()).await;
+        let supervisor = supervisor();
+        let task = idle(&supervisor).await;
+        let reason = exit_reason_of(|| task.monitor(), || task.kill()).await;
         assert!(matches!(reason, ExitReason::Killed));
         let (builder, _watch) = lab::daemon();
         let daemon = builder.start().await.unwrap();
         let client = lab::client(&daemon).connect().await.unwrap();
-        let reason = told(|| client.monitor(), || client.task().kill()).await;
+        let reason = exit_reason_of(|| client.monitor(), || client.task().kill()).await;
         assert!(matches!(reason, ExitReason::Killed));
-        let reason = told(|| daemon.monitor(), || daemon.task().request_shutdown()).await;
+        let reason = exit_reason_of(|| daemon.monitor(), || daemon.task().request_shutdown()).await;
         assert!(matches!(reason, ExitReason::Shutdown));
         let (seed, _watch) = lab::seed();
         let server = ServerRef::<LabServer>::builder(seed).start().await.unwrap();
-        let reason = told(|| server.monitor(), || server.disconnect()).await;
+        let reason = exit_reason_of(|| server.monitor(), || server.disconnect()).await;
         assert!(matches!(reason, ExitReason::Disconnected));
         let tree = Supervisor::builder().start().await.unwrap();
-        let reason = told(|| tree.monitor(), || tree.task().request_shutdown()).await;
+        let reason = exit_reason_of(|| tree.monitor(), || tree.task().request_shutdown()).await;
         assert!(matches!(reason, ExitReason::Shutdown));
-        let reason = told(|| stage.monitor(), || stage.task().kill()).await;
+        let reason = exit_reason_of(|| supervisor.monitor(), || supervisor.task().kill()).await;
         assert!(matches!(reason, ExitReason::Killed));
     });
 }
 
 #[test]
-fn a_monitor_does_not_hold_a_client() {
+fn monitor_does_not_keep_a_client_alive() {
     run(async {
         let (daemon, client, _watch) = lab::pair().await;
         let monitor = client.monitor();
@@ -105,10 +105,10 @@ fn a_monitor_does_not_hold_a_client() {
 }
 
 #[test]
-fn a_monitor_does_not_hold_the_handle_it_came_from() {
+fn monitor_outlives_its_handle() {
     run(async {
-        let stage = stage();
-        let task = idle(&stage).await;
+        let supervisor = supervisor();
+        let task = idle(&supervisor).await;
         let monitor = task.monitor();
         task.request_shutdown();
         drop(task);
@@ -116,9 +116,9 @@ fn a_monitor_does_not_hold_the_handle_it_came_from() {
     });
 }
 
-/// One row for each end: does it reach who is linked?
+/// One row for each way to exit: does it propagate to the linked task?
 #[test]
-fn a_link_carries_every_end_but_a_normal_one_both_ways() {
+fn link_propagates_abnormal_exits_both_ways() {
     let kill = |task: &TaskRef| task.kill();
     let ask = |task: &TaskRef| task.request_shutdown();
     let nothing = |_: &TaskRef| ();
@@ -126,8 +126,8 @@ fn a_link_carries_every_end_but_a_normal_one_both_ways() {
     for (end, reaches) in ends {
         for swapped in [false, true] {
             run(async {
-                let stage = stage();
-                let (a, b) = (idle(&stage).await, idle(&stage).await);
+                let supervisor = supervisor();
+                let (a, b) = (idle(&supervisor).await, idle(&supervisor).await);
                 match swapped {
                     false => a.link(&b),
                     true => b.link(&a),
@@ -143,18 +143,18 @@ fn a_link_carries_every_end_but_a_normal_one_both_ways() {
 }
 
 #[test]
-fn a_normal_end_reaches_nobody() {
+fn link_does_not_propagate_a_normal_exit() {
     run(async {
-        let stage = stage();
+        let supervisor = supervisor();
         let brief = ChildSpec::task("brief", |_| async {
             time::sleep(SECOND).await;
             ExitReason::Normal
         });
-        let brief = stage
+        let brief = supervisor
             .start_child(brief.restart(Restart::Temporary))
             .await
             .unwrap();
-        let other = idle(&stage).await;
+        let other = idle(&supervisor).await;
         brief.link(&other);
         brief.exited().await;
         settled().await;
@@ -163,12 +163,12 @@ fn a_normal_end_reaches_nobody() {
 }
 
 #[test]
-fn a_crash_runs_along_a_chain_of_links() {
+fn link_propagates_a_crash_along_a_chain() {
     run(async {
-        let stage = stage();
+        let supervisor = supervisor();
         let mut chain = Vec::new();
         for _ in 0..10 {
-            chain.push(idle(&stage).await);
+            chain.push(idle(&supervisor).await);
         }
         for pair in chain.windows(2) {
             pair[0].link(&pair[1]);
@@ -181,10 +181,10 @@ fn a_crash_runs_along_a_chain_of_links() {
 }
 
 #[test]
-fn who_is_linked_to_the_dead_is_struck_at_once() {
+fn linking_to_a_killed_task_propagates_its_exit() {
     run(async {
-        let stage = stage();
-        let (a, b) = (idle(&stage).await, idle(&stage).await);
+        let supervisor = supervisor();
+        let (a, b) = (idle(&supervisor).await, idle(&supervisor).await);
         a.kill();
         a.exited().await;
         b.link(&a);
@@ -193,16 +193,16 @@ fn who_is_linked_to_the_dead_is_struck_at_once() {
 }
 
 #[test]
-fn who_is_linked_to_one_that_ended_normally_lives_on() {
+fn linking_to_a_task_that_exited_normally_has_no_effect() {
     run(async {
-        let stage = stage();
+        let supervisor = supervisor();
         let over = ChildSpec::task("over", |_| async { ExitReason::Normal });
-        let over = stage
+        let over = supervisor
             .start_child(over.restart(Restart::Temporary))
             .await
             .unwrap();
         over.exited().await;
-        let other = idle(&stage).await;
+        let other = idle(&supervisor).await;
         over.link(&other);
         other.link(&over);
         settled().await;
@@ -211,10 +211,10 @@ fn who_is_linked_to_one_that_ended_normally_lives_on() {
 }
 
 #[test]
-fn who_was_unlinked_lives_on() {
+fn unlink_stops_propagation() {
     run(async {
-        let stage = stage();
-        let (a, b) = (idle(&stage).await, idle(&stage).await);
+        let supervisor = supervisor();
+        let (a, b) = (idle(&supervisor).await, idle(&supervisor).await);
         a.link(&b);
         b.unlink(&a);
         a.kill();
@@ -224,15 +224,15 @@ fn who_was_unlinked_lives_on() {
 }
 
 #[test]
-fn who_does_not_heed_a_link_is_killed_in_five_seconds() {
+fn linked_task_that_ignores_the_shutdown_request_is_killed_after_five_seconds() {
     run(async {
-        let stage = stage();
+        let supervisor = supervisor();
         let stubborn = ChildSpec::task("stubborn", |_| future::pending());
-        let stubborn = stage
+        let stubborn = supervisor
             .start_child(stubborn.restart(Restart::Temporary))
             .await
             .unwrap();
-        let other = idle(&stage).await;
+        let other = idle(&supervisor).await;
         other.link(&stubborn);
         let start = time::now();
         other.kill();
@@ -242,7 +242,7 @@ fn who_does_not_heed_a_link_is_killed_in_five_seconds() {
 }
 
 #[test]
-fn a_server_that_crashes_takes_its_linked_server_along_politely() {
+fn crash_of_a_server_shuts_its_linked_server_down() {
     run(expected(async {
         let (seed, watch) = lab::seed();
         let (a, b) = (
@@ -262,14 +262,14 @@ fn a_server_that_crashes_takes_its_linked_server_along_politely() {
 
 static LABS: Registry<&str, ServerRef<LabServer>> = Registry::unique();
 
-/// A server with a name, and its owner.
+/// Starts a server with a registered name.
 async fn corner() -> Result<Linked<ServerRef<LabServer>>, StartError> {
     let builder = ServerRef::builder(lab::seed().0).name(&LABS, "corner");
     builder.start_link().await
 }
 
 #[test]
-fn a_named_server_is_found_by_its_type_and_called() {
+fn registered_server_is_found_by_name() {
     run(async {
         assert!(LABS.find("corner").is_none());
         let _server = corner().await.unwrap();
@@ -280,7 +280,7 @@ fn a_named_server_is_found_by_its_type_and_called() {
 }
 
 #[test]
-fn a_name_that_is_taken_is_refused_and_the_first_keeps_it() {
+fn start_fails_with_registered_when_the_name_is_taken() {
     run(async {
         let first = corner().await.unwrap();
         let error = corner().await.unwrap_err();
@@ -289,9 +289,9 @@ fn a_name_that_is_taken_is_refused_and_the_first_keeps_it() {
     });
 }
 
-/// One row for each end a server can come to: its name is free when its end is known.
+/// One case for each way a server can exit: its name is free when the exit is known.
 #[test]
-fn a_name_is_free_the_moment_its_task_is_gone() {
+fn name_is_free_when_its_server_has_exited() {
     for how in 0..5 {
         run(allowed(async {
             let server = corner().await.unwrap();
@@ -311,7 +311,7 @@ fn a_name_is_free_the_moment_its_task_is_gone() {
 }
 
 #[test]
-fn who_fails_in_init_never_has_the_name() {
+fn server_that_fails_in_init_is_not_registered() {
     struct Failing;
     impl Server for Failing {
         type Protocol = Lab;
@@ -337,7 +337,7 @@ fn who_fails_in_init_never_has_the_name() {
     run(async {
         let builder = ServerRef::<Failing>::builder(()).name(&NAMES, "x");
         let error = builder.start().await.unwrap_err();
-        // Its own error, and not the panic of what it asserts.
+        // The error from `init`, and not a panic of its assertion.
         assert!(
             matches!(&error, StartError::Failed(ExitReason::Error(why)) if why.to_string() == "no"),
             "{error}"
@@ -347,7 +347,7 @@ fn who_fails_in_init_never_has_the_name() {
 }
 
 #[test]
-fn a_supervised_server_takes_its_name_again_when_it_is_restarted() {
+fn restarted_server_registers_its_name_again() {
     run(expected(async {
         let spec = ServerRef::builder(lab::seed().0)
             .name(&LABS, "corner")
@@ -369,7 +369,7 @@ fn a_supervised_server_takes_its_name_again_when_it_is_restarted() {
 }
 
 #[erps::test(simulated)]
-async fn daemon_and_client_in_one_tree_heal_whoever_is_killed() {
+async fn daemon_and_client_in_one_tree_recover_when_either_is_killed() {
     let (seed, _watch) = lab::seed();
     let (daemons, daemon) = async_channel::unbounded::<Daemon<LabServer>>();
     let (clients, client) = async_channel::unbounded::<Client<Lab>>();
@@ -385,27 +385,27 @@ async fn daemon_and_client_in_one_tree_heal_whoever_is_killed() {
     let tree = builder.child(daemon_spec).child(client_spec);
     let tree = tree.start_link().await.unwrap();
 
-    let (mut the_daemon, mut the_client) =
+    let (mut current_daemon, mut current_client) =
         (daemon.recv().await.unwrap(), client.recv().await.unwrap());
     for round in 0..3 {
-        // Until the client has seen what became of its connection.
+        // Waits until the client has noticed the lost connection.
         settled().await;
-        the_client.connect().await.unwrap();
-        lab::is_served(&the_client).await;
+        current_client.connect().await.unwrap();
+        lab::is_served(&current_client).await;
         if round == 0 {
-            the_client.task().kill();
-            the_client = client.recv().await.unwrap();
+            current_client.task().kill();
+            current_client = client.recv().await.unwrap();
         } else if round == 1 {
-            the_daemon.task().kill();
-            the_daemon = daemon.recv().await.unwrap();
+            current_daemon.task().kill();
+            current_daemon = daemon.recv().await.unwrap();
         }
     }
     tree.shutdown().await;
-    assert!(!the_client.task().is_alive() && !the_daemon.task().is_alive());
+    assert!(!current_client.task().is_alive() && !current_daemon.task().is_alive());
 }
 
 #[test]
-fn a_supervised_client_lives_without_handles() {
+fn supervised_client_runs_without_handles() {
     run(async {
         let spec = Client::<Lab>::builder(("127.0.0.1", 1)).child_spec("client");
         let supervisor = Supervisor::builder()

@@ -1,4 +1,4 @@
-//! Many of everything, ten thousand with `ERPS_TEST_ALL`, and nothing of it left: counted.
+//! Starting and stopping a thousand of everything (ten thousand with `ERPS_TEST_ALL`) leaves nothing behind.
 
 use std::{
     collections::BTreeSet,
@@ -26,7 +26,7 @@ fn many() -> usize {
     short_or_long(1000, 10_000)
 }
 
-/// How many of them there are.
+/// Counts live instances.
 #[derive(Clone, Default)]
 struct Count(Arc<AtomicUsize>);
 
@@ -49,15 +49,15 @@ impl Drop for Counted {
     }
 }
 
-fn living() -> usize {
-    Universe::current().unwrap().living().len()
+fn live_resources() -> usize {
+    Universe::current().unwrap().live_resources().len()
 }
 
 #[test]
-fn many_children_are_started_crashed_and_restarted_without_a_trace() {
+fn many_children_are_restarted_and_shut_down_without_leaks() {
     let many = many();
     Universe::simulated(1).run(async {
-        let before = living();
+        let before = live_resources();
         let count = Count::default();
         let counts = count.clone();
         let spec = ChildSpec::task("child", move |me| {
@@ -74,7 +74,7 @@ fn many_children_are_started_crashed_and_restarted_without_a_trace() {
         }
         time::sleep(Duration::from_millis(1)).await;
         assert_eq!(count.now(), many);
-        assert_eq!(living(), before + many + 1);
+        assert_eq!(live_resources(), before + many + 1);
 
         let mut seen = BTreeSet::new();
         for round in 0..2 {
@@ -83,24 +83,24 @@ fn many_children_are_started_crashed_and_restarted_without_a_trace() {
             let tasks: Vec<TaskRef> = children.iter().filter_map(|it| task(&it.state)).collect();
             assert_eq!(tasks.len(), many);
             for task in &tasks {
-                assert!(seen.insert(task.id()), "it is another one");
+                assert!(seen.insert(task.id()), "a task was not replaced");
                 if round == 0 {
                     task.kill();
                 }
             }
             time::sleep(Duration::from_millis(1)).await;
             assert_eq!(count.now(), many);
-            assert_eq!(living(), before + many + 1);
+            assert_eq!(live_resources(), before + many + 1);
         }
         supervisor.as_ref().shutdown(Shutdown::Infinity).await;
         assert_eq!(count.now(), 0);
-        // Timers that have been called off.
+        // Lets cancelled timers expire.
         time::sleep(Duration::from_millis(1)).await;
-        assert_eq!(living(), before);
+        assert_eq!(live_resources(), before);
     });
 }
 
-/// A server that counts itself.
+/// A server that counts its instances.
 struct Counting(#[expect(dead_code, reason = "it is there to be dropped")] Counted);
 
 impl Server for Counting {
@@ -125,7 +125,7 @@ impl Server for Counting {
 
 static LAMPS: Registry<&str, ServerRef<Counting>> = Registry::unique();
 
-/// Starts a tree, makes a call over a connection, and ends it, one way or another.
+/// Starts a tree, makes a call over a connection, and shuts the tree down, or kills a part of it first.
 async fn once(n: usize, count: &Count) {
     let clients = Arc::new(Mutex::new(None));
     let of = clients.clone();
@@ -139,7 +139,7 @@ async fn once(n: usize, count: &Count) {
         })
         .child_spec("daemon");
     let named = ServerRef::<Counting>::builder(count.clone()).name(&LAMPS, "lamp");
-    // It has to be told where the daemon is, which is known when that has started.
+    // The client's address is known only after the daemon has started.
     let client = ChildSpec::new("client", move || {
         let (address, of) = (*address.lock().unwrap(), of.clone());
         async move {
@@ -167,7 +167,7 @@ async fn once(n: usize, count: &Count) {
     dynamic.start_child(server).await.unwrap();
     assert_eq!((LAMPS.count(), count.now()), (1, 3));
     match n % 4 {
-        // Who is killed leaves the rest to do its part.
+        // The rest shuts down normally after a part was killed.
         0 => client.task().kill(),
         1 => dynamic.as_ref().kill(),
         _ => {}
@@ -179,16 +179,16 @@ fn loops(seed: u64, loops: usize) {
     let count = Count::default();
     Universe::simulated(seed).run(async {
         let network = Network::current().unwrap();
-        let before = living();
+        let before = live_resources();
         for n in 0..loops {
             once(n, &count).await;
-            // The children of one that is killed are ended, but nobody waits for them.
+            // The children of a killed supervisor are shut down without anything waiting for them.
             if n % 4 != 1 {
                 assert_eq!((LAMPS.count(), count.now()), (0, 0), "{n}");
             }
-            // Helpers that kept an eye on a time limit go in the same moment.
+            // Tasks that wait for a timeout exit at the same moment.
             time::sleep(Duration::from_millis(1)).await;
-            let left = Universe::current().unwrap().living();
+            let left = Universe::current().unwrap().live_resources();
             assert_eq!(left.len(), before, "{n}: {left:?}");
             assert_eq!((LAMPS.count(), count.now()), (0, 0), "{n}");
             assert!(network.connections().is_empty(), "{n}");
@@ -197,7 +197,7 @@ fn loops(seed: u64, loops: usize) {
 }
 
 #[test]
-fn many_trees_are_started_and_ended_without_a_trace() {
+fn many_trees_are_started_and_shut_down_without_leaks() {
     let _cores = cores(2);
     std::thread::scope(|scope| {
         for seed in 0..2 {
@@ -206,7 +206,7 @@ fn many_trees_are_started_and_ended_without_a_trace() {
     });
 }
 
-/// The descriptors and the threads of this process.
+/// Returns the numbers of open file descriptors and threads of this process.
 fn held() -> (usize, usize) {
     let count = |path| fs::read_dir(path).unwrap().count();
     (count("/proc/self/fd"), count("/proc/self/task"))
@@ -214,12 +214,12 @@ fn held() -> (usize, usize) {
 
 #[test]
 #[ignore = "it counts the descriptors of its process"]
-fn some_hundred_trees_on_real_sockets() {
+fn hundreds_of_trees_on_real_sockets() {
     real_loops(short_or_long(100, 400));
 }
 
 #[test]
-#[ignore = "it counts the descriptors of its process, and leaves ten thousand ports waiting"]
+#[ignore = "it counts the descriptors of its process and leaves ten thousand ports in TIME_WAIT"]
 fn ten_thousand_trees_on_real_sockets() {
     real_loops(10_000);
 }
@@ -227,7 +227,7 @@ fn ten_thousand_trees_on_real_sockets() {
 fn real_loops(loops: usize) {
     Universe::new().run(async {
         let count = Count::default();
-        // What is there once, is there: threads, an epoll, a pipe.
+        // Threads, an epoll instance and a pipe that are created once remain.
         for n in 0..8 {
             once(n, &count).await;
         }
@@ -237,7 +237,7 @@ fn real_loops(loops: usize) {
         }
         let mut after = held();
         for _ in 0..100 {
-            if after <= before && living() == 0 {
+            if after <= before && live_resources() == 0 {
                 break;
             }
             time::sleep(Duration::from_millis(20)).await;
@@ -253,6 +253,6 @@ fn real_loops(loops: usize) {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn trees_on_real_sockets_leave_no_descriptor_and_no_thread() {
-    fixture::passes("supervisor::many::some_hundred_trees_on_real_sockets", &[]);
+fn trees_on_real_sockets_leak_no_descriptor_or_thread() {
+    fixture::passes("supervisor::many::hundreds_of_trees_on_real_sockets", &[]);
 }

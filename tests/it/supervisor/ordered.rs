@@ -1,4 +1,4 @@
-//! Supervisors of a list: OTP's cases, written anew, in simulated time.
+//! Ordered supervisors: the cases of OTP's test suites, in simulated time.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,10 +22,11 @@ use crate::support::panics::{allowed, expected};
 const SECOND: Duration = Duration::from_secs(1);
 
 fn run<T>(test: impl Future<Output = T>) -> T {
-    Universe::simulated(1).run(test)
+    let year = 366 * 24 * 3600 * SECOND;
+    Universe::simulated(1).virtual_limit(year).run(test)
 }
 
-/// Until everybody waits. The clock of a simulated universe does not move before.
+/// Waits until all tasks are blocked: the clock of a simulated universe does not advance before.
 async fn settled() {
     time::sleep(Duration::from_millis(1)).await;
 }
@@ -49,57 +50,59 @@ const ENDS: [End; 6] = [
     End::Kill,
 ];
 
-/// Who started and who was told to end, in order, and how to make somebody end by itself.
+/// A log of starts and shutdown requests in order, and the means to make children exit.
 #[derive(Clone, Default)]
-struct Troupe(Arc<Mutex<State>>);
+struct Script(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
     log: Vec<String>,
-    strings: BTreeMap<String, Sender<End>>,
+    triggers: BTreeMap<String, Sender<End>>,
     tasks: BTreeMap<String, erps::TaskRef>,
-    /// Those whose recipe fails.
-    ill: BTreeSet<String>,
-    /// Those whose recipe finds nothing to run.
-    idle: BTreeSet<String>,
+    /// Children whose start function fails.
+    fail: BTreeSet<String>,
+    /// Children whose start function returns `Ignore`.
+    ignore: BTreeSet<String>,
 }
 
-impl Troupe {
+impl Script {
     fn child(&self, id: &str) -> ChildSpec {
-        let (troupe, name) = (self.clone(), id.to_owned());
+        let (script, name) = (self.clone(), id.to_owned());
         ChildSpec::new(id, move || {
-            let (troupe, name) = (troupe.clone(), name.clone());
-            async move { troupe.start(name).await }
+            let (script, name) = (script.clone(), name.clone());
+            async move { script.start(name).await }
         })
     }
 
     async fn start(self, name: String) -> Result<Started, BoxError> {
-        if self.0.lock().unwrap().ill.contains(&name) {
+        if self.0.lock().unwrap().fail.contains(&name) {
             self.log(format!("!{name}"));
-            return Err("ill".into());
+            return Err("as the test asks".into());
         }
-        if self.0.lock().unwrap().idle.contains(&name) {
+        if self.0.lock().unwrap().ignore.contains(&name) {
             return Ok(Started::Ignore);
         }
         self.log(format!("+{name}"));
-        let (pull, pulled) = channel::unbounded();
-        // It goes when this is dropped before its end.
-        let puppet = DynamicSupervisor::builder().start_link();
-        let (troupe, id) = (self.clone(), name.clone());
+        let (trigger, triggered) = channel::unbounded();
+        // The child is shut down if this is dropped before it exits.
+        let supervisor = DynamicSupervisor::builder().start_link();
+        let (script, id) = (self.clone(), name.clone());
         let body = ChildSpec::task(&name, move |me| {
-            let (troupe, id, pulled) = (troupe.clone(), id.clone(), pulled.clone());
-            act(troupe, id, me, pulled)
+            let (script, id, triggered) = (script.clone(), id.clone(), triggered.clone());
+            run_child(script, id, me, triggered)
         });
-        let task = puppet.start_child(body.restart(Restart::Temporary)).await?;
-        // The stage hand goes when the puppet does.
-        let (hand, of) = (puppet.unlink(), task.clone());
+        let task = supervisor
+            .start_child(body.restart(Restart::Temporary))
+            .await?;
+        // Shuts its supervisor down when the child has exited.
+        let (supervisor, of) = (supervisor.unlink(), task.clone());
         erps::spawn(async move {
             of.exited().await;
-            hand.as_ref().request_shutdown();
+            supervisor.as_ref().request_shutdown();
         })
         .detach();
         let mut state = self.0.lock().unwrap();
-        state.strings.insert(name.clone(), pull);
+        state.triggers.insert(name.clone(), trigger);
         state.tasks.insert(name, task.clone());
         Ok(Started::Running(task))
     }
@@ -108,12 +111,12 @@ impl Troupe {
         self.0.lock().unwrap().log.push(line);
     }
 
-    /// What happened since it was last asked.
+    /// Returns the log since the last call.
     fn seen(&self) -> String {
         std::mem::take(&mut self.0.lock().unwrap().log).join(" ")
     }
 
-    /// Makes a child end by itself, and waits until all that follows from it is over.
+    /// Makes a child exit and waits for everything that follows.
     async fn end(&self, name: &str, how: End) {
         self.end_at_once(name, how);
         settled().await;
@@ -123,31 +126,36 @@ impl Troupe {
         let state = self.0.lock().unwrap();
         match how {
             End::Kill => state.tasks[name].kill(),
-            _ => drop(state.strings[name].try_send(how)),
+            _ => drop(state.triggers[name].try_send(how)),
         }
     }
 
-    fn ill(&self, name: &str) {
-        self.0.lock().unwrap().ill.insert(name.to_owned());
+    fn fail(&self, name: &str) {
+        self.0.lock().unwrap().fail.insert(name.to_owned());
     }
 
-    fn well(&self, name: &str) {
-        self.0.lock().unwrap().ill.remove(name);
+    fn recover(&self, name: &str) {
+        self.0.lock().unwrap().fail.remove(name);
     }
 
-    fn idle(&self, name: &str) {
-        self.0.lock().unwrap().idle.insert(name.to_owned());
+    fn ignore(&self, name: &str) {
+        self.0.lock().unwrap().ignore.insert(name.to_owned());
     }
 }
 
-async fn act(troupe: Troupe, id: String, me: erps::TaskRef, pulled: Receiver<End>) -> ExitReason {
+async fn run_child(
+    script: Script,
+    id: String,
+    me: erps::TaskRef,
+    triggered: Receiver<End>,
+) -> ExitReason {
     let asked = async {
         let reason = me.shutdown_requested().await;
-        troupe.log(format!("-{id}"));
+        script.log(format!("-{id}"));
         reason
     };
     let own = async {
-        match pulled.recv().await {
+        match triggered.recv().await {
             Ok(End::Normal) => ExitReason::Normal,
             Ok(End::Shutdown) => ExitReason::Shutdown,
             Ok(End::Disconnected) => ExitReason::Disconnected,
@@ -159,11 +167,11 @@ async fn act(troupe: Troupe, id: String, me: erps::TaskRef, pulled: Receiver<End
     asked.or(own).await
 }
 
-fn three(troupe: &Troupe) -> SupervisorBuilder {
+fn three(script: &Script) -> SupervisorBuilder {
     Supervisor::builder()
-        .child(troupe.child("a"))
-        .child(troupe.child("b"))
-        .child(troupe.child("c"))
+        .child(script.child("a"))
+        .child(script.child("b"))
+        .child(script.child("c"))
 }
 
 async fn state_of(supervisor: &Supervisor, id: &str) -> Option<ChildState> {
@@ -177,59 +185,59 @@ async fn started(builder: SupervisorBuilder) -> Linked<Supervisor> {
 }
 
 #[test]
-fn children_start_in_order_and_end_in_reverse() {
+fn children_start_in_order_and_stop_in_reverse() {
     run(async {
-        let troupe = Troupe::default();
-        let supervisor = started(three(&troupe)).await;
-        assert_eq!(troupe.seen(), "+a +b +c");
+        let script = Script::default();
+        let supervisor = started(three(&script)).await;
+        assert_eq!(script.seen(), "+a +b +c");
         supervisor.shutdown().await;
-        assert_eq!(troupe.seen(), "-c -b -a");
+        assert_eq!(script.seen(), "-c -b -a");
     });
 }
 
 #[test]
-fn a_child_is_ended_only_when_the_one_after_it_is_gone() {
+fn child_is_stopped_after_the_next_child_has_exited() {
     run(async {
-        let troupe = Troupe::default();
+        let script = Script::default();
         let slow = ChildSpec::task("slow", |me| async move {
             let reason = me.shutdown_requested().await;
             time::sleep(3 * SECOND).await;
             reason
         });
-        let supervisor = started(Supervisor::builder().child(troupe.child("a")).child(slow)).await;
+        let supervisor = started(Supervisor::builder().child(script.child("a")).child(slow)).await;
         let task = supervisor.as_ref().clone();
         supervisor.as_ref().request_shutdown();
         time::sleep(3 * SECOND - Duration::from_millis(1)).await;
-        assert_eq!(troupe.seen(), "+a");
+        assert_eq!(script.seen(), "+a");
         time::sleep(Duration::from_millis(2)).await;
-        assert_eq!(troupe.seen(), "-a");
+        assert_eq!(script.seen(), "-a");
         assert!(!task.is_alive());
     });
 }
 
-/// One row for each restart type and end: is it started again?
+/// One row for each restart type and exit: is the child restarted?
 #[test]
-fn the_restart_type_and_the_end_decide_who_is_started_again() {
+fn restart_type_and_exit_reason_decide_whether_a_child_is_restarted() {
     for how in ENDS {
         for restart in [Restart::Permanent, Restart::Transient, Restart::Temporary] {
             run(allowed(async {
-                let troupe = Troupe::default();
+                let script = Script::default();
                 let supervisor =
-                    started(Supervisor::builder().child(troupe.child("a").restart(restart))).await;
-                troupe.end("a", how).await;
+                    started(Supervisor::builder().child(script.child("a").restart(restart))).await;
+                script.end("a", how).await;
                 let abnormal = !matches!(how, End::Normal | End::Shutdown);
                 let again = match restart {
                     Restart::Permanent => true,
                     Restart::Transient => abnormal,
                     _ => false,
                 };
-                let seen = troupe.seen();
+                let seen = script.seen();
                 assert_eq!(
                     seen,
                     if again { "+a +a" } else { "+a" },
                     "{restart:?} {how:?}"
                 );
-                // OTP keeps the recipe of a transient child, and forgets a temporary one.
+                // As in OTP, the spec of a transient child is kept and a temporary one is removed.
                 let state = state_of(&supervisor, "a").await;
                 match restart {
                     Restart::Temporary => assert_eq!(state, None),
@@ -241,9 +249,9 @@ fn the_restart_type_and_the_end_decide_who_is_started_again() {
     }
 }
 
-/// One row for each strategy and child that ends: who is ended, and who is started?
+/// One row for each strategy and exiting child: which children are stopped and started?
 #[test]
-fn the_strategy_decides_who_goes_along() {
+fn strategy_decides_which_children_are_restarted() {
     let rows = [
         (Strategy::OneForOne, "a", "+a"),
         (Strategy::OneForOne, "b", "+b"),
@@ -255,14 +263,14 @@ fn the_strategy_decides_who_goes_along() {
         (Strategy::RestForOne, "b", "-c +b +c"),
         (Strategy::RestForOne, "c", "+c"),
     ];
-    for (strategy, who, expected) in rows {
+    for (strategy, child, expected) in rows {
         for how in ENDS {
             run(allowed(async {
-                let troupe = Troupe::default();
-                let supervisor = started(three(&troupe).strategy(strategy)).await;
-                assert_eq!(troupe.seen(), "+a +b +c");
-                troupe.end(who, how).await;
-                assert_eq!(troupe.seen(), expected, "{strategy:?} {who} {how:?}");
+                let script = Script::default();
+                let supervisor = started(three(&script).strategy(strategy)).await;
+                assert_eq!(script.seen(), "+a +b +c");
+                script.end(child, how).await;
+                assert_eq!(script.seen(), expected, "{strategy:?} {child} {how:?}");
                 drop(supervisor);
             }));
         }
@@ -270,64 +278,64 @@ fn the_strategy_decides_who_goes_along() {
 }
 
 #[test]
-fn those_who_need_no_restart_take_nobody_along() {
+fn exit_without_restart_does_not_affect_siblings() {
     for strategy in [Strategy::OneForAll, Strategy::RestForOne] {
         run(async {
-            let troupe = Troupe::default();
+            let script = Script::default();
             let builder = Supervisor::builder()
                 .strategy(strategy)
-                .child(troupe.child("a").restart(Restart::Transient))
-                .child(troupe.child("b").restart(Restart::Temporary))
-                .child(troupe.child("c"));
+                .child(script.child("a").restart(Restart::Transient))
+                .child(script.child("b").restart(Restart::Temporary))
+                .child(script.child("c"));
             let _supervisor = started(builder).await;
-            troupe.end("a", End::Normal).await;
-            troupe.end("b", End::Error).await;
-            assert_eq!(troupe.seen(), "+a +b +c");
+            script.end("a", End::Normal).await;
+            script.end("b", End::Error).await;
+            assert_eq!(script.seen(), "+a +b +c");
         });
     }
 }
 
 #[test]
-fn a_temporary_child_that_goes_along_does_not_come_back() {
+fn one_for_all_stops_a_temporary_child_without_restarting_it() {
     run(async {
-        let troupe = Troupe::default();
+        let script = Script::default();
         let builder = Supervisor::builder()
             .strategy(Strategy::OneForAll)
-            .child(troupe.child("a"))
-            .child(troupe.child("b").restart(Restart::Temporary));
+            .child(script.child("a"))
+            .child(script.child("b").restart(Restart::Temporary));
         let supervisor = started(builder).await;
-        troupe.end("a", End::Error).await;
-        assert_eq!(troupe.seen(), "+a +b -b +a");
+        script.end("a", End::Error).await;
+        assert_eq!(script.seen(), "+a +b -b +a");
         assert_eq!(state_of(&supervisor, "b").await, None);
     });
 }
 
 #[test]
-fn as_in_otp_a_child_that_was_stopped_comes_back_with_its_siblings() {
+fn one_for_all_restarts_a_terminated_child_as_in_otp() {
     run(async {
-        let troupe = Troupe::default();
-        let supervisor = started(three(&troupe).strategy(Strategy::OneForAll)).await;
+        let script = Script::default();
+        let supervisor = started(three(&script).strategy(Strategy::OneForAll)).await;
         supervisor.terminate_child("b").await.unwrap();
-        assert_eq!(troupe.seen(), "+a +b +c -b");
-        troupe.end("c", End::Error).await;
-        assert_eq!(troupe.seen(), "-a +a +b +c");
+        assert_eq!(script.seen(), "+a +b +c -b");
+        script.end("c", End::Error).await;
+        assert_eq!(script.seen(), "-a +a +b +c");
     });
 }
 
 #[test]
-fn as_many_restarts_as_the_limit_are_made_and_not_one_more() {
+fn supervisor_exits_over_max_restarts() {
     for limit in 0..4 {
         run(async {
-            let troupe = Troupe::default();
-            let builder = three(&troupe).max_restarts(limit, 5 * SECOND);
+            let script = Script::default();
+            let builder = three(&script).max_restarts(limit, 5 * SECOND);
             let supervisor = started(builder).await;
             for _ in 0..limit {
-                troupe.end("b", End::Error).await;
+                script.end("b", End::Error).await;
             }
             assert!(supervisor.as_ref().is_alive());
-            troupe.seen();
-            troupe.end("b", End::Error).await;
-            assert_eq!(troupe.seen(), "-c -a");
+            script.seen();
+            script.end("b", End::Error).await;
+            assert_eq!(script.seen(), "-c -a");
             let reason = supervisor.as_ref().exit_reason();
             assert!(matches!(reason, Some(ExitReason::Shutdown)), "{reason:?}");
         });
@@ -335,12 +343,12 @@ fn as_many_restarts_as_the_limit_are_made_and_not_one_more() {
 }
 
 #[test]
-fn a_restart_is_forgotten_when_it_is_older_than_the_period() {
+fn restarts_older_than_the_period_are_not_counted() {
     run(async {
-        let troupe = Troupe::default();
-        let supervisor = started(three(&troupe).max_restarts(1, 5 * SECOND)).await;
+        let script = Script::default();
+        let supervisor = started(three(&script).max_restarts(1, 5 * SECOND)).await;
         for _ in 0..10 {
-            troupe.end("a", End::Error).await;
+            script.end("a", End::Error).await;
             time::sleep(5 * SECOND).await;
         }
         assert!(supervisor.as_ref().is_alive());
@@ -348,13 +356,13 @@ fn a_restart_is_forgotten_when_it_is_older_than_the_period() {
 }
 
 #[test]
-fn a_failed_start_takes_down_what_was_started_in_reverse() {
+fn failed_start_stops_the_started_children_in_reverse() {
     run(async {
-        let troupe = Troupe::default();
-        troupe.ill("c");
-        let builder = three(&troupe).child(troupe.child("d"));
+        let script = Script::default();
+        script.fail("c");
+        let builder = three(&script).child(script.child("d"));
         let error = builder.start().await.unwrap_err();
-        assert_eq!(troupe.seen(), "+a +b !c -b -a");
+        assert_eq!(script.seen(), "+a +b !c -b -a");
         let StartSupervisorError::Child { id, error } = error else {
             panic!("{error}");
         };
@@ -364,57 +372,57 @@ fn a_failed_start_takes_down_what_was_started_in_reverse() {
 }
 
 #[test]
-fn a_restart_that_fails_is_tried_again_until_it_is_too_much() {
+fn failed_restart_is_retried_up_to_max_restarts() {
     run(async {
-        let troupe = Troupe::default();
-        let supervisor = started(three(&troupe).strategy(Strategy::RestForOne)).await;
-        troupe.seen();
-        troupe.ill("b");
-        troupe.end("b", End::Error).await;
-        // Three restarts in five seconds are allowed: that one, and two after failures of it.
-        assert_eq!(troupe.seen(), "-c !b !b !b -a");
+        let script = Script::default();
+        let supervisor = started(three(&script).strategy(Strategy::RestForOne)).await;
+        script.seen();
+        script.fail("b");
+        script.end("b", End::Error).await;
+        // Three restarts in five seconds are allowed: the first, and two more after it failed.
+        assert_eq!(script.seen(), "-c !b !b !b -a");
         assert!(!supervisor.as_ref().is_alive());
     });
 }
 
 #[test]
-fn who_fails_to_restart_takes_along_those_the_strategy_says() {
+fn failed_restart_applies_the_strategy_again() {
     run(async {
-        let troupe = Troupe::default();
-        let builder = three(&troupe).strategy(Strategy::OneForAll);
+        let script = Script::default();
+        let builder = three(&script).strategy(Strategy::OneForAll);
         let builder = builder.restart_delay(RestartDelay::Fixed(SECOND));
         let _supervisor = started(builder).await;
-        troupe.seen();
-        troupe.ill("b");
-        troupe.end("a", End::Error).await;
-        assert_eq!(troupe.seen(), "-c -b");
+        script.seen();
+        script.fail("b");
+        script.end("a", End::Error).await;
+        assert_eq!(script.seen(), "-c -b");
         time::sleep(SECOND).await;
-        assert_eq!(troupe.seen(), "+a !b -a");
-        troupe.well("b");
+        assert_eq!(script.seen(), "+a !b -a");
+        script.recover("b");
         time::sleep(SECOND).await;
-        assert_eq!(troupe.seen(), "+a +b +c");
+        assert_eq!(script.seen(), "+a +b +c");
     });
 }
 
 #[test]
-fn escalation_reaches_the_supervisor_above_and_that_one_restarts_the_other() {
+fn supervisor_over_max_restarts_is_restarted_by_its_own_supervisor() {
     run(async {
-        let troupe = Troupe::default();
+        let script = Script::default();
         let inner = Supervisor::builder()
             .max_restarts(1, 5 * SECOND)
-            .child(troupe.child("x"))
-            .child(troupe.child("y"));
+            .child(script.child("x"))
+            .child(script.child("y"));
         let outer = Supervisor::builder()
             .strategy(Strategy::RestForOne)
-            .child(troupe.child("a"))
+            .child(script.child("a"))
             .child(inner.child_spec("inner"))
-            .child(troupe.child("z"));
+            .child(script.child("z"));
         let outer = started(outer).await;
-        assert_eq!(troupe.seen(), "+a +x +y +z");
-        troupe.end("x", End::Error).await;
-        assert_eq!(troupe.seen(), "+x");
-        troupe.end("x", End::Error).await;
-        assert_eq!(troupe.seen(), "-y -z +x +y +z");
+        assert_eq!(script.seen(), "+a +x +y +z");
+        script.end("x", End::Error).await;
+        assert_eq!(script.seen(), "+x");
+        script.end("x", End::Error).await;
+        assert_eq!(script.seen(), "-y -z +x +y +z");
         assert!(outer.as_ref().is_alive());
         let counts = outer.count_children().await.unwrap();
         assert_eq!((counts.workers, counts.supervisors), (2, 1));
@@ -422,40 +430,40 @@ fn escalation_reaches_the_supervisor_above_and_that_one_restarts_the_other() {
 }
 
 #[test]
-fn escalation_goes_up_to_the_top() {
+fn failure_escalates_through_every_level() {
     run(expected(async {
-        let troupe = Troupe::default();
+        let script = Script::default();
         let mut builder = Supervisor::builder()
             .max_restarts(0, SECOND)
-            .child(troupe.child("leaf"));
+            .child(script.child("leaf"));
         for level in ["first", "second", "third"] {
             builder = Supervisor::builder()
                 .max_restarts(0, SECOND)
                 .child(builder.child_spec(level));
         }
         let top = started(builder).await;
-        troupe.end("leaf", End::Panic).await;
+        script.end("leaf", End::Panic).await;
         let reason = top.as_ref().exit_reason();
         assert!(matches!(reason, Some(ExitReason::Shutdown)), "{reason:?}");
     }));
 }
 
 #[test]
-fn a_transient_supervisor_that_gives_up_is_not_restarted_as_in_otp() {
+fn transient_supervisor_over_max_restarts_is_not_restarted_as_in_otp() {
     run(async {
-        let troupe = Troupe::default();
+        let script = Script::default();
         let inner = Supervisor::builder()
             .max_restarts(0, SECOND)
-            .child(troupe.child("x"));
+            .child(script.child("x"));
         let spec = inner.child_spec("inner").restart(Restart::Transient);
         let outer = started(Supervisor::builder().child(spec)).await;
-        troupe.end("x", End::Error).await;
+        script.end("x", End::Error).await;
         assert_eq!(state_of(&outer, "inner").await, Some(ChildState::Stopped));
     });
 }
 
 #[test]
-fn shutdown_gives_a_child_its_time_and_then_kills_it() {
+fn shutdown_kills_a_child_after_its_shutdown_time() {
     let cases = [
         (Shutdown::Within(2 * SECOND), Some(2 * SECOND)),
         (Shutdown::BrutalKill, Some(Duration::ZERO)),
@@ -487,9 +495,9 @@ fn shutdown_gives_a_child_its_time_and_then_kills_it() {
     }
 }
 
-/// One row for each case of OTP's `auto_shutdown`: does the supervisor end?
+/// One row for each case of OTP's `auto_shutdown`: does the supervisor exit?
 #[test]
-fn significant_children_end_their_supervisor_as_auto_shutdown_says() {
+fn auto_shutdown_exits_when_significant_children_exit() {
     use AutoShutdown::{AllSignificant, AnySignificant};
     let rows: [(_, &[(&str, End)], _); 8] = [
         (AnySignificant, &[("s", End::Normal)], true),
@@ -515,21 +523,21 @@ fn significant_children_end_their_supervisor_as_auto_shutdown_says() {
     ];
     for (when, ends, expected) in rows {
         run(async {
-            let troupe = Troupe::default();
-            let transient = |id| troupe.child(id).restart(Restart::Transient);
+            let script = Script::default();
+            let transient = |id| script.child(id).restart(Restart::Transient);
             let builder = Supervisor::builder()
                 .auto_shutdown(when)
                 .child(transient("s").significant(true))
                 .child(transient("a"))
                 .child(
-                    troupe
+                    script
                         .child("t")
                         .restart(Restart::Temporary)
                         .significant(true),
                 );
             let supervisor = started(builder).await;
-            for (who, how) in ends {
-                troupe.end(who, *how).await;
+            for (child, how) in ends {
+                script.end(child, *how).await;
             }
             let ended = !supervisor.as_ref().is_alive();
             assert_eq!(ended, expected, "{when:?} {ends:?}");
@@ -542,10 +550,10 @@ fn significant_children_end_their_supervisor_as_auto_shutdown_says() {
 }
 
 #[test]
-fn a_significant_child_that_is_terminated_ends_nobody() {
+fn terminating_a_significant_child_does_not_trigger_auto_shutdown() {
     run(async {
-        let troupe = Troupe::default();
-        let child = troupe.child("s").restart(Restart::Transient);
+        let script = Script::default();
+        let child = script.child("s").restart(Restart::Transient);
         let builder = Supervisor::builder()
             .auto_shutdown(AutoShutdown::AnySignificant)
             .child(child.significant(true));
@@ -557,10 +565,10 @@ fn a_significant_child_that_is_terminated_ends_nobody() {
 }
 
 #[test]
-fn what_makes_no_sense_is_refused() {
+fn invalid_specs_are_rejected() {
     run(async {
-        let troupe = Troupe::default();
-        let significant = |id| troupe.child(id).significant(true);
+        let script = Script::default();
+        let significant = |id| script.child(id).significant(true);
         let refused = |builder: SupervisorBuilder| async {
             match builder.start().await.unwrap_err() {
                 StartSupervisorError::Child { error, .. } => error,
@@ -581,7 +589,7 @@ fn what_makes_no_sense_is_refused() {
             "{error}"
         );
 
-        let twice = three(&troupe).child(troupe.child("b"));
+        let twice = three(&script).child(script.child("b"));
         let error = refused(twice).await;
         assert!(
             matches!(error, StartChildError::AlreadyPresent(_)),
@@ -594,17 +602,17 @@ fn what_makes_no_sense_is_refused() {
             matches!(error, StartChildError::InvalidSpec { .. }),
             "{error}"
         );
-        assert_eq!(troupe.seen(), "");
+        assert_eq!(script.seen(), "");
     });
 }
 
 #[test]
-fn children_are_added_stopped_started_and_forgotten_by_name() {
+fn children_are_started_terminated_restarted_and_deleted_by_id() {
     run(async {
-        let troupe = Troupe::default();
-        let supervisor = started(three(&troupe)).await;
-        supervisor.start_child(troupe.child("d")).await.unwrap();
-        let again = supervisor.start_child(troupe.child("d")).await.unwrap_err();
+        let script = Script::default();
+        let supervisor = started(three(&script)).await;
+        supervisor.start_child(script.child("d")).await.unwrap();
+        let again = supervisor.start_child(script.child("d")).await.unwrap_err();
         assert!(matches!(again, StartChildError::AlreadyPresent(_)));
         let running = supervisor.restart_child("d").await.unwrap_err();
         assert!(matches!(running, ChildError::Running));
@@ -622,43 +630,43 @@ fn children_are_added_stopped_started_and_forgotten_by_name() {
         supervisor.terminate_child("d").await.unwrap();
         supervisor.delete_child("d").await.unwrap();
         assert_eq!(state_of(&supervisor, "d").await, None);
-        assert_eq!(troupe.seen(), "+a +b +c +d -d +d -d");
+        assert_eq!(script.seen(), "+a +b +c +d -d +d -d");
 
-        for nobody in [
+        for missing in [
             supervisor.terminate_child("x").await.unwrap_err(),
             supervisor.delete_child("x").await.unwrap_err(),
             supervisor.restart_child("x").await.unwrap_err(),
         ] {
-            assert!(matches!(nobody, ChildError::NotFound));
+            assert!(matches!(missing, ChildError::NotFound));
         }
     });
 }
 
 #[test]
-fn a_child_that_is_added_and_fails_is_not_kept() {
+fn child_that_fails_in_start_child_is_not_kept() {
     run(async {
-        let troupe = Troupe::default();
-        let supervisor = started(three(&troupe)).await;
-        troupe.ill("d");
-        let error = supervisor.start_child(troupe.child("d")).await.unwrap_err();
+        let script = Script::default();
+        let supervisor = started(three(&script)).await;
+        script.fail("d");
+        let error = supervisor.start_child(script.child("d")).await.unwrap_err();
         assert!(matches!(error, StartChildError::Failed(_)), "{error}");
         settled().await;
         assert_eq!(state_of(&supervisor, "d").await, None);
         assert!(supervisor.as_ref().is_alive());
-        troupe.well("d");
-        supervisor.start_child(troupe.child("d")).await.unwrap();
+        script.recover("d");
+        supervisor.start_child(script.child("d")).await.unwrap();
     });
 }
 
 #[test]
-fn a_child_with_nothing_to_run_is_kept_unless_it_is_temporary() {
+fn ignored_child_is_kept_unless_it_is_temporary() {
     run(async {
-        let troupe = Troupe::default();
-        troupe.idle("b");
-        troupe.idle("t");
-        let builder = three(&troupe).child(troupe.child("t").restart(Restart::Temporary));
+        let script = Script::default();
+        script.ignore("b");
+        script.ignore("t");
+        let builder = three(&script).child(script.child("t").restart(Restart::Temporary));
         let supervisor = started(builder).await;
-        assert_eq!(troupe.seen(), "+a +c");
+        assert_eq!(script.seen(), "+a +c");
         assert_eq!(state_of(&supervisor, "b").await, Some(ChildState::Ignored));
         assert_eq!(state_of(&supervisor, "t").await, None);
         assert!(matches!(
@@ -669,9 +677,9 @@ fn a_child_with_nothing_to_run_is_kept_unless_it_is_temporary() {
 }
 
 #[test]
-fn a_recipe_that_hangs_keeps_nobody_from_asking_nor_from_ending() {
+fn pending_start_function_does_not_block_queries_or_shutdown() {
     run(async {
-        let troupe = Troupe::default();
+        let script = Script::default();
         let (entered, enters) = channel::unbounded();
         let hangs = ChildSpec::new("hangs", move || {
             let entered = entered.clone();
@@ -682,9 +690,9 @@ fn a_recipe_that_hangs_keeps_nobody_from_asking_nor_from_ending() {
         });
         let (handle, handles) = channel::bounded(1);
         let builder = Supervisor::builder()
-            .child(troupe.child("a"))
+            .child(script.child("a"))
             .child(hangs)
-            .child(troupe.child("c"))
+            .child(script.child("c"))
             .on_start(move |it| drop(handle.try_send(it.clone())));
         let starting = builder.start();
         let watching = async {
@@ -700,22 +708,22 @@ fn a_recipe_that_hangs_keeps_nobody_from_asking_nor_from_ending() {
         let (outcome, ()) = future::zip(starting, watching).await;
         let error = outcome.unwrap_err();
         assert!(matches!(error, StartSupervisorError::Exited(_)), "{error}");
-        assert_eq!(troupe.seen(), "+a -a");
+        assert_eq!(script.seen(), "+a -a");
     });
 }
 
 #[test]
-fn a_child_may_add_a_sibling_from_within_its_recipe() {
+fn start_function_can_add_a_sibling_from_a_task() {
     run(async {
-        let troupe = Troupe::default();
+        let script = Script::default();
         let (handle, handles) = channel::bounded::<Supervisor>(1);
-        let sibling = troupe.child("sibling");
+        let sibling = script.child("sibling");
         let asks = ChildSpec::new("asks", move || {
             let (handles, sibling) = (handles.clone(), sibling.clone());
             async move {
                 let supervisor = handles.recv().await?;
                 let asked = async move { supervisor.start_child(sibling).await.map(drop) };
-                // Its own start is over before the sibling's begins: it must not wait for it.
+                // The start function returns before the sibling starts, so it must not wait for it.
                 smol::spawn(erps::universe::inherit(async { drop(asked.await) })).detach();
                 Ok(Started::Ignore)
             }
@@ -733,34 +741,34 @@ fn a_child_may_add_a_sibling_from_within_its_recipe() {
 }
 
 #[test]
-fn dropped_before_it_is_ready_nothing_is_left_running() {
+fn dropping_the_start_future_stops_the_started_children() {
     run(async {
-        let troupe = Troupe::default();
+        let script = Script::default();
         let hangs = ChildSpec::new("hangs", future::pending::<Result<Started, BoxError>>);
-        let builder = Supervisor::builder().child(troupe.child("a")).child(hangs);
+        let builder = Supervisor::builder().child(script.child("a")).child(hangs);
         assert!(time::timeout(SECOND, builder.start()).await.is_err());
         settled().await;
-        assert_eq!(troupe.seen(), "+a -a");
+        assert_eq!(script.seen(), "+a -a");
     });
 }
 
 #[test]
-fn a_killed_supervisor_leaves_nobody_behind() {
+fn children_of_a_killed_supervisor_are_shut_down() {
     run(async {
-        let troupe = Troupe::default();
-        let supervisor = started(three(&troupe)).await;
+        let script = Script::default();
+        let supervisor = started(three(&script)).await;
         supervisor.as_ref().kill();
         settled().await;
-        let mut seen: Vec<_> = troupe.seen().split(' ').map(str::to_owned).collect();
+        let mut seen: Vec<_> = script.seen().split(' ').map(str::to_owned).collect();
         seen.sort();
         assert_eq!(seen.join(" "), "+a +b +c -a -b -c");
     });
 }
 
 #[test]
-fn a_new_child_starts_only_when_the_old_one_is_wholly_gone() {
+fn one_for_all_restarts_after_all_children_have_exited() {
     run(async {
-        let troupe = Troupe::default();
+        let script = Script::default();
         let slow = || {
             ChildSpec::task("slow", |me| async move {
                 let reason = me.shutdown_requested().await;
@@ -770,20 +778,20 @@ fn a_new_child_starts_only_when_the_old_one_is_wholly_gone() {
         };
         let builder = Supervisor::builder()
             .strategy(Strategy::OneForAll)
-            .child(troupe.child("a"))
+            .child(script.child("a"))
             .child(slow());
         let _supervisor = started(builder).await;
-        troupe.end("a", End::Error).await;
-        assert_eq!(troupe.seen(), "+a");
+        script.end("a", End::Error).await;
+        assert_eq!(script.seen(), "+a");
         time::sleep(3 * SECOND).await;
-        assert_eq!(troupe.seen(), "+a");
+        assert_eq!(script.seen(), "+a");
     });
 }
 
 #[test]
-fn growing_delays_begin_anew_after_a_stable_while() {
+fn growing_restart_delay_resets_after_a_stable_period() {
     run(async {
-        let troupe = Troupe::default();
+        let script = Script::default();
         let delay = RestartDelay::Growing {
             backoff: Backoff::new(SECOND, 60 * SECOND),
             stable: 100 * SECOND,
@@ -791,15 +799,15 @@ fn growing_delays_begin_anew_after_a_stable_while() {
         let builder = Supervisor::builder()
             .max_restarts(1000, SECOND)
             .restart_delay(delay)
-            .child(troupe.child("a"));
+            .child(script.child("a"));
         let _supervisor = started(builder).await;
         let longest_of = async |rounds: u32| {
             let mut longest = Duration::ZERO;
             for _ in 0..rounds {
                 let start = time::now();
-                troupe.seen();
-                troupe.end_at_once("a", End::Error);
-                while troupe.seen().is_empty() {
+                script.seen();
+                script.end_at_once("a", End::Error);
+                while script.seen().is_empty() {
                     time::sleep(Duration::from_millis(10)).await;
                 }
                 longest = longest.max(time::now() - start);
@@ -817,12 +825,12 @@ fn growing_delays_begin_anew_after_a_stable_while() {
 }
 
 #[test]
-fn a_delayed_restart_can_be_called_off() {
+fn terminate_child_cancels_a_delayed_restart() {
     run(async {
-        let troupe = Troupe::default();
-        let builder = three(&troupe).restart_delay(RestartDelay::Fixed(60 * SECOND));
+        let script = Script::default();
+        let builder = three(&script).restart_delay(RestartDelay::Fixed(60 * SECOND));
         let supervisor = started(builder).await;
-        troupe.end("b", End::Error).await;
+        script.end("b", End::Error).await;
         assert_eq!(
             state_of(&supervisor, "b").await,
             Some(ChildState::Restarting)
@@ -831,66 +839,66 @@ fn a_delayed_restart_can_be_called_off() {
         supervisor.terminate_child("b").await.unwrap();
         assert_eq!(time::now(), start);
         time::sleep(120 * SECOND).await;
-        assert_eq!(troupe.seen(), "+a +b +c");
+        assert_eq!(script.seen(), "+a +b +c");
     });
 }
 
 #[test]
-fn a_tree_of_both_kinds_of_supervisors_is_started_and_ended_as_one() {
+fn tree_with_both_kinds_of_supervisors_starts_and_stops_in_order() {
     run(async {
-        let troupe = Troupe::default();
+        let script = Script::default();
         let (handle, handles) = channel::unbounded::<DynamicSupervisor>();
         let dynamic = DynamicSupervisor::builder()
             .on_start(move |it| drop(handle.try_send(it.clone())))
             .child_spec("dynamic");
         let tree = Supervisor::builder()
-            .child(troupe.child("a"))
+            .child(script.child("a"))
             .child(dynamic)
-            .child(troupe.child("z"));
+            .child(script.child("z"));
         let tree = started(tree).await;
         let children = tree.which_children().await.unwrap();
         assert_eq!(children[1].kind, ChildKind::Supervisor);
         let dynamic = handles.recv().await.unwrap();
-        dynamic.start_child(troupe.child("d")).await.unwrap();
+        dynamic.start_child(script.child("d")).await.unwrap();
         tree.shutdown().await;
-        assert_eq!(troupe.seen(), "+a +z +d -z -d -a");
+        assert_eq!(script.seen(), "+a +z +d -z -d -a");
     });
 }
 
 #[test]
-fn where_each_stands_for_itself_nobody_waits_for_one_who_takes_time_to_end() {
+fn one_for_one_does_not_wait_for_a_child_that_is_stopping() {
     run(async {
-        let troupe = Troupe::default();
+        let script = Script::default();
         let slow = ChildSpec::task("slow", |me| async move {
             let reason = me.shutdown_requested().await;
             time::sleep(4 * SECOND).await;
             reason
         });
-        let supervisor = started(three(&troupe).child(slow)).await;
-        troupe.seen();
+        let supervisor = started(three(&script).child(slow)).await;
+        script.seen();
         let other = supervisor.clone();
         let terminating = erps::spawn(async move { other.terminate_child("slow").await });
         settled().await;
-        troupe.end("b", End::Error).await;
-        assert_eq!(troupe.seen(), "+b");
+        script.end("b", End::Error).await;
+        assert_eq!(script.seen(), "+b");
         supervisor.terminate_child("a").await.unwrap();
-        assert_eq!(troupe.seen(), "-a");
+        assert_eq!(script.seen(), "-a");
         assert!(!terminating.is_finished());
         terminating.await.unwrap();
     });
 }
 
 #[test]
-fn who_is_started_by_name_does_not_wait_out_a_delay_that_was_called_off() {
+fn restart_child_does_not_wait_for_a_cancelled_delay() {
     run(async {
-        let troupe = Troupe::default();
-        let builder = three(&troupe)
+        let script = Script::default();
+        let builder = three(&script)
             .strategy(Strategy::RestForOne)
             .restart_delay(RestartDelay::Fixed(60 * SECOND));
         let supervisor = started(builder).await;
-        // The second waits behind the first, with a delay of its own to come.
-        troupe.end_at_once("b", End::Error);
-        troupe.end("a", End::Error).await;
+        // The second restart waits behind the first, with a delay of its own.
+        script.end_at_once("b", End::Error);
+        script.end("a", End::Error).await;
         supervisor.terminate_child("a").await.unwrap();
         supervisor.terminate_child("b").await.unwrap();
         let start = time::now();

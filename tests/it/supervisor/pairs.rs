@@ -1,4 +1,4 @@
-//! Clients and servers that are killed, supervised or not: the cases of the original, in simulated time.
+//! Clients and servers that are killed, supervised or not: the cases of Elixir's erps, in simulated time.
 
 use std::{
     sync::{Arc, Mutex},
@@ -25,7 +25,7 @@ async fn settled() {
     time::sleep(Duration::from_millis(1)).await;
 }
 
-/// The servers that a daemon's supervisor has.
+/// Returns the servers under a daemon's supervisor.
 async fn servers(supervisor: &DynamicSupervisor) -> Vec<TaskRef> {
     let children = supervisor.which_children().await.unwrap();
     let tasks = children.iter().filter_map(|child| child.state.task());
@@ -33,14 +33,14 @@ async fn servers(supervisor: &DynamicSupervisor) -> Vec<TaskRef> {
 }
 
 #[test]
-fn when_the_client_is_killed_its_server_ends_as_disconnected() {
+fn server_terminates_with_disconnected_when_its_client_is_killed() {
     run(async {
         let (daemon, client, watch) = lab::pair().await;
         is_served(&client).await;
         client.task().kill();
         assert!(matches!(watch.lives.recv().await.unwrap(), Life::Init));
         let Life::Terminated(reason) = watch.lives.recv().await.unwrap() else {
-            panic!("it began twice");
+            panic!("a second `init`");
         };
         assert!(matches!(reason, ExitReason::Disconnected), "{reason}");
         settled().await;
@@ -50,7 +50,7 @@ fn when_the_client_is_killed_its_server_ends_as_disconnected() {
 }
 
 #[test]
-fn when_the_server_is_killed_its_client_gets_another() {
+fn client_reconnects_to_a_new_server_when_its_server_is_killed() {
     run(async {
         let supervisor = DynamicSupervisor::builder().start_link();
         let (builder, _watch) = lab::daemon();
@@ -61,9 +61,9 @@ fn when_the_server_is_killed_its_client_gets_another() {
         for _ in 0..5 {
             is_served(&client).await;
             let [server] = &servers(&supervisor).await[..] else {
-                panic!("there is one");
+                panic!("not exactly one server");
             };
-            assert!(!former.contains(server), "it is another one");
+            assert!(!former.contains(server), "the server was not replaced");
             former.push(server.clone());
             let kill = async {
                 settled().await;
@@ -78,7 +78,7 @@ fn when_the_server_is_killed_its_client_gets_another() {
 
 /// The client is a child of one supervisor, the daemon of another.
 #[test]
-fn a_supervised_pair_finds_itself_again_whichever_is_killed() {
+fn supervised_client_and_daemon_reconnect_when_either_is_killed() {
     run(async {
         let (clients, client) = async_channel::unbounded();
         let (daemons, daemon) = async_channel::unbounded();
@@ -92,30 +92,30 @@ fn a_supervised_pair_finds_itself_again_whichever_is_killed() {
         let here = Supervisor::builder().child(builder.child_spec("client"));
         let here = here.max_restarts(100, SECOND).start_link().await.unwrap();
 
-        let mut the_daemon: Daemon<LabServer> = daemon.recv().await.unwrap();
-        let mut the_client: Client<Lab> = client.recv().await.unwrap();
+        let mut current_daemon: Daemon<LabServer> = daemon.recv().await.unwrap();
+        let mut current_client: Client<Lab> = client.recv().await.unwrap();
         for round in 0..10 {
-            the_client.until(Status::is_connected).await;
-            is_served(&the_client).await;
-            assert_eq!(the_daemon.info().connections, 1, "{round}");
+            current_client.until(Status::is_connected).await;
+            is_served(&current_client).await;
+            assert_eq!(current_daemon.info().connections, 1, "{round}");
             if round % 2 == 0 {
-                the_client.task().kill();
-                the_client = client.recv().await.unwrap();
+                current_client.task().kill();
+                current_client = client.recv().await.unwrap();
             } else {
-                the_daemon.task().kill();
-                the_daemon = daemon.recv().await.unwrap();
-                assert_eq!(the_daemon.port(), PORT);
+                current_daemon.task().kill();
+                current_daemon = daemon.recv().await.unwrap();
+                assert_eq!(current_daemon.port(), PORT);
             }
             settled().await;
         }
         here.shutdown().await;
         there.shutdown().await;
-        assert_eq!(the_daemon.info().connections, 0);
+        assert_eq!(current_daemon.info().connections, 0);
     });
 }
 
 #[test]
-fn a_supervised_daemon_that_is_killed_comes_back_and_its_clients_find_it() {
+fn clients_reconnect_to_a_restarted_daemon() {
     run(async {
         let (builder, _watch) = lab::daemon();
         let spec = builder.port(PORT).child_spec("daemon");
@@ -141,7 +141,7 @@ fn a_supervised_daemon_that_is_killed_comes_back_and_its_clients_find_it() {
 }
 
 #[test]
-fn when_its_supervisor_goes_the_daemon_goes_with_it_and_so_do_its_servers() {
+fn supervisor_shutdown_stops_the_daemon_and_its_servers() {
     run(async {
         let (builder, watch) = lab::daemon();
         let spec = builder.port(PORT).child_spec("daemon");
@@ -157,16 +157,16 @@ fn when_its_supervisor_goes_the_daemon_goes_with_it_and_so_do_its_servers() {
         let terminated = watch.lives.try_recv().unwrap();
         assert!(
             matches!(terminated, Life::Terminated(_)),
-            "it took leave before"
+            "no `terminate` before the exit"
         );
         let refused = Client::<Lab>::builder(("127.0.0.1", PORT)).connect().await;
         assert!(refused.is_err());
     });
 }
 
-/// What a supervisor module is in the original: here a closure that knows a supervisor of its own.
+/// A closure with a supervisor of its own takes the place of Elixir's supervisor module.
 #[test]
-fn a_custom_supervisor_has_the_servers_as_its_children_and_may_refuse_them() {
+fn custom_supervisor_owns_the_servers_and_can_reject_connections() {
     run(async {
         let (builder, _watch) = lab::daemon();
         let own = Supervisor::builder()
@@ -175,7 +175,7 @@ fn a_custom_supervisor_has_the_servers_as_its_children_and_may_refuse_them() {
             .await
             .unwrap();
         let (handle, calls) = (Supervisor::clone(&own), Arc::new(Mutex::new(0)));
-        let supervisor = ServerSupervisor::custom(move |recipe| {
+        let supervisor = ServerSupervisor::custom(move |spec| {
             let handle = handle.clone();
             let mut calls = calls.lock().unwrap();
             *calls += 1;
@@ -184,7 +184,7 @@ fn a_custom_supervisor_has_the_servers_as_its_children_and_may_refuse_them() {
                 if handle.count_children().await?.specs == 2 {
                     return Ok(Started::Ignore);
                 }
-                let spec = recipe.into_child_spec().id(id).restart(Restart::Temporary);
+                let spec = spec.into_child_spec().id(id).restart(Restart::Temporary);
                 Ok(handle.start_child(spec).await?)
             }
         });

@@ -1,4 +1,4 @@
-//! Races between starting, ending and looking, in as many orders as there are seeds.
+//! Races between starting, stopping and querying, in as many orders as there are seeds.
 
 use std::{
     collections::BTreeMap,
@@ -29,15 +29,15 @@ async fn a_moment() {
     time::sleep(Duration::from_millis(below(20))).await;
 }
 
-static CROWN: Registry<&str, ServerRef<LabServer>> = Registry::unique();
+static NAMES: Registry<&str, ServerRef<LabServer>> = Registry::unique();
 
-/// Some want a name, some kill whoever has it, and some watch.
+/// Several tasks register one name, others kill its owner, and one checks it.
 #[erps::test(simulated, seeds = short_or_long(40, 200), allow_panics = "as the test asks")]
-async fn a_name_has_one_owner_who_lives_and_is_free_when_that_is_gone() {
+async fn name_has_at_most_one_live_owner_and_is_free_after_its_exit() {
     let claimant = async || {
         for _ in 0..5 {
             a_moment().await;
-            let builder = ServerRef::builder(lab::seed().0).name(&CROWN, "crown");
+            let builder = ServerRef::builder(lab::seed().0).name(&NAMES, "name");
             match builder.start().await {
                 Ok(server) => {
                     let monitors = [server.task().monitor(), server.task().monitor()];
@@ -53,7 +53,7 @@ async fn a_name_has_one_owner_who_lives_and_is_free_when_that_is_gone() {
                     for monitor in monitors {
                         monitor.await;
                     }
-                    if let Some(owner) = CROWN.find("crown") {
+                    if let Some(owner) = NAMES.find("name") {
                         assert_ne!(owner.task(), server.task(), "its name outlived it");
                     }
                 }
@@ -65,8 +65,8 @@ async fn a_name_has_one_owner_who_lives_and_is_free_when_that_is_gone() {
     let watcher = async {
         for _ in 0..100 {
             time::sleep(Duration::from_millis(1)).await;
-            assert!(CROWN.count() <= 1);
-            if let Some(owner) = CROWN.find("crown")
+            assert!(NAMES.count() <= 1);
+            if let Some(owner) = NAMES.find("name")
                 && below(3) == 0
             {
                 owner.task().kill();
@@ -75,16 +75,16 @@ async fn a_name_has_one_owner_who_lives_and_is_free_when_that_is_gone() {
     };
     let claimants = join_all((0..4).map(|_| claimant()));
     future::zip(claimants, watcher).await;
-    assert_eq!(CROWN.count(), 0);
+    assert_eq!(NAMES.count(), 0);
 }
 
-/// More clients than there is room for, all of which may go at any time.
+/// More clients than `max_connections` allows, each of which can exit at any time.
 #[erps::test(simulated, seeds = short_or_long(40, 200), allow_panics = "as the test asks")]
-async fn a_permit_is_given_back_whoever_goes_first() {
+async fn connection_permit_is_released_whichever_side_exits_first() {
     let (seed, _watch) = lab::seed();
     let daemon = Daemon::<LabServer>::builder(seed).max_connections(2);
     let daemon = daemon.start_link().await.unwrap();
-    let visitor = async || {
+    let client = async || {
         for _ in 0..4 {
             a_moment().await;
             let client = Client::<Lab>::builder(daemon.local_addr()).start();
@@ -112,14 +112,14 @@ async fn a_permit_is_given_back_whoever_goes_first() {
             assert!(daemon.info().connections <= 2);
         }
     };
-    join_all((0..5).map(|_| visitor())).await;
+    join_all((0..5).map(|_| client())).await;
     time::sleep(SECOND).await;
     assert_eq!(daemon.info().connections, 0);
     let last = Client::<Lab>::builder(daemon.local_addr()).connect().await;
     lab::is_served(&last.unwrap()).await;
 }
 
-/// How many tasks each child has at the moment.
+/// How many tasks each child has.
 #[derive(Clone, Default)]
 struct Alive(Arc<Mutex<BTreeMap<String, usize>>>);
 
@@ -146,7 +146,7 @@ impl Alive {
         self.0.lock().unwrap().get(id).copied().unwrap_or(0)
     }
 
-    /// A child that takes its time to begin and to end, and may end by itself, at once or later.
+    /// A child that starts and stops with random delays and can exit by itself.
     fn restless(&self, id: &str) -> ChildSpec {
         let (alive, name) = (self.clone(), id.to_owned());
         ChildSpec::task(id, move |me| {
@@ -168,7 +168,7 @@ impl Alive {
     }
 }
 
-/// A child whose recipe may take its time, fail, or find nothing to run, and that may crash at once.
+/// A child whose start function can be slow, fail, or return `Ignore`, and that can crash immediately.
 fn reluctant(id: &str) -> ChildSpec {
     let server = ServerRef::<LabServer>::builder(lab::seed().0);
     ChildSpec::new(id, move || {
@@ -217,9 +217,9 @@ fn restless_three(alive: &Alive) -> SupervisorBuilder {
     builder.child(reluctant("d"))
 }
 
-/// Commands of all kinds while children crash, end, fail to start, and are restarted.
+/// Random commands while children crash, exit, fail to start, and are restarted.
 #[erps::test(simulated, seeds = short_or_long(60, 300), allow_panics = "as the test asks")]
-async fn commands_and_restarts_in_any_order_leave_one_of_each_at_most_and_none_at_the_end() {
+async fn random_commands_and_restarts_leave_at_most_one_task_per_child_and_none_after_shutdown() {
     let alive = Alive::default();
     let Ok(supervisor) = restless_three(&alive).start().await else {
         return assert!(alive.0.lock().unwrap().values().all(|count| *count == 0));
@@ -253,13 +253,13 @@ async fn commands_and_restarts_in_any_order_leave_one_of_each_at_most_and_none_a
     };
     join_all((0..3).map(|_| commander())).await;
 
-    // When all are stopped, nobody is there, and they stay as they are.
+    // Stopped children have no task and stay stopped.
     for id in ["a", "b", "c"] {
         supervisor.terminate_child(id).await.ok();
     }
     let children = supervisor.which_children().await.unwrap();
     for child in &children {
-        // A sibling that crashed meanwhile may have taken one along, and back.
+        // A sibling that crashed meanwhile can have restarted one.
         if child.state == ChildState::Stopped {
             assert_eq!(alive.count(&child.id), 0);
         }
@@ -270,9 +270,9 @@ async fn commands_and_restarts_in_any_order_leave_one_of_each_at_most_and_none_a
     }
 }
 
-/// A supervisor is killed at any moment of the life of its children.
+/// A supervisor is killed at a random moment.
 #[erps::test(simulated, seeds = short_or_long(40, 200), allow_panics = "as the test asks")]
-async fn whenever_a_supervisor_is_killed_its_children_are_gone_soon() {
+async fn children_exit_when_their_supervisor_is_killed_at_any_moment() {
     let alive = Alive::default();
     let starting = restless_three(&alive).start();
     let Ok(Ok(supervisor)) = time::timeout(Duration::from_millis(below(100)), starting).await
@@ -286,9 +286,9 @@ async fn whenever_a_supervisor_is_killed_its_children_are_gone_soon() {
     assert!(alive.0.lock().unwrap().values().all(|count| *count == 0));
 }
 
-/// A supervisor is asked to end at any moment, also while it starts or restarts its children.
+/// A supervisor is shut down at a random moment, also while it starts or restarts its children.
 #[erps::test(simulated, seeds = short_or_long(60, 300), allow_panics = "as the test asks")]
-async fn whenever_a_supervisor_is_asked_to_end_nobody_is_left_when_it_has() {
+async fn no_child_is_left_after_shutdown_at_any_moment() {
     let alive = Alive::default();
     let (handle, handles) = async_channel::bounded::<Supervisor>(1);
     let builder = restless_three(&alive).on_start(move |it| drop(handle.try_send(it.clone())));
@@ -316,7 +316,7 @@ async fn whenever_a_supervisor_is_asked_to_end_nobody_is_left_when_it_has() {
 }
 
 #[erps::test(simulated, seeds = short_or_long(40, 200))]
-async fn a_dynamic_child_that_is_terminated_while_it_restarts_stays_ended() {
+async fn dynamic_child_terminated_while_it_restarts_stays_stopped() {
     let alive = Alive::default();
     let supervisor = DynamicSupervisor::builder()
         .max_restarts(1_000_000, SECOND)
@@ -330,7 +330,7 @@ async fn a_dynamic_child_that_is_terminated_while_it_restarts_stays_ended() {
         a_moment().await;
         match supervisor.terminate_child(&task).await {
             Ok(()) => break,
-            // It has become another task meanwhile.
+            // The child was restarted as another task meanwhile.
             Err(_) => match &supervisor.which_children().await.unwrap()[..] {
                 [] => break,
                 [child, ..] => {

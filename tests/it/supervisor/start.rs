@@ -1,9 +1,9 @@
-//! How children come to be, and how many.
+//! Starting children, and the limit on their number.
 
 use super::*;
 
 #[test]
-fn a_recipe_that_ignores_leaves_no_child() {
+fn start_function_that_returns_ignore_leaves_no_child() {
     run(async {
         let supervisor = supervisor();
         let spec = ChildSpec::new("nothing", || async { Ok(Started::Ignore) });
@@ -14,7 +14,7 @@ fn a_recipe_that_ignores_leaves_no_child() {
 }
 
 #[test]
-fn a_recipe_that_fails_leaves_no_child_and_its_error_is_told() {
+fn start_child_returns_the_error_of_its_start_function() {
     run(async {
         let supervisor = supervisor();
         let spec = ChildSpec::new("broken", || async {
@@ -31,7 +31,7 @@ fn a_recipe_that_fails_leaves_no_child_and_its_error_is_told() {
 }
 
 #[test]
-fn a_recipe_that_panics_leaves_no_child_and_its_message_is_told() {
+fn start_child_returns_the_panic_message_of_its_start_function() {
     fn at_once() -> future::Ready<Result<Started, erps::BoxError>> {
         panic!("as the test asks")
     }
@@ -54,7 +54,7 @@ fn a_recipe_that_panics_leaves_no_child_and_its_message_is_told() {
 }
 
 #[test]
-fn a_recipe_that_never_returns_holds_up_its_caller_only() {
+fn pending_start_function_blocks_only_its_caller() {
     run(async {
         let supervisor = supervisor();
         let (entered, enters) = channel::unbounded();
@@ -78,7 +78,7 @@ fn a_recipe_that_never_returns_holds_up_its_caller_only() {
 }
 
 #[test]
-fn a_recipe_may_start_children_of_its_own_supervisor() {
+fn start_function_can_start_a_child_under_its_own_supervisor() {
     run(async {
         let supervisor = supervisor();
         let inner = DynamicSupervisor::clone(&supervisor);
@@ -96,7 +96,7 @@ fn a_recipe_may_start_children_of_its_own_supervisor() {
 }
 
 #[test]
-fn a_child_may_start_children_of_its_own_supervisor() {
+fn child_can_start_a_child_under_its_own_supervisor() {
     run(async {
         let supervisor = supervisor();
         let (started, starts) = channel::unbounded();
@@ -116,21 +116,21 @@ fn a_child_may_start_children_of_its_own_supervisor() {
 }
 
 #[test]
-fn a_child_that_ended_before_start_child_returned_is_seen() {
+fn exit_before_start_child_returns_is_handled() {
     for (restart, starts) in [(Restart::Temporary, 1), (Restart::Permanent, 4)] {
         run(async {
             let supervisor = DynamicSupervisor::builder()
                 .max_restarts(3, LONG)
                 .start_link();
-            let (nursery, count) = (self::supervisor(), Arc::new(AtomicUsize::new(0)));
+            let (other, count) = (self::supervisor(), Arc::new(AtomicUsize::new(0)));
             let counted = count.clone();
             let spec = ChildSpec::new("short", move || {
                 counted.fetch_add(1, SeqCst);
-                let nursery = DynamicSupervisor::clone(&nursery);
+                let other = DynamicSupervisor::clone(&other);
                 async move {
                     let body = ChildSpec::task("short", |_| future::ready(ExitReason::Normal));
                     let body = body.restart(Restart::Temporary);
-                    let task = nursery.start_child(body).await?;
+                    let task = other.start_child(body).await?;
                     task.exited().await;
                     Ok(task.into())
                 }
@@ -147,7 +147,7 @@ fn a_child_that_ended_before_start_child_returned_is_seen() {
 }
 
 #[test]
-fn at_max_children_another_is_refused_until_one_has_ended() {
+fn start_child_fails_at_max_children_until_one_has_exited() {
     run(async {
         let supervisor = DynamicSupervisor::builder().max_children(2).start_link();
         let spec = idle().restart(Restart::Temporary);
@@ -166,7 +166,7 @@ fn at_max_children_another_is_refused_until_one_has_ended() {
 }
 
 #[test]
-fn a_pending_start_takes_a_childs_place() {
+fn pending_start_counts_towards_max_children() {
     run(async {
         let supervisor = DynamicSupervisor::builder().max_children(1).start_link();
         let (entered, enters) = channel::unbounded();
@@ -179,7 +179,7 @@ fn a_pending_start_takes_a_childs_place() {
 }
 
 #[test]
-fn children_are_listed_with_their_ids_and_tasks() {
+fn which_children_returns_ids_states_and_restart_types() {
     run(async {
         let supervisor = supervisor();
         let one = supervisor.start_child(idle().id("one")).await.unwrap();
@@ -202,8 +202,8 @@ fn children_are_listed_with_their_ids_and_tasks() {
 }
 
 #[test]
-fn a_child_lives_in_the_universe_of_its_supervisor() {
-    run_for_real(async {
+fn child_runs_in_the_universe_of_its_supervisor() {
+    run_on_real_clock(async {
         let universe = Universe::new();
         let supervisor = universe.enter(supervisor);
         let (seen, sees) = channel::unbounded();

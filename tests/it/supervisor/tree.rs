@@ -1,4 +1,4 @@
-//! What a tree of supervisors looks like, and waiting until it does.
+//! The tree of a supervisor, and waiting for a state of it.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ fn is_running(child: Option<&Branch>) -> bool {
     child.is_some_and(|child| matches!(child.state, ChildState::Running(_)))
 }
 
-/// "app" with a worker, and "inner" with two more.
+/// "app" with a worker and "inner", which has two workers.
 fn app() -> erps::SupervisorBuilder {
     let inner = Supervisor::builder()
         .name("inner")
@@ -41,7 +41,7 @@ fn app() -> erps::SupervisorBuilder {
 }
 
 #[test]
-fn a_tree_shows_children_and_theirs_in_their_order() {
+fn tree_lists_children_of_all_levels_in_order() {
     run(async {
         let app = app().start_link().await.unwrap();
         let tree = app.tree().await.unwrap();
@@ -59,7 +59,7 @@ fn a_tree_shows_children_and_theirs_in_their_order() {
 }
 
 #[test]
-fn a_tree_remembers_why_and_when_children_ended() {
+fn tree_records_exit_reasons_and_times() {
     run(async {
         let app = app().start_link().await.unwrap();
         for times in 1..=2 {
@@ -85,7 +85,7 @@ fn a_tree_remembers_why_and_when_children_ended() {
 }
 
 #[test]
-fn of_many_ends_the_last_eight_are_kept_and_all_are_counted() {
+fn tree_keeps_the_last_eight_exits_and_counts_all() {
     run(async {
         let short = ChildSpec::task("short", |_| async {
             time::sleep(SECOND).await;
@@ -101,7 +101,7 @@ fn of_many_ends_the_last_eight_are_kept_and_all_are_counted() {
 }
 
 #[test]
-fn a_server_shows_its_peer_and_what_waits_for_it() {
+fn tree_shows_the_peer_and_mailbox_of_a_server() {
     run(async {
         let servers = DynamicSupervisor::builder().name("servers").start_link();
         let (seed, watch) = lab::seed();
@@ -134,7 +134,7 @@ fn a_server_shows_its_peer_and_what_waits_for_it() {
 }
 
 #[test]
-fn until_gives_up_in_time_and_shows_what_it_saw() {
+fn until_times_out_with_the_last_tree() {
     run(async {
         let app = app().start_link().await.unwrap();
         let start = time::now();
@@ -149,7 +149,7 @@ fn until_gives_up_in_time_and_shows_what_it_saw() {
 }
 
 #[test]
-fn who_is_gone_has_no_tree() {
+fn tree_and_until_fail_after_the_supervisor_has_exited() {
     run(async {
         let app = app().start().await.unwrap();
         app.as_ref().kill();
@@ -165,7 +165,7 @@ fn who_is_gone_has_no_tree() {
 }
 
 #[test]
-fn a_child_that_is_stopped_or_ignored_is_shown_as_such() {
+fn tree_shows_stopped_and_ignored_children() {
     run(async {
         let nothing = ChildSpec::new("nothing", || async { Ok(erps::Started::Ignore) });
         let builder = Supervisor::builder().child(idle("a")).child(nothing);
@@ -180,7 +180,7 @@ fn a_child_that_is_stopped_or_ignored_is_shown_as_such() {
 }
 
 #[test]
-fn a_tree_can_be_serialized() {
+fn tree_is_serializable() {
     run(async {
         let app = app().start_link().await.unwrap();
         task(&app.tree().await.unwrap(), "x").kill();
@@ -197,9 +197,9 @@ fn a_tree_can_be_serialized() {
     });
 }
 
-/// The queue that a task carries for those who look at it must not keep the task's handle alive.
+/// A task holds its message queue for `tree`; this must not keep the task's handle alive.
 #[test]
-fn who_can_be_looked_at_is_forgotten_all_the_same() {
+fn tree_does_not_keep_an_exited_child_alive() {
     run(async {
         let (gone, goes) = channel::bounded::<()>(1);
         let seen = ChildSpec::task("a", move |me| {
@@ -222,9 +222,9 @@ fn who_can_be_looked_at_is_forgotten_all_the_same() {
 }
 
 #[test]
-fn who_does_not_answer_is_not_waited_for() {
+fn until_fails_with_no_reply_when_the_supervisor_does_not_answer() {
     lab::run(async {
-        // Nobody runs it.
+        // The executor is never run.
         let executor = std::sync::Arc::new(smol::Executor::new());
         let supervisor = DynamicSupervisor::builder().executor(executor.clone());
         let supervisor = supervisor.start();

@@ -1,10 +1,9 @@
-//! Room for tests that keep whole cores busy for seconds.
+//! Limits how many CPU-bound tests run at the same time.
 //!
-//! Nearly all tests wait most of their time, and as many of them may run at once as one likes. A few
-//! compute from beginning to end. All of these at once, on more threads than there are cores, leave
-//! the others so little that limits of real time pass, which are there to find what hangs. So they take
-//! turns. What they test is not how they get on beside each other. A race between threads takes its turn,
-//! too: it is none if they get no turn at once.
+//! Nearly all tests wait most of the time, so many of them can run at once. A few compute from start to end.
+//! If all of these run at once, on more threads than cores, other tests run into time limits that exist to
+//! detect hangs. Therefore CPU-bound tests wait for free cores. A test of a race between threads does so too:
+//! without a core for each thread there is no race.
 
 use std::{
     env,
@@ -16,12 +15,12 @@ use std::{
 static TAKEN: Mutex<usize> = Mutex::new(0);
 static FREED: Condvar = Condvar::new();
 
-/// Cores that no other such test computes on until this is dropped.
+/// Cores reserved for one test until this is dropped.
 #[must_use]
 pub(crate) struct Cores(usize);
 
-/// Waits until so many cores are free, or all that there are if they are fewer. One for each of the threads
-/// on which a test computes. To be asked for before any time-out of the test begins.
+/// Waits until this many cores are free, or all cores if there are fewer, and reserves them. Ask for one core
+/// for each thread on which the test computes, before any timeout of the test starts.
 pub(crate) fn cores(wanted: usize) -> Cores {
     let all = thread::available_parallelism().map_or(1, NonZero::get);
     let wanted = wanted.min(all);
@@ -33,7 +32,7 @@ pub(crate) fn cores(wanted: usize) -> Cores {
     Cores(wanted)
 }
 
-/// How many copies of a test in a universe run at once, each on a thread.
+/// Returns how many copies of a test in a universe run at once, each on its own thread.
 pub(crate) fn copies() -> usize {
     let copies = env::var("ERPS_REPLICATION").ok();
     copies.and_then(|it| it.parse().ok()).unwrap_or(1)

@@ -1,4 +1,4 @@
-//! What the library says by events.
+//! Captures the events that the library emits through `tracing`.
 
 use std::{
     fmt,
@@ -11,20 +11,24 @@ use tracing::{
     span,
 };
 
-/// Warnings of the library, and worse, on this thread.
+/// Events of the library on this thread, of level `WARN` and above.
 #[derive(Clone, Default)]
 pub(crate) struct Warnings {
     heard: Arc<Mutex<Vec<String>>>,
     everything: bool,
+    slow_callbacks: bool,
 }
 
+/// Part of the warning of a slow callback. A busy machine makes any callback slow.
+const SLOW_CALLBACK: &str = "has occupied its thread";
+
 impl Warnings {
-    /// Hears those that come while `test` runs.
+    /// Captures the warnings emitted while `test` runs.
     pub(crate) fn during<T>(test: impl FnOnce(&Self) -> T) -> T {
         Self::default().hear(test)
     }
 
-    /// Hears all events of any level and target.
+    /// Captures all events emitted while `test` runs, of any level and target.
     pub(crate) fn and_all_else_during<T>(test: impl FnOnce(&Self) -> T) -> T {
         let everything = Self {
             everything: true,
@@ -33,15 +37,25 @@ impl Warnings {
         everything.hear(test)
     }
 
+    /// Hears warnings of slow callbacks only.
+    pub(crate) fn of_slow_callbacks_during<T>(test: impl FnOnce(&Self) -> T) -> T {
+        let slow = Self {
+            slow_callbacks: true,
+            ..Self::default()
+        };
+        slow.hear(test)
+    }
+
     fn hear<T>(self, test: impl FnOnce(&Self) -> T) -> T {
-        // With just one subscriber, `tracing` asks that of the thread which comes to an event first whether
-        // it is of interest, and remembers the answer for all threads: another test's thread has none.
+        // With a single subscriber, `tracing` caches the interest of the thread that reaches an event first,
+        // for all threads. Another test's thread has no interest, so a second subscriber turns this cache
+        // off.
         static SECOND: OnceLock<Dispatch> = OnceLock::new();
         SECOND.get_or_init(|| Dispatch::new(Self::default()));
         tracing::subscriber::with_default(self.clone(), || test(&self))
     }
 
-    /// What has come since this was asked last.
+    /// Returns the events since the last call.
     pub(crate) fn take(&self) -> Vec<String> {
         std::mem::take(&mut self.heard.lock().unwrap())
     }
@@ -64,6 +78,9 @@ impl Subscriber for Warnings {
     fn event(&self, event: &Event<'_>) {
         let mut text = Text::default();
         event.record(&mut text);
+        if !self.everything && text.0.contains(SLOW_CALLBACK) != self.slow_callbacks {
+            return;
+        }
         self.heard.lock().unwrap().push(text.0);
     }
 

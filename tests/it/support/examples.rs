@@ -8,12 +8,12 @@ use std::{
     time::SystemTime,
 };
 
-/// Where cargo has put an example. `cargo test` builds them, but for those that hold tests, and
-/// `cargo test --test it` none, so that one which is missing, or older than what it is made of, is built
-/// here.
+/// Returns the path of an example's executable. `cargo test` builds the examples, except those that contain
+/// tests; `cargo test --test it` builds none. An executable that is missing or older than its sources is
+/// built here.
 pub(crate) fn example(name: &str) -> PathBuf {
     static BUILD: Once = Once::new();
-    // This is target/PROFILE/deps/it-HASH.
+    // The path is target/PROFILE/deps/it-HASH.
     let this = env::current_exe().unwrap();
     let profile = this.ancestors().nth(2).unwrap();
     let binary = profile.join("examples").join(name);
@@ -30,7 +30,7 @@ pub(crate) fn example(name: &str) -> PathBuf {
     binary
 }
 
-/// When a file, or anything in a directory, was written last.
+/// Returns when a file, or the newest file in a directory, was last written.
 fn written(path: &Path) -> io::Result<SystemTime> {
     let mut newest = path.metadata()?.modified()?;
     if path.is_dir() {
@@ -54,7 +54,7 @@ fn build(profile: &Path) {
     if cfg!(feature = "aws-lc-rs") {
         cargo.args(["--features", "aws-lc-rs"]);
     }
-    // What cargo tells a test of its package would make ring's build script run again.
+    // The variables that cargo sets for the tests of this package would make ring's build script run again.
     for (name, _) in env::vars_os() {
         let text = name.to_string_lossy();
         if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
@@ -65,6 +65,6 @@ fn build(profile: &Path) {
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
         .unwrap();
-    let said = String::from_utf8_lossy(&built.stderr);
-    assert!(built.status.success(), "cargo build --examples: {said}");
+    let stderr = String::from_utf8_lossy(&built.stderr);
+    assert!(built.status.success(), "cargo build --examples: {stderr}");
 }

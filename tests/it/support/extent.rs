@@ -1,9 +1,9 @@
-//! How much a test does: by default enough to see the behaviour, and more with `ERPS_TEST_ALL=1`, as
-//! `just test-all` and CI set it.
+//! How much a test does: a short form by default, a long form with `ERPS_TEST_ALL=1`, which `just test-all`
+//! and CI set.
 
 use std::env;
 
-/// Returns the first by default, the second if all is to be tested: how many seeds, rounds, children.
+/// Returns `short` by default and `long` with `ERPS_TEST_ALL=1`: the number of seeds, rounds or children.
 pub(crate) fn short_or_long<T>(short: T, long: T) -> T {
     match env::var("ERPS_TEST_ALL").as_deref() {
         Err(env::VarError::NotPresent) => short,

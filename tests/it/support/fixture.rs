@@ -1,11 +1,11 @@
-//! Tests that are run by others, in a process of their own.
+//! Ignored tests that other tests run in a process of their own.
 
 use std::{
     env,
     process::{Command, Output},
 };
 
-/// Runs an ignored test of this binary, alone.
+/// Runs one ignored test of this binary in a new process.
 pub(crate) fn run(fixture: &str, variables: &[(&str, &str)]) -> Output {
     let command = Command::new(env::current_exe().unwrap());
     output(command, fixture, variables)
@@ -22,18 +22,18 @@ fn output(mut command: Command, fixture: &str, variables: &[(&str, &str)]) -> Ou
     command.output().unwrap()
 }
 
-/// All that it says, if it passes.
+/// Runs a fixture that has to pass and returns its output.
 pub(crate) fn passes(fixture: &str, variables: &[(&str, &str)]) -> String {
-    said(&run(fixture, variables))
+    output_of_passed(&run(fixture, variables))
 }
 
-/// As [`passes`], by a command that runs the program which it is given.
+/// As [`passes`], but prefixed by a command that runs the program it is given.
 pub(crate) fn passes_in(mut command: Command, fixture: &str) -> String {
     command.arg(env::current_exe().unwrap());
-    said(&output(command, fixture, &[]))
+    output_of_passed(&output(command, fixture, &[]))
 }
 
-fn said(output: &Output) -> String {
+fn output_of_passed(output: &Output) -> String {
     let text = String::from_utf8_lossy(&output.stdout);
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{}: {text}{errors}", output.status);

@@ -1,4 +1,4 @@
-//! A protocol and a server that do whatever a test needs.
+//! A protocol and a server with the behaviours that tests need.
 
 use std::{
     net::Ipv4Addr,
@@ -32,24 +32,24 @@ impl Protocol for Lab {
 pub(crate) enum Call {
     Ping,
     Echo(#[serde(with = "serde_bytes")] Vec<u8>),
-    /// Which universe the server is in.
+    /// Replies with the universe that the server runs in.
     Universe,
-    /// Who the server says is at the other end.
+    /// Replies with the common name of the peer's certificate.
     Peer,
-    /// Answered when [`Call::Release`] comes, or never.
+    /// Answered by the next [`Call::Release`], or never.
     Hold,
-    /// Answers all held calls, the last first, and then this one.
+    /// Answers all held calls, newest first, then this one.
     Release,
-    /// Never answered: its `ReplyTo` is dropped.
+    /// Drops its `ReplyTo` without an answer.
     Forget,
-    /// Answered, and then the handler goes on until it is told [`Info::GoOn`] on the channel.
+    /// Replies, then the handler waits for a message on the gate channel.
     AnswerAndGoOn,
     Refuse(String),
     Crash,
     Fail(String),
-    /// Answered, and then the server stops normally.
+    /// Replies, then the server stops normally.
     StopReply,
-    /// What was cast so far.
+    /// Replies with the numbers cast so far.
     Casts,
 }
 
@@ -71,21 +71,21 @@ pub(crate) enum Cast {
     Push(String),
 }
 
-/// What happens to servers, for those who watch.
+/// What a server reports of its lifecycle.
 #[derive(Clone, Debug)]
 pub(crate) enum Life {
     Init,
     Terminated(ExitReason),
 }
 
-/// The seed: where servers report, and what holds a handler up.
+/// The seed: where servers report their lifecycle, and the gate that blocks a handler.
 #[derive(Clone, Debug)]
 pub(crate) struct Seed {
     pub(crate) lives: async_channel::Sender<Life>,
     pub(crate) gate: async_channel::Receiver<()>,
 }
 
-/// The other ends of a seed.
+/// The test's ends of the channels in a seed.
 #[derive(Debug)]
 pub(crate) struct Watch {
     pub(crate) lives: async_channel::Receiver<Life>,
@@ -176,22 +176,22 @@ impl Server for LabServer {
     }
 }
 
-/// A daemon of lab servers, prepared.
+/// Returns a builder for a daemon of test servers.
 pub(crate) fn daemon() -> (DaemonBuilder<LabServer>, Watch) {
     let (seed, watch) = seed();
     (Daemon::builder(seed), watch)
 }
 
-/// How long the calls of a test wait that is not about how long they do: nearly as long as a test may
-/// [take](run). On a machine that has much else to do, the usual five seconds are soon over.
+/// The reply timeout in tests that do not test timeouts: nearly as long as a test may [run]. On a busy
+/// machine the default of five seconds is too short.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(50);
 
-/// A client of a daemon, prepared. It is patient.
+/// Returns a builder for a client of this daemon, with a long reply timeout.
 pub(crate) fn client(daemon: &Daemon<LabServer>) -> ClientBuilder<Lab> {
     Client::builder(daemon.local_addr()).reply_timeout(PATIENCE)
 }
 
-/// A daemon and a client of it, connected over plain TCP.
+/// Starts a daemon and a client connected to it over plain TCP.
 pub(crate) async fn pair() -> (Linked<Daemon<LabServer>>, Client<Lab>, Watch) {
     let (builder, watch) = daemon();
     let daemon = builder.start_link().await.expect("a free port");
@@ -199,7 +199,7 @@ pub(crate) async fn pair() -> (Linked<Daemon<LabServer>>, Client<Lab>, Watch) {
     (daemon, client, watch)
 }
 
-/// Runs a test's future on this thread, for a minute at most.
+/// Runs a test's future on this thread, for at most one minute.
 pub(crate) fn run<T>(test: impl Future<Output = T>) -> T {
     let limit = async {
         smol::Timer::after(Duration::from_secs(60)).await;
@@ -208,7 +208,7 @@ pub(crate) fn run<T>(test: impl Future<Output = T>) -> T {
     smol::block_on(smol::future::or(test, limit))
 }
 
-/// Waits, with a bound, for what has no event of its own.
+/// Polls a condition until it holds, for at most 20 seconds. For conditions that emit no event.
 pub(crate) async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let limit = std::time::Instant::now() + Duration::from_secs(20);
     while !condition() {
@@ -217,21 +217,21 @@ pub(crate) async fn eventually(what: &str, mut condition: impl FnMut() -> bool) 
     }
 }
 
-/// Waits until nobody listens at this address any more.
+/// Waits until this address can be bound again.
 ///
-/// The system may be a moment behind: a process that another test is starting holds all sockets of
-/// this one until it has become the program that it is to run.
+/// A port can stay in use for a moment: a process that another test is spawning holds all sockets of this
+/// process between fork and exec.
 pub(crate) async fn freed(address: std::net::SocketAddr) {
     let bind = || std::net::TcpListener::bind(address).is_ok();
     eventually("the port is free", bind).await;
 }
 
-/// Which universe this code is in, by its number.
+/// Returns the id of the current universe.
 pub(crate) fn here() -> Option<u64> {
     Universe::current().map(|universe| universe.id())
 }
 
-/// Which universe the server of this client is in.
+/// Returns the id of the universe that the client's server runs in.
 pub(crate) async fn universe_of(client: &Client<Lab>) -> Option<u64> {
     match client.call(Call::Universe).await {
         Ok(Reply::Universe(id)) => id,
@@ -239,13 +239,13 @@ pub(crate) async fn universe_of(client: &Client<Lab>) -> Option<u64> {
     }
 }
 
-/// Fails unless the server of this client answers.
+/// Asserts that the client's server answers a call.
 pub(crate) async fn is_served(client: &Client<Lab>) {
     assert_eq!(client.call(Call::Ping).await.unwrap(), Reply::Pong);
 }
 
-/// An executor with a thread of its own, which looks after no sockets and no timers: it runs what
-/// is ready and parks. Runs until dropped.
+/// An executor on a thread of its own, without a reactor for sockets and timers. It runs ready tasks and
+/// parks, until dropped.
 pub(crate) struct OwnThread {
     pub(crate) executor: Arc<smol::Executor<'static>>,
     pub(crate) id: std::thread::ThreadId,
@@ -268,8 +268,8 @@ impl OwnThread {
     }
 }
 
-/// An address of this machine that no other test listens at or connects from, so that a port which
-/// was freed there is given to nobody else. (Linux answers to all of 127/8.)
+/// Returns a loopback address that no other test binds or connects from, so that a port freed there is not
+/// reused by another test. (Linux accepts all of 127/8.)
 pub(crate) fn alone() -> Ipv4Addr {
     static NEXT: AtomicU16 = AtomicU16::new(1);
     let [high, low] = NEXT.fetch_add(1, Relaxed).to_be_bytes();

@@ -1,16 +1,16 @@
-//! Panics of tasks that belong to a test, as all of those that say so.
+//! Panics that a test expects in its tasks.
 
 use erps::Universe;
 
 const TEXT: &str = "as the test asks";
 
-/// A test in whose tasks something panics.
+/// Runs a test in whose tasks a panic is expected.
 pub(crate) async fn expected<T>(test: impl Future<Output = T>) -> T {
     Universe::current().unwrap().expect_panics(TEXT);
     test.await
 }
 
-/// A test in whose tasks something may panic.
+/// Runs a test in whose tasks a panic is allowed.
 pub(crate) async fn allowed<T>(test: impl Future<Output = T>) -> T {
     Universe::current().unwrap().allow_panics(TEXT);
     test.await

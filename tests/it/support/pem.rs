@@ -1,4 +1,4 @@
-//! Certificates as files, for programs that read them.
+//! Certificates as files, for programs that read them from disk.
 
 use erps::{TestCa, TestCertificate};
 
@@ -9,7 +9,7 @@ use std::{
     sync::atomic::{AtomicU32, Ordering::Relaxed},
 };
 
-/// A directory with the files `ca`, `certificate` and `key`. Gone when this is dropped.
+/// A directory with the files `ca`, `certificate` and `key`, removed on drop.
 #[derive(Debug)]
 pub(crate) struct Pem(PathBuf);
 

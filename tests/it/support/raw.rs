@@ -1,4 +1,4 @@
-//! A peer that sends whatever bytes it likes.
+//! A peer that sends arbitrary bytes.
 
 use std::net::SocketAddr;
 
@@ -35,20 +35,20 @@ impl Raw {
 }
 
 impl Raw<Stream> {
-    /// A peer on the network of the universe, which is simulated.
+    /// Connects over the simulated network of the current universe.
     pub(crate) async fn dial(address: SocketAddr) -> Self {
         let network = Network::current().expect("a simulated universe");
         Self::over(network.connect(address).await.expect("a listener"))
     }
 
-    /// The next who dials there.
+    /// Accepts the next connection of a listener.
     pub(crate) async fn accept(listener: &Listener) -> Self {
         Self::over(listener.accept().await.expect("a healthy listener").0)
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
-    /// A peer at the end of any stream.
+    /// Creates a peer on any stream.
     pub(crate) fn over(stream: S) -> Self {
         Self {
             stream,
@@ -61,18 +61,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
         self.stream.flush().await.expect("an open socket");
     }
 
-    /// As [`send`](Self::send), to a peer that may have closed already.
+    /// As [`send`](Self::send), ignoring errors: the peer may have closed the connection.
     pub(crate) async fn try_send(&mut self, bytes: &[u8]) {
         let _ = self.stream.write_all(bytes).await;
         let _ = self.stream.flush().await;
     }
 
-    /// Sends nothing more. What the peer sends can still be read.
+    /// Closes the sending half. Packets from the peer can still be read.
     pub(crate) async fn close(&mut self) {
         let _ = self.stream.close().await;
     }
 
-    /// The next packet; `None` when the peer has closed or reset the connection.
+    /// Reads the next packet; `None` when the peer has closed or reset the connection.
     pub(crate) async fn next(&mut self) -> Option<(Header, Term)> {
         loop {
             let packet = self.decoder.next_packet().expect("our peer sends packets");
@@ -91,14 +91,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
         }
     }
 
-    /// The next packet's kind and term, the latter as Elixir prints it.
+    /// Reads the next packet's kind and its term in Elixir's syntax.
     pub(crate) async fn text(&mut self) -> Option<(Kind, String)> {
         let (header, term) = self.next().await?;
         Some((header.kind, term.to_string()))
     }
 }
 
-/// A packet from the lab's client.
+/// Encodes a packet as a client of the test protocol would.
 pub(crate) fn bytes<T: Serialize>(kind: Kind, payload: &T) -> Vec<u8> {
     bytes_as("lab", "1.2.3", kind, payload)
 }
@@ -125,13 +125,13 @@ pub(crate) fn raw_bytes(identifier: &str, version: &str, kind: Kind, payload: &[
     out
 }
 
-/// A call with a reference, from Elixir's syntax.
+/// Encodes a call with a reference, from Elixir's syntax.
 pub(crate) fn call(reference: u64, request: &str) -> Vec<u8> {
     let request: Term = request.parse().expect("Elixir's syntax");
     bytes(Kind::Call, &(reference, request))
 }
 
-/// A cast, from Elixir's syntax.
+/// Encodes a cast, from Elixir's syntax.
 pub(crate) fn cast(term: &str) -> Vec<u8> {
     let term: Term = term.parse().expect("Elixir's syntax");
     bytes(Kind::Cast, &term)

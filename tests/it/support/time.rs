@@ -1,4 +1,4 @@
-//! Time in a simulated universe, where nothing takes any but what waits for it.
+//! Time in a simulated universe, where only timers advance the clock.
 
 use std::time::Duration;
 
@@ -17,19 +17,20 @@ pub(crate) const fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
 }
 
-/// Until everybody waits: the clock does not move before. Takes a nanosecond of its time.
+/// Waits until all tasks of the universe are blocked: the clock does not advance before. Advances it by one
+/// nanosecond.
 pub(crate) async fn settled() {
     time::sleep(Duration::from_nanos(1)).await;
 }
 
-/// How long something takes.
+/// Returns a future's output and how much time it took.
 pub(crate) async fn timed<T>(future: impl Future<Output = T>) -> (T, Duration) {
     let start = time::now();
     let output = future.await;
     (output, time::now() - start)
 }
 
-/// What comes of something that takes no time.
+/// Returns a future's output and asserts that no time passed.
 #[track_caller]
 pub(crate) fn at_once<T>(future: impl Future<Output = T>) -> impl Future<Output = T> {
     let caller = std::panic::Location::caller();

@@ -58,7 +58,7 @@ impl Below {
             }
             Self::Simulated(address) => {
                 let connections = Network::current().unwrap().connections();
-                if let Some(own) = connections.iter().find(|it| it.dialler() == address) {
+                if let Some(own) = connections.iter().find(|it| it.client_addr() == address) {
                     own.reset();
                 }
             }

@@ -123,7 +123,7 @@ impl House {
 
     /// All that lives in the universe, in some order.
     pub(super) fn living(&self) -> Vec<String> {
-        let living = Universe::current().unwrap().living();
+        let living = Universe::current().unwrap().live_resources();
         let mut living: Vec<_> = living.iter().map(ToString::to_string).collect();
         living.sort();
         living

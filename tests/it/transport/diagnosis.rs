@@ -1,9 +1,9 @@
-//! What is said of each text that is not what it should be.
+//! Error messages for texts that are not the expected PEM.
 
 use erps::{TestCa, TestCertificate, Tls, TlsError};
 use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256};
 
-use super::{HOST, run, shake};
+use super::{HOST, handshake, run};
 use crate::support::{events::Warnings, pem::Pem};
 
 struct Given {
@@ -37,7 +37,7 @@ fn check(result: Result<Tls, TlsError>, input: &str, expected: &str) {
     assert!(error.contains(expected), "{expected}: {error}");
 }
 
-/// Puts another label on all sections.
+/// Replaces the label of all PEM sections.
 fn labelled(pem: &str, label: &str) -> String {
     let label = |line: &str| match line.strip_prefix("-----").and_then(|it| it.split_once(' ')) {
         Some((word, _)) => format!("-----{word} {label}-----\n"),
@@ -101,29 +101,26 @@ fn private_key_in_another_form_is_diagnosed() {
         (key.replace('\n', " ").into(), "lines have been joined"),
         (key.replace('\n', "").into(), "lines have been joined"),
         (format!("\"{key}\"").into(), "a quotation mark for instance"),
-        (format!("KEY={key}").into(), "stands before `-----BEGIN`"),
+        (format!("KEY={key}").into(), "text before `-----BEGIN`"),
         (key[..key.len() / 2].into(), "cut off"),
-        (key[..key.len() - 3].into(), "line END, is damaged"),
+        (key[..key.len() - 3].into(), "END line, is damaged"),
         ("".into(), "it is empty"),
         (" \r\n\t\n".into(), "it is empty"),
         ("\u{feff}".into(), "it is empty"),
         (
             given.own.certificate.clone().into(),
-            "it holds a certificate instead",
+            "it has a certificate instead",
         ),
-        (label("PUBLIC KEY").into(), "holds a public key instead"),
+        (label("PUBLIC KEY").into(), "has a public key instead"),
         (
             label("CERTIFICATE REQUEST").into(),
-            "holds a certificate request",
+            "has a certificate request",
         ),
         (label("EC PARAMETERS").into(), "parameters of a curve"),
         (label("OPENSSH PRIVATE KEY").into(), "ssh-keygen -p"),
-        (label("X509 CRL").into(), "holds a revocation list instead"),
+        (label("X509 CRL").into(), "has a revocation list instead"),
         (label("SOME THING").into(), "a section of an unknown kind"),
-        (
-            body.clone().into(),
-            "base64 without the lines BEGIN and END",
-        ),
+        (body.clone().into(), "base64 without BEGIN and END lines"),
         (key.replace("-----BEGIN", "----BEGIN").into(), "five dashes"),
         (key.replacen('M', "*", 1).into(), "line 2 has a character"),
         ("{\"kty\": \"EC\"}".into(), "it is JSON"),
@@ -134,7 +131,7 @@ fn private_key_in_another_form_is_diagnosed() {
 }
 
 #[test]
-fn path_in_the_place_of_a_text_and_the_reverse_are_diagnosed() {
+fn path_instead_of_pem_and_pem_instead_of_path_are_diagnosed() {
     let given = Given::new();
     for path in [
         "/etc/ssl/private/server.key",
@@ -152,7 +149,7 @@ fn path_in_the_place_of_a_text_and_the_reverse_are_diagnosed() {
     let text = Tls::from_files(file("ca"), file("certificate"), &given.own.key);
     assert!(matches!(text, Err(TlsError::NotAPath { .. })), "{text:?}");
     check(text, "private key file", "`from_pem`");
-    // A path that is only wrong is shown.
+    // A path to a missing file is shown.
     let hash = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
     for wrong in ["no/such/MyServerCertificates2025/key", hash] {
         let error = Tls::from_files(file("ca"), file("certificate"), wrong);
@@ -161,7 +158,7 @@ fn path_in_the_place_of_a_text_and_the_reverse_are_diagnosed() {
 }
 
 #[test]
-fn swapped_and_wrong_texts_are_named_with_their_role() {
+fn swapped_and_wrong_texts_are_named_by_their_role() {
     let given = Given::new();
     let Given { ca, own } = &given;
     let certificate = &own.certificate;
@@ -208,7 +205,7 @@ fn swapped_and_wrong_texts_are_named_with_their_role() {
     let lists = ca
         .tls_with(own)
         .revocation_lists(labelled(certificate, "X509 CRL"));
-    check(lists, "revocation list PEM cannot", "no revocation list");
+    check(lists, "revocation list PEM cannot", "not a revocation list");
     let mut lines: Vec<_> = certificate.lines().collect();
     lines.remove(3);
     let less = lines.join("\n");
@@ -226,7 +223,7 @@ fn swapped_and_wrong_texts_are_named_with_their_role() {
 }
 
 #[test]
-fn half_a_key_never_becomes_part_of_a_certificate() {
+fn private_key_is_never_read_as_part_of_a_certificate() {
     let given = Given::new();
     let Given { own, .. } = &given;
     let half = &own.key[..own.key.len() / 2];
@@ -236,7 +233,7 @@ fn half_a_key_never_becomes_part_of_a_certificate() {
         "certificate PEM",
         "private key is cut off",
     );
-    // Nor does a key become one under another name: what is sent to peers is certificates.
+    // Nor can a key be sent to peers as a certificate under another label.
     let hidden = labelled(&own.key, "CERTIFICATE");
     let chain = format!("{}{hidden}", own.certificate);
     check(
@@ -249,7 +246,7 @@ fn half_a_key_never_becomes_part_of_a_certificate() {
 #[test]
 fn unsupported_key_is_named_by_its_kind() {
     let given = Given::new();
-    // The curve's identifier is turned into another of the same length.
+    // Replaces the identifier of the curve by another of the same length.
     let good = der(&KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)
         .unwrap()
         .serialize_pem());
@@ -299,19 +296,19 @@ fn harmless_differences_are_accepted() {
     all(&|pem| pem.trim_end().to_owned()).unwrap();
     all(&|pem| format!("some text: -----BEGIN\n\n{pem}\nmore")).unwrap();
     all(&|pem| format!("{}{pem}", labelled(&own.key, "OPENSSH PRIVATE KEY"))).unwrap();
-    // Two files, the first without an end of its last line, each with a byte-order mark.
+    // Two files joined, each with a byte-order mark, the first without a final line break.
     let two = format!(
         "\u{feff}{}\u{feff}{}",
         TestCa::new().pem().trim_end(),
         ca.pem()
     );
     let tls = Tls::from_pem(two, &own.certificate, &own.key).unwrap();
-    let both = run(shake(&tls, &ca.tls(&HOST), "localhost"));
+    let both = run(handshake(&tls, &ca.tls(&HOST), "localhost"));
     assert!(both.0.is_ok() && both.1.is_ok());
 }
 
 #[test]
-fn own_certificate_of_a_ca_is_warned_of() {
+fn own_ca_certificate_logs_a_warning() {
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new(HOST.map(String::from).to_vec()).unwrap();
     params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
@@ -332,7 +329,7 @@ fn own_certificate_of_a_ca_is_warned_of() {
 }
 
 #[test]
-fn own_certificate_out_of_its_time_is_warned_of_with_dates() {
+fn own_certificate_outside_its_validity_logs_a_warning_with_dates() {
     let ca = TestCa::new();
     let (late, early) = (
         ca.request(&HOST).expired(),
@@ -355,20 +352,23 @@ fn own_certificate_out_of_its_time_is_warned_of_with_dates() {
 }
 
 #[test]
-fn server_without_alternative_names_is_warned_of_once() {
+fn server_certificate_without_alternative_names_logs_one_warning() {
     let ca = TestCa::new();
     let unnamed = ca.tls_with(&ca.request(&[]).common_name("localhost").issue());
     let client = ca.tls(&["client"]);
     let warnings = Warnings::during(|warnings| {
         run(async {
-            // As a client it needs none.
-            shake(&ca.tls(&HOST), &unnamed, "localhost")
+            // A client needs no alternative names.
+            handshake(&ca.tls(&HOST), &unnamed, "localhost")
                 .await
                 .0
                 .unwrap();
             assert_eq!(warnings.take().len(), 0);
             for _ in 0..2 {
-                shake(&unnamed, &client, "localhost").await.0.unwrap_err();
+                handshake(&unnamed, &client, "localhost")
+                    .await
+                    .0
+                    .unwrap_err();
             }
         });
         warnings.take()

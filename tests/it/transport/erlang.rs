@@ -1,4 +1,4 @@
-//! Erlang's own `ssl` at the other end, in both directions. Left out where there is no Erlang.
+//! TLS with Erlang's `ssl` as the peer, in both directions. Skipped without an Erlang installation.
 
 use std::{
     env, fs,
@@ -16,9 +16,9 @@ use smol::{
     process::{Child, Command},
 };
 
-use super::{HOST, PEER, run, told};
+use super::{HOST, PEER, assert_alert, run};
 
-/// Prints the port it listens on, then echoes what the first client sends.
+/// Prints its port, then echoes what clients send.
 const SERVER: &str = r#"
 main([Version, Dir]) ->
     {ok, _} = application:ensure_all_started(ssl),
@@ -45,7 +45,7 @@ echo(Socket) ->
     end.
 "#;
 
-/// Connects, sends a word, and prints what comes back: each `recv` on a line of its own.
+/// Connects, sends a word, and prints the result of each `recv` on its own line.
 const CLIENT: &str = r#"
 main([Version, Dir, Port]) ->
     {ok, _} = application:ensure_all_started(ssl),
@@ -66,7 +66,7 @@ recv(Socket) ->
 
 const VERSIONS: [&str; 2] = ["tlsv1.3", "tlsv1.2"];
 
-/// A program in a directory of its own, with its certificates.
+/// An Erlang script in a directory of its own with its certificates.
 struct Script(PathBuf);
 
 impl Script {
@@ -82,7 +82,7 @@ impl Script {
         Self(directory)
     }
 
-    /// Runs it; `None`, and a word about it, where there is no Erlang.
+    /// Starts the script; prints a note and returns `None` without an Erlang installation.
     fn start(&self, version: &str, port: Option<u16>) -> Option<Child> {
         let child = Command::new("escript")
             .arg(self.0.join("main"))
@@ -94,7 +94,7 @@ impl Script {
             .spawn();
         match child {
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                eprintln!("left out: there is no escript here");
+                eprintln!("skipped: escript is not installed");
                 None
             }
             child => Some(child.unwrap()),
@@ -115,7 +115,7 @@ async fn line(output: &mut BufReader<smol::process::ChildStdout>) -> String {
 }
 
 #[test]
-fn an_erlang_server_serves_us_and_shows_at_once_that_it_trusts_us() {
+fn client_connects_to_an_erlang_server_without_waiting_for_the_settle_time() {
     for version in VERSIONS {
         run(async {
             let ca = TestCa::new();
@@ -144,7 +144,7 @@ fn an_erlang_server_serves_us_and_shows_at_once_that_it_trusts_us() {
 }
 
 #[test]
-fn an_erlang_server_that_refuses_us_is_heard() {
+fn client_rejected_by_an_erlang_server_receives_the_alert() {
     for version in VERSIONS {
         run(async {
             let (ca, other) = (TestCa::new(), TestCa::new());
@@ -157,13 +157,13 @@ fn an_erlang_server_that_refuses_us_is_heard() {
             let ours = ca.tls(&["us"]).settle_time(Duration::from_secs(3600));
             let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
             let refused = ours.connect(Box::new(stream), "localhost").await;
-            told(refused, "unknown_ca");
+            assert_alert(refused, "unknown_ca");
         });
     }
 }
 
-/// Lets one Erlang client in, or not. Returns what our end makes of it, and what it printed.
-async fn visit(
+/// Accepts one Erlang client. Returns the outcome here and what the client printed.
+async fn accept_from(
     server: &Tls,
     script: &Script,
     version: &str,
@@ -192,36 +192,39 @@ async fn visit(
 }
 
 #[test]
-fn an_erlang_client_is_served() {
+fn erlang_client_is_accepted() {
     for version in VERSIONS {
         run(async {
             let ca = TestCa::new();
             let script = Script::new(CLIENT, &ca, &ca.issue(&["them"]));
-            let Some((outcome, printed)) = visit(&ca.tls(&HOST), &script, version).await else {
+            let Some((outcome, printed)) = accept_from(&ca.tls(&HOST), &script, version).await
+            else {
                 return;
             };
             outcome.unwrap();
-            // What arrives together, `recv` hands out together, record by record or not.
+            // `recv` can return several records at once.
             assert_eq!(printed.concat(), "connectedwelcomeamongusclosed");
         });
     }
 }
 
 #[test]
-fn an_erlang_client_that_we_refuse_is_told_so() {
+fn rejected_erlang_client_receives_the_alert() {
     for version in VERSIONS {
         run(async {
             let (ca, other) = (TestCa::new(), TestCa::new());
             let script = Script::new(CLIENT, &ca, &other.issue(&["them"]));
-            let Some((outcome, printed)) = visit(&ca.tls(&HOST), &script, version).await else {
+            let Some((outcome, printed)) = accept_from(&ca.tls(&HOST), &script, version).await
+            else {
                 return;
             };
             let error = outcome.unwrap_err();
             assert!(matches!(error, HandshakeError::Untrusted(_)), "{error}");
-            // Under TLS 1.3 it is connected by then: the alert is logged, and `recv` says less.
-            let heard = |word: &str| printed.iter().any(|line| line == word);
-            let late = version == "tlsv1.3" && heard("closed");
-            assert!(late || heard("refused unknown_ca"), "{printed:?}");
+            // With TLS 1.3 the client counts as connected by then: the alert is only logged and `recv`
+            // returns `closed`.
+            let printed_line = |word: &str| printed.iter().any(|line| line == word);
+            let late = version == "tlsv1.3" && printed_line("closed");
+            assert!(late || printed_line("refused unknown_ca"), "{printed:?}");
         });
     }
 }

@@ -1,4 +1,4 @@
-//! Peers that are not ours: rustls as it comes out of the box, with other settings.
+//! Plain rustls as the peer, with settings other than this library's.
 
 use std::{
     io::Read as _,
@@ -23,7 +23,9 @@ use smol::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
 };
 
-use super::{HOST, PEER, at_once, inside, pair, refusal, run, simulated_pair, timed, told};
+use super::{
+    HOST, PEER, assert_alert, at_once, inside, pair, run, simulated_pair, timed, untrusted,
+};
 use crate::support::time::{HOUR, secs};
 
 fn roots(ca: &TestCa) -> Arc<RootCertStore> {
@@ -40,7 +42,7 @@ fn own(issued: &TestCertificate) -> (Vec<CertificateDer<'static>>, PrivateKeyDer
     (vec![certificate], key)
 }
 
-/// A client that would resume sessions if it could.
+/// A client that would resume sessions.
 fn client(
     ca: &TestCa,
     issued: Option<&TestCertificate>,
@@ -59,7 +61,7 @@ fn client(
     })
 }
 
-/// A server that sends no tickets, and answers a key update only when it has something to say.
+/// A server that sends no tickets, and answers a key update only along with other data.
 fn server(
     ca: &TestCa,
     trusts: &TestCa,
@@ -82,7 +84,7 @@ fn server(
 }
 
 #[test]
-fn a_client_without_a_certificate_is_refused() {
+fn client_without_certificate_is_rejected() {
     for version in [&TLS13, &TLS12] {
         run(async {
             let ca = TestCa::new();
@@ -95,7 +97,7 @@ fn a_client_without_a_certificate_is_refused() {
                 stream.read(&mut [0; 8]).await
             })
             .await;
-            assert_eq!(refusal(server), Untrusted::NoCertificate);
+            assert_eq!(untrusted(server), Untrusted::NoCertificate);
             let error = client.unwrap_err().to_string();
             assert!(error.contains("CertificateRequired"), "{error}");
         });
@@ -103,7 +105,7 @@ fn a_client_without_a_certificate_is_refused() {
 }
 
 #[test]
-fn both_versions_of_tls_are_spoken_with_foreign_peers() {
+fn tls_1_2_and_1_3_work_with_plain_rustls() {
     for version in [&TLS13, &TLS12] {
         run(async {
             let ca = TestCa::new();
@@ -111,33 +113,33 @@ fn both_versions_of_tls_are_spoken_with_foreign_peers() {
             let (accepted, connected) = pair().await;
             let connector = TlsConnector::from(client(&ca, Some(&ca.issue(&["them"])), version));
             let name = "localhost".try_into().unwrap();
-            let (secured, foreign) = future::zip(
+            let (secured, peer) = future::zip(
                 ours.accept(Box::new(accepted), PEER),
                 connector.connect(name, connected),
             )
             .await;
-            let (mut secured, mut foreign) = (secured.unwrap(), foreign.unwrap());
+            let (mut secured, mut peer) = (secured.unwrap(), peer.unwrap());
             let identity = secured.identity.take().unwrap();
             assert_eq!(identity.common_name(), Some("them"));
-            foreign.write_all(b"hello").await.unwrap();
-            foreign.flush().await.unwrap();
+            peer.write_all(b"hello").await.unwrap();
+            peer.flush().await.unwrap();
             let mut text = [0; 5];
             secured.stream.read_exact(&mut text).await.unwrap();
             assert_eq!(&text, b"hello");
 
             let acceptor = TlsAcceptor::from(server(&ca, &ca, version));
             let (accepted, connected) = pair().await;
-            let (foreign, secured) = future::zip(
+            let (peer, secured) = future::zip(
                 acceptor.accept(accepted),
                 ours.connect(Box::new(connected), "localhost"),
             )
             .await;
-            let (mut secured, mut foreign) = (secured.unwrap(), foreign.unwrap());
+            let (mut secured, mut peer) = (secured.unwrap(), peer.unwrap());
             secured.stream.write_all(b"hello").await.unwrap();
             secured.stream.flush().await.unwrap();
-            foreign.read_exact(&mut text).await.unwrap();
-            foreign.write_all(&text).await.unwrap();
-            foreign.close().await.unwrap();
+            peer.read_exact(&mut text).await.unwrap();
+            peer.write_all(&text).await.unwrap();
+            peer.close().await.unwrap();
             let mut back = String::new();
             secured.stream.read_to_string(&mut back).await.unwrap();
             assert_eq!(back, "hello");
@@ -146,16 +148,16 @@ fn both_versions_of_tls_are_spoken_with_foreign_peers() {
 }
 
 #[erps::test(simulated)]
-async fn the_first_word_of_a_foreign_server_is_a_sign_and_is_not_lost() {
+async fn servers_first_data_ends_the_settle_time_and_is_not_lost() {
     let ca = TestCa::new();
     let ours = ca.tls(&["us"]).settle_time(HOUR);
     let acceptor = TlsAcceptor::from(server(&ca, &ca, &TLS13));
     let (accepted, connected) = simulated_pair().await;
     let speak = async {
-        let mut foreign = acceptor.accept(accepted).await.unwrap();
-        foreign.write_all(b"welcome").await.unwrap();
-        foreign.flush().await.unwrap();
-        foreign
+        let mut peer = acceptor.accept(accepted).await.unwrap();
+        peer.write_all(b"welcome").await.unwrap();
+        peer.flush().await.unwrap();
+        peer
     };
     let connect = ours.connect(Box::new(connected), "localhost");
     let (_foreign, secured) = at_once(future::zip(speak, connect)).await;
@@ -166,7 +168,7 @@ async fn the_first_word_of_a_foreign_server_is_a_sign_and_is_not_lost() {
 }
 
 #[erps::test(simulated)]
-async fn a_foreign_server_that_refuses_us_is_heard() {
+async fn rejection_by_a_rustls_server_is_reported_by_connect() {
     for version in [&TLS13, &TLS12] {
         let (ca, other) = (TestCa::new(), TestCa::new());
         let ours = ca.tls(&["us"]).settle_time(HOUR);
@@ -176,27 +178,27 @@ async fn a_foreign_server_that_refuses_us_is_heard() {
             acceptor.accept(accepted),
             ours.connect(Box::new(connected), "localhost"),
         );
-        let (foreign, secured) = at_once(both).await;
-        assert!(foreign.is_err());
-        told(secured, "unknown_ca");
+        let (peer, secured) = at_once(both).await;
+        assert!(peer.is_err());
+        assert_alert(secured, "unknown_ca");
     }
 }
 
-/// It sends no tickets, and has nothing to say.
+/// The server sends neither tickets nor data.
 #[erps::test(simulated)]
-async fn a_foreign_server_that_says_nothing_is_taken_at_its_silence_after_the_settle_time() {
+async fn connect_succeeds_after_the_settle_time_when_the_server_is_silent() {
     let ca = TestCa::new();
     let ours = ca.tls(&["us"]).settle_time(secs(2));
     let acceptor = TlsAcceptor::from(server(&ca, &ca, &TLS13));
     let (accepted, connected) = simulated_pair().await;
     let connect = ours.connect(Box::new(connected), "localhost");
-    let (foreign, (secured, took)) = future::zip(acceptor.accept(accepted), timed(connect)).await;
-    assert!(foreign.is_ok() && secured.is_ok());
+    let (peer, (secured, took)) = future::zip(acceptor.accept(accepted), timed(connect)).await;
+    assert!(peer.is_ok() && secured.is_ok());
     assert_eq!(took, secs(2));
 }
 
 #[test]
-fn a_refusal_after_the_settle_time_is_found_in_the_error_of_the_next_read() {
+fn rejection_after_the_settle_time_is_the_error_of_the_next_read() {
     run(async {
         let (ca, other) = (TestCa::new(), TestCa::new());
         let ours = ca.tls(&["us"]).settle_time(Duration::ZERO);
@@ -232,7 +234,7 @@ fn a_refusal_after_the_settle_time_is_found_in_the_error_of_the_next_read() {
 }
 
 #[test]
-fn no_session_is_resumed() {
+fn sessions_are_not_resumed_by_default() {
     for version in [&TLS13, &TLS12] {
         let ca = TestCa::new();
         let ours = ca.tls(&HOST);
@@ -242,7 +244,7 @@ fn no_session_is_resumed() {
                 let (accepted, connected) = pair().await;
                 let config = Arc::clone(&config);
                 let mut connected = blocking(connected);
-                let foreign = smol::unblock(move || {
+                let peer = smol::unblock(move || {
                     let name = "localhost".try_into().unwrap();
                     let mut session = ClientConnection::new(config, name).unwrap();
                     let mut stream = rustls::Stream::new(&mut session, &mut connected);
@@ -250,7 +252,7 @@ fn no_session_is_resumed() {
                     stream.read_exact(&mut word).unwrap();
                     session.handshake_kind()
                 });
-                let (kind, ()) = future::zip(foreign, async {
+                let (kind, ()) = future::zip(peer, async {
                     let secured = ours.accept(Box::new(accepted), PEER).await;
                     let mut stream = secured.unwrap().stream;
                     stream.write_all(b"welcome").await.unwrap();

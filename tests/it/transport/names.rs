@@ -1,4 +1,4 @@
-//! Names in certificates: all kinds of strings are read, and what is not sure is no name.
+//! Names in certificates: all string types are read, and malformed or ambiguous names are ignored.
 
 use erps::PeerIdentity;
 use rcgen::{CertificateParams, DistinguishedName, DnType, DnValue, KeyPair};
@@ -23,7 +23,7 @@ fn certificate(names: &[(DnType, &str)], alternative: &str) -> Vec<u8> {
     params.self_signed(&key).unwrap().der().to_vec()
 }
 
-/// Puts `new` in the place of `old`, which is as long.
+/// Replaces all occurrences of `old` by `new`, which has the same length.
 fn patch(der: &mut [u8], old: &[u8], new: &[u8]) {
     assert_eq!(old.len(), new.len());
     let mut found = 0;
@@ -36,7 +36,7 @@ fn patch(der: &mut [u8], old: &[u8], new: &[u8]) {
     assert!(found > 0);
 }
 
-/// The identity in a certificate whose common name is a string of this kind with these bytes.
+/// The identity from a certificate whose common name has this string type and these bytes.
 fn identity(tag: u8, bytes: &[u8]) -> PeerIdentity {
     let length = u8::try_from(bytes.len()).unwrap();
     let placeholder = "~".repeat(bytes.len());
@@ -117,7 +117,7 @@ fn malformed_common_name_is_none() {
 
 #[test]
 fn common_name_is_none_if_there_are_several() {
-    // A map cannot have two of a kind, so that one is turned into the other.
+    // `DistinguishedName` holds one name of each kind, so another kind is patched.
     let names = [
         (DnType::OrganizationName, "Users"),
         (DnType::CommonName, "billing"),
@@ -131,7 +131,7 @@ fn common_name_is_none_if_there_are_several() {
     let identity = PeerIdentity::from_der(&der).unwrap();
     assert_eq!(identity.common_name(), None);
     assert!(identity.common_names().eq(["Users", "billing"]));
-    // One that cannot be read makes the other no surer.
+    // An unreadable second name does not make the first unambiguous.
     patch(&mut der, b"Users", b"Us\0rs");
     let identity = PeerIdentity::from_der(&der).unwrap();
     assert_eq!(identity.common_name(), None);

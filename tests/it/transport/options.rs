@@ -1,4 +1,4 @@
-//! The options of TCP sockets, as far as the system tells.
+//! Options of TCP sockets, as far as the operating system exposes them.
 
 use std::time::Duration;
 
@@ -6,8 +6,8 @@ use erps::TcpOptions;
 
 use crate::support::lab;
 
-/// When the system will ask whether the peer is there, for the connections of a port of this machine:
-/// in seconds, as Linux tells it.
+/// Returns in how many seconds the keepalive timers of connections with this local or remote port expire,
+/// from Linux's `/proc/net/tcp`.
 fn keepalive_timers(port: u16) -> Vec<f64> {
     let Ok(table) = std::fs::read_to_string("/proc/net/tcp") else {
         println!("skipped: this system has no /proc/net/tcp");
@@ -27,10 +27,10 @@ fn keepalive_timers(port: u16) -> Vec<f64> {
 }
 
 #[test]
-fn the_system_asks_after_idle_peers_on_both_ends_unless_told_not_to() {
+fn tcp_keepalive_is_set_on_both_ends_unless_disabled() {
     lab::run(async {
         if !cfg!(target_os = "linux") {
-            return println!("skipped: only Linux tells its timers");
+            return println!("skipped: only Linux exposes its timers");
         }
         for (idle, expected) in [(Some(Duration::from_secs(60)), 2), (None, 0)] {
             let (builder, _watch) = lab::daemon();
@@ -39,7 +39,7 @@ fn the_system_asks_after_idle_peers_on_both_ends_unless_told_not_to() {
             let client = lab::client(&daemon).tcp(options).keepalive(None);
             let client = client.connect().await.unwrap();
             lab::is_served(&client).await;
-            // What was just sent has a timer of its own until it is acknowledged.
+            // Until sent data is acknowledged, the connection shows its retransmission timer instead.
             let timers = || keepalive_timers(daemon.local_addr().port());
             lab::eventually("both have their timers", || timers().len() == expected).await;
             assert!(timers().iter().all(|when| (1.0..=60.0).contains(when)));

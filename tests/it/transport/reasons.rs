@@ -1,4 +1,4 @@
-//! Why a peer is not trusted, in sentences that say what to do.
+//! Error messages that explain why a peer is untrusted and what to do.
 
 use std::time::{Duration, SystemTime};
 
@@ -6,9 +6,9 @@ use erps::{Alert, HandshakeError, TestCa, TestCertificate, Tls, Transport as _, 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, KeyPair};
 use smol::io::AsyncWriteExt as _;
 
-use super::{HOST, Outcome, PEER, pair, run, shake};
+use super::{HOST, Outcome, PEER, handshake, pair, run};
 
-/// Names of variants, as they are written in Rust, are for no reader.
+/// Names of Rust enum variants must not appear in messages.
 pub(super) fn has_camel_case(text: &str) -> bool {
     let text = text.replace("OpenSSL", "").replace("OpenSSH", "");
     let bytes = text.as_bytes();
@@ -48,21 +48,21 @@ fn expiry_is_reported_with_dates_and_the_clock() {
     let year = |said: &str| said.contains("clock shows 20") && said.matches('Z').count() == 2;
     for (request, date) in [
         (late, "until 2002-01-01T00:00:00Z"),
-        (early, "from 3001-01-01T00:00:00Z on"),
+        (early, "from 3001-01-01T00:00:00Z"),
     ] {
         let own = ca.tls_with(&request.issue());
         let good = ca.tls(&HOST);
-        let (server, client) = run(shake(&own, &good, "localhost"));
+        let (server, client) = run(handshake(&own, &good, "localhost"));
         let (client, server) = (said(client), said(server));
         contains(&client, &["the peer is not trusted: ", date]);
         assert!(year(&client), "{client}");
-        let told = "the peer rejected this end's certificate: certificate_expired (45): it has expired or is not valid yet by the peer's clock";
-        contains(&server, &[told]);
-        let (server, client) = run(shake(&good, &own, "localhost"));
+        let alert = "the peer rejected this end's certificate: certificate_expired (45): it has expired or is not valid yet by the peer's clock";
+        contains(&server, &[alert]);
+        let (server, client) = run(handshake(&good, &own, "localhost"));
         let (client, server) = (said(client), said(server));
         contains(&server, &["the peer is not trusted: ", date]);
         assert!(year(&server), "{server}");
-        contains(&client, &[told]);
+        contains(&client, &[alert]);
     }
 }
 
@@ -88,10 +88,10 @@ async fn expiry_carries_the_clock_of_the_universe() {
 }
 
 #[test]
-fn certificate_of_a_ca_is_named_as_such_by_both_ends() {
+fn ca_certificate_as_own_certificate_is_named_by_both_ends() {
     let (own, key) = self_signed(|it| it.is_ca = IsCa::Ca(BasicConstraints::Unconstrained));
     let tls = Tls::from_pem(&own, &own, &key).unwrap();
-    let (server, client) = run(shake(&tls, &tls, "localhost"));
+    let (server, client) = run(handshake(&tls, &tls, "localhost"));
     contains(&said(client), &["that of a CA", "CA:TRUE", "CA:FALSE"]);
     contains(
         &said(server),
@@ -101,7 +101,7 @@ fn certificate_of_a_ca_is_named_as_such_by_both_ends() {
     let good = ca.issue(&HOST);
     let server = Tls::from_pem(&own, good.certificate, good.key).unwrap();
     let trusting = Tls::from_pem(ca.pem(), &own, &key).unwrap();
-    let (server, client) = run(shake(&server, &trusting, "localhost"));
+    let (server, client) = run(handshake(&server, &trusting, "localhost"));
     let error = server.unwrap_err();
     assert!(matches!(
         error,
@@ -116,9 +116,9 @@ fn certificate_of_a_ca_is_named_as_such_by_both_ends() {
 #[test]
 fn unknown_issuer_is_named_with_the_number_of_trusted_roots() {
     let (ours, theirs) = (TestCa::new(), TestCa::new());
-    let stranger = |it: &TestCertificate| Tls::from_pem(ours.pem(), &it.certificate, &it.key);
-    let direct = stranger(&theirs.issue(&HOST)).unwrap();
-    let below = stranger(&theirs.intermediate().issue(&HOST)).unwrap();
+    let unknown = |it: &TestCertificate| Tls::from_pem(ours.pem(), &it.certificate, &it.key);
+    let direct = unknown(&theirs.issue(&HOST)).unwrap();
+    let below = unknown(&theirs.intermediate().issue(&HOST)).unwrap();
     let good = ours.tls(&HOST);
     let parts = [
         "(\"CN=localhost\")",
@@ -126,13 +126,13 @@ fn unknown_issuer_is_named_with_the_number_of_trusted_roots() {
         "none of the 1 CA ",
     ];
     for own in [direct, below] {
-        let (server, client) = run(shake(&own, &good, "localhost"));
+        let (server, client) = run(handshake(&own, &good, "localhost"));
         contains(&said(client), &parts);
         contains(
             &said(server),
             &["unknown_ca (48): it does not trust the CA"],
         );
-        let (server, client) = run(shake(&good, &own, "localhost"));
+        let (server, client) = run(handshake(&good, &own, "localhost"));
         contains(&said(server), &parts);
         contains(
             &said(client),
@@ -146,16 +146,16 @@ fn unknown_issuer_is_named_with_the_number_of_trusted_roots() {
     assert!(client.is_err());
     let other = ours.issue(&HOST);
     let client = Tls::from_pem(&two, other.certificate, other.key).unwrap();
-    let (_, client) = run(shake(&own, &client, "localhost"));
-    contains(&said(client), &["signed by itself", "none of the 2 CAs"]);
+    let (_, client) = run(handshake(&own, &client, "localhost"));
+    contains(&said(client), &["is self-signed", "none of the 2 CAs"]);
 }
 
 #[test]
-fn issuer_named_is_the_last_that_the_peer_sent() {
+fn unknown_issuer_names_the_last_issuer_in_the_chain() {
     let (ours, theirs) = (TestCa::new(), TestCa::new());
     let own = theirs.intermediate().issue(&HOST);
     let own = Tls::from_pem(ours.pem(), own.certificate, own.key).unwrap();
-    let (_, client) = run(shake(&own, &ours.tls(&HOST), "localhost"));
+    let (_, client) = run(handshake(&own, &ours.tls(&HOST), "localhost"));
     let root = format!("{theirs:?}");
     let serial: String = root.chars().filter(char::is_ascii_digit).collect();
     let HandshakeError::Untrusted(Untrusted::UnknownIssuer { issuer, roots, .. }) =
@@ -172,7 +172,7 @@ fn wrong_purpose_names_what_is_needed_and_what_is_allowed() {
     let good = ca.tls(&HOST);
     let clients = ca.tls_with(&ca.request(&HOST).for_clients_only().issue());
     let servers = ca.tls_with(&ca.request(&HOST).for_servers_only().issue());
-    let (server, client) = run(shake(&clients, &good, "localhost"));
+    let (server, client) = run(handshake(&clients, &good, "localhost"));
     let parts = [
         "for server authentication",
         "allows client authentication only",
@@ -182,7 +182,7 @@ fn wrong_purpose_names_what_is_needed_and_what_is_allowed() {
         &said(server),
         &["(43): it is not for this use: its extended key usage"],
     );
-    let (server, client) = run(shake(&good, &servers, "localhost"));
+    let (server, client) = run(handshake(&good, &servers, "localhost"));
     let parts = [
         "for client authentication",
         "allows server authentication only",
@@ -192,10 +192,14 @@ fn wrong_purpose_names_what_is_needed_and_what_is_allowed() {
 }
 
 #[test]
-fn wrong_name_lists_the_names_presented_and_says_if_there_are_none() {
+fn wrong_name_lists_the_presented_names() {
     let ca = TestCa::new();
     let good = ca.tls(&["client"]);
-    let (server, client) = run(shake(&ca.tls(&["a.b", "192.0.2.1"]), &good, "localhost"));
+    let (server, client) = run(handshake(
+        &ca.tls(&["a.b", "192.0.2.1"]),
+        &good,
+        "localhost",
+    ));
     contains(
         &said(client),
         &["\"localhost\", only for \"a.b\", \"192.0.2.1\""],
@@ -205,7 +209,7 @@ fn wrong_name_lists_the_names_presented_and_says_if_there_are_none() {
         &["bad_certificate (42)", "alternative names"],
     );
     let unnamed = ca.tls_with(&ca.request(&[]).common_name("localhost").issue());
-    let (_, client) = run(shake(&unnamed, &good, "localhost"));
+    let (_, client) = run(handshake(&unnamed, &good, "localhost"));
     contains(
         &said(client),
         &["it has no alternative names (a common name does not count)"],
@@ -213,13 +217,13 @@ fn wrong_name_lists_the_names_presented_and_says_if_there_are_none() {
 }
 
 #[test]
-fn names_of_a_peers_choosing_are_cut_and_escaped_in_errors() {
+fn peer_supplied_names_are_truncated_and_escaped_in_errors() {
     let ca = TestCa::new();
     let many: Vec<_> = (0..500)
         .map(|n| format!("{n}.{}", "x.".repeat(60) + "y"))
         .collect();
     let many: Vec<_> = many.iter().map(String::as_str).collect();
-    let (_, client) = run(shake(&ca.tls(&many), &ca.tls(&HOST), "localhost"));
+    let (_, client) = run(handshake(&ca.tls(&many), &ca.tls(&HOST), "localhost"));
     let error = client.unwrap_err();
     let debug = format!("{error:?}");
     assert!(debug.len() < 6000, "{}", debug.len());
@@ -229,7 +233,7 @@ fn names_of_a_peers_choosing_are_cut_and_escaped_in_errors() {
         it.distinguished_name.push(DnType::CommonName, name);
     });
     let own = Tls::from_pem(ca.pem(), own, key).unwrap();
-    let (_, client) = run(shake(&own, &ca.tls(&HOST), "localhost"));
+    let (_, client) = run(handshake(&own, &ca.tls(&HOST), "localhost"));
     let error = client.unwrap_err();
     assert!(format!("{error:?}").len() < 1500);
     let said = said(Err(error));
@@ -238,7 +242,7 @@ fn names_of_a_peers_choosing_are_cut_and_escaped_in_errors() {
 }
 
 #[test]
-fn every_alert_says_who_complains_about_what() {
+fn every_alert_has_an_explanation() {
     for code in 0..=255 {
         let alert = Alert::new(code);
         let said = HandshakeError::Refused(alert).to_string();
@@ -259,7 +263,7 @@ fn every_alert_says_who_complains_about_what() {
 }
 
 #[test]
-fn a_client_without_tls_is_recognised() {
+fn accept_fails_with_not_tls_for_a_plaintext_client() {
     run(async {
         let (accepted, mut plain) = pair().await;
         plain
@@ -273,7 +277,7 @@ fn a_client_without_tls_is_recognised() {
 }
 
 #[test]
-fn a_server_without_tls_is_recognised() {
+fn connect_fails_with_not_tls_for_a_plaintext_server() {
     run(async {
         let (mut plain, stream) = pair().await;
         plain

@@ -1,4 +1,4 @@
-//! New certificates for old ones: from files, under watch, and while the work goes on.
+//! Replacing certificates: from files, by watching files, and under load.
 
 use std::{
     fs,
@@ -15,7 +15,7 @@ use erps::{
 };
 use smol::{Timer, future};
 
-use super::{HOST, run, shake};
+use super::{HOST, handshake, run};
 use crate::support::{
     events::Warnings,
     lab::{self, Lab, LabServer, is_served},
@@ -40,9 +40,9 @@ fn renew(pem: &Pem, ca: &TestCa, name: &str) {
     write(pem, "key", &own.key);
 }
 
-/// What a client is shown.
+/// Returns the common name that the server presents to a client.
 async fn shown(ca: &TestCa, server: &Tls) -> String {
-    let (accepted, connected) = shake(server, &ca.tls(&["client"]), "localhost").await;
+    let (accepted, connected) = handshake(server, &ca.tls(&["client"]), "localhost").await;
     assert_eq!(accepted.unwrap().generation, Some(server.generation()));
     let connected = connected.unwrap();
     assert_eq!(connected.generation, Some(1));
@@ -51,7 +51,7 @@ async fn shown(ca: &TestCa, server: &Tls) -> String {
 }
 
 #[test]
-fn files_are_read_again_on_request_and_used_if_they_are_good() {
+fn reload_reads_the_files_and_keeps_the_old_certificate_on_errors() {
     run(async {
         let ca = TestCa::new();
         let pem = Pem::new(&ca, &ca.issue(&["first", "localhost"]));
@@ -84,39 +84,39 @@ fn files_are_read_again_on_request_and_used_if_they_are_good() {
         renew(&pem, &ca, "third");
         write(&pem, "ca", &other.pem());
         assert!(tls.reload().unwrap());
-        let both = shake(&tls, &ca.tls(&["client"]), "localhost").await;
+        let both = handshake(&tls, &ca.tls(&["client"]), "localhost").await;
         super::refused_client(both, "unknown_ca");
     });
 }
 
 #[test]
-fn a_file_of_revocation_lists_is_read_again_and_options_stay() {
+fn reload_reads_revocation_lists_and_keeps_options() {
     run(async {
         let ca = TestCa::new();
-        let thief = ca.issue(&["thief"]);
+        let revoked = ca.issue(&["revoked"]);
         let pem = Pem::new(&ca, &ca.issue(&HOST));
         write(&pem, "lists", &ca.revocation_list());
         let lists = pem.path().join("lists");
         let server = tls(&pem).revocation_file(lists).unwrap();
         let server = server.check_peer(|peer| match peer.common_name() {
-            Some("thief") => Ok(()),
-            _ => Err("not a thief"),
+            Some("revoked") => Ok(()),
+            _ => Err("not the revoked client"),
         });
-        let thief_tls = ca.tls_with(&thief);
-        let (accepted, _) = shake(&server, &thief_tls, "localhost").await;
+        let revoked_tls = ca.tls_with(&revoked);
+        let (accepted, _) = handshake(&server, &revoked_tls, "localhost").await;
         accepted.unwrap();
-        ca.revoke(&thief);
+        ca.revoke(&revoked);
         write(&pem, "lists", &ca.revocation_list());
         assert!(server.reload().unwrap());
-        let both = shake(&server, &thief_tls, "localhost").await;
+        let both = handshake(&server, &revoked_tls, "localhost").await;
         super::refused_client(both, "certificate_revoked");
-        let both = shake(&server, &ca.tls(&["other"]), "localhost").await;
+        let both = handshake(&server, &ca.tls(&["other"]), "localhost").await;
         super::refused_client(both, "certificate_unknown");
     });
 }
 
 #[test]
-fn watched_files_are_used_when_they_have_changed_until_the_watch_is_dropped() {
+fn watch_reloads_changed_files_until_it_is_dropped() {
     Warnings::during(|warnings| {
         Universe::simulated(1).run(async {
             let ca = TestCa::new();
@@ -148,19 +148,19 @@ fn watched_files_are_used_when_they_have_changed_until_the_watch_is_dropped() {
 }
 
 #[test]
-fn files_are_watched_in_real_time_too() {
+fn watch_works_on_the_real_clock() {
     run(async {
         let ca = TestCa::new();
         let pem = Pem::new(&ca, &ca.issue(&["first"]));
         let tls = tls(&pem);
         let _watch = tls.watch(Duration::ZERO);
         renew(&pem, &ca, "second");
-        lab::eventually("it is used", || tls.generation() == 2).await;
+        lab::eventually("the new certificate is used", || tls.generation() == 2).await;
     });
 }
 
-/// Whether the second of two connections is asked for a certificate: by the server, by the client.
-async fn asked_again(
+/// Whether the second of two connections runs `check_peer` again, on the server and on the client.
+async fn checked_again(
     change: impl Fn(Tls) -> Tls,
     between: impl FnOnce(&TestCa, &Tls),
 ) -> [bool; 2] {
@@ -176,7 +176,7 @@ async fn asked_again(
     let server = count(ca.tls(&HOST), &asked[0]);
     let client = count(ca.tls(&["client"]), &asked[1]);
     let once = async || {
-        let (accepted, connected) = shake(&server, &client, "localhost").await;
+        let (accepted, connected) = handshake(&server, &client, "localhost").await;
         let (accepted, connected) = (accepted.unwrap(), connected.unwrap());
         assert_eq!(accepted.identity.unwrap().common_name(), Some("client"));
         assert_eq!(connected.identity.unwrap().common_name(), Some("localhost"));
@@ -189,22 +189,22 @@ async fn asked_again(
 }
 
 #[test]
-fn a_session_is_taken_up_again_only_if_that_is_asked_for() {
+fn sessions_are_resumed_only_with_resumption() {
     run(async {
         let as_it_is = |tls| tls;
         let resuming = |tls: Tls| tls.resumption(true);
-        assert_eq!(asked_again(as_it_is, |_, _| ()).await, [true; 2]);
-        assert_eq!(asked_again(resuming, |_, _| ()).await, [false; 2]);
+        assert_eq!(checked_again(as_it_is, |_, _| ()).await, [true; 2]);
+        assert_eq!(checked_again(resuming, |_, _| ()).await, [false; 2]);
         let off_again = |tls: Tls| tls.resumption(true).resumption(false);
-        assert_eq!(asked_again(off_again, |_, _| ()).await, [true; 2]);
+        assert_eq!(checked_again(off_again, |_, _| ()).await, [true; 2]);
     });
 }
 
 #[test]
-fn a_rotation_forgets_all_sessions() {
+fn rotation_drops_all_sessions() {
     run(async {
         let resuming = |tls: Tls| tls.resumption(true);
-        let rotated = asked_again(resuming, |ca, server| {
+        let rotated = checked_again(resuming, |ca, server| {
             server.rotate(&server.clone().resumption(true));
             let _ = ca;
         });
@@ -214,8 +214,8 @@ fn a_rotation_forgets_all_sessions() {
 
 // ---- under load ----
 
-/// A daemon and what its and its clients' certificates are rotated with.
-struct Town {
+/// A daemon with the `Tls` settings of the daemon and of its clients.
+struct RotatingDaemon {
     ca: TestCa,
     daemon: erps::Linked<Daemon<LabServer>>,
     server: Tls,
@@ -223,7 +223,7 @@ struct Town {
     _watch: lab::Watch,
 }
 
-impl Town {
+impl RotatingDaemon {
     async fn new() -> Self {
         let ca = TestCa::new();
         let (server, client) = (ca.tls(&HOST), ca.tls(&["client"]));
@@ -262,12 +262,12 @@ fn generation(client: &Client<Lab>) -> Option<u64> {
 }
 
 #[test]
-fn a_connection_knows_which_certificates_it_was_made_with() {
+fn connection_reports_the_generation_of_its_certificate() {
     run(async {
-        let town = Town::new().await;
-        let old = town.connect().await;
-        town.rotate();
-        let new = town.connect().await;
+        let rotating = RotatingDaemon::new().await;
+        let old = rotating.connect().await;
+        rotating.rotate();
+        let new = rotating.connect().await;
         assert_eq!((generation(&old), generation(&new)), (Some(1), Some(2)));
         is_served(&old).await;
         let (builder, _watch) = lab::daemon();
@@ -277,15 +277,15 @@ fn a_connection_knows_which_certificates_it_was_made_with() {
     });
 }
 
-/// Rotates while `callers` clients call, and one after the other connects: for `time`, a rotation
-/// each `period`. Tells how many calls and connections there were; none may fail.
+/// Rotates certificates every `period` for `time` while `callers` clients call and others connect. Returns
+/// how many calls and connections were made; none may fail.
 async fn rotated_under_load(
     callers: usize,
     pause: Duration,
     time: Duration,
     period: Duration,
 ) -> (u32, u32) {
-    let town = &Town::new().await;
+    let rotating = &RotatingDaemon::new().await;
     let (over, calls, connections) = (
         &AtomicBool::new(false),
         &AtomicU32::new(0),
@@ -293,7 +293,7 @@ async fn rotated_under_load(
     );
     let mut clients = Vec::new();
     for _ in 0..callers {
-        clients.push(town.connect().await);
+        clients.push(rotating.connect().await);
     }
     let calling = futures::future::join_all(clients.iter().map(async |client| {
         let mut next = Instant::now();
@@ -306,29 +306,29 @@ async fn rotated_under_load(
     }));
     let connecting = async {
         while !over.load(Relaxed) {
-            is_served(&town.connect().await).await;
+            is_served(&rotating.connect().await).await;
             connections.fetch_add(1, Relaxed);
         }
     };
-    let rotating = async {
+    let rotation = async {
         let end = now() + time;
         while now() < end {
             Timer::after(period).await;
-            town.rotate();
+            rotating.rotate();
         }
         over.store(true, Relaxed);
     };
-    future::zip(future::zip(calling, connecting), rotating).await;
+    future::zip(future::zip(calling, connecting), rotation).await;
     assert!(
         clients.iter().all(|it| generation(it) == Some(1)),
-        "one has reconnected"
+        "a client has reconnected"
     );
-    assert!(town.server.generation() > 10);
+    assert!(rotating.server.generation() > 10);
     (calls.load(Relaxed), connections.load(Relaxed))
 }
 
 #[test]
-fn nobody_notices_that_certificates_rotate() {
+fn certificates_rotate_under_load_without_a_failed_call() {
     run(async {
         let millis = Duration::from_millis;
         let (calls, connections) = rotated_under_load(8, millis(8), millis(1500), millis(25)).await;
@@ -336,10 +336,10 @@ fn nobody_notices_that_certificates_rotate() {
     });
 }
 
-/// As long and as fast as the specification asks: `cargo test --test it -- --ignored --nocapture rotate`.
+/// In the long form: `cargo test --test it -- --ignored --nocapture rotate`.
 #[test]
 #[ignore = "it takes a minute"]
-fn nobody_notices_that_certificates_rotate_for_a_minute() {
+fn certificates_rotate_for_a_minute_without_a_failed_call() {
     let (secs, millis) = (Duration::from_secs, Duration::from_millis);
     let (calls, connections) =
         smol::block_on(rotated_under_load(20, millis(20), secs(60), secs(1)));

@@ -1,4 +1,4 @@
-//! No error, `Debug`, event or panic shows a byte of a PEM text, in whatever way the text is damaged.
+//! No error, `Debug` output, event or panic contains a part of a PEM text, however it is damaged.
 
 use std::{
     collections::HashSet,
@@ -14,17 +14,17 @@ use proptest::{prelude::*, sample::select};
 use super::HOST;
 use crate::support::events::Warnings;
 
-/// How long a piece must be to count as shown.
-const PIECE: usize = 8;
+/// The length from which a part counts as leaked.
+const PART: usize = 8;
 
-/// Finds pieces of secrets in texts.
+/// Finds parts of secrets in texts.
 struct Detector {
     secrets: Vec<Vec<u8>>,
     pieces: HashSet<Vec<u8>>,
 }
 
 impl Detector {
-    /// The secrets are the lines of these texts, joined, as they stand and decoded.
+    /// The secrets are the bodies of these PEM texts, in base64 and decoded.
     fn new(pems: &[&str]) -> Self {
         let mut secrets = Vec::new();
         for pem in pems {
@@ -33,14 +33,14 @@ impl Detector {
             secrets.push(decode(&body));
             secrets.push(body.into_bytes());
         }
-        let pieces = secrets.iter().flat_map(|it| it.windows(PIECE));
+        let pieces = secrets.iter().flat_map(|it| it.windows(PART));
         Self {
             pieces: pieces.map(<[u8]>::to_vec).collect(),
             secrets,
         }
     }
 
-    /// Tells which piece is in `text`: as it stands, in decimal or in hexadecimal.
+    /// Returns the part found in `text`: as text, in decimal or in hexadecimal.
     fn find(&self, text: &str) -> Option<String> {
         let decimal: Vec<u8> = text
             .split(|c: char| !c.is_ascii_digit())
@@ -65,7 +65,7 @@ impl Detector {
         let mut all = vec![text.as_bytes().to_vec(), decimal];
         all.extend(hexadecimal);
         all.iter()
-            .flat_map(|bytes| bytes.windows(PIECE))
+            .flat_map(|bytes| bytes.windows(PART))
             .find(|piece| self.pieces.contains(*piece))
             .map(|piece| String::from_utf8_lossy(piece).into_owned())
     }
@@ -97,7 +97,7 @@ fn decode(base64: &str) -> Vec<u8> {
     bytes
 }
 
-/// All that an error says, to people and to developers, with its sources.
+/// Returns all texts of an error: `Display`, `Debug`, and those of its sources.
 fn said(error: &dyn error::Error) -> String {
     let mut said = format!("{error} {error:?} {error:#?}");
     let mut source = error.source();
@@ -256,7 +256,7 @@ impl Drop for Files {
     }
 }
 
-/// Gives `text` to everything that takes a PEM text or its path, and returns all that is said.
+/// Passes `text` to everything that takes a PEM text or a path, and returns all output.
 fn give_everywhere(text: &[u8], ca: &TestCa, own: &TestCertificate, files: &Files) -> Vec<String> {
     let (root, certificate, key) = (ca.pem(), &own.certificate, &own.key);
     let tls = ca.tls_with(own);
@@ -274,12 +274,12 @@ fn give_everywhere(text: &[u8], ca: &TestCa, own: &TestCertificate, files: &File
         from_files(&root_file, &bad, &good),
         from_files(&root_file, &own_file, &bad),
     ];
-    // What can be read is public, and shown.
+    // A readable certificate is public and can be shown.
     let unreadable = PeerIdentity::from_der(text).err();
     said.extend(unreadable.map(|error| self::said(&error)));
     let string = String::from_utf8_lossy(text).into_owned();
     let as_path = Path::new(&string);
-    // A short path is just a path.
+    // A short text is taken for a path.
     if string.len() > 40 {
         said.extend([
             from_files(as_path, &own_file, &good),
@@ -295,7 +295,7 @@ fn give_everywhere(text: &[u8], ca: &TestCa, own: &TestCertificate, files: &File
 }
 
 #[test]
-fn damaged_pem_is_shown_in_no_error_event_or_debug() {
+fn damaged_pem_does_not_appear_in_errors_events_or_debug() {
     let ca = TestCa::new();
     let own = ca.issue(&HOST);
     let files = Files::new();
@@ -310,10 +310,10 @@ fn damaged_pem_is_shown_in_no_error_event_or_debug() {
         let text = damages
             .iter()
             .fold(pem.into_bytes(), |text, it| it.apply(text));
-        Warnings::and_all_else_during(|heard| {
+        Warnings::and_all_else_during(|events| {
             let said = give_everywhere(&text, &ca, &own, &files);
             said.iter().for_each(|text| detector.check(text));
-            heard.take().iter().for_each(|text| detector.check(text));
+            events.take().iter().for_each(|text| detector.check(text));
         });
         Ok(())
     });
@@ -321,7 +321,7 @@ fn damaged_pem_is_shown_in_no_error_event_or_debug() {
 }
 
 #[test]
-fn undamaged_key_is_shown_in_no_debug_either() {
+fn private_key_does_not_appear_in_debug() {
     let ca = TestCa::new();
     let own = ca.issue(&HOST);
     let detector = Detector::new(&[&own.key]);
@@ -337,7 +337,7 @@ fn undamaged_key_is_shown_in_no_debug_either() {
 }
 
 #[test]
-fn panic_over_a_damaged_key_does_not_show_it() {
+fn panic_about_a_damaged_key_does_not_contain_it() {
     let ca = TestCa::new();
     let mut own = ca.issue(&HOST);
     let detector = Detector::new(&[&own.key]);
@@ -347,7 +347,7 @@ fn panic_over_a_damaged_key_does_not_show_it() {
 }
 
 #[test]
-fn detector_finds_pieces_as_text_in_decimal_and_in_hexadecimal() {
+fn detector_finds_parts_as_text_decimal_and_hexadecimal() {
     let own = TestCa::new().issue(&HOST);
     let detector = Detector::new(&[&own.key]);
     for secret in &detector.secrets {
@@ -364,7 +364,7 @@ fn detector_finds_pieces_as_text_in_decimal_and_in_hexadecimal() {
 }
 
 #[test]
-fn password_in_a_server_name_is_not_shown() {
+fn password_in_a_server_name_does_not_appear_in_output() {
     let tls = TestCa::new()
         .tls(&HOST)
         .server_name("https://me:sesame@host");

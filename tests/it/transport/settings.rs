@@ -1,4 +1,4 @@
-//! Certificates and keys: what is wrong with them is said, and they can be replaced.
+//! Errors about certificates and keys, and replacing them.
 
 use std::{fs, path::Path};
 
@@ -8,14 +8,14 @@ use rustls::{
     pki_types::{CertificateDer, pem::PemObject as _},
 };
 
-use super::{HOST, run, shake};
+use super::{HOST, handshake, run};
 
 fn error(ca: &str, certificate: &str, key: &str) -> TlsError {
     Tls::from_pem(ca, certificate, key).unwrap_err()
 }
 
 #[test]
-fn each_thing_missing_from_the_pem_is_named() {
+fn missing_or_damaged_pem_sections_are_named() {
     let ca = TestCa::new();
     let TestCertificate {
         certificate, key, ..
@@ -45,7 +45,7 @@ fn each_thing_missing_from_the_pem_is_named() {
 }
 
 #[test]
-fn a_file_that_cannot_be_used_is_named_with_its_path() {
+fn error_about_a_file_contains_its_path() {
     let directory = std::env::temp_dir().join(format!("erps-settings-{}", std::process::id()));
     fs::create_dir_all(&directory).unwrap();
     let ca = TestCa::new();
@@ -73,7 +73,7 @@ fn a_file_that_cannot_be_used_is_named_with_its_path() {
 }
 
 #[test]
-fn one_file_may_hold_both_certificate_and_key() {
+fn one_file_can_contain_certificate_and_key() {
     let ca = TestCa::new();
     let own = ca.issue(&HOST);
     let both = format!("{}{}", own.key, own.certificate);
@@ -81,34 +81,34 @@ fn one_file_may_hold_both_certificate_and_key() {
 }
 
 #[test]
-fn new_certificates_are_used_from_the_next_handshake_on() {
+fn rotated_certificates_are_used_from_the_next_handshake() {
     run(async {
         let (old, new) = (TestCa::new(), TestCa::new());
         let (server, client) = (old.tls(&HOST), old.tls(&["client"]));
         let running = server.clone();
-        let (accepted, connected) = shake(&running, &client, "localhost").await;
+        let (accepted, connected) = handshake(&running, &client, "localhost").await;
         assert!(accepted.is_ok() && connected.is_ok());
         server.rotate(&new.tls(&HOST));
-        let (accepted, connected) = shake(&running, &client, "localhost").await;
+        let (accepted, connected) = handshake(&running, &client, "localhost").await;
         assert!(accepted.is_err() && connected.is_err());
         client.rotate(&new.tls(&["client"]));
-        let (accepted, connected) = shake(&running, &client, "localhost").await;
+        let (accepted, connected) = handshake(&running, &client, "localhost").await;
         assert!(accepted.is_ok() && connected.is_ok());
     });
 }
 
 #[test]
-fn the_provider_of_the_process_is_neither_needed_nor_set() {
+fn process_wide_crypto_provider_is_neither_needed_nor_installed() {
     run(async {
         let ca = TestCa::new();
-        let (server, client) = shake(&ca.tls(&HOST), &ca.tls(&["client"]), "localhost").await;
+        let (server, client) = handshake(&ca.tls(&HOST), &ca.tls(&["client"]), "localhost").await;
         assert!(server.is_ok() && client.is_ok());
     });
     assert!(rustls::crypto::CryptoProvider::get_default().is_none());
 }
 
 #[test]
-fn an_identity_is_that_of_the_whole_certificate() {
+fn peer_identity_has_the_fingerprint_and_der_of_the_certificate() {
     let issued = TestCa::new().issue(&HOST);
     let der = CertificateDer::from_pem_slice(issued.certificate.as_bytes()).unwrap();
     let identity = PeerIdentity::from_der(&der).unwrap();

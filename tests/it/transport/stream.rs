@@ -1,4 +1,4 @@
-//! What is written at one end of a TLS stream, and read at the other.
+//! Data over TLS streams, flushing, and closing.
 
 use erps::TestCa;
 
@@ -19,7 +19,7 @@ use smol::{
 use super::{HOST, PEER, pair, run, secured};
 
 #[test]
-fn what_a_server_says_at_once_is_not_lost() {
+fn data_sent_right_after_the_handshake_is_not_lost() {
     run(async {
         let ca = TestCa::new();
         let (server, client) = (ca.tls(&HOST), ca.tls(&["client"]));
@@ -39,7 +39,7 @@ fn what_a_server_says_at_once_is_not_lost() {
 }
 
 #[test]
-fn a_megabyte_goes_both_ways_at_once() {
+fn megabyte_is_sent_in_both_directions_concurrently() {
     run(async {
         let (server, client) = secured().await;
         let message: Vec<u8> = (0..1_u32 << 18).flat_map(u32::to_be_bytes).collect();
@@ -61,7 +61,7 @@ fn a_megabyte_goes_both_ways_at_once() {
     });
 }
 
-/// Keeps what is written to the socket, one entry per system call.
+/// Records what is written to the socket, one entry for each system call.
 struct Recording(TcpStream, Arc<Mutex<Vec<Vec<u8>>>>);
 
 impl AsyncRead for Recording {
@@ -94,7 +94,7 @@ impl AsyncWrite for Recording {
     }
 }
 
-/// How many TLS records these bytes are.
+/// Returns the number of TLS records in these bytes.
 fn records(mut bytes: &[u8]) -> usize {
     let mut count = 0;
     while let [_, _, _, high, low, rest @ ..] = bytes {
@@ -105,7 +105,7 @@ fn records(mut bytes: &[u8]) -> usize {
 }
 
 #[test]
-fn small_writes_wait_for_the_flush_and_leave_together_in_a_record_each() {
+fn small_writes_are_sent_at_the_flush_in_one_system_call() {
     run(async {
         let ca = TestCa::new();
         let (accepted, connected) = pair().await;
@@ -134,7 +134,7 @@ fn small_writes_wait_for_the_flush_and_leave_together_in_a_record_each() {
 }
 
 #[test]
-fn a_close_is_the_end_of_what_can_be_read() {
+fn close_is_read_as_end_of_stream() {
     run(async {
         let (mut server, mut client) = secured().await;
         client.stream.write_all(b"last words").await.unwrap();
@@ -155,7 +155,7 @@ fn a_close_is_the_end_of_what_can_be_read() {
 }
 
 #[test]
-fn a_peer_that_is_dropped_without_a_farewell_is_the_end_as_well() {
+fn drop_without_close_notify_is_read_as_end_of_stream() {
     run(async {
         let (mut server, mut client) = secured().await;
         client.stream.write_all(b"last words").await.unwrap();
@@ -169,7 +169,7 @@ fn a_peer_that_is_dropped_without_a_farewell_is_the_end_as_well() {
 }
 
 #[test]
-fn a_connection_that_ends_while_one_writes_is_an_error_and_not_a_hang() {
+fn write_fails_when_the_peer_closes_the_connection() {
     run(async {
         let (server, mut client) = secured().await;
         drop(server);
@@ -180,10 +180,10 @@ fn a_connection_that_ends_while_one_writes_is_an_error_and_not_a_hang() {
 }
 
 #[test]
-fn a_read_decrypts_only_as_many_records_as_a_turn_allows() {
+fn read_decrypts_a_limited_number_of_records() {
     const RECORDS: usize = 4000;
-    /// 64 KiB of work, at 512 bytes for a record beside what is in it.
-    const TURN: usize = 128;
+    /// A batch of 64 KiB, where a record counts 512 bytes on top of its content.
+    const BATCH: usize = 128;
     run(async {
         let (mut server, mut client) = secured().await;
         let write = async {
@@ -204,8 +204,8 @@ fn a_read_decrypts_only_as_many_records_as_a_turn_allows() {
             most
         };
         let (_, most) = future::zip(write, read).await;
-        assert!(most <= TURN, "{most} records in one read");
-        // That many had arrived, so that the limit was met.
-        assert!(most > TURN / 2, "{most} records in one read");
+        assert!(most <= BATCH, "{most} records in one read");
+        // That many had arrived, so the limit was reached.
+        assert!(most > BATCH / 2, "{most} records in one read");
     });
 }

@@ -592,7 +592,7 @@ fn a_name_that_something_else_than_a_task_registers_later_is_not_let_in_with_a_w
         let _late = NAMES.register("late", 0).unwrap();
         let said = warnings.take();
         assert!(
-            matches!(&said[..], [one] if one.contains("not let in")),
+            matches!(&said[..], [one] if one.contains("not allowed in")),
             "{said:?}"
         );
         assert_eq!(here(), None);

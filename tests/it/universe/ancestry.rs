@@ -80,10 +80,13 @@ fn a_server_that_was_not_forwarded_names_connection_daemon_and_test() {
     };
     let ((told, peer), entered) = (universe.run(main), line!());
     let expected = lines(&[
-        (&format!("in the server of {peer} made"), made),
-        (&format!("by the connection of {peer} made"), made),
+        (&format!("in the server of {peer} created"), made),
+        (&format!("by the connection of {peer} created"), made),
         (
-            &format!("by the daemon of `{}` made", std::any::type_name::<Tells>()),
+            &format!(
+                "by the daemon of `{}` created",
+                std::any::type_name::<Tells>()
+            ),
             made,
         ),
         ("from the universe `a::b` entered", entered),
@@ -103,11 +106,14 @@ fn a_server_under_a_supervisor_names_it_too() {
     };
     let ((told, peer), entered) = (universe.run(main), line!());
     let expected = lines(&[
-        (&format!("in the server of {peer} made"), made),
-        (&format!("by the start of `server of {peer}` made"), made),
-        ("by the supervisor `servers` made", made),
+        (&format!("in the server of {peer} created"), made),
+        (&format!("by the start of `server of {peer}` created"), made),
+        ("by the supervisor `servers` created", made),
         (
-            &format!("by the daemon of `{}` made", std::any::type_name::<Tells>()),
+            &format!(
+                "by the daemon of `{}` created",
+                std::any::type_name::<Tells>()
+            ),
             made,
         ),
         (&format!("from universe {} entered", universe.id()), entered),
@@ -133,9 +139,9 @@ fn a_child_of_a_supervisor_in_no_universe_names_both_by_the_lines_of_the_program
         let spec = spec.restart(erps::Restart::Temporary);
         supervisor.start_child(spec).await.unwrap();
         let expected = lines(&[
-            ("in the child `child` made", below),
-            ("by the start of `child` made", below),
-            ("by the supervisor `kin` made", above),
+            ("in the child `child` created", below),
+            ("by the start of `child` created", below),
+            ("by the supervisor `kin` created", above),
             ("by code of unknown origin", 0),
         ]);
         assert_eq!(telling.recv().await.unwrap(), expected);
@@ -151,7 +157,7 @@ fn a_plain_server_in_no_universe_names_itself() {
         let (told, _) = server.call(()).await.unwrap();
         let name = std::any::type_name::<Tells>();
         let expected = lines(&[
-            (&format!("in the server `{name}` made"), made),
+            (&format!("in the server `{name}` created"), made),
             ("by code of unknown origin", 0),
         ]);
         assert_eq!(told, expected);

@@ -74,7 +74,7 @@ fn fetch_says_what_is_missing() {
     static CONFIG: Config = Config::new();
     let error = CONFIG.fetch::<u16>("port").unwrap_err();
     assert!(matches!(&error, ConfigError::Missing { key } if key == "port"));
-    assert_eq!(error.to_string(), "nothing is configured as `port`");
+    assert_eq!(error.to_string(), "`port` is not configured");
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn fetch_says_which_type_there_is_and_which_was_asked_for() {
     CONFIG.put("port", 4747_u16);
     for universe in [Universe::new(), Universe::new()] {
         let error = universe.enter(|| CONFIG.fetch::<u32>("port").unwrap_err());
-        let text = "what is configured as `port` is a `u16` and no `u32`";
+        let text = "`port` is configured as a `u16`, not as a `u32`";
         assert_eq!(error.to_string(), text);
         assert!(universe.enter(|| CONFIG.get::<u32>("port").is_none()));
     }

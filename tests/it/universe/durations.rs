@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use erps::{
     Backoff, ChildSpec, DynamicSupervisor, ExitReason, Network, Restart, RestartDelay, Shutdown,
-    Supervisor, Universe, network::Line, time, universe::Check,
+    Supervisor, Universe, network::Link, time, universe::Check,
 };
 use smol::{future, io::AsyncWriteExt as _};
 
@@ -134,9 +134,9 @@ fn a_tree_is_waited_for_for_any_time() {
 #[test]
 fn a_line_takes_any_time() {
     with_each(async |odd| {
-        for line in [Line::new().latency(odd), Line::new().jitter(odd)] {
+        for line in [Link::new().latency(odd), Link::new().jitter(odd)] {
             let network = Network::current().unwrap();
-            network.set_default_line(line);
+            network.set_default_link(line);
             let listener = network.listen("127.0.0.1:0".parse().unwrap()).unwrap();
             let address = listener.local_addr();
             let _ = ends_soon(async {

@@ -39,9 +39,20 @@ fn text(panic: &(dyn Any + Send)) -> String {
     }
 }
 
-/// A simulated universe: to wait in it for those who do not end costs nothing.
+/// A simulated universe that waits for no external events. The shutdown limit matters where its clock stands still.
 fn named() -> Universe {
-    Universe::simulated(7).named("a::b")
+    Universe::simulated(7)
+        .named("a::b")
+        .external_timeout(Duration::from_millis(10))
+        .shutdown_timeout(SHUTDOWN)
+}
+
+/// How long a universe waits for tasks that never end.
+const SHUTDOWN: Duration = Duration::from_millis(200);
+
+/// A universe with the real clock.
+fn real() -> Universe {
+    Universe::new().named("a::b").shutdown_timeout(SHUTDOWN)
 }
 
 /// Fails unless the run tells of exactly these.
@@ -57,7 +68,7 @@ fn leaves<T>(main: impl Future<Output = T>, lines: &[String]) {
 const HAS_ENDED: &str = "the universe `a::b` (seed 7) has ended, and these have not:";
 
 fn made(what: &str, line: u32) -> String {
-    format!("{what} made at {}:{line}", file!())
+    format!("{what} created at {}:{line}", file!())
 }
 
 const DAEMON: &str = "the daemon of `it::support::lab::LabServer`";
@@ -76,7 +87,7 @@ fn a_run_that_leaves_nothing_is_silent() {
             42
         });
         assert_eq!(answer, 42);
-        assert_eq!(real.living(), []);
+        assert_eq!(real.live_resources(), []);
         let simulated = Universe::simulated(1);
         simulated.run(async {
             let (seed, _watch) = lab::seed();
@@ -84,7 +95,7 @@ fn a_run_that_leaves_nothing_is_silent() {
             let pong = server.await.unwrap().call(Call::Ping).await;
             assert_eq!(pong.unwrap(), Reply::Pong);
         });
-        assert_eq!(simulated.living(), []);
+        assert_eq!(simulated.live_resources(), []);
         assert_eq!(simulated.clock().unwrap().elapsed(), Duration::ZERO);
         assert_eq!(warnings.take(), Vec::<String>::new());
     });
@@ -103,13 +114,9 @@ fn a_daemon_that_nobody_ends_is_told_with_its_supervisor() {
 fn in_real_time_leaks_are_told_too() {
     let (seed, _watch) = lab::seed();
     let (builder, line) = (Daemon::<LabServer>::builder(seed), line!());
-    let universe = Universe::new();
-    let told = failure(&universe, builder.start());
-    let head = format!(
-        "universe {} has ended, and these have not:\n",
-        universe.id()
-    );
-    assert!(told.starts_with(&head), "{told}");
+    let told = failure(&real(), builder.start());
+    let head = "the universe `a::b` has ended, and these have not:\n";
+    assert!(told.starts_with(head), "{told}");
     assert!(told.contains(&made(DAEMON, line)), "{told}");
 }
 
@@ -179,7 +186,7 @@ fn a_call_that_somebody_keeps_is_told_with_its_time_limit() {
 #[test]
 fn a_call_to_another_place_is_told_by_the_line_of_the_caller() {
     let mut line = 0;
-    let told = failure(&Universe::new(), async {
+    let told = failure(&real(), async {
         let (_daemon, client, _watch) = lab::pair().await;
         line = line!() + 1;
         let mut call = Box::pin(async move { client.call(Call::Hold).await });
@@ -230,7 +237,10 @@ fn a_call_that_nobody_answers_is_told_by_the_line_of_a_local_caller() {
         assert!(answer.is_err());
     };
     let told = failure(&named(), main);
-    let lives_on = format!("{}, which lives on", made("an unanswered call", line));
+    let lives_on = format!(
+        "{}, which cannot be cancelled",
+        made("an unanswered call", line)
+    );
     assert!(told.ends_with(&lives_on), "{told}");
     assert_eq!(given_away.len(), 1);
 }
@@ -258,7 +268,7 @@ fn a_remote_call_that_nobody_answers_is_told_by_who_asks_whom_for_what() {
         peer.set(connection.peer.address).unwrap();
         held.unwrap()
     };
-    let told = failure(&Universe::new(), main);
+    let told = failure(&real(), main);
     let unanswered = format!(
         "an unanswered call :ping of {} to `it::universe::ending::Careless`",
         peer.get().unwrap(),
@@ -290,7 +300,10 @@ fn what_lives_on_after_all_was_cancelled_is_told_as_such() {
         *KEPT.lock().unwrap() = Some(name);
     };
     let told = failure(&named(), main);
-    let lives_on = format!("{}, which lives on", made("the name \"corner\"", line));
+    let lives_on = format!(
+        "{}, which cannot be cancelled",
+        made("the name \"corner\"", line)
+    );
     assert!(told.ends_with(&lives_on), "{told}");
 }
 
@@ -303,7 +316,7 @@ fn what_the_statics_of_the_universe_hold_is_no_leak() {
         *NAME.get().lock().unwrap() = NAMES.register("corner", 4747).ok();
         assert!(!CLIENT.get().status().is_connected());
     });
-    assert_eq!(universe.living(), []);
+    assert_eq!(universe.live_resources(), []);
 }
 
 #[test]
@@ -316,7 +329,7 @@ fn what_others_run_is_told() {
         let task = universe::inherit(future::pending::<()>());
         runtime.spawn(task);
     });
-    let lives_on = format!("{}, which lives on", made("a future", line));
+    let lives_on = format!("{}, which cannot be cancelled", made("a future", line));
     assert!(told.ends_with(&lives_on), "{told}");
     named().run(async {
         let task = runtime.spawn(universe::inherit(async { 1 }));
@@ -334,7 +347,7 @@ fn a_thread_that_runs_on_is_told() {
         let closure = universe::inherit_fn(move || gone.recv().is_ok());
         thread = Some(thread::spawn(closure));
     });
-    let lives_on = format!("{}, which lives on", made("a closure", line));
+    let lives_on = format!("{}, which cannot be cancelled", made("a closure", line));
     assert!(told.ends_with(&lives_on), "{told}");
     drop(go);
     thread.unwrap().join().unwrap();
@@ -349,7 +362,7 @@ fn what_lived_before_the_run_is_not_its_affair() {
     let universe = named();
     let before = universe.enter(|| NAMES.register("before", 1)).unwrap();
     universe.run(async { assert_eq!(NAMES.count(), 1) });
-    assert_eq!(universe.living().len(), 1);
+    assert_eq!(universe.live_resources().len(), 1);
     drop(before);
 }
 
@@ -368,10 +381,10 @@ async fn takes(limit: Duration) -> Linked<DynamicSupervisor> {
 
 #[test]
 fn what_ends_soon_enough_is_no_leak() {
-    let universe = named();
+    let universe = Universe::simulated(7);
     universe.run(async { drop(takes(Duration::from_secs(5)).await) });
     assert_eq!(universe.clock().unwrap().elapsed(), Duration::from_secs(5));
-    let told = failure(&named(), async {
+    let told = failure(&Universe::simulated(7), async {
         drop(takes(Duration::from_secs(7)).await)
     });
     assert!(told.contains("the child `slow`"), "{told}");
@@ -383,8 +396,8 @@ fn what_is_only_slow_to_compute_is_no_leak() {
     universe.run(async {
         let slow = erps::spawn(async {
             for _ in 0..8 {
-                // As on a thread that waits for a core.
-                smol::block_on(smol::Timer::after(Duration::from_secs(1)));
+                // As on a thread that waits for a core. All of them take longer than the limit.
+                smol::block_on(smol::Timer::after(SHUTDOWN / 4));
                 for _ in 0..1000 {
                     future::yield_now().await;
                 }
@@ -415,7 +428,7 @@ fn a_task_that_never_waits_is_told_though_the_clock_stands_still() {
     });
     assert!(told.contains(&made("a future", line)), "{told}");
     let spins = format!(
-        "\nthe universe `a::b` (seed 7) spins: a future made at {}:{line} ",
+        "\nthe universe `a::b` (seed 7) is in a livelock: a future created at {}:{line} ",
         file!()
     );
     assert!(told.contains(&spins), "{told}");
@@ -453,8 +466,8 @@ fn what_is_cancelled_is_dropped_in_its_universe_and_starts_nothing_any_more() {
     let universe = named();
     let told = failure(&universe, holding(Arc::new(Reports(seen))));
     assert_eq!(sights.try_recv(), Ok(Some(universe.id())));
-    assert!(!told.contains("which lives on"), "{told}");
-    assert_eq!(universe.living(), []);
+    assert!(!told.contains("which cannot be cancelled"), "{told}");
+    assert_eq!(universe.live_resources(), []);
 }
 
 #[test]
@@ -494,11 +507,10 @@ fn a_universe_in_which_all_wait_for_nothing_is_stuck() {
         let server = server.await.unwrap();
         drop(server.call_within(Call::Hold, Duration::MAX).await);
     });
-    let head = "the universe `a::b` (seed 7) is stuck: these wait, no time-out is due, \
-        and nothing comes from outside:";
+    let head = "the universe `a::b` (seed 7) is deadlocked: no task can run, no timer is pending, and no external event";
     assert!(told.starts_with(head), "{told}");
-    assert!(told.contains("\n  the main future made at"), "{told}");
-    assert!(told.contains("see `erps::time`"), "{told}");
+    assert!(told.contains("\n  the main future created at"), "{told}");
+    assert!(told.contains("sleep with `time::sleep`"), "{told}");
     assert!(real.elapsed() < Duration::from_secs(30));
 }
 
@@ -554,13 +566,13 @@ fn a_connection_that_a_thread_of_others_holds_is_told_to_live_on() {
     };
     let told = failure(&named(), main);
     let dialled = "the connection from 127.0.0.1:49152 to 127.0.0.1:4747";
-    let lives_on = format!("{}, which lives on", made(dialled, line));
+    let lives_on = format!("{}, which cannot be cancelled", made(dialled, line));
     assert_eq!(told, format!("{HAS_ENDED}\n  {lives_on}"));
 }
 
 #[test]
 fn a_timer_that_somebody_keeps_is_told_once_it_has_begun() {
-    for universe in [named, || Universe::new().named("a::b")] {
+    for universe in [named, real] {
         let mut lines = [0, 0];
         let told = failure(&universe(), async {
             lines = [line!() + 1, line!() + 2];
@@ -587,7 +599,7 @@ fn timers_that_are_over_and_those_that_never_began_are_no_leak() {
         assert!(limited.as_mut().await.is_err());
         let mut in_time = Box::pin(time::timeout(second, future::ready(1)));
         assert_eq!(in_time.as_mut().await, Ok(1));
-        assert_eq!(Universe::current().unwrap().living(), []);
+        assert_eq!(Universe::current().unwrap().live_resources(), []);
         let never = (time::sleep(second), time::timeout(second, async {}));
         (nap, limited, in_time, never)
     });

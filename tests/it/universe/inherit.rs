@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use erps::{Sharded, Universe, time, universe, universe::Here};
+use erps::{Sharded, Universe, time, universe, universe::CapturedContext};
 use futures::StreamExt as _;
 use smol::future;
 
@@ -77,7 +77,7 @@ fn a_callback_that_is_kept_runs_in_its_universe_as_often_as_it_is_called() {
     let mut callbacks: Vec<Box<dyn FnMut(u32) -> u32 + Send>> = Vec::new();
     let universe = Universe::new();
     universe.enter(|| {
-        let here = Here::capture();
+        let here = CapturedContext::capture();
         let mut calls = 0;
         callbacks.push(Box::new(move |n| {
             calls += 1;
@@ -93,13 +93,13 @@ fn a_callback_that_is_kept_runs_in_its_universe_as_often_as_it_is_called() {
 #[test]
 fn a_place_leads_to_its_universe_with_futures_too() {
     let universe = Universe::new();
-    let there = universe.enter(Here::capture);
+    let there = universe.enter(CapturedContext::capture);
     assert_eq!(there.universe(), Some(&universe));
     assert_eq!(
         smol::block_on(there.scope(async { here() })),
         here_in(&universe)
     );
-    let nowhere = Here::capture();
+    let nowhere = CapturedContext::capture();
     assert_eq!(universe.enter(|| nowhere.enter(here)), None);
 }
 
@@ -190,7 +190,7 @@ fn a_simulated_clock_stands_still_until_an_inherited_closure_has_run() {
 fn a_simulated_clock_goes_on_after_a_closure_has_panicked() {
     let universe = Universe::simulated(1);
     universe.run(expected(async {
-        let there = Here::capture();
+        let there = CapturedContext::capture();
         let threads = [
             thread::spawn(universe::inherit_fn(|| panic!("as the test asks"))),
             thread::spawn(move || there.enter(|| panic!("as the test asks"))),
@@ -206,7 +206,7 @@ fn a_simulated_clock_goes_on_after_a_closure_has_panicked() {
 fn a_simulated_clock_stands_still_while_a_callback_runs_and_not_before() {
     let universe = Universe::simulated(1);
     universe.run(async {
-        let there = Here::capture();
+        let there = CapturedContext::capture();
         let start = time::now();
         time::sleep(HOUR).await;
         let (say, hear) = async_channel::bounded(1);
@@ -232,7 +232,7 @@ fn a_thread_that_waits_for_a_simulated_clock_does_so_in_a_scope() {
     let universe = Universe::simulated(1);
     let done = Arc::new(AtomicBool::new(false));
     universe.run(async {
-        let there = Here::capture();
+        let there = CapturedContext::capture();
         let done = Arc::clone(&done);
         let nap = there.scope(async move {
             time::sleep(HOUR).await;

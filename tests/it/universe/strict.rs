@@ -15,11 +15,11 @@ macro_rules! here {
 static LIMIT: (Sharded<u32>, u32) = (Sharded::new(|| 10).strict(), line!());
 
 const FIX: &str = "  to fix it, wrap what was spawned in `universe::inherit(..)`, a closure in \
-    `universe::inherit_fn(..)`, or make the test an `#[erps::test]`";
+    `universe::inherit_fn(..)`, or use the test attribute";
 
 fn limit_was_asked_for() -> String {
     let at = format!("{}:{}", file!(), LIMIT.1);
-    format!("the strict `Sharded<u32>` made at {at} was asked for in no universe")
+    format!("the strict `Sharded<u32>` created at {at} was used outside of all universes")
 }
 
 /// Runs `f` on a thread of a known name.
@@ -74,8 +74,8 @@ fn what_inherited_no_universe_is_told_who_spawned_it() {
     // The thread is one of smol's, which has its own idea of names.
     let (_, rest) = error.split_once("`\n").unwrap();
     let expected = [
-        &*format!("  in a future made at {inner}"),
-        &*format!("  by a future made at {outer}"),
+        &*format!("  in a future created at {inner}"),
+        &*format!("  by a future created at {outer}"),
         "  by code of unknown origin",
         FIX,
     ];
@@ -88,7 +88,7 @@ fn a_closure_is_told_who_made_it() {
     let _trails_are_kept_from_here_on = Universe::new();
     let (closure, at) = (universe::inherit_fn(|| LIMIT.0.try_get()), here!());
     let error = on_a_thread(closure).unwrap_err();
-    let by = format!("\n  in a closure made at {at}\n  by code of unknown origin\n");
+    let by = format!("\n  in a closure created at {at}\n  by code of unknown origin\n");
     assert!(error.to_string().contains(&by), "{error}");
 }
 
@@ -101,13 +101,16 @@ fn a_trail_remembers_eight_spawns() {
         }
     }
     let _trails_are_kept_from_here_on = Universe::new();
-    let hops = |text: &str| text.matches("a closure made at").count();
+    let hops = |text: &str| text.matches("a closure created at").count();
     let (seven, eight, hundred) = (nest(7), nest(8), nest(100));
     assert_eq!((hops(&seven), hops(&eight), hops(&hundred)), (7, 8, 8));
     for whole in [seven, eight] {
         assert!(whole.contains("\n  by code of unknown origin\n"), "{whole}");
     }
-    assert!(hundred.contains("\n  by more than is kept\n"), "{hundred}");
+    assert!(
+        hundred.contains("\n  by more tasks than are kept\n"),
+        "{hundred}"
+    );
 }
 
 #[test]
@@ -140,7 +143,7 @@ fn everything_sharded_may_be_strict_and_says_what_it_is() {
     assert!(matches!(config, ConfigError::NoUniverse(_)), "{config}");
     let mock = MOCK.try_get().unwrap_err().to_string();
     let says = |text: &str, what: &str| {
-        let begins = format!("the strict `{what}` made at {}:", file!());
+        let begins = format!("the strict `{what}` created at {}:", file!());
         assert!(text.starts_with(&begins), "{text}");
         let asked = format!("\n  at {}:", file!());
         assert!(text.contains(&asked), "{text}");

@@ -1,4 +1,4 @@
-//! What printing and parsing share of Elixir's syntax.
+//! The parts of Elixir's syntax that printing and parsing share.
 
 /// Operators that are atoms without quotes, longer before shorter.
 pub(super) const OPERATORS: [&str; 36] = [

@@ -1,10 +1,10 @@
-//! A connection: two ends, and what is on its way to each.
+//! A connection: two ends, and what is on its route to each.
 //!
 //! ```text
 //! write --> [bytes, due] [bytes, due] [end, due] --> read
 //! ```
 //!
-//! Nobody carries parcels about. Each is given the time at which it is due when it is sent, or several
+//! Nobody carries chunks about. Each is given the time at which it is due when it is sent, or several
 //! for its parts, and whoever reads waits for that time. A partition takes the times away, and healing
 //! gives new ones.
 
@@ -19,9 +19,9 @@ use std::{
 };
 
 use super::{
-    line::{Arrival, Due, Lines, Way},
-    parcel::Parcel,
-    state::Wakes,
+    chunk::Chunk,
+    link::{Arrival, Due, Links, Route},
+    wakes::Wakes,
 };
 use crate::sim::Sim;
 
@@ -39,7 +39,7 @@ pub(super) struct Connection {
 struct End {
     host: usize,
     address: SocketAddr,
-    incoming: VecDeque<Parcel>,
+    incoming: VecDeque<Chunk>,
     /// The bytes of `incoming`.
     unread: usize,
     /// When it learns that the connection was reset.
@@ -47,21 +47,21 @@ struct End {
     /// It sends nothing more.
     closed: bool,
     dropped: bool,
-    patience: Patience,
+    timeouts: StreamTimeouts,
     reader: Option<Waker>,
     writer: Option<Waker>,
 }
 
 /// How long an end believes in its peer when nothing comes through.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Patience {
+pub struct StreamTimeouts {
     /// After it has sent something.
-    pub unanswered: Option<Duration>,
+    pub user_timeout: Option<Duration>,
     /// After it has heard something.
-    pub unheard: Option<Duration>,
+    pub keepalive: Option<Duration>,
 }
 
-/// What an end has to do.
+/// EventKind an end has to do.
 pub(super) enum Step<T> {
     Done(io::Result<T>),
     /// Wait, for this time at the latest.
@@ -78,7 +78,7 @@ impl Connection {
             reset: Due::Never,
             closed: false,
             dropped: false,
-            patience: Patience::default(),
+            timeouts: StreamTimeouts::default(),
             reader: None,
             writer: None,
         };
@@ -91,9 +91,9 @@ impl Connection {
     }
 
     /// Sends the word that there is a connection, before anything else.
-    pub(super) fn greet(&mut self, lines: &mut Lines, sim: &Sim) {
-        let way = self.way(0);
-        self.hello = lines.send_word(way, sim);
+    pub(super) fn greet(&mut self, links: &mut Links, sim: &Sim) {
+        let route = self.route(0);
+        self.hello = links.send_word(route, sim);
     }
 
     pub(super) fn addresses(&self) -> [SocketAddr; 2] {
@@ -105,20 +105,20 @@ impl Connection {
         (self.ends[side].address, self.ends[1 - side].address)
     }
 
-    /// The way of what an end sends.
-    pub(super) fn way(&self, side: usize) -> Way {
+    /// The route of what an end sends.
+    pub(super) fn route(&self, side: usize) -> Route {
         (self.ends[side].host, self.ends[1 - side].host)
     }
 
-    pub(super) fn is_between(&self, (a, b): Way) -> bool {
-        self.way(0) == (a, b) || self.way(0) == (b, a)
+    pub(super) fn is_between(&self, (a, b): Route) -> bool {
+        self.route(0) == (a, b) || self.route(0) == (b, a)
     }
 
     pub(super) fn hold(&mut self, now: Instant, wakes: &mut Wakes) {
         self.silent.get_or_insert(now);
         self.hello.hold(now);
         for end in &mut self.ends {
-            // Those who wait have their patience to measure.
+            // Those who wait have their timeouts to measure.
             end.wake(wakes);
             end.reset.hold(now);
             let incoming = mem::take(&mut end.incoming).into_iter();
@@ -127,27 +127,27 @@ impl Connection {
     }
 
     /// Sends on what was held.
-    pub(super) fn release(&mut self, lines: &mut Lines, sim: &Sim, wakes: &mut Wakes) {
+    pub(super) fn release(&mut self, links: &mut Links, sim: &Sim, wakes: &mut Wakes) {
         if !self.lost {
             self.silent = None;
         }
         if self.hello == Due::Held {
-            self.greet(lines, sim);
+            self.greet(links, sim);
         }
         for side in [0, 1] {
-            let way = self.way(1 - side);
+            let route = self.route(1 - side);
             let end = &mut self.ends[side];
-            for parcel in &mut end.incoming {
-                if parcel.arrival.due == Due::Held {
-                    parcel.arrival = lines.send(way, parcel.len(), sim);
+            for chunk in &mut end.incoming {
+                if chunk.arrival.due == Due::Held {
+                    chunk.arrival = links.send(route, chunk.len(), sim);
                 }
             }
             if end.reset == Due::Held {
-                end.reset = lines.send_word(way, sim);
+                end.reset = links.send_word(route, sim);
             }
         }
         for side in [0, 1] {
-            self.bounce(side, lines, sim);
+            self.bounce(side, links, sim);
             self.ends[side].wake(wakes);
         }
     }
@@ -166,8 +166,8 @@ impl Connection {
         self.hello = hello;
         self.lost = true;
         for end in &mut self.ends {
-            let parcels = end.incoming.iter_mut().map(|it| &mut it.arrival.due);
-            for due in parcels.chain([&mut end.reset]) {
+            let chunks = end.incoming.iter_mut().map(|it| &mut it.arrival.due);
+            for due in chunks.chain([&mut end.reset]) {
                 if *due == Due::Held {
                     *due = Due::Never;
                 }
@@ -175,44 +175,44 @@ impl Connection {
         }
     }
 
-    /// Puts something on its way to the other end.
-    fn send(&mut self, side: usize, bytes: Vec<u8>, lines: &mut Lines, sim: &Sim) {
-        let way = self.way(side);
+    /// Puts something on its route to the other end.
+    fn send(&mut self, side: usize, bytes: Vec<u8>, links: &mut Links, sim: &Sim) {
+        let route = self.route(side);
         let peer = &mut self.ends[1 - side];
         let arrival = match self.lost {
             true => Arrival::whole(Due::Never),
-            false => lines.send(way, bytes.len(), sim),
+            false => links.send(route, bytes.len(), sim),
         };
         peer.unread += bytes.len();
-        let parcel = Parcel::new(sim.now(), arrival, bytes);
-        peer.incoming.push_back(parcel);
+        let chunk = Chunk::new(sim.now(), arrival, bytes);
+        peer.incoming.push_back(chunk);
     }
 
-    /// Tells the other end that the connection is reset, on the way from this one.
-    fn send_reset(&mut self, side: usize, not_before: Instant, lines: &mut Lines, sim: &Sim) {
-        let way = self.way(side);
+    /// Tells the other end that the connection is reset, on the route from this one.
+    fn send_reset(&mut self, side: usize, not_before: Instant, links: &mut Links, sim: &Sim) {
+        let route = self.route(side);
         let peer = &mut self.ends[1 - side];
         if self.lost || peer.reset.time().is_some() {
             return;
         }
-        peer.reset = match lines.are_parted(way) {
+        peer.reset = match links.are_parted(route) {
             true => Due::Held,
-            false => Due::after(not_before.max(sim.now()), lines.latency(way, sim)),
+            false => Due::after(not_before.max(sim.now()), links.latency(route, sim)),
         };
     }
 
     /// When an end gives its peer up, as things stand.
     fn gives_up(&self, side: usize) -> Option<Instant> {
         let silent = self.silent?;
-        let Patience {
-            unanswered,
-            unheard,
-        } = self.ends[side].patience;
-        let on_its_way = |parcel: &&Parcel| parcel.arrival.due.time().is_none();
+        let StreamTimeouts {
+            user_timeout,
+            keepalive,
+        } = self.ends[side].timeouts;
+        let on_its_way = |chunk: &&Chunk| chunk.arrival.due.time().is_none();
         let sent = self.ends[1 - side].incoming.iter().find(on_its_way);
-        let unanswered = sent.and_then(|it| it.sent.max(silent).checked_add(unanswered?));
-        let unheard = unheard.and_then(|limit| silent.checked_add(limit));
-        [unanswered, unheard].into_iter().flatten().min()
+        let user_timeout = sent.and_then(|it| it.sent.max(silent).checked_add(user_timeout?));
+        let keepalive = keepalive.and_then(|limit| silent.checked_add(limit));
+        [user_timeout, keepalive].into_iter().flatten().min()
     }
 
     fn has_given_up(&self, side: usize, now: Instant) -> bool {
@@ -220,16 +220,16 @@ impl Connection {
     }
 
     /// Answers bytes that come to an end which is gone with a reset.
-    fn bounce(&mut self, side: usize, lines: &mut Lines, sim: &Sim) {
+    fn bounce(&mut self, side: usize, links: &mut Links, sim: &Sim) {
         let end = &mut self.ends[side];
         if !end.dropped {
             return;
         }
-        let arrives = end.incoming.iter().find(|parcel| !parcel.is_end());
+        let arrives = end.incoming.iter().find(|chunk| !chunk.is_end());
         if let Some(at) = arrives.and_then(|it| it.arrival.next(sim.now())) {
             end.incoming.clear();
             end.unread = 0;
-            self.send_reset(side, at, lines, sim);
+            self.send_reset(side, at, links, sim);
         }
     }
 }
@@ -243,14 +243,14 @@ impl End {
     /// Takes what has arrived, `room` bytes at most.
     fn take(&mut self, mut room: &mut [u8], now: Instant) -> usize {
         let mut taken = 0;
-        while let Some(parcel) = self.incoming.front_mut()
-            && !parcel.is_end()
+        while let Some(chunk) = self.incoming.front_mut()
+            && !chunk.is_end()
             && !room.is_empty()
         {
-            let count = parcel.take(room, now);
+            let count = chunk.take(room, now);
             room = &mut room[count..];
             taken += count;
-            if !parcel.is_read() {
+            if !chunk.is_read() {
                 break;
             }
             self.incoming.pop_front();
@@ -261,7 +261,7 @@ impl End {
 
     /// The next time at which something changes for who reads.
     fn next(&self, now: Instant) -> Option<Instant> {
-        let parcel = self.incoming.front().and_then(|it| it.arrival.next(now));
-        [parcel, self.reset.time()].into_iter().flatten().min()
+        let chunk = self.incoming.front().and_then(|it| it.arrival.next(now));
+        [chunk, self.reset.time()].into_iter().flatten().min()
     }
 }

@@ -11,18 +11,19 @@
 
 use std::{future::poll_fn, io, net::SocketAddr, sync::Arc};
 
-use super::{event::What, host, line::Way, listener::Answer, state::Net, stream::Stream};
+use super::{event::EventKind, hosts, link::Route, listener::Answer, state::Net, stream::Stream};
+use crate::sim::Timer;
 
 impl Net {
     /// Connects `here` to an address. Gets no answer, and waits, while the two hosts are parted or
     /// the backlog is full.
     pub(super) async fn dial(self: &Arc<Self>, here: usize, to: SocketAddr) -> io::Result<Stream> {
-        let to = SocketAddr::new(host::target(to.ip()), to.port());
+        let to = SocketAddr::new(hosts::target(to.ip()), to.port());
         let there = self.with(|state| state.hosts.at(to.ip(), here));
         let there = there.ok_or(io::ErrorKind::HostUnreachable)?;
         let mut port = Port::new(self, here)?;
-        let from = SocketAddr::new(host::source(to.ip(), here), port.number);
-        self.with(|state| state.log(What::Dialled(from, to)));
+        let from = SocketAddr::new(hosts::source(to.ip(), here), port.number);
+        self.with(|state| state.log(EventKind::Connecting(from, to)));
         self.travel((here, there)).await;
         let Some(mut place) = self.knock(there, from, to).await else {
             self.travel((there, here)).await;
@@ -50,8 +51,8 @@ impl Net {
             let answer = self.with(|state| {
                 let answer = state.knock(there, to);
                 match answer {
-                    Answer::Refused => state.log(What::Refused(to, from)),
-                    Answer::Silence if !told => state.log(What::Unanswered(to, from)),
+                    Answer::Refused => state.log(EventKind::Refused(to, from)),
+                    Answer::Silence if !told => state.log(EventKind::BacklogFull(to, from)),
                     Answer::Silence | Answer::Welcome(_) => {}
                 }
                 answer
@@ -71,18 +72,18 @@ impl Net {
         }
     }
 
-    /// Waits as long as a word takes this way.
-    async fn travel(&self, way: Way) {
+    /// Waits as long as a word takes this route.
+    async fn travel(&self, route: Route) {
         loop {
             let healed = self.changed.listen();
-            let at = self.with(|state| state.lines.send_word(way, &state.sim).time());
+            let at = self.with(|state| state.links.send_word(route, &state.sim).time());
             let Some(at) = at else {
                 healed.await;
                 continue;
             };
-            let mut timer = self.sim.timer(at);
+            let mut timer = Timer::new(Arc::clone(&self.sim), at);
             poll_fn(|cx| timer.poll(cx)).await;
-            if !self.with(|state| state.lines.are_parted(way)) {
+            if !self.with(|state| state.links.are_parted(route)) {
                 return;
             }
         }

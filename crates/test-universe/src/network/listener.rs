@@ -15,14 +15,19 @@ use event_listener::Event;
 use futures_lite::FutureExt as _;
 
 use super::{
+    backlog::Backlog,
     connection::Connection,
-    event::What,
-    host,
-    line::Due,
+    event::EventKind,
+    hosts,
+    link::Due,
     state::{Net, State},
     stream::Stream,
 };
-use crate::{census::Entry, inherit::enlist};
+use crate::{
+    inherit::{enlist_main, enlist_owned},
+    resources::Entry,
+    sim::Timer,
+};
 
 /// A port of a simulated [`Network`](crate::Network) that is listened on, until this is dropped.
 ///
@@ -59,7 +64,9 @@ impl Listener {
     ) -> impl Future<Output = io::Result<(Stream, SocketAddr)>> + Send + use<'_> {
         let at = Location::caller();
         async move {
+            let pending = enlist_main(format_args!("a pending accept"), at);
             let mut stream = self.next().await?;
+            drop(pending);
             let (local, peer) = (stream.local_addr(), stream.peer_addr());
             if self.entry.is_some() {
                 let what = format_args!("the accepted connection from {peer} to {local}");
@@ -78,7 +85,7 @@ impl Listener {
                     return Ok(Stream::new(&self.net, (id, 1), (local, peer)));
                 }
                 Next::At(at) => {
-                    let mut timer = self.net.sim.timer(at);
+                    let mut timer = Timer::new(Arc::clone(&self.net.sim), at);
                     newcomer.or(poll_fn(|cx| timer.poll(cx))).await;
                 }
                 Next::Nobody => newcomer.await,
@@ -91,7 +98,7 @@ impl Listener {
     /// Lists it, and what it accepts from now on, among what lives.
     pub(super) fn enlist(mut self, at: &'static Location<'static>) -> Self {
         let what = format_args!("the listener at {}", self.address);
-        self.entry = Some(enlist(what, at));
+        self.entry = Some(enlist_owned(what, at));
         self
     }
 }
@@ -108,18 +115,7 @@ impl fmt::Debug for Listener {
     }
 }
 
-/// What the network knows of a listener.
-pub(super) struct Listening {
-    host: usize,
-    address: SocketAddr,
-    backlog: usize,
-    /// The places in the backlog of those who have been told that they are welcome.
-    expected: usize,
-    waiting: VecDeque<u64>,
-    pub(super) event: Arc<Event>,
-}
-
-/// What a listener has to do.
+/// EventKind a listener has to do.
 enum Next {
     Failure(i32),
     Connection(u64, SocketAddr, SocketAddr),
@@ -128,7 +124,7 @@ enum Next {
     Nobody,
 }
 
-/// What becomes of who knocks at a port.
+/// EventKind becomes of who knocks at a port.
 pub(super) enum Answer {
     /// There is a place for it with this listener.
     Welcome(u64),
@@ -165,7 +161,7 @@ impl State {
         backlog: u32,
         event: Arc<Event>,
     ) -> io::Result<(u64, SocketAddr)> {
-        host::check_bind(address.ip(), host)?;
+        hosts::check_bind(address.ip(), host)?;
         if address.port() == 0 {
             let port = self.free_port(host);
             address.set_port(port.ok_or(io::ErrorKind::AddrInUse)?);
@@ -173,13 +169,13 @@ impl State {
         let ip = address.ip();
         let is_taken = self.listeners_on(host, address.port()).any(|(_, other)| {
             let other = other.address.ip();
-            host::covers(ip, other) || host::covers(other, ip)
+            hosts::covers(ip, other) || hosts::covers(other, ip)
         });
         if is_taken {
             return Err(io::ErrorKind::AddrInUse.into());
         }
         let id = self.next_id();
-        let listening = Listening {
+        let listening = Backlog {
             host,
             address,
             // As on Linux, there is always one place.
@@ -189,7 +185,7 @@ impl State {
             event,
         };
         self.listeners.insert(id, listening);
-        self.log(What::Listening(address));
+        self.log(EventKind::Listening(address));
         Ok((id, address))
     }
 
@@ -204,7 +200,7 @@ impl State {
         })
     }
 
-    fn listeners_on(&self, host: usize, port: u16) -> impl Iterator<Item = (u64, &Listening)> {
+    fn listeners_on(&self, host: usize, port: u16) -> impl Iterator<Item = (u64, &Backlog)> {
         let all = self.listeners.iter().map(|(&id, it)| (id, it));
         all.filter(move |(_, it)| it.host == host && it.address.port() == port)
     }
@@ -215,7 +211,7 @@ impl State {
         for connection in listening.waiting {
             self.leave((connection, 1), true);
         }
-        self.log(What::Unbound(listening.address));
+        self.log(EventKind::Unbound(listening.address));
         // There is no need to wait for a place any more.
         self.wakes.dialling();
     }
@@ -241,13 +237,13 @@ impl State {
         let address = listening.address;
         let failures = self.failures.get_mut(&(listening.host, address.port()));
         if let Some(code) = failures.and_then(VecDeque::pop_front) {
-            self.log(What::AcceptFailed(address, code));
+            self.log(EventKind::AcceptFailed(address, code));
             return Next::Failure(code);
         }
         let connection = listening.waiting.remove(place);
         let connection = connection.expect("it has just been found there");
         let (local, peer) = self.connections[&connection].seen_from(1);
-        self.log(What::Accepted(local, peer));
+        self.log(EventKind::Accepted(local, peer));
         self.wakes.dialling();
         Next::Connection(connection, local, peer)
     }
@@ -257,7 +253,7 @@ impl State {
         if self.refusing.contains(&(host, to.port())) {
             return Answer::Refused;
         }
-        let hears = |ip: IpAddr| host::covers(ip, to.ip());
+        let hears = |ip: IpAddr| hosts::covers(ip, to.ip());
         let found = self
             .listeners_on(host, to.port())
             .find(|(_, it)| hears(it.address.ip()));
@@ -290,13 +286,13 @@ impl State {
         let id = self.next_id();
         let listening = self.listeners.get_mut(&listener)?;
         let mut connection = Connection::new(from, to);
-        connection.greet(&mut self.lines, &self.sim);
+        connection.greet(&mut self.links, &self.sim);
         debug_assert_ne!(connection.hello, Due::Never);
         listening.expected -= 1;
         listening.waiting.push_back(id);
         self.wakes.listener(&listening.event);
         self.connections.insert(id, connection);
-        self.log(What::Connected(from.1, to.1));
+        self.log(EventKind::Connected(from.1, to.1));
         Some(id)
     }
 }

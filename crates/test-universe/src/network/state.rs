@@ -5,19 +5,19 @@ use std::{
     fmt, mem,
     net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
-    task::Waker,
 };
 
 use event_listener::Event;
 
 use super::{
+    backlog::Backlog,
     connection::Connection,
-    event::{Log, What},
-    host::Hosts,
-    line::{Lines, Way},
-    listener::Listening,
+    event::{EventKind, Log},
+    hosts::{Hosts, LOCALHOST},
+    link::{Links, Route},
+    wakes::Wakes,
 };
-use crate::sim::Sim;
+use crate::{current, sim::Sim};
 
 /// A network, as its handles and ends share it. It is in its universe and may not hold it.
 pub(super) struct Net {
@@ -30,8 +30,8 @@ pub(super) struct Net {
 pub(super) struct State {
     pub(super) sim: Arc<Sim>,
     pub(super) hosts: Hosts,
-    pub(super) lines: Lines,
-    pub(super) listeners: BTreeMap<u64, Listening>,
+    pub(super) links: Links,
+    pub(super) listeners: BTreeMap<u64, Backlog>,
     pub(super) connections: BTreeMap<u64, Connection>,
     /// The ports of hosts that refuse whoever dials.
     pub(super) refusing: BTreeSet<(usize, u16)>,
@@ -42,50 +42,14 @@ pub(super) struct State {
     next_id: u64,
 }
 
-/// What is to be done without the lock: a waker may be all that keeps a task, and a task may own
-/// ends of this network.
-#[derive(Default)]
-pub(super) struct Wakes {
-    wakers: Vec<Waker>,
-    former: Vec<Waker>,
-    listeners: Vec<Arc<Event>>,
-    dialling: bool,
-}
-
-impl Wakes {
-    pub(super) fn wake(&mut self, waiting: &mut Option<Waker>) {
-        self.wakers.extend(waiting.take());
-    }
-
-    /// Makes `waiting` wake who polls now.
-    pub(super) fn wait(&mut self, waiting: &mut Option<Waker>, waker: &Waker) {
-        match waiting {
-            Some(former) if former.will_wake(waker) => {}
-            _ => self.former.extend(waiting.replace(waker.clone())),
-        }
-    }
-
-    pub(super) fn forget(&mut self, waiting: &mut Option<Waker>) {
-        self.former.extend(waiting.take());
-    }
-
-    pub(super) fn listener(&mut self, event: &Arc<Event>) {
-        self.listeners.push(Arc::clone(event));
-    }
-
-    pub(super) fn dialling(&mut self) {
-        self.dialling = true;
-    }
-}
-
 impl Net {
     pub(super) fn new(sim: Arc<Sim>) -> Self {
         let mut hosts = Hosts::default();
-        hosts.introduce(super::LOCALHOST);
+        hosts.introduce(LOCALHOST);
         let state = State {
             sim: Arc::clone(&sim),
             hosts,
-            lines: Lines::default(),
+            links: Links::default(),
             listeners: BTreeMap::new(),
             connections: BTreeMap::new(),
             refusing: BTreeSet::new(),
@@ -101,27 +65,25 @@ impl Net {
         }
     }
 
+    /// The network of the current universe; `None` if it is not simulated.
+    pub(super) fn current() -> Option<Arc<Self>> {
+        current::extension(Self::new)
+    }
+
     /// Runs `f` under the lock, and wakes without it.
     pub(super) fn with<R>(&self, f: impl FnOnce(&mut State) -> R) -> R {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let result = f(&mut state);
         let wakes = mem::take(&mut state.wakes);
         drop(state);
-        for listener in wakes.listeners {
-            listener.notify(usize::MAX);
-        }
-        if wakes.dialling {
-            self.changed.notify(usize::MAX);
-        }
-        wakes.wakers.into_iter().for_each(Waker::wake);
-        drop(wakes.former);
+        wakes.run(&self.changed);
         result
     }
 }
 
 impl State {
-    pub(super) fn log(&mut self, what: What) {
-        self.log.push(self.sim.elapsed(), what);
+    pub(super) fn log(&mut self, kind: EventKind) {
+        self.log.push(self.sim.elapsed(), kind);
     }
 
     /// A number that no other listener or connection of this network has.
@@ -131,29 +93,29 @@ impl State {
     }
 
     /// The ways of a connection's ends, and of the bytes that they send.
-    pub(super) fn part(&mut self, way: Way) {
-        if !self.lines.part(way) {
+    pub(super) fn part(&mut self, route: Route) {
+        if !self.links.part(route) {
             return;
         }
-        let (a, b) = (self.hosts.name(way.0), self.hosts.name(way.1));
-        self.log(What::Parted(a, b));
+        let (a, b) = (self.hosts.name(route.0), self.hosts.name(route.1));
+        self.log(EventKind::Partitioned(a, b));
         let now = self.sim.now();
         for connection in self.connections.values_mut() {
-            if connection.is_between(way) {
+            if connection.is_between(route) {
                 connection.hold(now, &mut self.wakes);
             }
         }
     }
 
-    pub(super) fn heal(&mut self, way: Way) {
-        if !self.lines.heal(way) {
+    pub(super) fn heal(&mut self, route: Route) {
+        if !self.links.heal(route) {
             return;
         }
-        let (a, b) = (self.hosts.name(way.0), self.hosts.name(way.1));
-        self.log(What::Healed(a, b));
+        let (a, b) = (self.hosts.name(route.0), self.hosts.name(route.1));
+        self.log(EventKind::Healed(a, b));
         for connection in self.connections.values_mut() {
-            if connection.is_between(way) {
-                connection.release(&mut self.lines, &self.sim, &mut self.wakes);
+            if connection.is_between(route) {
+                connection.release(&mut self.links, &self.sim, &mut self.wakes);
             }
         }
         for listening in self.listeners.values() {
@@ -168,8 +130,8 @@ impl State {
         };
         let [from, to] = connection.addresses();
         connection.reset(self.sim.now(), &mut self.wakes);
-        self.log(What::Reset(from, to));
-        self.log(What::Reset(to, from));
+        self.log(EventKind::Reset(from, to));
+        self.log(EventKind::Reset(to, from));
     }
 
     pub(super) fn lose(&mut self, id: u64) {
@@ -178,13 +140,13 @@ impl State {
         };
         let [from, to] = connection.addresses();
         connection.lose(self.sim.now(), &mut self.wakes);
-        self.log(What::Lost(from, to));
+        self.log(EventKind::BlackHoled(from, to));
     }
 
     /// The connections between two hosts, oldest first.
-    pub(super) fn between(&self, way: Way) -> Vec<u64> {
+    pub(super) fn between(&self, route: Route) -> Vec<u64> {
         let connections = self.connections.iter();
-        let between = connections.filter(|(_, connection)| connection.is_between(way));
+        let between = connections.filter(|(_, connection)| connection.is_between(route));
         between.map(|(&id, _)| id).collect()
     }
 

@@ -12,10 +12,10 @@ use std::{
 use futures_lite::{AsyncRead, AsyncWrite};
 
 use super::{
-    connection::{Patience, Step},
+    connection::{Step, StreamTimeouts},
     state::{Net, State},
 };
-use crate::{census::Entry, clock::Timer, inherit::enlist};
+use crate::{inherit::enlist_owned, resources::Entry, sim::Timer};
 
 /// One end of a connection on a simulated [`Network`](crate::Network).
 ///
@@ -53,7 +53,7 @@ impl Stream {
 
     /// Lists it among what lives in the current universe.
     pub(super) fn enlist(&mut self, what: fmt::Arguments<'_>, at: &'static Location<'static>) {
-        self.entry = enlist(what, at);
+        self.entry = enlist_owned(what, at);
     }
 
     /// The address of this end.
@@ -74,8 +74,8 @@ impl Stream {
     }
 
     /// How long this end believes in its peer. Default: for ever.
-    pub fn set_patience(&self, patience: Patience) {
-        self.net.with(|state| state.set_patience(self.id, patience));
+    pub fn set_timeouts(&self, timeouts: StreamTimeouts) {
+        self.net.with(|state| state.set_timeouts(self.id, timeouts));
     }
 
     /// Resets the connection when the stream is dropped, instead of closing it.
@@ -100,7 +100,7 @@ fn poll<T>(
             *timer = None;
             return Poll::Pending;
         };
-        let timer = timer.get_or_insert_with(|| net.sim.timer(until));
+        let timer = timer.get_or_insert_with(|| Timer::new(Arc::clone(&net.sim), until));
         timer.set_at(until);
         if timer.poll(cx).is_pending() {
             return Poll::Pending;

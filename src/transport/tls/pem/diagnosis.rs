@@ -1,11 +1,11 @@
-//! What a text is that is no PEM.
+//! Recognizes what a text is if it is not PEM.
 
 use super::{
     der,
     line::{BEGIN, BYTE_ORDER_MARK, Fault, contains, literal_newlines},
 };
 
-/// Returns the text without a byte-order mark, or says in which form it is instead of PEM.
+/// Returns the text without a byte-order mark, or its format if that is not PEM.
 pub(in crate::transport::tls) fn without_mark(bytes: &[u8]) -> Result<&[u8], Fault> {
     let text = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
     let fault = if text.trim_ascii().is_empty() {
@@ -15,11 +15,11 @@ pub(in crate::transport::tls) fn without_mark(bytes: &[u8]) -> Result<&[u8], Fau
     } else if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") || is_wide(bytes) {
         "it is in UTF-16 or UTF-32: save it as UTF-8 or ASCII"
     } else if der::is_pkcs12(text) {
-        "it is PKCS #12 (.p12, .pfx), which is not PEM: `openssl pkcs12 -nodes` turns it into PEM"
+        "it is PKCS #12 (.p12, .pfx), which is not PEM: `openssl pkcs12 -nodes` converts it to PEM"
     } else if text[0] == 0x30
         && (text.get(1) >= Some(&0x80) || der::length(text) == Some(text.len()))
     {
-        "it is DER, which is not PEM: `openssl x509 -inform DER` and `openssl pkey -inform DER` turn it into PEM"
+        "it is DER, which is not PEM: `openssl x509 -inform DER` and `openssl pkey -inform DER` convert it to PEM"
     } else if text.starts_with(b"\xfe\xed\xfe\xed") {
         "it is a Java keystore, which is not PEM"
     } else if text.contains(&0) {
@@ -30,42 +30,43 @@ pub(in crate::transport::tls) fn without_mark(bytes: &[u8]) -> Result<&[u8], Fau
     Err(fault.into())
 }
 
-/// Says why a text with a line BEGIN has no section.
+/// Returns why a text with BEGIN has no section.
 pub(in crate::transport::tls) fn why_no_section(text: &[u8]) -> Fault {
     if contains(text, b"\\n") {
         return literal_newlines();
     }
-    "something stands before `-----BEGIN` on its line, a quotation mark for instance: the line must begin with it".into()
+    "there is text before `-----BEGIN`, a quotation mark for instance: the line must begin with it"
+        .into()
 }
 
 fn other(text: &[u8]) -> &'static str {
     if contains(text, b"BEGIN ") {
-        "its line BEGIN is damaged: it must start and end with five dashes"
+        "its BEGIN line is damaged: it must start and end with five dashes"
     } else if text.starts_with(b"LS0tLS1CRUdJTi") {
-        "it is the base64 of a PEM text: decode it first"
+        "it is base64-encoded PEM: decode it first"
     } else if [&b"ssh-"[..], b"ecdsa-sha2-"]
         .iter()
         .any(|it| text.starts_with(it))
     {
-        "it is a public key in the form of SSH"
+        "it is a public key in SSH format"
     } else if text.starts_with(b"PuTTY-User-Key-File") {
-        "it is a key in the form of PuTTY: export it in that of OpenSSH, and turn that into PEM"
+        "it is a key in PuTTY format: export it in OpenSSH format, and convert that to PEM"
     } else if text.starts_with(b"{") {
         "it is JSON, not PEM"
     } else if is_path(text) {
-        "it looks like the path of a file, and must be what the file holds: `from_files` takes paths"
+        "it looks like the path of a file, and must be its contents: use `from_files` for paths"
     } else if text
         .iter()
         .all(|byte| byte.is_ascii_alphanumeric() || b"+/=\r\n\t ".contains(byte))
         && text.len() >= 32
     {
-        "it is base64 without the lines BEGIN and END around it"
+        "it is base64 without BEGIN and END lines around it"
     } else {
         "it has no line `-----BEGIN …-----`"
     }
 }
 
-/// Tells whether a text of Latin letters has two bytes or four for each.
+/// Returns whether a text is UTF-16 or UTF-32 without a byte-order mark.
 fn is_wide(text: &[u8]) -> bool {
     [&b"B\0E\0G\0I\0N"[..], b"B\0\0\0E\0\0\0G\0\0\0I\0\0\0N"]
         .iter()
@@ -88,9 +89,9 @@ fn is_path(text: &[u8]) -> bool {
             || ENDINGS.iter().any(|it| text.ends_with(it)))
 }
 
-/// Tells whether what was given as a path is a text, which might be a key.
+/// Returns whether a path looks like the contents of a file, which might be a key.
 ///
-/// Base64 changes between capitals, small letters and digits more often than words do.
+/// Base64 changes between upper case, lower case and digits more often than words do.
 pub(in crate::transport::tls) fn looks_like_contents(path: &[u8]) -> bool {
     const RUN: usize = 24;
     if path.len() > 4096 || path.iter().any(u8::is_ascii_control) || contains(path, b"-----") {

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-/// What is wrong with a PEM text. It repeats no byte of the text.
+/// A description of what is wrong with a PEM text. It contains no byte of the text.
 pub(in crate::transport::tls) type Fault = Cow<'static, str>;
 
 pub(super) const BEGIN: &[u8] = b"-----BEGIN ";
@@ -29,9 +29,9 @@ pub(super) fn contains(text: &[u8], part: &[u8]) -> bool {
     text.windows(part.len()).any(|window| window == part)
 }
 
-/// The fault of a text whose line feeds are escaped.
+/// Returns the fault of a text with escaped line feeds.
 pub(super) fn literal_newlines() -> Fault {
     Cow::Borrowed(
-        "it has the two characters `\\` and `n` where lines should end, as from an environment variable: replace them by line feeds",
+        "it has the two characters `\\` and `n` instead of line feeds, as from an environment variable: replace them by line feeds",
     )
 }

@@ -103,7 +103,7 @@ enum Left {
 fn outcome_of(bytes: &[u8], piece: usize) -> Outcome {
     let (packets, end, decoder) = decode(MAX_PAYLOAD, bytes.chunks(piece));
     let kinds = packets.into_iter().map(|(header, _)| header.kind);
-    let left = match decoder.is_midway() {
+    let left = match decoder.has_partial_packet() {
         true => Left::Partial,
         false => Left::Nothing,
     };
@@ -241,7 +241,7 @@ fn after_an_error_no_packet_is_returned() {
         decoder.extend(&cast(b"after"));
         assert_eq!(decoder.next_packet(), Err(error));
         assert_eq!(decoder.buffered(), 0);
-        assert!(!decoder.is_midway());
+        assert!(!decoder.has_partial_packet());
     }
 }
 
@@ -264,7 +264,7 @@ fn error_texts_name_the_cause() {
         (FrameError::UnknownKind(5), "there is no packet of kind 5"),
         (
             FrameError::KeepaliveWithPayload { size: 12 },
-            "a keepalive with a payload of 12 bytes, where none may have any",
+            "a keepalive must have no payload, not one of 12 bytes",
         ),
         (
             FrameError::TooLarge {
@@ -384,15 +384,15 @@ fn filling_more_than_the_spare_part_panics() {
 fn a_decoder_is_midway_from_the_first_byte_of_a_packet_to_its_last() {
     let bytes = [cast(b"hello"), KEEPALIVE.to_vec()].concat();
     let mut decoder = Decoder::new(MAX_PAYLOAD);
-    assert!(!decoder.is_midway());
+    assert!(!decoder.has_partial_packet());
     for (at, byte) in bytes.iter().enumerate() {
         decoder.extend(&[*byte]);
         let complete = at == 100 || at == 109;
-        assert_eq!(decoder.is_midway(), !complete, "after byte {at}");
+        assert_eq!(decoder.has_partial_packet(), !complete, "after byte {at}");
         let packets = take_all(&mut decoder);
         assert_eq!(packets.len(), usize::from(complete), "after byte {at}");
     }
-    assert!(!decoder.is_midway());
+    assert!(!decoder.has_partial_packet());
 }
 
 // Anything at all

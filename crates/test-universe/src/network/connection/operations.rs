@@ -1,9 +1,9 @@
-//! What the end of a connection can do: read, write, close, be dropped.
+//! EventKind the end of a connection can do: read, write, close, be dropped.
 
 use std::{io, task::Waker, time::Instant};
 
-use super::{Connection, Patience, Step};
-use crate::network::{event::What, line::Due, parcel::Parcel, state::State};
+use super::{Connection, Step, StreamTimeouts};
+use crate::network::{chunk::Chunk, event::EventKind, link::Due, state::State};
 
 fn was_reset<T>() -> Step<T> {
     Step::Done(Err(io::ErrorKind::ConnectionReset.into()))
@@ -28,13 +28,13 @@ impl State {
         let now = self.sim.now();
         let Self {
             connections,
-            lines,
+            links,
             sim,
             wakes,
             ..
         } = self;
         let connection = open(connections.get_mut(&id));
-        let way = connection.way(1 - side);
+        let route = connection.route(1 - side);
         let (to, from) = connection.seen_from(side);
         let (gives_up, has_given_up_by_now) = (
             connection.gives_up(side),
@@ -48,20 +48,20 @@ impl State {
             return Step::Done(Ok(0));
         }
         match end.incoming.front() {
-            Some(parcel) if parcel.is_here(now) && parcel.is_end() => {
+            Some(chunk) if chunk.is_here(now) && chunk.is_end() => {
                 return Step::Done(Ok(0));
             }
-            Some(parcel) if parcel.is_here(now) => {}
+            Some(chunk) if chunk.is_here(now) => {}
             _ if has_given_up_by_now => return has_given_up(),
             _ => {
                 wakes.wait(&mut end.reader, waker);
                 return Step::Wait(sooner(end.next(now), gives_up));
             }
         }
-        let most = lines.piece(way, room.len(), sim);
+        let most = links.piece(route, room.len(), sim);
         let taken = end.take(&mut room[..most], now);
         wakes.wake(&mut connection.ends[1 - side].writer);
-        self.log(What::Received(to, from, taken));
+        self.log(EventKind::Received(to, from, taken));
         Step::Done(Ok(taken))
     }
 
@@ -73,13 +73,13 @@ impl State {
     ) -> Step<usize> {
         let Self {
             connections,
-            lines,
+            links,
             sim,
             wakes,
             ..
         } = self;
         let connection = open(connections.get_mut(&id));
-        let way = connection.way(side);
+        let route = connection.route(side);
         let (from, to) = connection.seen_from(side);
         let in_use = connection.ends[1 - side].unread;
         let gives_up = connection.gives_up(side);
@@ -96,36 +96,36 @@ impl State {
         if bytes.is_empty() {
             return Step::Done(Ok(0));
         }
-        let room = lines.window(way).saturating_sub(in_use);
+        let room = links.window(route).saturating_sub(in_use);
         if room == 0 {
             wakes.wait(&mut end.writer, waker);
             return Step::Wait(sooner(end.reset.time(), gives_up));
         }
-        let count = lines.piece(way, bytes.len().min(room), sim);
-        connection.send(side, bytes[..count].to_vec(), lines, sim);
-        connection.bounce(1 - side, lines, sim);
+        let count = links.piece(route, bytes.len().min(room), sim);
+        connection.send(side, bytes[..count].to_vec(), links, sim);
+        connection.bounce(1 - side, links, sim);
         // They have timers to set: for what was sent, and for a reset that comes back.
         wakes.wake(&mut connection.ends[1 - side].reader);
         if connection.ends[side].reset != Due::Never || connection.silent.is_some() {
             wakes.wake(&mut connection.ends[side].reader);
         }
-        self.log(What::Sent(from, to, count));
+        self.log(EventKind::Sent(from, to, count));
         Step::Done(Ok(count))
     }
 
-    pub(in crate::network) fn set_patience(
+    pub(in crate::network) fn set_timeouts(
         &mut self,
         (id, side): (u64, usize),
-        patience: Patience,
+        timeouts: StreamTimeouts,
     ) {
-        open(self.connections.get_mut(&id)).ends[side].patience = patience;
+        open(self.connections.get_mut(&id)).ends[side].timeouts = timeouts;
     }
 
     /// Ends the sending half.
     pub(in crate::network) fn close(&mut self, (id, side): (u64, usize)) -> io::Result<()> {
         let Self {
             connections,
-            lines,
+            links,
             sim,
             wakes,
             ..
@@ -141,9 +141,9 @@ impl State {
         }
         end.closed = true;
         wakes.wake(&mut end.writer);
-        connection.send(side, Vec::new(), lines, sim);
+        connection.send(side, Vec::new(), links, sim);
         wakes.wake(&mut connection.ends[1 - side].reader);
-        self.log(What::Closed(from, to));
+        self.log(EventKind::Closed(from, to));
         Ok(())
     }
 
@@ -155,7 +155,7 @@ impl State {
         let has_given_up = connection.has_given_up(side, now);
         let end = &connection.ends[side];
         let was_reset = end.reset.is_by(now) || has_given_up;
-        let unread = |parcel: &Parcel| parcel.is_here(now) && !parcel.is_end();
+        let unread = |chunk: &Chunk| chunk.is_here(now) && !chunk.is_end();
         let abort = abort || end.incoming.front().is_some_and(unread);
         if !was_reset && !abort {
             // It was not reset, and so it can be closed.
@@ -163,7 +163,7 @@ impl State {
         }
         let Self {
             connections,
-            lines,
+            links,
             sim,
             wakes,
             hosts,
@@ -179,10 +179,10 @@ impl State {
             end.incoming.clear();
             end.unread = 0;
         } else {
-            connection.bounce(side, lines, sim);
+            connection.bounce(side, links, sim);
         }
         if abort && !was_reset {
-            connection.send_reset(side, now, lines, sim);
+            connection.send_reset(side, now, links, sim);
         }
         connection.ends[1 - side].wake(wakes);
         if connection.ends.iter().all(|end| end.dropped) {
@@ -191,7 +191,7 @@ impl State {
             connections.remove(&id);
         }
         if abort && !was_reset {
-            self.log(What::Reset(from, to));
+            self.log(EventKind::Reset(from, to));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A user's code and values, whose panics end nobody but their own task.
+//! Wrappers of user futures and values whose panics must not reach the executor or the library.
 
 use std::{
     ops::{Deref, DerefMut},
@@ -12,10 +12,10 @@ use crate::{
 };
 
 pin_project_lite::pin_project! {
-    /// A future whose destructor panics for nobody but itself.
+    /// A future whose destructor's panic is caught.
     ///
-    /// An executor drops a task that is cancelled, and aborts the process if that panics. A server that
-    /// is killed would take all others along. A panic of the future itself is passed on.
+    /// An executor that drops a cancelled task aborts the process if that panics. A panic of the future itself is passed
+    /// on.
     #[must_use = "futures do nothing unless polled"]
     pub struct Contained<F> {
         #[pin]
@@ -41,7 +41,7 @@ impl<F> Contained<F> {
 }
 
 impl<F: Future> Contained<F> {
-    /// Polls the future and returns what it panicked with, if it did.
+    /// Polls the future and returns its output or its panic.
     ///
     /// # Panics
     ///
@@ -51,7 +51,7 @@ impl<F: Future> Contained<F> {
         cx: &mut Context<'_>,
     ) -> Poll<Result<F::Output, Panic>> {
         let future = self.project().future.as_pin_mut();
-        let future = future.expect("only its drop takes it out");
+        let future = future.expect("only the destructor takes it out");
         match unwind::catch(|| future.poll(cx)) {
             Ok(poll) => poll.map(Ok),
             Err(panic) => Poll::Ready(Err(panic)),
@@ -68,7 +68,7 @@ impl<F: Future> Future for Contained<F> {
     }
 }
 
-/// Something of a user's. Dropped, it panics for nobody else.
+/// A user's value whose destructor's panic is caught.
 #[derive(Debug)]
 pub struct Foreign<T>(Option<T>);
 
@@ -82,13 +82,13 @@ impl<T> Foreign<T> {
     ///
     /// # Panics
     ///
-    /// Never: the value is only taken here.
+    /// Never.
     pub fn into_inner(mut self) -> T {
         self.0.take().expect(TAKEN)
     }
 }
 
-const TAKEN: &str = "only its end takes it out";
+const TAKEN: &str = "only `into_inner` and the destructor take it out";
 
 impl<T> Deref for Foreign<T> {
     type Target = T;

@@ -1,23 +1,22 @@
-//! What a server has to send: packets, whole and in order, from any task or thread.
+//! The send queue of a server's connection: whole packets in order, from any task or thread.
 //!
 //! ```text
-//! handler, ReplyTo, ServerRef::push --> outbox --> the connection's task --> socket
+//! handler, ReplyTo, ServerRef::push --> send queue --> the connection's task --> socket
 //! ```
 //!
-//! Senders append under a short lock and wake the connection's task only if it waits. The task
-//! takes a chunk at a time, so that what was sent together leaves in one write, and no more than a
-//! chunk is held outside of what is counted here.
+//! Senders append under a short lock, and wake the connection's task only if it waits. The task dequeues a chunk at a
+//! time: packets that were sent together are written together, and at most one chunk is not counted here.
 //!
-//! A reply that is too large to be encoded at once is queued as it is. The task has it encoded elsewhere when its
-//! turn comes, and nothing overtakes it; until then no further packet of the peer is handled.
+//! A reply that is too large to be encoded by its sender is queued unencoded. The connection's task has it encoded on
+//! the blocking pool when it is dequeued; order is kept. Until then no further packet of the peer is handled.
 //!
-//! Nothing here grows without a bound, whoever sends and whoever does not read:
+//! The queue is bounded:
 //!
 //! ```text
 //! 0                     limit of bytes                limit of replies
 //! |-------------------------|-----------------------------|
-//! | everything is taken     | replies only                | a call that would be answered now
-//! |                         | the peer is not read from   | fails, with a message that says why
+//! | all packets accepted    | only replies accepted       | replies rejected: the call fails with
+//! |                         | no reads from the peer      | an error message instead
 //! ```
 
 mod queue;
@@ -35,92 +34,98 @@ use event_listener::Event;
 
 use crate::{
     encode::{Encode, put_back, scratch},
-    task::TURN,
+    task::BUDGET,
     wire::codec::{Codec, PacketError},
 };
 use queue::Queue;
-pub(crate) use queue::{CHUNK, Limits, Sort, Taken, Untaken};
+pub(crate) use queue::{CHUNK, Dequeued, EnqueueError, Limits, PacketClass};
 
 #[derive(Debug)]
-pub(crate) struct Outbox {
+pub(crate) struct SendQueue {
     codec: Codec,
     limits: Limits,
     queue: Mutex<Queue>,
-    /// True once the connection is to take leave: asked at every turn, without the lock.
-    leaving: AtomicBool,
-    /// Whether it was logged that there is no room for replies.
+    /// True once the connection drains: read at every poll, without the lock.
+    draining: AtomicBool,
+    /// True once a warning was logged that the queue is full for replies.
     warned: AtomicBool,
     /// Notified when the queue falls below its limit, and when it closes.
-    room: Event,
+    below_limit: Event,
     /// Notified when the queue closes.
     closed: Event,
     /// Set once the server has failed: the message for the callers of its unanswered calls, if they may see one.
     failure: OnceLock<Option<Box<str>>>,
 }
 
-/// The connection is gone, or about to go; nothing can be sent any more.
+/// The connection is closed or closing: no packet can be sent.
 #[derive(Debug)]
 pub(crate) struct Closed;
 
-impl Outbox {
+impl SendQueue {
     pub(crate) fn new(codec: Codec, limits: Limits) -> Self {
         Self {
             codec,
             limits,
             queue: Mutex::default(),
-            leaving: AtomicBool::new(false),
+            draining: AtomicBool::new(false),
             warned: AtomicBool::new(false),
-            room: Event::new(),
+            below_limit: Event::new(),
             closed: Event::new(),
             failure: OnceLock::new(),
         }
     }
 
-    /// What packets are encoded with.
+    /// Returns the codec of the connection's packets.
     pub(crate) fn codec(&self) -> &Codec {
         &self.codec
     }
 
-    /// Encodes a packet and appends it, if there is room for its sort. Returns whether `encode` did encode it: if
-    /// not, nothing is sent.
+    /// Encodes a packet and appends it, if its class is below its limit. Returns false, and sends nothing, if `encode`
+    /// did.
     ///
     /// The user's `Serialize` runs in `encode`, outside the lock.
     pub(crate) fn send(
         &self,
-        sort: Sort,
+        class: PacketClass,
         encode: impl FnOnce(&Codec, &mut Vec<u8>) -> Result<bool, PacketError>,
-    ) -> Result<Result<bool, Untaken>, PacketError> {
+    ) -> Result<Result<bool, EnqueueError>, PacketError> {
         let mut scratch = scratch();
         let encoded = encode(&self.codec, &mut scratch)?;
         let sent = match encoded {
-            true => self.append(sort, &mut scratch),
+            true => self.append(class, &mut scratch),
             false => Ok(()),
         };
         put_back(scratch);
         Ok(sent.map(|()| encoded))
     }
 
-    /// Appends an encoded packet, if there is room for its sort. A large one is taken out of `packet`.
-    pub(crate) fn append(&self, sort: Sort, packet: &mut Vec<u8>) -> Result<(), Untaken> {
-        self.enqueue(sort, packet.len(), |queue| {
+    /// Appends an encoded packet, if its class is below its limit. A large packet is moved out of `packet`.
+    pub(crate) fn append(
+        &self,
+        class: PacketClass,
+        packet: &mut Vec<u8>,
+    ) -> Result<(), EnqueueError> {
+        self.enqueue(class, packet.len(), |queue| {
             queue.append(packet, self.limits.one_by_one);
         })
     }
 
-    /// Appends a reply that is to be encoded later.
-    pub(crate) fn append_unencoded(&self, reply: Encode) -> Result<(), Untaken> {
-        self.enqueue(Sort::Reply, TURN, |queue| queue.append_unencoded(reply))
+    /// Appends a reply that is encoded when it is dequeued.
+    pub(crate) fn append_unencoded(&self, reply: Encode) -> Result<(), EnqueueError> {
+        self.enqueue(PacketClass::Reply, BUDGET, |queue| {
+            queue.append_unencoded(reply)
+        })
     }
 
     fn enqueue(
         &self,
-        sort: Sort,
+        class: PacketClass,
         bytes: usize,
         append: impl FnOnce(&mut Queue),
-    ) -> Result<(), Untaken> {
+    ) -> Result<(), EnqueueError> {
         let task = {
             let mut queue = self.queue();
-            queue.may_take(sort, bytes, &self.limits)?;
+            queue.check(class, bytes, &self.limits)?;
             append(&mut queue);
             queue.bytes += bytes;
             queue.packets += 1;
@@ -132,33 +137,33 @@ impl Outbox {
         Ok(())
     }
 
-    /// Whether there is room for another packet that is nobody's reply.
-    pub(crate) fn has_room(&self) -> bool {
+    /// Returns whether a push would be accepted now, or fails because the queue is closed.
+    pub(crate) fn is_below_limit(&self) -> bool {
         let queue = self.queue();
         queue.closed || queue.bytes < self.limits.bytes
     }
 
-    /// Whether a reply of so many bytes would be taken. Another may take the room first.
-    pub(crate) fn has_room_for_reply(&self, bytes: usize) -> bool {
-        let taken = self.queue().may_take(Sort::Reply, bytes, &self.limits);
-        !matches!(taken, Err(Untaken::Full))
+    /// Returns whether a reply of this size would be accepted now. Another sender may be faster.
+    pub(crate) fn accepts_reply(&self, bytes: usize) -> bool {
+        let checked = self.queue().check(PacketClass::Reply, bytes, &self.limits);
+        !matches!(checked, Err(EnqueueError::Full))
     }
 
-    /// Logs that there is no room for a reply: once as a warning, for a peer can have it happen at will.
+    /// Logs that a reply was rejected: once as a warning, because a peer can cause it at will.
     pub(crate) fn log_full(&self) {
         if self.warned.swap(true, Ordering::Relaxed) {
-            tracing::debug!(target: "erps", "again there is no room for a reply");
+            tracing::debug!(target: "erps", "the send queue is full again: a reply was dropped");
         } else {
-            tracing::warn!(target: "erps", "a peer does not read: there is no room for a reply");
+            tracing::warn!(target: "erps", "the send queue is full because the peer does not read: a reply was dropped");
         }
     }
 
-    /// Waits until there is room for another packet that is nobody's reply, and tells whether it had to.
-    /// Somebody else may take the room first.
-    pub(crate) async fn room(&self) -> Result<bool, Closed> {
+    /// Waits until the queue is below the limit of pushes. Returns whether it had to wait. Another sender may be
+    /// faster afterwards.
+    pub(crate) async fn wait_below_limit(&self) -> Result<bool, Closed> {
         let mut waited = false;
         loop {
-            let listener = self.room.listen();
+            let listener = self.below_limit.listen();
             {
                 let queue = self.queue();
                 if queue.closed {
@@ -173,37 +178,38 @@ impl Outbox {
         }
     }
 
-    /// For one who has waited for room, and is done: the next may come, if there is some left.
-    pub(crate) fn pass_on_room(&self) {
-        if self.has_room() {
-            self.room.notify(1);
+    /// Notifies the next waiting sender if the queue is still below the limit. Called by a sender that has waited.
+    pub(crate) fn notify_next(&self) {
+        if self.is_below_limit() {
+            self.below_limit.notify(1);
         }
     }
 
-    /// For the connection's task: moves a chunk of what there is to `out`, or waits for something.
-    pub(crate) fn poll_take(&self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> Poll<Taken> {
+    /// Moves the first chunk to `out`, or waits for a packet. For the connection's task.
+    pub(crate) fn poll_dequeue(&self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> Poll<Dequeued> {
         let mut queue = self.queue();
         if queue.bytes == 0 {
             queue.wait(cx);
             return Poll::Pending;
         }
-        let taken = queue.take(out);
-        let has_room = queue.bytes < self.limits.bytes;
+        let dequeued = queue.dequeue(out);
+        let below_limit = queue.bytes < self.limits.bytes;
         drop(queue);
-        if has_room {
-            self.room.notify(1);
+        if below_limit {
+            self.below_limit.notify(1);
         }
-        Poll::Ready(taken)
+        Poll::Ready(dequeued)
     }
 
-    /// For the connection's task: whether the peer may be listened to, or has too much going on.
+    /// Ready if packets of the peer may be read: it is below its limits of calls in flight and unsent bytes. For the
+    /// connection's task.
     pub(crate) fn poll_may_read(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut queue = self.queue();
         if queue.in_flight < self.limits.in_flight
             && queue.bytes < self.limits.bytes
             && queue.unencoded == 0
         {
-            // It takes what there is before it waits again; until then nobody need wake it.
+            // The task dequeues everything before it waits again, so no sender needs to wake it.
             queue.task = None;
             return Poll::Ready(());
         }
@@ -215,12 +221,12 @@ impl Outbox {
         self.bytes() == 0
     }
 
-    /// How many bytes wait to be taken.
+    /// Returns the number of queued bytes.
     pub(crate) fn bytes(&self) -> usize {
         self.queue().bytes
     }
 
-    /// A call came in; it counts as in flight until [`call_ended`](Self::call_ended).
+    /// Counts a call as in flight, until [`call_ended`](Self::call_ended).
     pub(crate) fn call_began(&self) {
         self.queue().in_flight += 1;
     }
@@ -229,9 +235,9 @@ impl Outbox {
         let task = {
             let mut queue = self.queue();
             queue.in_flight -= 1;
-            // The task waits for this only at the limit, and to take leave.
+            // The task waits for this only at the limit, and in a drain.
             let was_full = queue.in_flight + 1 == self.limits.in_flight;
-            if was_full || (queue.leave.is_some() && queue.in_flight == 0) {
+            if was_full || (queue.read_until.is_some() && queue.in_flight == 0) {
                 queue.task.take()
             } else {
                 None
@@ -242,23 +248,24 @@ impl Outbox {
         }
     }
 
-    /// How many calls of the peer have no answer yet.
+    /// Returns the number of unanswered calls of the peer.
     pub(crate) fn in_flight(&self) -> usize {
         self.queue().in_flight
     }
 
-    /// How many packets were ever to be sent.
+    /// Returns the number of packets queued so far.
     pub(crate) fn packets(&self) -> u64 {
         self.queue().packets
     }
 
-    /// Has the connection take leave: what the peer sends until then is handled, and then the
-    /// connection ends. Asked again, the nearer time counts.
-    pub(crate) fn leave(&self, until: Instant) {
+    /// Requests a drain: packets are read until this time, and the connection is closed when its calls are answered.
+    /// Repeated, the earlier time holds.
+    pub(crate) fn drain(&self, read_until: Instant) {
         let task = {
             let mut queue = self.queue();
-            queue.leave = Some(queue.leave.map_or(until, |before| before.min(until)));
-            self.leaving.store(true, Ordering::Release);
+            let until = queue.read_until.map_or(read_until, |it| it.min(read_until));
+            queue.read_until = Some(until);
+            self.draining.store(true, Ordering::Release);
             queue.task.take()
         };
         if let Some(task) = task {
@@ -266,31 +273,31 @@ impl Outbox {
         }
     }
 
-    /// Until when the peer is listened to, if the connection is to take leave.
-    pub(crate) fn leaves(&self) -> Option<Instant> {
-        if !self.leaving.load(Ordering::Acquire) {
+    /// Returns until when packets are read, if a drain was requested.
+    pub(crate) fn read_until(&self) -> Option<Instant> {
+        if !self.draining.load(Ordering::Acquire) {
             return None;
         }
-        self.queue().leave
+        self.queue().read_until
     }
 
-    /// Takes nothing more. What is queued may still be taken out.
+    /// Closes the queue: no packet is accepted. Queued packets can still be dequeued.
     pub(crate) fn close(&self) {
         self.queue().closed = true;
         self.notify_closed();
     }
 
     fn notify_closed(&self) {
-        self.room.notify(usize::MAX);
+        self.below_limit.notify(usize::MAX);
         self.closed.notify(usize::MAX);
     }
 
-    /// Returns true once nothing more is accepted.
+    /// Returns whether the queue is closed.
     pub(crate) fn is_closed(&self) -> bool {
         self.queue().closed
     }
 
-    /// Waits until nothing more is accepted.
+    /// Waits until the queue is closed.
     pub(crate) async fn until_closed(&self) {
         loop {
             let closed = self.closed.listen();
@@ -311,9 +318,8 @@ impl Outbox {
         self.failure.get().map(Option::as_deref)
     }
 
-    /// As [`close`](Self::close), where nothing will be taken out any more: what is queued is dropped, whoever
-    /// keeps this.
-    pub(crate) fn abandon(&self) {
+    /// Closes the queue and drops the queued packets, even if handles to the queue remain.
+    pub(crate) fn close_and_clear(&self) {
         let queued = {
             let mut queue = self.queue();
             queue.closed = true;

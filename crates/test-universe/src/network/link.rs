@@ -1,4 +1,4 @@
-//! What lies between two hosts: how long it takes, how much fits through, and who may pass.
+//! EventKind lies between two hosts: how long it takes, how much fits through, and who may pass.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -7,11 +7,11 @@ use std::{
 
 use crate::sim::Sim;
 
-/// How many bytes may be on their way in one direction of a connection, or wait to be read there,
-/// unless a line says otherwise. The writer waits beyond it. About what Linux begins with.
+/// How many bytes may be on their route in one direction of a connection, or wait to be read there,
+/// unless a link says otherwise. The writer waits beyond it. About what Linux begins with.
 pub const WINDOW: usize = 64 * 1024;
 
-/// The line between two hosts, or from a host to itself.
+/// The link between two hosts, or from a host to itself.
 ///
 /// A new one takes no time and is as wide as can be, so that nothing but time-outs takes time.
 ///
@@ -19,20 +19,20 @@ pub const WINDOW: usize = 64 * 1024;
 ///
 /// ```
 /// use std::time::Duration;
-/// use test_universe::{Network, Universe, network::Line};
+/// use test_universe::{Network, Universe, network::Link};
 ///
 /// Universe::simulated(1).run(async {
 ///     let network = Network::current().unwrap();
-///     let far = Line::new()
+///     let far = Link::new()
 ///         .latency(Duration::from_millis(80))
 ///         .jitter(Duration::from_millis(5))
 ///         .bandwidth(1_000_000);
-///     network.set_line("alpha", "beta", far);
+///     network.set_link("alpha", "beta", far);
 /// });
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
-pub struct Line {
+pub struct Link {
     latency: Duration,
     jitter: Duration,
     bandwidth: Option<u64>,
@@ -40,8 +40,8 @@ pub struct Line {
     window: usize,
 }
 
-impl Line {
-    /// A line without delay and limits, but the window of [`WINDOW`].
+impl Link {
+    /// A link without delay and limits, but the window of [`WINDOW`].
     pub const fn new() -> Self {
         Self {
             latency: Duration::ZERO,
@@ -52,7 +52,7 @@ impl Line {
         }
     }
 
-    /// How long a byte takes, one way. Default: no time.
+    /// How long a byte takes, one route. Default: no time.
     pub const fn latency(mut self, latency: Duration) -> Self {
         self.latency = latency;
         self
@@ -66,13 +66,13 @@ impl Line {
         self
     }
 
-    /// How many bytes it carries per second, each way, for all connections together. Default: any
+    /// How many bytes it carries per second, each route, for all connections together. Default: any
     /// number. Zero is taken for one.
     ///
-    /// What is written at once arrives in parts, each as soon as it has been carried, the last when all
+    /// EventKind is written at once arrives in parts, each as soon as it has been carried, the last when all
     /// have. A part is what is carried in ten milliseconds, or a 64th of the write where that is more; but no
     /// more than is carried in a second, and no less than a byte. So limits of some seconds tell a slow
-    /// line from one that is dead, and much that is sent over a slow line is not read byte by byte.
+    /// link from one that is dead, and much that is sent over a slow link is not read byte by byte.
     pub const fn bandwidth(mut self, bytes: u64) -> Self {
         self.bandwidth = Some(if bytes == 0 { 1 } else { bytes });
         self
@@ -96,16 +96,16 @@ impl Line {
     }
 }
 
-impl Default for Line {
+impl Default for Link {
     fn default() -> Self {
         Self::new()
     }
 }
 
-/// How long a part of a write is carried over a line with a bandwidth. Who reads is woken for each.
+/// How long a part of a write is carried over a link with a bandwidth. Who reads is woken for each.
 const PART: Duration = Duration::from_millis(10);
 
-/// How many parts a write has before they grow beyond that: a huge write over a slow line stays cheap.
+/// How many parts a write has before they grow beyond that: a huge write over a slow link stays cheap.
 const PARTS: u32 = 64;
 
 /// To what they grow. Peers are given up after some seconds without a byte.
@@ -137,7 +137,7 @@ impl Due {
         }
     }
 
-    /// What has not arrived yet is held.
+    /// EventKind has not arrived yet is held.
     pub(super) fn hold(&mut self, now: Instant) {
         if matches!(*self, Self::At(at) if at > now) {
             *self = Self::Held;
@@ -150,7 +150,7 @@ impl Due {
 pub(super) struct Arrival {
     /// When the last byte does.
     pub(super) due: Due,
-    /// How long the line carries it, until then.
+    /// How long the link carries it, until then.
     takes: Duration,
     /// In how many equal times.
     parts: u128,
@@ -207,58 +207,58 @@ impl Arrival {
 }
 
 /// From one host to another, by their numbers.
-pub(super) type Way = (usize, usize);
+pub(super) type Route = (usize, usize);
 
 #[derive(Default)]
-pub(super) struct Lines {
-    default: Line,
+pub(super) struct Links {
+    default: Link,
     /// The key has the smaller number first.
-    own: BTreeMap<Way, Line>,
-    parted: BTreeSet<Way>,
-    /// When the last byte has left that was sent this way.
-    free_at: BTreeMap<Way, Instant>,
+    own: BTreeMap<Route, Link>,
+    parted: BTreeSet<Route>,
+    /// When the last byte has left that was sent this route.
+    free_at: BTreeMap<Route, Instant>,
 }
 
-fn pair((a, b): Way) -> Way {
+fn pair((a, b): Route) -> Route {
     (a.min(b), a.max(b))
 }
 
-impl Lines {
-    pub(super) fn set_default(&mut self, line: Line) {
-        self.default = line;
+impl Links {
+    pub(super) fn set_default(&mut self, link: Link) {
+        self.default = link;
     }
 
-    pub(super) fn set(&mut self, way: Way, line: Line) {
-        self.own.insert(pair(way), line);
+    pub(super) fn set(&mut self, route: Route, link: Link) {
+        self.own.insert(pair(route), link);
     }
 
-    fn line(&self, way: Way) -> &Line {
-        self.own.get(&pair(way)).unwrap_or(&self.default)
-    }
-
-    /// False if it was so before.
-    pub(super) fn part(&mut self, way: Way) -> bool {
-        self.parted.insert(pair(way))
+    fn link(&self, route: Route) -> &Link {
+        self.own.get(&pair(route)).unwrap_or(&self.default)
     }
 
     /// False if it was so before.
-    pub(super) fn heal(&mut self, way: Way) -> bool {
-        self.parted.remove(&pair(way))
+    pub(super) fn part(&mut self, route: Route) -> bool {
+        self.parted.insert(pair(route))
     }
 
-    pub(super) fn are_parted(&self, way: Way) -> bool {
-        self.parted.contains(&pair(way))
+    /// False if it was so before.
+    pub(super) fn heal(&mut self, route: Route) -> bool {
+        self.parted.remove(&pair(route))
     }
 
-    pub(super) fn window(&self, way: Way) -> usize {
-        self.line(way).window
+    pub(super) fn are_parted(&self, route: Route) -> bool {
+        self.parted.contains(&pair(route))
+    }
+
+    pub(super) fn window(&self, route: Route) -> usize {
+        self.link(route).window
     }
 
     /// How long the next bytes take.
-    pub(super) fn latency(&self, way: Way, sim: &Sim) -> Duration {
-        let Line {
+    pub(super) fn latency(&self, route: Route, sim: &Sim) -> Duration {
+        let Link {
             latency, jitter, ..
-        } = *self.line(way);
+        } = *self.link(route);
         if jitter.is_zero() {
             return latency;
         }
@@ -267,35 +267,35 @@ impl Lines {
     }
 
     /// How many of `bytes` a single read or write takes.
-    pub(super) fn piece(&self, way: Way, bytes: usize, sim: &Sim) -> usize {
-        match self.line(way).pieces {
+    pub(super) fn piece(&self, route: Route, bytes: usize, sim: &Sim) -> usize {
+        match self.link(route).pieces {
             Some(most) if bytes > 1 => bytes.min(sim.draw(|rng| rng.usize(1..=most))),
             _ => bytes,
         }
     }
 
     /// When a word arrives that is sent now, behind the bytes that were sent before.
-    pub(super) fn send_word(&mut self, way: Way, sim: &Sim) -> Due {
-        self.send(way, 0, sim).due
+    pub(super) fn send_word(&mut self, route: Route, sim: &Sim) -> Due {
+        self.send(route, 0, sim).due
     }
 
-    /// When `bytes` arrive that are sent now. What was sent earlier is to be read first all the same.
-    pub(super) fn send(&mut self, way: Way, bytes: usize, sim: &Sim) -> Arrival {
-        if self.are_parted(way) {
+    /// When `bytes` arrive that are sent now. EventKind was sent earlier is to be read first all the same.
+    pub(super) fn send(&mut self, route: Route, bytes: usize, sim: &Sim) -> Arrival {
+        if self.are_parted(route) {
             return Arrival::whole(Due::Held);
         }
         let mut leaves = sim.now();
         let mut takes = Duration::ZERO;
-        if let Some(bandwidth) = self.line(way).bandwidth {
+        if let Some(bandwidth) = self.link(route).bandwidth {
             let nanos = bytes as u128 * 1_000_000_000 / u128::from(bandwidth);
             takes = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
-            let free_at = self.free_at.entry(way).or_insert(leaves);
+            let free_at = self.free_at.entry(route).or_insert(leaves);
             let Some(free) = leaves.max(*free_at).checked_add(takes) else {
                 return Arrival::whole(Due::Never);
             };
             leaves = free;
             *free_at = leaves;
         }
-        Arrival::of(bytes, Due::after(leaves, self.latency(way, sim)), takes)
+        Arrival::of(bytes, Due::after(leaves, self.latency(route, sim)), takes)
     }
 }

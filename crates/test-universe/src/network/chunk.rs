@@ -1,10 +1,10 @@
-//! What is on its way to an end: bytes that were sent at once, or the word that nothing comes any more.
+//! EventKind is on its route to an end: bytes that were sent at once, or the word that nothing comes any more.
 
 use std::time::Instant;
 
-use super::line::{Arrival, Due};
+use super::link::{Arrival, Due};
 
-pub(super) struct Parcel {
+pub(super) struct Chunk {
     pub(super) sent: Instant,
     pub(super) arrival: Arrival,
     /// Empty: nothing comes after it.
@@ -13,7 +13,7 @@ pub(super) struct Parcel {
     read: usize,
 }
 
-impl Parcel {
+impl Chunk {
     pub(super) fn new(sent: Instant, arrival: Arrival, bytes: Vec<u8>) -> Self {
         Self {
             sent,
@@ -54,7 +54,7 @@ impl Parcel {
         count
     }
 
-    /// What has not arrived yet is held, and is a parcel of its own if some of it has.
+    /// EventKind has not arrived yet is held, and is a chunk of its own if some of it has.
     pub(super) fn hold(mut self, now: Instant) -> [Option<Self>; 2] {
         let held = match self.arrival.due {
             Due::At(at) => at > now,

@@ -1,49 +1,51 @@
-//! A place for one value that is made when it is first asked for, and may be replaced.
+//! A lazily initialized value that can be replaced: what one universe has of a static.
 
 use std::{
     mem,
     sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
-/// No foreign code runs under the lock: a value is made in its cell and dropped outside of both, so
-/// that making or dropping one may use this slot's like. A cell that was taken out meanwhile still
-/// gets its value, for those who wait for it.
-pub(crate) struct Slot<T>(RwLock<Option<Cell<T>>>);
+/// A lazily initialized value that can be replaced.
+///
+/// No user code runs under the lock: a value is initialized in its cell, and dropped outside of both, so that
+/// initializers and destructors may use other shards. A cell that is replaced while it is initialized still gets its
+/// value, for the threads that wait for it.
+pub(crate) struct Shard<T>(RwLock<Option<Cell<T>>>);
 
 type Cell<T> = Arc<OnceLock<Arc<T>>>;
 
-impl<T> Slot<T> {
+impl<T> Shard<T> {
     pub(crate) const fn new() -> Self {
         Self(RwLock::new(None))
     }
 
-    /// The value, if there is one.
-    pub(crate) fn made(&self) -> Option<Arc<T>> {
+    /// Returns the value if it is initialized.
+    pub(crate) fn get(&self) -> Option<Arc<T>> {
         self.read().as_ref()?.get().cloned()
     }
 
-    pub(crate) fn get_or_make(&self, make: fn() -> T) -> Arc<T> {
-        match self.made() {
+    pub(crate) fn get_or_init(&self, init: fn() -> T) -> Arc<T> {
+        match self.get() {
             Some(value) => value,
-            None => Self::fill(&self.cell(), make),
+            None => Self::init(&self.cell(), init),
         }
     }
 
-    /// Puts another value in, or none.
+    /// Replaces or removes the value.
     pub(crate) fn set(&self, value: Option<T>) {
         let cell = value.map(|value| Cell::new(Arc::new(value).into()));
         let former = mem::replace(&mut *self.write(), cell);
         drop(former);
     }
 
-    /// Puts another value in, and returns the one that it takes the place of.
-    pub(crate) fn replace(&self, value: T, make: fn() -> T) -> Arc<T> {
+    /// Replaces the value and returns the former one, which is initialized first if necessary.
+    pub(crate) fn replace(&self, value: T, init: fn() -> T) -> Arc<T> {
         let fresh = Cell::new(Arc::new(value).into());
         loop {
             let cell = self.cell();
-            let former = Self::fill(&cell, make);
+            let former = Self::init(&cell, init);
             let mut now = self.write();
-            // Whoever was faster has put in what is the former one now.
+            // If another thread was faster, its value is the former one now.
             if now.as_ref().is_some_and(|now| Arc::ptr_eq(now, &cell)) {
                 *now = Some(fresh);
                 return former;
@@ -51,8 +53,8 @@ impl<T> Slot<T> {
         }
     }
 
-    fn fill(cell: &Cell<T>, make: fn() -> T) -> Arc<T> {
-        Arc::clone(cell.get_or_init(|| Arc::new(make())))
+    fn init(cell: &Cell<T>, init: fn() -> T) -> Arc<T> {
+        Arc::clone(cell.get_or_init(|| Arc::new(init())))
     }
 
     fn cell(&self) -> Cell<T> {

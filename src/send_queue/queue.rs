@@ -1,4 +1,4 @@
-//! The packets that wait to be sent, in order, and the limits that they are held to.
+//! The queued packets, in order, and their limits.
 
 use std::{
     collections::VecDeque,
@@ -7,37 +7,37 @@ use std::{
     time::Instant,
 };
 
-use crate::{encode::Encode, task::TURN};
+use crate::{encode::Encode, task::BUDGET};
 
-/// How large a chunk of several packets becomes. One packet may be larger.
+/// The largest chunk of several packets. A single packet may be larger.
 pub(crate) const CHUNK: usize = 64 * 1024;
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
-    /// Bytes above which pushes wait and no further packet of the peer is handled.
+    /// The number of bytes above which pushes wait, and no further packet of the peer is handled.
     pub(crate) bytes: usize,
-    /// Bytes above which no reply is taken, unless it is the one that crosses the limit of `bytes`.
+    /// The number of bytes above which replies are rejected, unless `bytes` was not reached before.
     pub(crate) replies: usize,
-    /// Calls of the peer that have no answer yet.
+    /// The number of unanswered calls at which no further packet of the peer is handled.
     pub(crate) in_flight: usize,
-    /// Hand out one packet at a time, for a peer that cannot take two together.
+    /// Whether packets are dequeued one at a time, for a peer that cannot receive two in one read.
     pub(crate) one_by_one: bool,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    /// Chunks that are full, before the one that is being filled.
+    /// Completed chunks, which precede the one that is being filled.
     full: VecDeque<Chunk>,
     filling: Vec<u8>,
-    /// How long all chunks are together.
+    /// The total size of all chunks.
     pub(super) bytes: usize,
-    /// How many chunks are still to be encoded.
+    /// The number of unencoded chunks.
     pub(super) unencoded: usize,
     pub(super) in_flight: usize,
-    /// How many packets were ever appended.
+    /// The number of packets appended so far.
     pub(super) packets: u64,
-    /// Until when the peer is listened to, if the connection is to take leave.
-    pub(super) leave: Option<Instant>,
+    /// Until when packets are read, if the connection drains.
+    pub(super) read_until: Option<Instant>,
     pub(super) closed: bool,
     /// The connection's task, if it waits.
     pub(super) task: Option<Waker>,
@@ -46,54 +46,55 @@ pub(super) struct Queue {
 enum Chunk {
     /// Whole packets.
     Bytes(Vec<u8>),
-    /// One packet, to be encoded. It counts as [`TURN`] bytes.
+    /// One unencoded packet. It counts as [`BUDGET`] bytes.
     Encode(Encode),
 }
 
-/// What the connection's task is given to send.
-pub(crate) enum Taken {
-    /// Whole packets, appended to its buffer.
+/// The result of a dequeue.
+pub(crate) enum Dequeued {
+    /// Packets were appended to the buffer.
     Bytes,
-    /// A packet that is to be encoded first.
+    /// A packet to be encoded first.
     Encode(Encode),
 }
 
-/// What is sent, in the eyes of the limits.
+/// The class of a packet, which determines its limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Sort {
-    /// Nobody waits for it: it has to have room.
+pub(crate) enum PacketClass {
+    /// A push: limited to `bytes`.
     Push,
-    /// The answer to a call.
+    /// The reply to a call: limited to `replies`.
     Reply,
-    /// Short and rare: why a packet was refused, or a call has no reply.
+    /// A short error packet, for a rejected packet or a call without a reply: always accepted.
     Error,
 }
 
-/// Why a packet was not taken.
+/// Why a packet was not queued.
 #[derive(Debug)]
-pub(crate) enum Untaken {
-    /// The connection is gone, or about to go; nothing can be sent any more.
+pub(crate) enum EnqueueError {
+    /// The connection is closed or closing: no packet can be sent.
     Closed,
-    /// There is no room for this sort.
+    /// The queue is full for packets of this class.
     Full,
 }
 
 impl Queue {
-    pub(super) fn may_take(
+    /// Checks whether a packet of this class and size is accepted.
+    pub(super) fn check(
         &self,
-        sort: Sort,
+        class: PacketClass,
         bytes: usize,
         limits: &Limits,
-    ) -> Result<(), Untaken> {
-        let full = match sort {
-            Sort::Push => self.bytes >= limits.bytes,
-            // Whatever its size, it has room if nothing waits that should not.
-            Sort::Reply => self.bytes >= limits.bytes && self.bytes + bytes > limits.replies,
-            Sort::Error => false,
+    ) -> Result<(), EnqueueError> {
+        let full = match class {
+            PacketClass::Push => self.bytes >= limits.bytes,
+            // Below the limit of `bytes` a reply of any size is accepted.
+            PacketClass::Reply => self.bytes >= limits.bytes && self.bytes + bytes > limits.replies,
+            PacketClass::Error => false,
         };
         match (self.closed, full) {
-            (true, _) => Err(Untaken::Closed),
-            (false, true) => Err(Untaken::Full),
+            (true, _) => Err(EnqueueError::Closed),
+            (false, true) => Err(EnqueueError::Full),
             (false, false) => Ok(()),
         }
     }
@@ -118,13 +119,13 @@ impl Queue {
         self.unencoded += 1;
     }
 
-    /// Moves the first chunk to `out`, or returns the packet that is to be encoded.
-    pub(super) fn take(&mut self, out: &mut Vec<u8>) -> Taken {
+    /// Moves the first chunk to `out`, or returns the packet to be encoded.
+    pub(super) fn dequeue(&mut self, out: &mut Vec<u8>) -> Dequeued {
         let mut chunk = match self.full.pop_front() {
             Some(Chunk::Encode(packet)) => {
-                self.bytes -= TURN;
+                self.bytes -= BUDGET;
                 self.unencoded -= 1;
-                return Taken::Encode(packet);
+                return Dequeued::Encode(packet);
             }
             Some(Chunk::Bytes(chunk)) => chunk,
             None => std::mem::take(&mut self.filling),
@@ -134,7 +135,7 @@ impl Queue {
         }
         self.bytes -= chunk.len();
         if out.is_empty() {
-            // The buffer that is emptied is filled next.
+            // The emptied buffer is reused for the next chunk.
             std::mem::swap(out, &mut chunk);
             if self.filling.capacity() == 0 {
                 self.filling = chunk;
@@ -142,10 +143,10 @@ impl Queue {
         } else {
             out.append(&mut chunk);
         }
-        Taken::Bytes
+        Dequeued::Bytes
     }
 
-    /// Takes everything out, to be dropped without the lock.
+    /// Removes all packets, and returns them to be dropped without the lock.
     pub(super) fn clear(&mut self) -> impl Sized + use<> {
         self.bytes = 0;
         self.unencoded = 0;
@@ -153,11 +154,11 @@ impl Queue {
         (full, std::mem::take(&mut self.filling))
     }
 
-    /// What follows is not part of the chunk that is being filled.
+    /// Completes the chunk that is being filled.
     fn end_chunk(&mut self) {
         if !self.filling.is_empty() {
             let mut chunk = std::mem::take(&mut self.filling);
-            // It waits behind others, so that its peer is slow, or it is large.
+            // It is kept for longer if the peer is slow, or it is large.
             chunk.shrink_to_fit();
             self.full.push_back(Chunk::Bytes(chunk));
         }
