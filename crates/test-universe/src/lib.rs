@@ -98,11 +98,14 @@
 //!
 //! # Limits
 //!
-//! Universes separate tests; they are no security boundary. The simulated network models streams and faults, not TCP
-//! segments. What does not take part in the simulation, such as a thread without [`inherit_fn`] or a real socket, does not
-//! hold the clock: time may advance while it works. The seed does not determine what threads do, nor the keys that TLS draws
-//! from the system, nor `HashMap`s, `select!`s, `Instant::now` and `SystemTime::now` of a program; use `BTreeMap` and
-//! [`test_universe::time`](crate::time) where the order matters. The date is not simulated.
+//! A universe separates tests; it is not a security boundary: a value's handle can be passed to another universe, and a
+//! universe's handle gives access to it. The simulated network models streams and faults, not TCP.
+//!
+//! Only tasks and timers of the universe hold the simulated clock. A thread that has not inherited the universe, and a
+//! real socket, do not: time may advance while they work. The seed does not determine everything either. TLS draws its
+//! keys from the system ([`network`] says what of that is visible), threads outside the universe are scheduled by the
+//! system, and `HashMap`, `select!`, `Instant::now` and `SystemTime::now` of a program behave as everywhere. For
+//! reproducible runs use a `BTreeMap`, and [`test_universe::time`](crate::time). The date is not simulated.
 //!
 //! The model is Elixir's Multiverses, which finds the universe through `$callers`.
 
