@@ -14,7 +14,7 @@ use function::Function;
 use options::Options;
 use tokens::{Error, group, quote};
 
-/// See `test_universe::test`.
+/// See `test_universe::test`, which re-exports this with its documentation.
 #[proc_macro_attribute]
 pub fn test(options: TokenStream, item: TokenStream) -> TokenStream {
     let library = Library {
@@ -25,7 +25,10 @@ pub fn test(options: TokenStream, item: TokenStream) -> TokenStream {
     expand(&library, options, item)
 }
 
-/// See `erps::test`.
+/// Turns an `async fn` into a `#[test]` that runs in a new universe, with the options of `test_universe::test`.
+///
+/// The environment variables `ERPS_SEED`, `ERPS_SEEDS`, `ERPS_REPLICATION` and `ERPS_TIMEOUT` override those with
+/// `UNIVERSE_` instead of `ERPS_`, and the options. The line that reproduces a failure names them.
 #[proc_macro_attribute]
 pub fn erps_test(options: TokenStream, item: TokenStream) -> TokenStream {
     let library = Library {

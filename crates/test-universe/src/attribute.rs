@@ -1,13 +1,12 @@
-//! The attribute, and what it is for.
+//! The test attribute, and its documentation.
 
 #[cfg(doc)]
 use crate::{Check, Universe, inherit};
 
-/// Makes a test of an `async fn`: a `#[test]` that runs in a new [`Universe`].
+/// Turns an `async fn` into a `#[test]` that runs in a new [`Universe`].
 ///
-/// The test runs by [`Universe::run`]: what the library starts in it runs on the test's thread, and is
-/// gone when the test is over. It returns nothing, or a `Result` whose error is printed. All other
-/// attributes have their usual meaning.
+/// The test runs by [`Universe::run`]: the tasks that it spawns run on its thread and have to end with it. It returns
+/// nothing, or a `Result` whose error is printed. Other attributes have their usual meaning.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -19,8 +18,8 @@ use crate::{Check, Universe, inherit};
 /// }
 ///
 /// #[test_universe::test(simulated)]
-/// async fn a_year_takes_no_time() -> Result<(), std::io::Error> {
-///     time::sleep(Duration::from_secs(365 * 24 * 3600)).await;
+/// async fn a_day_takes_no_time() -> Result<(), std::io::Error> {
+///     time::sleep(Duration::from_secs(24 * 3600)).await;
 ///     Ok(())
 /// }
 ///
@@ -33,52 +32,54 @@ use crate::{Check, Universe, inherit};
 ///
 /// # Options
 ///
-/// - `simulated`: in a [simulated](Universe::simulated) universe, with seed 0. Its time is that of
-///   [`time`](crate::time), and of what this library does: `async_io::Timer`, `tokio::time`, `SystemTime` and
-///   real sockets are as everywhere, and any time-out of the universe may be over before they are ready.
-/// - `seeds = 50`, `seeds = 100..200`: simulated, once with each of the seeds, one after another.
-///   The first 50 are those from 0 to 49.
-/// - `timeout = 60`: how many seconds of real time a run may take. Default: 60.
-/// - `panics = "text"`: in at least one task of each run something panics with this text in its message. See
-///   [below](#panics-in-tasks).
+/// A duration is a number of seconds, or text with a unit: `2`, `0.5`, `"500ms"`, `"10m"`, `"7d"`.
+///
+/// - `simulated`: in a [simulated](Universe::simulated) universe, with seed 0. Its clock is that of
+///   [`time`](crate::time). Timers of smol and tokio, `SystemTime` and real sockets are not simulated, and simulated
+///   time-outs may fire before they are ready.
+/// - `seeds = 50`, `seeds = 100..200`: simulated, once with each of the seeds, one after another. The first 50 are 0 to 49.
+/// - `timeout = 60`: how long a run may take in real time. Default: 60 seconds.
+/// - `virtual_limit = "7d"`: how long a simulated run may take in [simulated time](Universe::virtual_limit). Default: 7 days.
+/// - `shutdown_timeout = 6`: how long other tasks may take to [end](Universe::shutdown_timeout) after the test. Default: 6
+///   seconds.
+/// - `external_timeout = 2`: how long a simulated run waits for an [external event](Universe::external_timeout) before it
+///   fails as deadlocked. Default: 2 seconds.
+/// - `panics = "text"`: at least one task of each run panics with this text in its message. See [below](#panics-in-tasks).
 /// - `allow_panics = "text"`: tasks may panic with this text in the message; `allow_panics` alone: with any.
-/// - `crate = "net"`: the path of this library. Default: what `Cargo.toml` calls it.
+/// - `crate = "net"`: the path of this library. Default: its own name.
 ///
 /// # Environment
 ///
-/// It overrules the options. Numbers are decimal, seeds also hexadecimal with `0x` before them. What
-/// cannot be understood fails every test.
+/// Environment variables override the options. Numbers are decimal, seeds also hexadecimal with `0x`. A malformed variable
+/// fails every test.
 ///
-/// - `ERPS_SEED=17`: simulated tests run with this seed only, whatever else is said of seeds.
-/// - `ERPS_SEEDS=1000`, `ERPS_SEEDS=100..200`: simulated tests run once with each of these.
-/// - `ERPS_REPLICATION=20`: every test runs in so many copies at once, each on its own thread in its
-///   own universe. What they share, but should not, makes them fail.
-/// - `ERPS_TIMEOUT=10`: how many seconds a run may take.
+/// - `UNIVERSE_SEED=17`: simulated tests run with this seed only, whatever other options say.
+/// - `UNIVERSE_SEEDS=1000`, `UNIVERSE_SEEDS=100..200`: simulated tests run once with each of these.
+/// - `UNIVERSE_REPLICATION=20`: every test runs in so many copies at once, each on its own thread in its own universe. Shared
+///   state makes them fail.
+/// - `UNIVERSE_TIMEOUT=10`: how many seconds a run may take.
 ///
-/// Without them a simulated test has the same seed each time: it does not fail in one change for
-/// what came in by another. To look for seeds that fail is a run of its own.
+/// `erps::test` reads the same variables with `ERPS_` instead of `UNIVERSE_` as well, and prefers them.
 ///
-/// # When it fails
+/// Without them a simulated test has the same seed each time, so that one change does not fail for what another one broke.
+/// Search for failing seeds in a run of its own.
 ///
-/// The first failure ends the test. A panic shows as usual, and after it one line that runs the same
-/// again: `to reproduce: ERPS_SEED=17 cargo test -p shop orders::are_shipped_once -- --exact`; add the features
-/// that it needs.
+/// # Failures
 ///
-/// A run that takes too long has failed. If it waits, it is dropped; if it computes or blocks its
-/// thread, the thread is left behind. The copy of a test runs on a thread of its own, which is called
-/// like the test's.
+/// The first failure ends the test. A panic is printed as usual, and then the command that reproduces it:
+/// `to reproduce: UNIVERSE_SEED=17 cargo test -p shop orders::are_shipped_once -- --exact`; add the features that it needs.
 ///
-/// A simulated run in which a task takes a million turns, or reads the clock ten million times in one, while
-/// the clock stands still, has failed: what polls does not let simulated time pass. The message names the
-/// task.
+/// A run that takes too long fails and reports what the test waits for and what is live. If it waits, it is dropped; if it
+/// computes or blocks its thread, the thread is left running. A test runs on a thread of its own, with the test's name.
+///
+/// A simulated run fails if a task is polled a million times, or reads the clock ten million times in one poll, while the
+/// clock stands still: a task that polls in a loop does not let simulated time pass. The message names the task.
 ///
 /// # Panics in tasks
 ///
-/// What panics in the test fails it. What panics in a server, in a child of a supervisor, or in a task that was
-/// [spawned](crate::spawn) or has [inherited](inherit) the universe, ends that one, as in production; it fails the
-/// test at its end, which says which task it was and at which line, whether or not anybody was told of it. So do
-/// callbacks and destructors that panic. A panic that belongs to the test is announced, by the option `panics`
-/// or by [`Universe::expect_panics`]:
+/// A panic of the test fails it. A panic of a task that was spawned in the universe, of a callback or of a destructor ends
+/// that task only, as in production, and fails the test at its end, with the task and the line. A test expects such a
+/// panic with the option `panics` or with [`Universe::expect_panics`]:
 ///
 /// ```no_run
 /// #[test_universe::test(simulated, panics = "the disk is full")]
@@ -90,8 +91,7 @@ use crate::{Check, Universe, inherit};
 ///
 /// # With tokio
 ///
-/// A test has no runtime of tokio's around it. One that needs it makes and enters one; what is spawned there
-/// inherits the universe by one word:
+/// A test has no tokio runtime. A test that needs one creates and enters it, and wraps what it spawns there:
 ///
 /// ```no_run
 /// use test_universe::{Universe, inherit};
@@ -106,11 +106,11 @@ use crate::{Check, Universe, inherit};
 /// }
 /// ```
 ///
-/// A `#[tokio::test]` puts itself into a universe with [`Universe::scope`]; its end is not checked then.
+/// A `#[tokio::test]` can run in a universe with [`Universe::scope`]. Leaks are not checked then.
 ///
 /// # Errors
 ///
-/// What is no test is not compiled:
+/// These do not compile:
 ///
 /// ```compile_fail
 /// #[test_universe::test]
@@ -151,7 +151,7 @@ use crate::{Check, Universe, inherit};
 /// async fn has_a_path_that_is_no_text() {}
 /// ```
 ///
-/// [`Check`] is what the attribute uses, for those who cannot.
+/// The attribute expands to [`Check`], which can be used directly.
 pub use test_universe_macros::test;
 
 #[cfg(test)]

@@ -10,9 +10,8 @@ use crate::{sim::Sim, universe::Universe};
 
 /// The clock of a [simulated](crate::Universe::simulated) universe.
 ///
-/// It stands still while any task of the universe runs or is about to. When all of them wait, it
-/// leaps to the nearest time-out that one of them waits for. An hour of waiting thus takes as long
-/// as computing what happens in it.
+/// It stands still while a task of the universe runs or is about to. When all tasks wait, it advances to the next timer. An
+/// hour of waiting takes as long as computing what happens in it.
 ///
 /// # Example
 ///
@@ -32,13 +31,13 @@ use crate::{sim::Sim, universe::Universe};
 pub struct Clock(pub(crate) Arc<Sim>);
 
 impl Clock {
-    /// What [`time::now`](crate::time::now) says in the universe.
+    /// Returns the simulated time, as [`time::now`](crate::time::now) does in the universe.
     #[must_use]
     pub fn now(&self) -> Instant {
         self.0.times.now()
     }
 
-    /// How long the universe has lasted, by this clock.
+    /// Returns the simulated time since the universe was created.
     #[must_use]
     pub fn elapsed(&self) -> Duration {
         self.0.elapsed()
@@ -46,11 +45,10 @@ impl Clock {
 
     /// Advances the clock at once, without running tasks in between.
     ///
-    /// Those whose time has come meanwhile wake up in its order, and all of them find the clock at its
-    /// new place: as after a machine was asleep. To let a duration pass as usual, sleep.
+    /// Timers that are due wake in their order, and all tasks see the new time, as after a machine was suspended. To let time
+    /// pass as usual, sleep.
     ///
-    /// It goes no further than ten thousand years from the start of the universe: what is later cannot be
-    /// represented everywhere.
+    /// The clock advances no further than ten thousand years from the creation of the universe.
     pub fn advance(&self, duration: Duration) {
         self.0.times.advance(duration);
     }

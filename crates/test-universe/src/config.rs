@@ -1,4 +1,4 @@
-//! Configuration that differs per universe.
+//! Configuration with values per universe.
 
 use std::{
     any::{self, Any},
@@ -11,10 +11,10 @@ use std::{
 
 use crate::{context, sharded::Sharded, strict::NoUniverse};
 
-/// A static of named values, of any types, that each universe may change for itself.
+/// A static of named values of any types, which each universe can change for itself.
 ///
-/// A universe reads the values of code in no universe until it puts another one in or deletes it,
-/// as Multiverses does with Elixir's application environment. What it changes, nobody else sees.
+/// A universe reads the values of code in no universe until it sets or deletes its own, as Multiverses does with Elixir's
+/// application environment. Other universes do not see its changes.
 ///
 /// # Example
 ///
@@ -47,7 +47,7 @@ struct Value {
 }
 
 impl Config {
-    /// Makes a configuration without any value.
+    /// Creates an empty configuration.
     #[must_use]
     #[track_caller]
     pub const fn new() -> Self {
@@ -56,15 +56,15 @@ impl Config {
         }
     }
 
-    /// Makes it strict, as [`Sharded::strict`] does: code in no universe can neither read nor
-    /// change it, so that a universe sees its own values only.
+    /// Makes the configuration strict, as [`Sharded::strict`] does: code in no universe can neither read nor change it, and
+    /// a universe sees its own values only.
     #[must_use]
     pub const fn strict(mut self) -> Self {
         self.values.make_strict();
         self
     }
 
-    /// Gives a key a value, in the current universe.
+    /// Sets the value of a key in the current universe.
     ///
     /// The type of the value is the type it must be read with: `"text"` is a `&str`, and no
     /// `String`.
@@ -81,10 +81,10 @@ impl Config {
         self.change(|values| values.insert(key.into(), Some(value)));
     }
 
-    /// The value of a key: the universe's own, or else that of code in no universe.
+    /// Returns the value of a key: the universe's own, or else that of code in no universe.
     ///
-    /// `None` if there is none of this type; [`fetch`](Self::fetch) tells why. A default put behind this
-    /// hides a value of another type: `put("attempts", 3)` is an `i32`, and no `u32`.
+    /// `None` if there is no value of this type; [`fetch`](Self::fetch) returns the reason. Beware of `unwrap_or` behind
+    /// this: `put("attempts", 3)` sets an `i32`, so that a `u32` is not found.
     ///
     /// # Panics
     ///
@@ -98,11 +98,11 @@ impl Config {
         }
     }
 
-    /// As [`get`](Self::get), for what must be there.
+    /// Returns the value of a key like [`get`](Self::get), or the reason why there is none.
     ///
     /// # Errors
     ///
-    /// - [`Missing`](ConfigError::Missing): nobody has put a value in, or it was deleted.
+    /// - [`Missing`](ConfigError::Missing): the key has no value, or it was deleted.
     /// - [`OtherType`](ConfigError::OtherType): the value has another type.
     /// - [`NoUniverse`](ConfigError::NoUniverse): the configuration is [`strict`](Self::strict) and
     ///   the caller is in no universe.
@@ -124,11 +124,10 @@ impl Config {
         })
     }
 
-    /// Takes a value away: in the current universe there is none from now on.
+    /// Deletes the value of a key in the current universe.
     ///
-    /// It hides the value of code in no universe too, which others still see. (In Multiverses it
-    /// shows again if the universe had put in one of its own; here it is [`clear`](Self::clear)
-    /// that brings it back.)
+    /// This hides the value of code in no universe too. ([`clear`](Self::clear) shows it again. In Multiverses deleting an
+    /// own value does.)
     ///
     /// # Panics
     ///
@@ -142,7 +141,7 @@ impl Config {
         });
     }
 
-    /// Forgets all that the current universe has put in or deleted.
+    /// Reverts all changes of the current universe.
     ///
     /// # Panics
     ///
@@ -156,7 +155,7 @@ impl Config {
         own(&*self.values.global()?, key).flatten()
     }
 
-    /// What takes the place of a value is there before the value is dropped, which may read it.
+    /// The former value is dropped after the change, and outside of the lock: its destructor may read the configuration.
     #[track_caller]
     fn change<R>(&self, f: impl FnOnce(&mut HashMap<Cow<'static, str>, Option<Value>>) -> R) {
         let values = self.values.get();

@@ -1,13 +1,12 @@
-//! The task-local universe: the world that a test, and everything it starts, lives in.
+//! Isolated parallel tests in one process: statics, names, mocks, configuration, time and network per test.
 //!
 //! # Why
 //!
-//! `cargo test` runs tests at once, in one process. Two tests that change one static, register one
-//! name, listen on one port or replace one mailer see each other's changes, and fail now and then. The
-//! usual ways out are one thread, one process per test, or every value handed through every function.
-//! Tests that wait for time-outs are slow, and those of a broken network are not written at all. Here a
-//! test makes a [`Universe`] and runs in it. What is sharded has one value per universe, and one more
-//! for code in no universe, which is all code in production. Production code does not change.
+//! `cargo test` runs tests in parallel in one process. Two tests that change one static, register one name, listen on one
+//! port or replace one mailer see each other's changes and fail now and then. The usual remedies are one thread, one
+//! process per test, or passing every value through every function. Tests that wait for time-outs are slow, and tests of a
+//! broken network are rarely written. With this crate a test runs in a [`Universe`]. A static has one value per universe,
+//! and one for code in no universe, which is all code in production. Production code does not change.
 //!
 //! # How
 //!
@@ -32,22 +31,20 @@
 //! ```
 //!
 //! - [`Sharded`]: a static with a value per universe.
-//! - [`Config`]: named values, which a universe reads from outside until it changes them.
-//! - [`Registry`]: names for what is running.
+//! - [`Config`]: named values. A universe reads the outer value until it changes its own.
+//! - [`Registry`]: names of running tasks.
 //! - [`Mock`]: a trait object, in production the real one.
 //!
-//! [`test_universe::test`](test) makes a test of an `async fn`, in many copies at once or with many seeds if it is
-//! asked to. In a plain `#[test]`, [`Universe::run`] does, or [`Universe::scope`] in a `block_on`.
+//! [`test_universe::test`](test) turns an `async fn` into a test, in many copies at once or with many seeds on demand. In a
+//! plain `#[test]`, use [`Universe::run`], or [`Universe::scope`] in a `block_on`.
 //!
-//! # A clock and a network of its own
+//! # Simulated time and network
 //!
-//! A [simulated](Universe::simulated) universe also has its own [`Clock`], which stands still while
-//! anybody is at work and leaps to the next time-out when all wait; its own [chance](crate::time::random),
-//! which a seed decides; and its own [`network`], with its own ports, hosts, and faults
-//! on demand. Minutes of back-off take microseconds, every test may listen on port 4747, and what failed
-//! with a seed fails again with that seed. The library's time-outs, tasks and connections go by them,
-//! unchanged; a program's own do that sleep with [`test_universe::time`](crate::time) and spawn with
-//! [`test_universe::spawn`](crate::spawn).
+//! A [simulated](Universe::simulated) universe also has its own [`Clock`], which stands still while a task runs and
+//! advances to the next timer when all wait; its own [random numbers](crate::time::random), drawn from a seed; and its own
+//! [`network`], with ports, hosts, and faults on demand. Minutes of back-off take microseconds, every test may listen on
+//! port 4747, and what failed with a seed fails again with that seed. Programs sleep with [`test_universe::time`](crate::time),
+//! spawn with `test_universe::spawn` and run blocking work with `test_universe::unblock` (feature `smol`).
 //!
 //! ```
 //! use std::time::Duration;
@@ -60,52 +57,46 @@
 //! });
 //! ```
 //!
-//! # What is inherited, and what is not
+//! # What is inherited
 //!
-//! A universe is *current* while a future made by [`Universe::scope`] is polled or dropped, and while a
-//! closure given to [`Universe::enter`] runs. It is found through the task, not through the thread:
-//! futures of many universes may take turns on one thread.
+//! A universe is *current* while a future of [`Universe::scope`] is polled or dropped, and while a closure given to
+//! [`Universe::enter`] runs. It belongs to the task, not to the thread: futures of many universes may take turns on one
+//! thread.
 //!
-//! - Every task that this library spawns is in the universe that was current at the call: servers,
-//!   clients, restarts by a supervisor, timers.
-//! - Tasks and threads that others spawn are in none, unless one word carries the current one into them:
-//!   `tokio::spawn(universe::inherit(..))`, `thread::spawn(universe::inherit_fn(..))`. The same holds for
-//!   pools and for `smol::unblock`. A callback that is kept, and called many times, carries a [`Here`].
-//! - What was there before the test, and belongs to none, is in a universe once that one
-//!   [allows](Universe::allow) it in, by its handle or by its [name](Universe::allow_name).
-//! - The [host](crate::network::Host) of a simulated network that code is on goes where its universe does.
-//! - A test that is in no universe sees the values of production, as others like it do. [Strict](#strict-mode)
-//!   statics find those as well.
-//! - Plain statics, thread-locals, the environment, the file system, and sockets and timers that a
-//!   program makes by itself are shared by all.
+//! - A task that this crate spawns, or a library that is built on it, is in the universe that was current at the call.
+//! - A task or thread that other code spawns is in none, unless it is wrapped: `tokio::spawn(universe::inherit(..))`,
+//!   `thread::spawn(universe::inherit_fn(..))`. The same holds for thread pools. A callback that is called many times
+//!   uses a [`CapturedContext`].
+//! - A task that existed before the test can be [allowed](Universe::allow) into a universe, by its handle or by its
+//!   [name](Universe::allow_name).
+//! - The [host](crate::network::Host) of a simulated network is inherited with the universe.
+//! - A test in no universe sees the production values. [Strict](#strict-mode) statics detect that.
+//! - Plain statics, thread-locals, the environment, the file system, and real sockets and timers are shared by all tests.
 //!
 //! # Strict mode
 //!
-//! A universe that was not carried along is lost without a sound: the code runs on, with the value of
-//! production. A strict static ([`Sharded::strict`]) has no such value. Asked for in no universe it
-//! panics or returns [`NoUniverse`], which says what was asked for, who spawned those who asked as far
-//! as that is known, and what to do. Production is in no universe either, so a static of production is
-//! strict in test builds only.
+//! If a universe is not inherited, code silently uses the production value. A strict static ([`Sharded::strict`]) has no
+//! such value: used in no universe it panics or returns [`NoUniverse`], which names the static, the spawns that led there as
+//! far as they are known, and the fix. Production is in no universe either, so make a production static strict in test
+//! builds only.
 //!
-//! # When it ends
+//! # Leaks
 //!
-//! [`Universe::run`], and with it [`test_universe::test`](test), checks the end: what was started and never ended
-//! is cancelled, and makes it fail with a list of what that is and where it was made: servers, clients,
-//! calls, timers, names, listeners and connections of a simulated network. A clean end is silent.
-//! [`Universe::living`] is the same list at any time.
+//! [`Universe::run`], and with it [`test_universe::test`](test), checks the end: what was started and has not ended is
+//! cancelled, and fails the test with a list of what it is and where it was created: tasks, calls, timers, names, listeners
+//! and connections of a simulated network. [`Universe::live_resources`] returns the same list at any time.
 //!
-//! The values of a universe are dropped with the last handle to it, in it: destructors find the other
-//! values of their universe. A future or closure that inherited it is such a handle.
+//! The values of a universe are dropped with the last handle to it, in it, so that destructors find the other values of
+//! their universe. A future or closure that inherited it is such a handle.
 //!
-//! # What it costs
+//! # Costs
 //!
-//! In no universe: reading a [`Sharded`] takes a look at a thread-local, an uncontended lock, and a
-//! handle; each poll of a task of the library sets a thread-local. In a universe: another lock, and per
-//! spawn and per call a few allocations, for the trail of spawns that [`NoUniverse`] prints and for the
-//! list of what lives. In a simulated one, each wake-up and poll is counted. A process that never makes
-//! a universe keeps no trails and no lists. `benches/` measures all of it.
+//! In no universe: reading a [`Sharded`] takes a look at a thread-local, an uncontended lock and a reference count. In a
+//! universe: another lock, and a few allocations per spawn, for the spawn trace that [`NoUniverse`] prints and for the list
+//! of live resources. In a simulated one, each wake-up and poll is counted. A process that never creates a universe keeps no
+//! traces and no lists.
 //!
-//! # What it is not
+//! # Limits
 //!
 //! A universe separates tests; it is not a security boundary: a value's handle can be passed to another universe, and a
 //! universe's handle gives access to it. The simulated network models streams and faults, not TCP.
@@ -116,7 +107,7 @@
 //! system, and `HashMap`, `select!`, `Instant::now` and `SystemTime::now` of a program behave as everywhere. For
 //! reproducible runs use a `BTreeMap`, and [`test_universe::time`](crate::time). The date is not simulated.
 //!
-//! The model is Elixir's Multiverses, where the universe is found through `$callers`.
+//! The model is Elixir's Multiverses, which finds the universe through `$callers`.
 
 mod allow;
 mod attribute;
@@ -179,6 +170,11 @@ pub use strict::NoUniverse;
 #[cfg(feature = "smol")]
 pub use unblock::unblock;
 pub use universe::Universe;
+
+/// The code in the README, compiled and run with the documentation tests.
+#[cfg(all(doctest, feature = "smol"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 #[cfg(test)]
 #[allow(unused_extern_crates, reason = "the test attribute names it")]

@@ -1,13 +1,12 @@
-//! A place for a trait object that tests put their own into.
+//! A static trait object that tests replace.
 
 use std::{any, fmt, sync::Arc};
 
 use crate::{sharded::Sharded, strict::NoUniverse};
 
-/// A static that holds the production implementation of a trait, and another one in universes
-/// that put one in.
+/// A static with the production implementation of a trait, which a universe can replace for itself.
 ///
-/// It is a [`Sharded`] of trait objects: a universe that puts nothing in has a default of its own.
+/// It is a [`Sharded`] of trait objects: a universe that replaces nothing has a default of its own.
 ///
 /// # Example
 ///
@@ -46,7 +45,7 @@ pub struct Mock<T: ?Sized + 'static> {
 }
 
 impl<T: ?Sized + Send + Sync + 'static> Mock<T> {
-    /// Makes one whose default is made by `default`, in the universe that asks.
+    /// Creates a mock whose default is created by `default`, in the universe that first uses it.
     #[must_use]
     #[track_caller]
     pub const fn new(default: fn() -> Arc<T>) -> Self {
@@ -56,10 +55,9 @@ impl<T: ?Sized + Send + Sync + 'static> Mock<T> {
         }
     }
 
-    /// Makes it strict, as [`Sharded::strict`] does.
+    /// Makes the mock strict, as [`Sharded::strict`] does.
     ///
-    /// A strict one has a default all the same. It may refuse to be one in tests, so that a test has to put
-    /// its own in:
+    /// A strict mock still has a default in universes. The default may panic there, so that a test has to set its own:
     ///
     /// ```should_panic
     /// use std::sync::Arc;
@@ -70,7 +68,7 @@ impl<T: ?Sized + Send + Sync + 'static> Mock<T> {
     ///
     /// static MAILER: Mock<dyn Mailer> = Mock::<dyn Mailer>::new(|| match Universe::current() {
     ///     None => Arc::new(Smtp),
-    ///     Some(_) => panic!("this test has put no mailer in"),
+    ///     Some(_) => panic!("this test has set no mailer"),
     /// })
     /// .strict();
     /// Universe::new().enter(|| MAILER.get());
@@ -81,7 +79,7 @@ impl<T: ?Sized + Send + Sync + 'static> Mock<T> {
         self
     }
 
-    /// What was put into the current universe, or else the default.
+    /// Returns the object of the current universe, or else the default.
     ///
     /// # Panics
     ///
@@ -93,7 +91,7 @@ impl<T: ?Sized + Send + Sync + 'static> Mock<T> {
         Arc::clone(&self.object.get())
     }
 
-    /// As [`get`](Self::get), for those who want to know.
+    /// Returns the object like [`get`](Self::get), or an error outside of all universes.
     ///
     /// # Errors
     ///
@@ -107,9 +105,9 @@ impl<T: ?Sized + Send + Sync + 'static> Mock<T> {
         Ok(Arc::clone(&*self.object.try_get()?))
     }
 
-    /// Puts another one into the current universe.
+    /// Replaces the object in the current universe.
     ///
-    /// Who holds the former one keeps it.
+    /// Holders of the former object keep it.
     ///
     /// # Panics
     ///
@@ -119,7 +117,7 @@ impl<T: ?Sized + Send + Sync + 'static> Mock<T> {
         self.object.set(object);
     }
 
-    /// Goes back to the default, made anew.
+    /// Restores the default, which is created again.
     ///
     /// # Panics
     ///

@@ -1,8 +1,7 @@
-//! The simulated network: a [`Universe`]'s own hosts, ports, links and faults.
+//! The simulated network: hosts, ports, links and faults of a [`Universe`].
 //!
-//! Every [simulated](crate::Universe::simulated) universe has one. Daemons and clients in it listen and
-//! dial there; nobody else can reach them. EventKind takes time takes it by the universe's clock, and what
-//! is drawn is drawn from its seed.
+//! Every [simulated](crate::Universe::simulated) universe has one. Listeners and clients in it reach each other only. Delays
+//! use the universe's clock, and random decisions its seed.
 //!
 //! ```
 //! use std::{io, net::SocketAddr, time::Duration};
@@ -37,20 +36,16 @@
 //! # .unwrap();
 //! ```
 //!
-//! Hosts have names, which are dialled like others. Code is on the host whose
-//! [`scope`](Host::scope) or [`enter`](Host::enter) it was put in, with all that it starts, and else
-//! on [`LOCALHOST`]; 127.0.0.1 is the host that one is on.
+//! Hosts have names, which can be resolved. Code runs on the host whose [`scope`](Host::scope) or [`enter`](Host::enter) it
+//! is in, with all that it spawns, and else on [`LOCALHOST`]; 127.0.0.1 is the host that the code runs on.
 //!
-//! Streams are modelled, and what may befall them; segments, their loss and their repetition are
-//! not. A partition holds bytes up for as long as it lasts. Daemons and clients give a connection up as
-//! their socket options say, with `TimedOut`; ends made by [`Network::connect`] and
-//! [`Network::listen`] never do. Buffer sizes of the system have no effect.
+//! The network models streams and their faults, not segments, their loss or their retransmission. A partition delays bytes
+//! as long as it lasts. Ends fail with `TimedOut` only if they have [timeouts](Stream::set_timeouts). Buffer sizes of the
+//! system have no effect.
 //!
-//! The same seed and the same program have the same events, unless something outside of the simulation has a
-//! part in it. TLS draws its keys from the system, so that no two runs send the same bytes. They send as
-//! many, if all that is signed has the same length: Ed25519 and RSA sign so, ECDSA does not, whose signatures
-//! vary by some bytes. The certificates of a `TestCa` (feature `test-ca`) that is made in the universe
-//! do.
+//! The same seed and the same program have the same events, unless something outside of the simulation takes part. TLS draws
+//! its keys from the system, so that no two runs send the same bytes. They send as many if all signatures have the same
+//! length, as with Ed25519 and RSA; ECDSA signatures vary by some bytes.
 
 mod backlog;
 mod chunk;
@@ -83,20 +78,20 @@ pub use link::{Link, WINDOW};
 pub use listener::Listener;
 pub use stream::Stream;
 
-/// How many connections may wait for [`Listener::accept`], unless a listener says otherwise.
+/// The default backlog: how many connections may wait for [`Listener::accept`].
 const BACKLOG: u32 = 1024;
 
 /// The network of a simulated universe. Clones are handles to the same network.
 ///
-/// Hosts are made when they are first named. See [`network`](self) for an example.
+/// Hosts are created when they are first named. See [`network`](self) for an example.
 #[derive(Clone)]
 pub struct Network {
     net: Arc<Net>,
 }
 
 impl Network {
-    /// The network of the current universe; `None` where connections are real: in no universe, and
-    /// in one that is not [simulated](Universe::simulated).
+    /// Returns the network of the current universe; `None` in no universe, and in one that is not
+    /// [simulated](Universe::simulated).
     #[must_use]
     pub fn current() -> Option<Self> {
         Some(Self {
@@ -104,104 +99,99 @@ impl Network {
         })
     }
 
-    /// The network of a universe; `None` if it is not [simulated](Universe::simulated).
+    /// Returns the network of a universe; `None` if it is not [simulated](Universe::simulated).
     #[must_use]
     pub fn of(universe: &Universe) -> Option<Self> {
         universe.enter(Self::current)
     }
 
-    /// The host of this name, made now if there was none.
+    /// Returns the host of this name, and creates it if it does not exist.
     ///
-    /// Code that was put on no host is on [`LOCALHOST`], 10.0.0.1. Those that are named later have
-    /// the addresses that follow.
+    /// Code runs on [`LOCALHOST`], 10.0.0.1, by default. Hosts that are created later have the following addresses.
     #[must_use]
     pub fn host(&self, name: impl AsRef<str>) -> Host {
         let (name, number) = self.net.with(|state| {
-            let number = state.hosts.introduce(name.as_ref());
+            let number = state.hosts.use_or_create(name.as_ref());
             (state.hosts.name(number), number)
         });
         Host::new(Arc::clone(&self.net), name, number)
     }
 
-    /// Sets the link between two hosts, or from a host to itself, for what is sent from now on.
+    /// Sets the link between two hosts, or from a host to itself, for data that is sent from now on.
     pub fn set_link(&self, a: impl AsRef<str>, b: impl AsRef<str>, link: Link) {
         self.between(a, b, |state, route| state.links.set(route, link));
     }
 
-    /// Sets the link between all hosts, and from each to itself, that have none of their own.
+    /// Sets the link of all pairs of hosts that have none of their own, and of each host to itself.
     pub fn set_default_link(&self, link: Link) {
         self.net.with(|state| state.links.set_default(link));
     }
 
-    /// Parts two hosts: from now on, nothing comes through.
+    /// Partitions two hosts: nothing is delivered between them.
     ///
-    /// EventKind was sent and has not arrived is held, and so is what is sent until they are
-    /// [healed](Self::heal). Who dials gets no answer.
+    /// Data in flight, and what is sent meanwhile, is delivered after the partition is [healed](Self::heal). A connect waits.
     ///
-    /// A warning comes if nobody has [named](Self::host) or been on one of them: it may be misspelt. So it
-    /// is with [`heal`](Self::heal), [`black_hole`](Self::black_hole) and [`reset`](Self::reset).
+    /// A warning is logged if one of the names is unknown, since it may be misspelt. The same holds for
+    /// [`heal`](Self::heal), [`black_hole`](Self::black_hole) and [`reset`](Self::reset).
     pub fn partition(&self, a: impl AsRef<str>, b: impl AsRef<str>) {
-        self.afflict("partition", a, b, state::State::part);
+        self.inject("partition", a, b, state::State::partition);
     }
 
-    /// Ends a [partition](Self::partition): what was held is sent on.
+    /// Ends a [partition](Self::partition): what was held back is delivered.
     pub fn heal(&self, a: impl AsRef<str>, b: impl AsRef<str>) {
-        self.afflict("heal", a, b, state::State::heal);
+        self.inject("heal", a, b, state::State::heal);
     }
 
-    /// Makes the two ends of all connections between two hosts lose each other, without a word to
-    /// either: what they send from now on never arrives, nor does what is on its route.
+    /// Turns all connections between two hosts into black holes: what is sent from now on, and what is in flight, is lost
+    /// silently.
     ///
-    /// So ends a connection whose peer loses power, or that a firewall forgets. New connections
-    /// are not affected.
+    /// This is a peer that loses power, or a firewall that forgets its connections. New connections are not affected.
     pub fn black_hole(&self, a: impl AsRef<str>, b: impl AsRef<str>) {
-        self.afflict("black hole", a, b, |state, route| {
+        self.inject("black hole", a, b, |state, route| {
             for connection in state.between(route) {
-                state.lose(connection);
+                state.black_hole(connection);
             }
         });
     }
 
-    /// Resets all connections between two hosts, at once: both ends fail with `ConnectionReset`,
-    /// and what they have not read is lost.
+    /// Resets all connections between two hosts at once: both ends fail with `ConnectionReset`, and unread data is lost.
     pub fn reset(&self, a: impl AsRef<str>, b: impl AsRef<str>) {
-        self.afflict("reset", a, b, |state, route| {
+        self.inject("reset", a, b, |state, route| {
             for connection in state.between(route) {
                 state.reset(connection);
             }
         });
     }
 
-    /// Refuses those who dial a port of a host, whoever listens there.
+    /// Refuses connections to a port of a host, even if there is a listener.
     pub fn refuse(&self, host: impl AsRef<str>, port: u16) {
         self.net.with(|state| {
-            let host = state.hosts.find_or_make(host.as_ref());
+            let host = state.hosts.find_or_create(host.as_ref());
             state.refusing.insert((host, port));
             state.wakes.dialling();
         });
     }
 
-    /// Ends a [refusal](Self::refuse).
+    /// Ends [`refuse`](Self::refuse).
     pub fn stop_refusing(&self, host: impl AsRef<str>, port: u16) {
         self.net.with(|state| {
-            let host = state.hosts.find_or_make(host.as_ref());
+            let host = state.hosts.find_or_create(host.as_ref());
             state.refusing.remove(&(host, port));
         });
     }
 
-    /// Makes the next `count` accepts on a port of a host fail with an error of the system, given
-    /// by its number: 24 is `EMFILE` on Linux.
+    /// Makes the next `count` accepts on a port of a host fail with this OS error: 24 is `EMFILE` on Linux.
     ///
     /// Each fails when there is a connection to accept, which stays in the backlog.
     pub fn fail_accepts(&self, host: impl AsRef<str>, port: u16, code: i32, count: usize) {
         self.net.with(|state| {
-            let host = state.hosts.find_or_make(host.as_ref());
+            let host = state.hosts.find_or_create(host.as_ref());
             let failures = state.failures.entry((host, port)).or_default();
             failures.extend(std::iter::repeat_n(code, count));
         });
     }
 
-    /// The connections that there are, those that wait to be accepted among them, oldest first.
+    /// Returns the open connections, oldest first, including those in a backlog.
     #[must_use]
     pub fn connections(&self) -> Vec<Connection> {
         let all = self.net.with(|state| state.all());
@@ -214,17 +204,16 @@ impl Network {
         connections.collect()
     }
 
-    /// Dials an address, from the host that the caller is on. For peers that say what they like;
-    /// A library's own clients dial by themselves.
+    /// Connects to an address from the caller's host.
     ///
     /// # Errors
     ///
-    /// `ConnectionRefused` after a round trip, if nobody listens there; `HostUnreachable` if no
-    /// host has the address. Without an answer, it waits.
+    /// `ConnectionRefused` after a round trip, if there is no listener; `HostUnreachable` if no host has the address. Without
+    /// an answer, as during a partition or with a full backlog, it waits.
     ///
     /// # Cancel safety
     ///
-    /// A connection that is not returned is dropped.
+    /// Dropping the future closes the connection.
     #[track_caller]
     pub fn connect(
         &self,
@@ -241,8 +230,8 @@ impl Network {
         }
     }
 
-    /// Connects like [`connect`](Self::connect), without an entry in [`Universe::living`]: for libraries whose clients
-    /// have one of their own.
+    /// Connects like [`connect`](Self::connect), without an entry in [`Universe::live_resources`]: for libraries whose
+    /// clients have one of their own.
     ///
     /// # Errors
     ///
@@ -251,18 +240,17 @@ impl Network {
         self.net.dial(self.here(), address).await
     }
 
-    /// Listens at an address of the host that the caller is on; port 0 means any free one.
+    /// Listens on an address of the caller's host; port 0 selects a free port.
     ///
     /// # Errors
     ///
-    /// `AddrInUse` if somebody listens there, or `AddrNotAvailable` if the address is not this
-    /// host's.
+    /// `AddrInUse` if there is a listener, or `AddrNotAvailable` if the address is not the host's.
     #[track_caller]
     pub fn listen(&self, address: SocketAddr) -> io::Result<Listener> {
         self.listen_with(address, BACKLOG)
     }
 
-    /// As [`listen`](Self::listen), with room for so many that wait to be accepted.
+    /// Listens like [`listen`](Self::listen), with this backlog: how many connections may wait to be accepted.
     ///
     /// # Errors
     ///
@@ -273,7 +261,7 @@ impl Network {
         Ok(self.bind(address, backlog)?.enlist(at))
     }
 
-    /// Listens like [`listen_with`](Self::listen_with), without an entry in [`Universe::living`]: for libraries whose
+    /// Listens like [`listen_with`](Self::listen_with), without an entry in [`Universe::live_resources`]: for libraries whose
     /// servers have one of their own.
     ///
     /// # Errors
@@ -283,10 +271,9 @@ impl Network {
         self.net.listen(self.here(), address, backlog)
     }
 
-    /// EventKind has happened so far, the last [`MAX_EVENTS`] of it.
+    /// Returns the newest [`MAX_EVENTS`] events, oldest first.
     ///
-    /// The same seed and the same program have the same events, over TLS too if what is signed always has
-    /// the same length: see [`network`](self).
+    /// The same seed and the same program have the same events. See [`network`](self) about TLS.
     #[must_use]
     pub fn events(&self) -> Vec<Event> {
         self.net.with(|state| state.log.events())
@@ -306,16 +293,15 @@ impl Network {
         Ok(hosts::v4(host.ok_or_else(unknown)?).into())
     }
 
-    /// The number of the host that the caller is on.
+    /// The number of the caller's host.
     fn here(&self) -> usize {
         let name = context::host();
         let name = name.as_deref().unwrap_or(LOCALHOST);
-        self.net.with(|state| state.hosts.introduce(name))
+        self.net.with(|state| state.hosts.use_or_create(name))
     }
 
-    /// As [`between`](Self::between), for what is done to hosts, and is done to nobody if they are not
-    /// there: a name that is misspelt makes a host.
-    fn afflict<R>(
+    /// Runs `f` for a pair of hosts like [`between`](Self::between), with a warning for unknown names.
+    fn inject<R>(
         &self,
         fault: &str,
         a: impl AsRef<str>,
@@ -323,12 +309,12 @@ impl Network {
         f: impl FnOnce(&mut state::State, link::Route) -> R,
     ) -> R {
         let (a, b) = (a.as_ref(), b.as_ref());
-        let strangers = self.net.with(|state| {
+        let unknown = self.net.with(|state| {
             let names = [Some(a), (b != a).then_some(b)];
-            names.map(|name| name.filter(|name| !state.hosts.is_introduced(name)))
+            names.map(|name| name.filter(|name| !state.hosts.is_known(name)))
         });
-        for host in strangers.into_iter().flatten() {
-            tracing::warn!(target: "test_universe", fault, host, "nobody has named this host or been on it");
+        for host in unknown.into_iter().flatten() {
+            tracing::warn!(target: "test_universe", fault, host, "a fault concerns a host that was never named or used");
         }
         self.between(a, b, f)
     }
@@ -340,8 +326,8 @@ impl Network {
         f: impl FnOnce(&mut state::State, link::Route) -> R,
     ) -> R {
         self.net.with(|state| {
-            let a = state.hosts.find_or_make(a.as_ref());
-            let b = state.hosts.find_or_make(b.as_ref());
+            let a = state.hosts.find_or_create(a.as_ref());
+            let b = state.hosts.find_or_create(b.as_ref());
             f(state, (a, b))
         })
     }
@@ -362,8 +348,9 @@ impl fmt::Debug for Network {
     }
 }
 
-/// A connection, as those see it who look at the network from outside. Made by
-/// [`Network::connections`]; it keeps nothing open.
+/// A connection of a network, for injecting faults. It does not keep the connection open.
+///
+/// Returned by [`Network::connections`].
 #[derive(Clone, Debug)]
 pub struct Connection {
     network: Network,
@@ -373,25 +360,25 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// The address of the end that dialled.
+    /// Returns the address of the connecting end.
     #[must_use]
     pub fn client_addr(&self) -> SocketAddr {
         self.from
     }
 
-    /// The address that was dialled.
+    /// Returns the address of the listening end.
     #[must_use]
     pub fn server_addr(&self) -> SocketAddr {
         self.to
     }
 
-    /// As [`Network::reset`], for this one.
+    /// Resets this connection, as [`Network::reset`] does.
     pub fn reset(&self) {
         self.network.net.with(|state| state.reset(self.id));
     }
 
-    /// As [`Network::black_hole`], for this one.
+    /// Turns this connection into a black hole, as [`Network::black_hole`] does.
     pub fn black_hole(&self) {
-        self.network.net.with(|state| state.lose(self.id));
+        self.network.net.with(|state| state.black_hole(self.id));
     }
 }

@@ -1,4 +1,4 @@
-//! Statics that have a value per universe.
+//! Statics with a value per universe.
 
 use std::{
     any, fmt,
@@ -11,14 +11,13 @@ use std::{
 
 use crate::{context, shard::Shard, strict::NoUniverse};
 
-/// A static with one value per [`Universe`](crate::Universe), and one for code that is in none.
+/// A static with one value per [`Universe`](crate::Universe), and one for code in no universe.
 ///
-/// Production code reads it as it would read any lazily made static; parallel tests that each
-/// run in a universe never see each other's value. A value is made when it is first asked for. It
-/// is dropped with its universe, and in it; in which order is not promised.
+/// Production code reads it like any lazily initialized static; parallel tests in universes of their own never see each
+/// other's value. A value is initialized on first use. It is dropped with its universe, and in it; the order is not
+/// specified.
 ///
-/// Making or dropping a value may use other sharded statics. It must not ask for the value that is
-/// being made: that never returns.
+/// Initializers and destructors may use other sharded statics. An initializer that reads its own static deadlocks.
 ///
 /// # Example
 ///
@@ -38,20 +37,20 @@ pub struct Sharded<T: 'static> {
     init: fn() -> T,
     outside: Shard<T>,
     strict: bool,
-    /// What it is called, and where it was made.
+    /// Its description in reports, and where it was created.
     what: fn() -> String,
     made: &'static Location<'static>,
 }
 
 impl<T: Send + Sync + 'static> Sharded<T> {
-    /// Makes a static whose values are made by `init`, in the universe that asks.
+    /// Creates a static whose values are initialized by `init`, in the universe that first uses it.
     #[must_use]
     #[track_caller]
     pub const fn new(init: fn() -> T) -> Self {
         Self::named(init, || format!("Sharded<{}>", any::type_name::<T>()))
     }
 
-    /// One that is the inside of something with another name.
+    /// Creates the static inside of another type, which `what` describes.
     #[track_caller]
     pub(crate) const fn named(init: fn() -> T, what: fn() -> String) -> Self {
         Self {
@@ -64,10 +63,10 @@ impl<T: Send + Sync + 'static> Sharded<T> {
         }
     }
 
-    /// Makes it strict: code in no universe has no value, and is told so.
+    /// Makes the static strict: in no universe it has no value, and using it fails.
     ///
-    /// It finds the line that asks where a universe was lost, and who spawned it as far as that is
-    /// known. Production is in no universe, so what production uses is strict in test builds only:
+    /// This finds the line at which a universe was not inherited, and the spawns that led there as far as they are known.
+    /// Production is in no universe, so make a production static strict in test builds only:
     ///
     /// ```
     /// use test_universe::Sharded;
@@ -87,15 +86,14 @@ impl<T: Send + Sync + 'static> Sharded<T> {
         self
     }
 
-    /// In place: a constant function cannot move what is inside of something else.
+    /// Like `strict`, in place: a constant function cannot move a field.
     pub(crate) const fn make_strict(&mut self) {
         self.strict = true;
     }
 
-    /// The value of the current universe, made now if it was not yet.
+    /// Returns the value of the current universe, and initializes it if necessary.
     ///
-    /// The value stays alive as long as it is held, even if it is replaced or its universe ends
-    /// meanwhile.
+    /// The value stays alive as long as it is held, even if it is replaced or its universe ends meanwhile.
     ///
     /// # Panics
     ///
@@ -110,7 +108,7 @@ impl<T: Send + Sync + 'static> Sharded<T> {
         }
     }
 
-    /// As [`get`](Self::get), for those who want to know.
+    /// Returns the value of the current universe like [`get`](Self::get), or an error outside of all universes.
     ///
     /// # Errors
     ///
@@ -138,10 +136,9 @@ impl<T: Send + Sync + 'static> Sharded<T> {
         f(&self.get())
     }
 
-    /// Gives the current universe another value.
+    /// Replaces the value of the current universe.
     ///
-    /// Who holds the former one keeps it. A [`get`](Self::get) at the same time, in another task of
-    /// this universe, returns the one or the other.
+    /// Holders of the former value keep it. A concurrent [`get`](Self::get) in the same universe returns either of them.
     ///
     /// # Panics
     ///
@@ -153,10 +150,9 @@ impl<T: Send + Sync + 'static> Sharded<T> {
         }
     }
 
-    /// Gives the current universe another value, and returns the former one, which is made now if
-    /// it was not yet.
+    /// Replaces the value of the current universe and returns the former one, which is initialized first if necessary.
     ///
-    /// Of values put in at the same time none is lost: each is returned to someone, but the last.
+    /// No value is lost in concurrent calls: each call returns another former value.
     ///
     /// # Panics
     ///
@@ -169,7 +165,7 @@ impl<T: Send + Sync + 'static> Sharded<T> {
         }
     }
 
-    /// Forgets the value of the current universe: it is made anew when it is next asked for.
+    /// Drops the value of the current universe. The next use initializes it again.
     ///
     /// # Panics
     ///
@@ -181,7 +177,7 @@ impl<T: Send + Sync + 'static> Sharded<T> {
         }
     }
 
-    /// The value of code in no universe, whoever asks; nobody's, if it is strict.
+    /// The value of code in no universe, also if the caller is in one; `None` if the static is strict.
     pub(crate) fn global(&self) -> Option<Arc<T>> {
         (!self.strict).then(|| self.outside.get_or_init(self.init))
     }

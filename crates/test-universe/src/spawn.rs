@@ -29,7 +29,7 @@ pub fn spawn<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static
     let own = Universe::current().and_then(|universe| universe.executor());
     match own.as_ref().map(Weak::upgrade) {
         Some(Some(executor)) => executor.spawn(future),
-        // The universe has come to its end. It takes no more, and drops what it is given.
+        // The run has ended: the future is dropped.
         Some(None) => async_executor::Executor::new().spawn(future),
         None => smol::spawn(future),
     }

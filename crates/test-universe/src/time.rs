@@ -1,6 +1,7 @@
-//! Sleep and time-outs of programs: as the library's own, and listed among what lives if they are kept.
+//! The clock of the current universe: sleeping, time-outs and random numbers for programs.
 //!
-//! Those that a task has begun are not, whether it is the library's or a program's: it is listed itself.
+//! A timer of the main future is among the [live resources](crate::Universe::live_resources). A timer of a task is not,
+//! since the task is.
 
 use std::{panic::Location, pin::pin, time::Duration};
 
@@ -10,11 +11,7 @@ use crate::{inherit::enlist_timer, timer};
 
 pub use crate::timer::{Elapsed, now, random};
 
-/// Waits for this long, by the clock of the current universe, from the first poll on. For no time at all it
-/// lets others have a turn.
-///
-/// Begun by the main future of a [run](crate::Universe::run), it is among what
-/// [lives](crate::Universe::living) until it is over or dropped.
+/// Sleeps for `duration` by the clock of the current universe, from the first poll on. A duration of zero yields once.
 ///
 /// # Cancel safety
 ///
@@ -25,7 +22,7 @@ pub fn sleep(duration: Duration) -> impl Future<Output = ()> + Send + use<> {
     async move {
         let _listed = enlist_timer(at);
         if duration.is_zero() {
-            // A loop that sleeps for no time lets others have their turns.
+            // A loop of such sleeps must let other tasks run.
             return future::yield_now().await;
         }
         timer::sleep(duration).await;
@@ -34,12 +31,9 @@ pub fn sleep(duration: Duration) -> impl Future<Output = ()> + Send + use<> {
 
 /// Runs a future for at most `limit`, by the clock of the current universe.
 ///
-/// Begun by the main future of a [run](crate::Universe::run), it is among what
-/// [lives](crate::Universe::living) until it is over or dropped.
-///
 /// # Errors
 ///
-/// If it takes longer. It is dropped then.
+/// [`Elapsed`], if the future takes longer. It is dropped then.
 ///
 /// # Cancel safety
 ///
@@ -52,7 +46,7 @@ pub fn timeout<T, F: Future<Output = T>>(
     let at = Location::caller();
     async move {
         let _listed = enlist_timer(at);
-        // By reference: moved once more, it would take its room once more.
+        // By reference: another move would double the size of this future.
         let future = pin!(future);
         timer::timeout(limit, future).await
     }

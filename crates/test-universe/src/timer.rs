@@ -1,4 +1,4 @@
-//! Clock, timers and chance: those of the current universe, if it has any of its own.
+//! Clock, timers and random numbers of the current universe, or the real ones.
 
 pub(crate) mod real;
 
@@ -17,21 +17,20 @@ use crate::{
     sim::{self, Sim},
 };
 
-/// The time by the clock that all of the library's deadlines are measured with.
-///
-/// In a [simulated](crate::Universe::simulated) universe it is that universe's own.
+/// Returns the time of the current universe's clock: the simulated one in a [simulated](crate::Universe::simulated)
+/// universe, else the system's.
 ///
 /// # Panics
 ///
-/// In a simulated universe, if it is asked for ten million times in one turn of a task: the clock stands still
-/// meanwhile, so that a loop that waits for it to move would never end.
+/// In a simulated universe, if it is read ten million times in one poll of a task: the clock stands still meanwhile, so that
+/// a loop that waits for it never ends.
 #[must_use]
 #[track_caller]
 pub fn now() -> Instant {
     current::now().unwrap_or_else(Instant::now)
 }
 
-/// The date and time by the same clock: a simulated universe begins now, and goes on at its own pace.
+/// Returns the date and time of the same clock: a simulated universe begins at the real date.
 pub fn wall_clock() -> SystemTime {
     let real = SystemTime::now();
     let Some(simulated) = current::now() else {
@@ -46,15 +45,13 @@ pub fn wall_clock() -> SystemTime {
     moved.unwrap_or(real)
 }
 
-/// A century. What is to happen later than that never happens: an instant so far away may have no
-/// representation, and a timer set to it may be refused by the system.
+/// A century, which counts as for ever: an instant so far away may have no representation, and the system may refuse a timer
+/// for it.
 pub const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
-/// The instant that comes `limit` after `start`. `None` is never, for a limit of a [century](FOR_EVER) or
-/// more.
+/// Returns the instant `limit` after `start`; `None` for a limit of a [century](FOR_EVER) or more, which never passes.
 ///
-/// Every deadline that is computed from a user's duration comes from here, or is added up with
-/// `checked_add`: `+` panics.
+/// Compute every deadline of a user's duration with this, or with `checked_add`: `+` panics on overflow.
 pub fn deadline(start: Instant, limit: Duration) -> Option<Instant> {
     match limit < FOR_EVER {
         true => start.checked_add(limit),
@@ -62,7 +59,7 @@ pub fn deadline(start: Instant, limit: Duration) -> Option<Instant> {
     }
 }
 
-/// As [`time::sleep`](crate::time::sleep), for the library's own tasks.
+/// Sleeps like [`time::sleep`](crate::time::sleep), without an entry among the live resources.
 pub async fn sleep(duration: Duration) {
     let mut timer = Timer::after(duration);
     poll_fn(|cx| timer.poll(cx)).await;
@@ -80,7 +77,7 @@ impl fmt::Display for Elapsed {
 
 impl Error for Elapsed {}
 
-/// As [`time::timeout`](crate::time::timeout), for the library's own tasks.
+/// Limits a future like [`time::timeout`](crate::time::timeout), without an entry among the live resources.
 ///
 /// # Errors
 ///
@@ -97,7 +94,7 @@ pub async fn timeout<T>(limit: Duration, future: impl Future<Output = T>) -> Res
     .await
 }
 
-/// A random number, evenly from all.
+/// Returns a random number, uniformly distributed.
 ///
 /// In a [simulated](crate::Universe::simulated) universe it is drawn from the universe's seed.
 #[must_use]
@@ -105,7 +102,7 @@ pub fn random() -> u64 {
     draw(|rng| rng.u64(..))
 }
 
-/// A duration drawn evenly from zero up to `limit`, the limit excluded.
+/// Returns a random duration, uniformly distributed from zero up to but excluding `limit`.
 pub fn random_below(limit: Duration) -> Duration {
     let seconds = limit.as_secs_f64() * draw(fastrand::Rng::f64);
     // Rounded up it may be more than there is.
@@ -119,8 +116,7 @@ fn draw<R>(draw: fn(&mut fastrand::Rng) -> R) -> R {
     }
 }
 
-/// The clock of the universe that was current when it was made, for those who are asked from
-/// others.
+/// The clock of the universe that was current when this was created, for use from other universes.
 #[derive(Clone)]
 pub struct Clock(Option<Arc<Sim>>);
 
@@ -134,25 +130,25 @@ impl fmt::Debug for Clock {
 }
 
 impl Clock {
-    /// The clock of the current universe, or the system's.
+    /// Returns the clock of the current universe, or the system's.
     pub fn current() -> Self {
         Self(current::sim())
     }
 
-    /// Becomes the clock of the current universe.
+    /// Changes to the clock of the current universe.
     pub fn follow(&mut self) {
         if !current::is_sim(self.0.as_ref()) {
             *self = Self::current();
         }
     }
 
-    /// The time by this clock.
+    /// Returns the time of this clock.
     pub fn now(&self) -> Instant {
         self.0.as_ref().map_or_else(Instant::now, |sim| sim.now())
     }
 }
 
-/// A timer by the clock of the universe it was made in.
+/// A timer of the clock of the universe it was created in.
 #[derive(Debug)]
 enum Timer {
     Real(real::Timer),
@@ -198,11 +194,10 @@ impl Timer {
     }
 }
 
-/// One timer for the nearest of many deadlines.
+/// A timer for a deadline that often moves.
 ///
-/// A deadline that moves away costs nothing: the timer is left where it is and set anew when it
-/// fires too early. A connection whose deadlines are always far ahead thus almost never touches
-/// the reactor.
+/// Moving the deadline further away costs nothing: the timer stays and is set again when it fires too early. A connection
+/// whose deadlines are always far ahead almost never touches the reactor.
 #[derive(Debug, Default)]
 pub struct Alarm {
     timer: Option<Timer>,
@@ -210,7 +205,7 @@ pub struct Alarm {
 }
 
 impl Alarm {
-    /// Ready once `deadline` has passed; `None` never passes.
+    /// Returns ready when `deadline` has passed; `None` never passes.
     ///
     /// # Panics
     ///
@@ -219,7 +214,7 @@ impl Alarm {
         let Some(deadline) = deadline else {
             return Poll::Pending;
         };
-        // The task may have been taken into another universe.
+        // The task may have been allowed into another universe.
         if self
             .timer
             .as_ref()

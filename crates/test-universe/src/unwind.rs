@@ -1,8 +1,7 @@
-//! Panics of a user's code: caught, read, and dropped where they can do no harm.
+//! Panics of user code: catching them, reading their messages, and dropping their payloads safely.
 //!
-//! Pure: nothing is logged or counted here. A payload may have a destructor, which may panic in turn, and
-//! what that one throws again. Dropped by an executor, or while another panic unwinds, it would abort
-//! the process. So nothing else in the library calls `std::panic::catch_unwind`.
+//! Nothing is logged or counted here. A payload may have a destructor, which may panic in turn. Dropped by an executor, or
+//! while another panic unwinds, it would abort the process. Therefore only this module calls `std::panic::catch_unwind`.
 
 use std::{
     any::Any,
@@ -14,7 +13,7 @@ use std::{
     thread,
 };
 
-/// How many payloads in a row are dropped. A chain that is longer is leaked.
+/// How many payloads are dropped whose destructors panic with another payload. After that the payload is leaked.
 const CHAIN: usize = 8;
 
 /// A panic that was caught. Dropping it never panics.
@@ -25,35 +24,43 @@ pub struct Panic {
 
 impl Panic {
     fn new(payload: Box<dyn Any + Send>) -> Self {
-        let at = text(&*payload).and_then(place_of);
+        let at = text(&*payload).and_then(location_of);
         Self {
             payload: Some(payload),
             at,
         }
     }
 
-    /// The panic's message.
+    /// Returns the panic's message.
     pub fn text(&self) -> &str {
         let payload = self.payload.as_deref();
         payload.and_then(text).unwrap_or(UNKNOWN)
     }
 
-    /// The line that panicked, if `keep_locations` was called before.
+    /// Returns the line that panicked, if a run has started before.
     pub fn at(&self) -> Option<&str> {
         self.at.as_deref()
     }
 
-    /// Goes on unwinding with the same payload.
+    /// Continues to unwind with the same payload.
     ///
     /// # Panics
     ///
     /// Always, with the payload that was caught.
     pub fn resume(mut self) -> ! {
-        panic::resume_unwind(self.payload.take().expect("only its end takes it out"))
+        panic::resume_unwind(
+            self.payload
+                .take()
+                .expect("only the destructor takes it out"),
+        )
     }
 
-    /// As [`resume`](Self::resume), for an executor that may have nobody to hand the payload to and drops it
-    /// itself: one that may have a destructor is wrapped.
+    /// Continues to unwind like [`resume`](Self::resume), for an executor that may drop the payload itself: a payload that
+    /// may have a destructor is wrapped.
+    ///
+    /// # Panics
+    ///
+    /// Always.
     pub fn resume_guarded(self) -> ! {
         match self.payload.as_deref().and_then(text) {
             Some(_) => self.resume(),
@@ -61,7 +68,7 @@ impl Panic {
         }
     }
 
-    /// The payload itself, if it is of this type.
+    /// Returns the payload if it is of this type.
     ///
     /// # Errors
     ///
@@ -88,7 +95,7 @@ impl Drop for Panic {
     }
 }
 
-#[expect(clippy::mem_forget, reason = "its destructor never comes to an end")]
+#[expect(clippy::mem_forget, reason = "its destructor panics without end")]
 fn leak(payload: Option<Box<dyn Any + Send>>) {
     mem::forget(payload);
 }
@@ -104,11 +111,11 @@ const UNKNOWN: &str = "a panic with a payload of unknown type";
 fn text(payload: &(dyn Any + Send)) -> Option<&str> {
     let text = payload.downcast_ref::<&str>().copied();
     let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-    // One that was wrapped on the way here.
+    // Wrapped by `resume_guarded`.
     text.or_else(|| payload.downcast_ref::<Panic>().map(Panic::text))
 }
 
-/// Calls a function, and catches what it panics with.
+/// Calls a function and catches its panic.
 ///
 /// # Errors
 ///
@@ -117,7 +124,7 @@ pub fn catch<R>(f: impl FnOnce() -> R) -> Result<R, Panic> {
     panic::catch_unwind(AssertUnwindSafe(f)).map_err(Panic::new)
 }
 
-/// Something of a user's whose `Display` may panic. This one's does not.
+/// A user's value whose `Display` and `Debug` may panic. Those of this wrapper do not.
 pub struct Shown<T>(pub T);
 
 impl<T: fmt::Display> fmt::Display for Shown<T> {
@@ -139,12 +146,11 @@ impl<T: fmt::Debug> fmt::Debug for Shown<T> {
 }
 
 thread_local! {
-    /// The last panics of this thread, with their lines: a destructor may have panicked since the one
-    /// that is asked for.
-    static PLACES: RefCell<VecDeque<(String, String)>> = const { RefCell::new(VecDeque::new()) };
+    /// The newest panics of this thread, with their lines: a destructor may have panicked since the one that is looked up.
+    static LOCATIONS: RefCell<VecDeque<(String, String)>> = const { RefCell::new(VecDeque::new()) };
 }
 
-/// From now on it is known of panics where they came from: a hook notes it, before the one that there was.
+/// Notes the locations of panics from now on, by a hook that calls the former one.
 pub(crate) fn keep_locations() {
     static ONCE: Once = Once::new();
     if thread::panicking() {
@@ -158,11 +164,11 @@ pub(crate) fn keep_locations() {
                 && let Some(at) = info.location()
             {
                 let at = format!("{}:{}", at.file(), at.line());
-                // A thread that ends has none any more.
-                let _ = PLACES.try_with(|places| {
-                    if let Ok(mut places) = places.try_borrow_mut() {
-                        places.push_front((text.to_owned(), at));
-                        places.truncate(CHAIN);
+                // A thread that exits has no thread-locals any more.
+                let _ = LOCATIONS.try_with(|locations| {
+                    if let Ok(mut locations) = locations.try_borrow_mut() {
+                        locations.push_front((text.to_owned(), at));
+                        locations.truncate(CHAIN);
                     }
                 });
             }
@@ -171,10 +177,10 @@ pub(crate) fn keep_locations() {
     });
 }
 
-fn place_of(text: &str) -> Option<String> {
-    let found = PLACES.try_with(|places| {
-        let places = places.try_borrow().ok()?;
-        let found = places.iter().find(|(of, _)| of == text)?;
+fn location_of(text: &str) -> Option<String> {
+    let found = LOCATIONS.try_with(|locations| {
+        let locations = locations.try_borrow().ok()?;
+        let found = locations.iter().find(|(of, _)| of == text)?;
         Some(found.1.clone())
     });
     found.ok()?

@@ -1,4 +1,4 @@
-//! EventKind is on its route to an end: bytes that were sent at once, or the word that nothing comes any more.
+//! Data in flight: the bytes of one write, or the end of the stream.
 
 use std::time::Instant;
 
@@ -7,7 +7,7 @@ use super::link::{Arrival, Due};
 pub(super) struct Chunk {
     pub(super) sent: Instant,
     pub(super) arrival: Arrival,
-    /// Empty: nothing comes after it.
+    /// Empty: the end of the stream.
     bytes: Vec<u8>,
     /// How many of them were read.
     read: usize,
@@ -23,7 +23,7 @@ impl Chunk {
         }
     }
 
-    /// The last one.
+    /// Whether it is the end of the stream.
     pub(super) fn is_end(&self) -> bool {
         self.bytes.is_empty()
     }
@@ -36,7 +36,7 @@ impl Chunk {
         self.read == self.bytes.len()
     }
 
-    /// Whether there is something of it that was not read.
+    /// Whether something of it has arrived and was not read.
     pub(super) fn is_here(&self, now: Instant) -> bool {
         match self.is_end() {
             true => self.arrival.due.is_by(now),
@@ -44,7 +44,7 @@ impl Chunk {
         }
     }
 
-    /// Reads what has arrived, as far as there is room.
+    /// Reads what has arrived into `room`.
     pub(super) fn take(&mut self, room: &mut [u8], now: Instant) -> usize {
         let arrived = self.arrival.arrived(self.bytes.len(), now);
         let bytes = &self.bytes[self.read..arrived];
@@ -54,7 +54,7 @@ impl Chunk {
         count
     }
 
-    /// EventKind has not arrived yet is held, and is a chunk of its own if some of it has.
+    /// Holds back what has not arrived, as a chunk of its own if some of it has.
     pub(super) fn hold(mut self, now: Instant) -> [Option<Self>; 2] {
         let held = match self.arrival.due {
             Due::At(at) => at > now,
@@ -66,7 +66,7 @@ impl Chunk {
         let arrived = self.arrival.arrived(self.bytes.len(), now);
         let rest = self.bytes.split_off(arrived);
         let rest = Self::new(self.sent, Arrival::whole(Due::Held), rest);
-        // An empty one would be the end.
+        // An empty chunk would be the end of the stream.
         let here = (self.read < arrived).then(|| {
             self.arrival = Arrival::whole(Due::At(now));
             self

@@ -1,12 +1,11 @@
-//! A connection: two ends, and what is on its route to each.
+//! A connection: two ends, and the data in flight to each.
 //!
 //! ```text
-//! write --> [bytes, due] [bytes, due] [end, due] --> read
+//! write --> [bytes, due] [bytes, due] [end of stream, due] --> read
 //! ```
 //!
-//! Nobody carries chunks about. Each is given the time at which it is due when it is sent, or several
-//! for its parts, and whoever reads waits for that time. A partition takes the times away, and healing
-//! gives new ones.
+//! No task carries the data. Each chunk is given the time at which it is due when it is sent, or several for its parts, and
+//! the reader waits for that time. A partition takes the times away, and healing it gives new ones.
 
 mod operations;
 
@@ -26,14 +25,14 @@ use super::{
 use crate::sim::Sim;
 
 pub(super) struct Connection {
-    /// The dialling one, and the one that was accepted.
+    /// The connecting end, and the accepted one.
     ends: [End; 2],
-    /// Nothing that is sent arrives.
-    lost: bool,
-    /// Since when nothing comes through, if so: it is lost, or its hosts are parted.
+    /// What is sent is lost.
+    black_hole: bool,
+    /// Since when nothing is delivered, because it is a black hole or its hosts are partitioned.
     silent: Option<Instant>,
-    /// When the listening host learns that there is a connection.
-    pub(super) hello: Due,
+    /// When the listener receives the last packet of the TCP handshake.
+    pub(super) established: Due,
 }
 
 struct End {
@@ -42,9 +41,9 @@ struct End {
     incoming: VecDeque<Chunk>,
     /// The bytes of `incoming`.
     unread: usize,
-    /// When it learns that the connection was reset.
+    /// When it receives a reset.
     reset: Due,
-    /// It sends nothing more.
+    /// Its sending half is closed.
     closed: bool,
     dropped: bool,
     timeouts: StreamTimeouts,
@@ -52,19 +51,19 @@ struct End {
     writer: Option<Waker>,
 }
 
-/// How long an end believes in its peer when nothing comes through.
+/// After how long an end of a connection fails with `TimedOut`, while nothing is delivered. Default: never.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct StreamTimeouts {
-    /// After it has sent something.
+    /// After it has sent data that was not delivered, like `TCP_USER_TIMEOUT`.
     pub user_timeout: Option<Duration>,
-    /// After it has heard something.
+    /// After the last delivery, like TCP keepalive with its probes.
     pub keepalive: Option<Duration>,
 }
 
-/// EventKind an end has to do.
+/// The result of an operation.
 pub(super) enum Step<T> {
     Done(io::Result<T>),
-    /// Wait, for this time at the latest.
+    /// Wait to be woken, but no longer than until this time.
     Wait(Option<Instant>),
 }
 
@@ -84,16 +83,16 @@ impl Connection {
         };
         Self {
             ends: [end(from), end(to)],
-            lost: false,
+            black_hole: false,
             silent: None,
-            hello: Due::Never,
+            established: Due::Never,
         }
     }
 
-    /// Sends the word that there is a connection, before anything else.
-    pub(super) fn greet(&mut self, links: &mut Links, sim: &Sim) {
+    /// Sends the last packet of the TCP handshake, before anything else.
+    pub(super) fn send_established(&mut self, links: &mut Links, sim: &Sim) {
         let route = self.route(0);
-        self.hello = links.send_word(route, sim);
+        self.established = links.send_control(route, sim);
     }
 
     pub(super) fn addresses(&self) -> [SocketAddr; 2] {
@@ -105,7 +104,7 @@ impl Connection {
         (self.ends[side].address, self.ends[1 - side].address)
     }
 
-    /// The route of what an end sends.
+    /// The route of the data that an end sends.
     pub(super) fn route(&self, side: usize) -> Route {
         (self.ends[side].host, self.ends[1 - side].host)
     }
@@ -116,9 +115,9 @@ impl Connection {
 
     pub(super) fn hold(&mut self, now: Instant, wakes: &mut Wakes) {
         self.silent.get_or_insert(now);
-        self.hello.hold(now);
+        self.established.hold(now);
         for end in &mut self.ends {
-            // Those who wait have their timeouts to measure.
+            // A pending operation starts its timeouts.
             end.wake(wakes);
             end.reset.hold(now);
             let incoming = mem::take(&mut end.incoming).into_iter();
@@ -126,13 +125,13 @@ impl Connection {
         }
     }
 
-    /// Sends on what was held.
+    /// Delivers what was held back.
     pub(super) fn release(&mut self, links: &mut Links, sim: &Sim, wakes: &mut Wakes) {
-        if !self.lost {
+        if !self.black_hole {
             self.silent = None;
         }
-        if self.hello == Due::Held {
-            self.greet(links, sim);
+        if self.established == Due::Held {
+            self.send_established(links, sim);
         }
         for side in [0, 1] {
             let route = self.route(1 - side);
@@ -143,11 +142,11 @@ impl Connection {
                 }
             }
             if end.reset == Due::Held {
-                end.reset = links.send_word(route, sim);
+                end.reset = links.send_control(route, sim);
             }
         }
         for side in [0, 1] {
-            self.bounce(side, links, sim);
+            self.reset_if_dropped(side, links, sim);
             self.ends[side].wake(wakes);
         }
     }
@@ -159,12 +158,12 @@ impl Connection {
         }
     }
 
-    /// The listening host has heard of the connection, or will: nobody waits in a backlog for ever.
-    pub(super) fn lose(&mut self, now: Instant, wakes: &mut Wakes) {
-        let hello = self.hello;
+    /// The listener still receives the handshake: no connection stays in a backlog for ever.
+    pub(super) fn black_hole(&mut self, now: Instant, wakes: &mut Wakes) {
+        let established = self.established;
         self.hold(now, wakes);
-        self.hello = hello;
-        self.lost = true;
+        self.established = established;
+        self.black_hole = true;
         for end in &mut self.ends {
             let chunks = end.incoming.iter_mut().map(|it| &mut it.arrival.due);
             for due in chunks.chain([&mut end.reset]) {
@@ -175,11 +174,11 @@ impl Connection {
         }
     }
 
-    /// Puts something on its route to the other end.
+    /// Sends data to the other end.
     fn send(&mut self, side: usize, bytes: Vec<u8>, links: &mut Links, sim: &Sim) {
         let route = self.route(side);
         let peer = &mut self.ends[1 - side];
-        let arrival = match self.lost {
+        let arrival = match self.black_hole {
             true => Arrival::whole(Due::Never),
             false => links.send(route, bytes.len(), sim),
         };
@@ -188,39 +187,39 @@ impl Connection {
         peer.incoming.push_back(chunk);
     }
 
-    /// Tells the other end that the connection is reset, on the route from this one.
+    /// Sends a reset to the other end.
     fn send_reset(&mut self, side: usize, not_before: Instant, links: &mut Links, sim: &Sim) {
         let route = self.route(side);
         let peer = &mut self.ends[1 - side];
-        if self.lost || peer.reset.time().is_some() {
+        if self.black_hole || peer.reset.time().is_some() {
             return;
         }
-        peer.reset = match links.are_parted(route) {
+        peer.reset = match links.are_partitioned(route) {
             true => Due::Held,
             false => Due::after(not_before.max(sim.now()), links.latency(route, sim)),
         };
     }
 
-    /// When an end gives its peer up, as things stand.
-    fn gives_up(&self, side: usize) -> Option<Instant> {
+    /// When the timeouts of an end fire, if nothing is delivered before.
+    fn times_out_at(&self, side: usize) -> Option<Instant> {
         let silent = self.silent?;
         let StreamTimeouts {
             user_timeout,
             keepalive,
         } = self.ends[side].timeouts;
-        let on_its_way = |chunk: &&Chunk| chunk.arrival.due.time().is_none();
-        let sent = self.ends[1 - side].incoming.iter().find(on_its_way);
+        let in_flight = |chunk: &&Chunk| chunk.arrival.due.time().is_none();
+        let sent = self.ends[1 - side].incoming.iter().find(in_flight);
         let user_timeout = sent.and_then(|it| it.sent.max(silent).checked_add(user_timeout?));
         let keepalive = keepalive.and_then(|limit| silent.checked_add(limit));
         [user_timeout, keepalive].into_iter().flatten().min()
     }
 
-    fn has_given_up(&self, side: usize, now: Instant) -> bool {
-        self.gives_up(side).is_some_and(|at| at <= now)
+    fn has_timed_out(&self, side: usize, now: Instant) -> bool {
+        self.times_out_at(side).is_some_and(|at| at <= now)
     }
 
-    /// Answers bytes that come to an end which is gone with a reset.
-    fn bounce(&mut self, side: usize, links: &mut Links, sim: &Sim) {
+    /// Answers bytes that arrive at a dropped end with a reset.
+    fn reset_if_dropped(&mut self, side: usize, links: &mut Links, sim: &Sim) {
         let end = &mut self.ends[side];
         if !end.dropped {
             return;
@@ -240,7 +239,7 @@ impl End {
         wakes.wake(&mut self.writer);
     }
 
-    /// Takes what has arrived, `room` bytes at most.
+    /// Reads what has arrived into `room`.
     fn take(&mut self, mut room: &mut [u8], now: Instant) -> usize {
         let mut taken = 0;
         while let Some(chunk) = self.incoming.front_mut()
@@ -259,7 +258,7 @@ impl End {
         taken
     }
 
-    /// The next time at which something changes for who reads.
+    /// When the next data or reset arrives.
     fn next(&self, now: Instant) -> Option<Instant> {
         let chunk = self.incoming.front().and_then(|it| it.arrival.next(now));
         [chunk, self.reset.time()].into_iter().flatten().min()

@@ -1,11 +1,11 @@
-//! How a connection comes about.
+//! Connecting.
 //!
 //! ```text
-//! dialling end                        listening host
-//!     | -------- may I? ------------------> |        nobody listens: refused
-//!     | <------- you may ------------------ |        a place in the backlog is kept
+//! client                              listening host
+//!     | -------- SYN ---------------------> |        no listener: refused
+//!     | <------- SYN-ACK ------------------ |        a slot in the backlog is reserved
 //! connected                                 |        the backlog is full: no answer
-//!     | -------- hello -------------------> |
+//!     | -------- ACK ---------------------> |
 //!     | -------- bytes, from now on ------> | accepted
 //! ```
 
@@ -15,8 +15,7 @@ use super::{event::EventKind, hosts, link::Route, listener::Answer, state::Net, 
 use crate::sim::Timer;
 
 impl Net {
-    /// Connects `here` to an address. Gets no answer, and waits, while the two hosts are parted or
-    /// the backlog is full.
+    /// Connects the host `here` to an address. Waits while the two hosts are partitioned or the backlog is full.
     pub(super) async fn dial(self: &Arc<Self>, here: usize, to: SocketAddr) -> io::Result<Stream> {
         let to = SocketAddr::new(hosts::target(to.ip()), to.port());
         let there = self.with(|state| state.hosts.at(to.ip(), here));
@@ -25,72 +24,72 @@ impl Net {
         let from = SocketAddr::new(hosts::source(to.ip(), here), port.number);
         self.with(|state| state.log(EventKind::Connecting(from, to)));
         self.travel((here, there)).await;
-        let Some(mut place) = self.knock(there, from, to).await else {
+        let Some(mut slot) = self.request(there, from, to).await else {
             self.travel((there, here)).await;
             return Err(io::ErrorKind::ConnectionRefused.into());
         };
         self.travel((there, here)).await;
         let ends = ((here, from), (there, to));
-        let connection = self.with(|state| state.establish(place.listener, ends.0, ends.1));
+        let connection = self.with(|state| state.establish(slot.listener, ends.0, ends.1));
         let connection = connection.ok_or(io::ErrorKind::ConnectionRefused)?;
-        place.taken = true;
+        slot.taken = true;
         port.taken = true;
         Ok(Stream::new(self, (connection, 0), (from, to)))
     }
 
-    /// Waits until the host has an answer. `None`: it refuses.
-    async fn knock(
+    /// Waits for the answer of the host. `None`: it refuses.
+    async fn request(
         self: &Arc<Self>,
         there: usize,
         from: SocketAddr,
         to: SocketAddr,
-    ) -> Option<Place> {
-        let mut told = false;
+    ) -> Option<BacklogSlot> {
+        let mut logged = false;
         loop {
             let changed = self.changed.listen();
             let answer = self.with(|state| {
-                let answer = state.knock(there, to);
+                let answer = state.request(there, to);
                 match answer {
                     Answer::Refused => state.log(EventKind::Refused(to, from)),
-                    Answer::Silence if !told => state.log(EventKind::BacklogFull(to, from)),
-                    Answer::Silence | Answer::Welcome(_) => {}
+                    Answer::Dropped if !logged => state.log(EventKind::BacklogFull(to, from)),
+                    Answer::Dropped | Answer::Reserved(_) => {}
                 }
                 answer
             });
             match answer {
-                Answer::Welcome(listener) => {
-                    return Some(Place {
+                Answer::Reserved(listener) => {
+                    return Some(BacklogSlot {
                         net: Arc::clone(self),
                         listener,
                         taken: false,
                     });
                 }
                 Answer::Refused => return None,
-                Answer::Silence => told = true,
+                Answer::Dropped => logged = true,
             }
             changed.await;
         }
     }
 
-    /// Waits as long as a word takes this route.
+    /// Waits as long as a control packet takes.
     async fn travel(&self, route: Route) {
         loop {
             let healed = self.changed.listen();
-            let at = self.with(|state| state.links.send_word(route, &state.sim).time());
+            let at = self.with(|state| state.links.send_control(route, &state.sim).time());
             let Some(at) = at else {
                 healed.await;
                 continue;
             };
             let mut timer = Timer::new(Arc::clone(&self.sim), at);
             poll_fn(|cx| timer.poll(cx)).await;
-            if !self.with(|state| state.links.are_parted(route)) {
+            if !self.with(|state| state.links.are_partitioned(route)) {
                 return;
             }
         }
     }
 }
 
-/// A port that a connection is dialled from.
+/// The local port of a connecting end.
 struct Port<'a> {
     net: &'a Net,
     host: usize,
@@ -118,22 +117,23 @@ impl Drop for Port<'_> {
     fn drop(&mut self) {
         if !self.taken {
             let Self { host, number, .. } = *self;
-            self.net.with(|state| state.hosts.give_back(host, number));
+            self.net
+                .with(|state| state.hosts.release_port(host, number));
         }
     }
 }
 
-/// A place in a backlog that is kept for one who was told so.
-struct Place {
+/// A reserved slot in a backlog.
+struct BacklogSlot {
     net: Arc<Net>,
     listener: u64,
     taken: bool,
 }
 
-impl Drop for Place {
+impl Drop for BacklogSlot {
     fn drop(&mut self) {
         if !self.taken {
-            self.net.with(|state| state.give_up(self.listener));
+            self.net.with(|state| state.release_slot(self.listener));
         }
     }
 }

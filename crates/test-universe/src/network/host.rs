@@ -1,4 +1,4 @@
-//! Hosts: their names, their addresses, and their ports.
+//! The handle to a host.
 
 use std::{
     fmt,
@@ -9,9 +9,9 @@ use std::{
 use super::{hosts, state::Net};
 use crate::{InUniverse, Universe, current};
 
-/// A machine of a simulated [`Network`](crate::Network). Made by [`Network::host`](crate::Network::host).
+/// A host of a simulated [`Network`](crate::Network). Returned by [`Network::host`](crate::Network::host).
 ///
-/// A task that is spawned by this library from code on a host is on that host.
+/// A task that inherits the universe of code on a host is on that host.
 ///
 /// # Example
 ///
@@ -41,26 +41,25 @@ impl Host {
         Self { net, name, ip }
     }
 
-    /// Its name, by which it can be dialled.
+    /// Returns its name, which can be resolved.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Its address, besides the loopback addresses. It has an IPv6 address as well, `fd00::` with
-    /// the same number.
+    /// Returns its IPv4 address, beside the loopback addresses. Its IPv6 address is `fd00::` with the same number.
     #[must_use]
     pub fn ip(&self) -> IpAddr {
         self.ip
     }
 
-    /// A port of it.
+    /// Returns the address of one of its ports.
     #[must_use]
     pub fn address(&self, port: u16) -> SocketAddr {
         (self.ip, port).into()
     }
 
-    /// Makes a future that runs on this host, with all that is spawned from it.
+    /// Wraps a future to run on this host, with all that it spawns.
     ///
     /// # Panics
     ///
@@ -75,7 +74,7 @@ impl Host {
         current::within_host(Arc::clone(&self.name), future)
     }
 
-    /// Runs a closure on this host and returns what it returns.
+    /// Runs a closure on this host and returns its result.
     ///
     /// # Panics
     ///

@@ -7,10 +7,10 @@ use std::{
     sync::Arc,
 };
 
-/// The host that code is on which was put on no other.
+/// The default host.
 pub const LOCALHOST: &str = "localhost";
 
-/// The ports that are given to those who ask for any, as by IANA's advice.
+/// The ephemeral ports, as IANA recommends.
 const FREE_PORTS: std::ops::RangeInclusive<u16> = 49_152..=u16::MAX;
 
 /// The hosts, by their number.
@@ -22,11 +22,11 @@ pub(super) struct Hosts {
 
 struct Ports {
     name: Arc<str>,
-    /// Somebody has asked for it by its name, or been on it.
-    introduced: bool,
+    /// It was named by `Network::host`, or code has run on it.
+    known: bool,
     next: u16,
-    /// Those of dialling ends.
-    dialling: BTreeSet<u16>,
+    /// The ports of connecting ends.
+    connecting: BTreeSet<u16>,
 }
 
 impl Hosts {
@@ -34,30 +34,29 @@ impl Hosts {
         self.names.get(name).copied()
     }
 
-    pub(super) fn find_or_make(&mut self, name: &str) -> usize {
-        self.find(name).unwrap_or_else(|| self.make(name))
+    pub(super) fn find_or_create(&mut self, name: &str) -> usize {
+        self.find(name).unwrap_or_else(|| self.create(name))
     }
 
-    /// As [`find_or_make`](Self::find_or_make), by one who means it to be there.
-    pub(super) fn introduce(&mut self, name: &str) -> usize {
-        let host = self.find_or_make(name);
-        self.all[host].introduced = true;
+    /// Finds or creates a host, and marks it as known.
+    pub(super) fn use_or_create(&mut self, name: &str) -> usize {
+        let host = self.find_or_create(name);
+        self.all[host].known = true;
         host
     }
 
-    pub(super) fn is_introduced(&self, name: &str) -> bool {
-        self.find(name)
-            .is_some_and(|host| self.all[host].introduced)
+    pub(super) fn is_known(&self, name: &str) -> bool {
+        self.find(name).is_some_and(|host| self.all[host].known)
     }
 
-    fn make(&mut self, name: &str) -> usize {
+    fn create(&mut self, name: &str) -> usize {
         let name = Arc::<str>::from(name);
         self.names.insert(Arc::clone(&name), self.all.len());
         self.all.push(Ports {
             name,
-            introduced: false,
+            known: false,
             next: *FREE_PORTS.start(),
-            dialling: BTreeSet::new(),
+            connecting: BTreeSet::new(),
         });
         self.all.len() - 1
     }
@@ -66,7 +65,7 @@ impl Hosts {
         Arc::clone(&self.all[host].name)
     }
 
-    /// Which host answers to `ip`, seen from `here`.
+    /// The host that has the address `ip`, seen from the host `here`.
     pub(super) fn at(&self, ip: IpAddr, here: usize) -> Option<usize> {
         if ip.is_loopback() || ip.is_unspecified() {
             return Some(here);
@@ -74,13 +73,13 @@ impl Hosts {
         (0..self.all.len()).find(|&host| is_own(ip, host))
     }
 
-    /// A port that nobody has, for which `is_taken` says so too.
+    /// A free ephemeral port; `is_taken` checks the ports of listeners.
     pub(super) fn free_port(&mut self, host: usize, is_taken: impl Fn(u16) -> bool) -> Option<u16> {
         let ports = &mut self.all[host];
         for _ in FREE_PORTS {
             let port = ports.next;
             ports.next = port.checked_add(1).unwrap_or(*FREE_PORTS.start());
-            if !ports.dialling.contains(&port) && !is_taken(port) {
+            if !ports.connecting.contains(&port) && !is_taken(port) {
                 return Some(port);
             }
         }
@@ -88,15 +87,15 @@ impl Hosts {
     }
 
     pub(super) fn take_port(&mut self, host: usize, port: u16) {
-        self.all[host].dialling.insert(port);
+        self.all[host].connecting.insert(port);
     }
 
-    pub(super) fn give_back(&mut self, host: usize, port: u16) {
-        self.all[host].dialling.remove(&port);
+    pub(super) fn release_port(&mut self, host: usize, port: u16) {
+        self.all[host].connecting.remove(&port);
     }
 }
 
-/// The first host, which is this one's, is 10.0.0.1.
+/// The first host is 10.0.0.1.
 pub(super) fn v4(host: usize) -> Ipv4Addr {
     let number = u32::try_from(host + 1).unwrap_or(u32::MAX);
     Ipv4Addr::from_bits(Ipv4Addr::new(10, 0, 0, 0).to_bits().saturating_add(number))
@@ -111,7 +110,7 @@ fn is_own(ip: IpAddr, host: usize) -> bool {
     ip == v4(host) || ip == v6(host)
 }
 
-/// Whether a host may listen at an address.
+/// Checks that a host may listen on an address.
 pub(super) fn check_bind(ip: IpAddr, host: usize) -> io::Result<()> {
     if ip.is_loopback() || ip.is_unspecified() || is_own(ip, host) {
         return Ok(());
@@ -119,14 +118,14 @@ pub(super) fn check_bind(ip: IpAddr, host: usize) -> io::Result<()> {
     Err(io::ErrorKind::AddrNotAvailable.into())
 }
 
-/// Whether who listens at `bound` hears who dials `ip`. As on Linux, `::` hears IPv4 too.
+/// Whether a listener bound to `bound` accepts connections to `ip`. As on Linux, `::` covers IPv4 too.
 pub(super) fn covers(bound: IpAddr, ip: IpAddr) -> bool {
     bound == ip
         || bound == Ipv6Addr::UNSPECIFIED
         || (bound == Ipv4Addr::UNSPECIFIED && ip.is_ipv4())
 }
 
-/// By which of its addresses `host` dials `ip`.
+/// The source address of a connection of `host` to `ip`.
 pub(super) fn source(ip: IpAddr, host: usize) -> IpAddr {
     if ip.is_loopback() {
         return ip;
@@ -137,7 +136,7 @@ pub(super) fn source(ip: IpAddr, host: usize) -> IpAddr {
     }
 }
 
-/// Who dials no address in particular, dials itself.
+/// The target of a connect: an unspecified address means the host itself.
 pub(super) fn target(ip: IpAddr) -> IpAddr {
     match ip {
         IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),

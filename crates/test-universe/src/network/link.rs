@@ -1,4 +1,4 @@
-//! EventKind lies between two hosts: how long it takes, how much fits through, and who may pass.
+//! Links between hosts: latency, bandwidth, window, partitions.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -7,13 +7,13 @@ use std::{
 
 use crate::sim::Sim;
 
-/// How many bytes may be on their route in one direction of a connection, or wait to be read there,
-/// unless a link says otherwise. The writer waits beyond it. About what Linux begins with.
+/// The default window: how many bytes of one direction of a connection may be in flight or unread. A writer waits beyond
+/// it. About the initial value of Linux.
 pub const WINDOW: usize = 64 * 1024;
 
 /// The link between two hosts, or from a host to itself.
 ///
-/// A new one takes no time and is as wide as can be, so that nothing but time-outs takes time.
+/// The default link has no latency and unlimited bandwidth.
 ///
 /// # Example
 ///
@@ -41,7 +41,7 @@ pub struct Link {
 }
 
 impl Link {
-    /// A link without delay and limits, but the window of [`WINDOW`].
+    /// Creates a link without latency, with unlimited bandwidth and a window of [`WINDOW`].
     pub const fn new() -> Self {
         Self {
             latency: Duration::ZERO,
@@ -52,44 +52,40 @@ impl Link {
         }
     }
 
-    /// How long a byte takes, one route. Default: no time.
+    /// Sets the latency of one direction. Default: none.
     pub const fn latency(mut self, latency: Duration) -> Self {
         self.latency = latency;
         self
     }
 
-    /// How much longer it may take, drawn anew for each write. Default: not at all.
+    /// Sets the largest additional latency, drawn for each write. Default: none.
     ///
-    /// Bytes of one connection stay in order all the same.
+    /// Bytes of one connection stay in order.
     pub const fn jitter(mut self, jitter: Duration) -> Self {
         self.jitter = jitter;
         self
     }
 
-    /// How many bytes it carries per second, each route, for all connections together. Default: any
-    /// number. Zero is taken for one.
+    /// Sets the bytes per second of each direction, for all connections together. Default: unlimited. Zero counts as one.
     ///
-    /// EventKind is written at once arrives in parts, each as soon as it has been carried, the last when all
-    /// have. A part is what is carried in ten milliseconds, or a 64th of the write where that is more; but no
-    /// more than is carried in a second, and no less than a byte. So limits of some seconds tell a slow
-    /// link from one that is dead, and much that is sent over a slow link is not read byte by byte.
+    /// The data of one write arrives in parts. A part is what the link carries in ten milliseconds, or a 64th of the write if
+    /// that is more; at most what it carries in a second, and at least a byte. So a time limit of some seconds distinguishes a
+    /// slow link from a dead one, and a large write over a slow link is not read byte by byte.
     pub const fn bandwidth(mut self, bytes: u64) -> Self {
         self.bandwidth = Some(if bytes == 0 { 1 } else { bytes });
         self
     }
 
-    /// Makes each read and each write take this many bytes at most: how many, is drawn anew each
-    /// time. Default: as many as there are. Zero is taken for one.
+    /// Limits each read and each write to a random number of bytes up to this. Default: unlimited. Zero counts as one.
     pub const fn pieces(mut self, bytes: usize) -> Self {
         self.pieces = Some(if bytes == 0 { 1 } else { bytes });
         self
     }
 
-    /// How many bytes of one direction of a connection may be written that were not read yet.
-    /// Default: [`WINDOW`]. Zero is taken for one.
+    /// Sets how many bytes of one direction of a connection may be written and not yet read. Default: [`WINDOW`]. Zero counts
+    /// as one.
     ///
-    /// The room comes back when they are read, at once. Bytes that a partition or a black hole
-    /// holds up keep it.
+    /// Reading frees the window at once. Bytes that a partition or a black hole holds back occupy it.
     pub const fn window(mut self, bytes: usize) -> Self {
         self.window = if bytes == 0 { 1 } else { bytes };
         self
@@ -102,16 +98,16 @@ impl Default for Link {
     }
 }
 
-/// How long a part of a write is carried over a link with a bandwidth. Who reads is woken for each.
+/// How long a link with a bandwidth carries a part of a write. The reader is woken for each.
 const PART: Duration = Duration::from_millis(10);
 
-/// How many parts a write has before they grow beyond that: a huge write over a slow link stays cheap.
+/// How many parts a write has before they become larger: a huge write over a slow link stays cheap.
 const PARTS: u32 = 64;
 
-/// To what they grow. Peers are given up after some seconds without a byte.
+/// The largest part. Peers time out after some seconds without a byte.
 const LONGEST_PART: Duration = Duration::from_secs(1);
 
-/// When something arrives.
+/// When data arrives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Due {
     At(Instant),
@@ -121,7 +117,7 @@ pub(super) enum Due {
 }
 
 impl Due {
-    /// Never, if that is later than can be said.
+    /// `Never` if an `Instant` cannot represent the time.
     pub(super) fn after(start: Instant, duration: Duration) -> Self {
         start.checked_add(duration).map_or(Self::Never, Self::At)
     }
@@ -137,7 +133,7 @@ impl Due {
         }
     }
 
-    /// EventKind has not arrived yet is held.
+    /// Holds back what has not arrived yet.
     pub(super) fn hold(&mut self, now: Instant) {
         if matches!(*self, Self::At(at) if at > now) {
             *self = Self::Held;
@@ -145,14 +141,14 @@ impl Due {
     }
 }
 
-/// When that arrives which was sent at once: all of it, or in parts.
+/// When the data of one write arrives: at once, or in parts.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Arrival {
-    /// When the last byte does.
+    /// When the last byte arrives.
     pub(super) due: Due,
-    /// How long the link carries it, until then.
+    /// How long the link carries it.
     takes: Duration,
-    /// In how many equal times.
+    /// The number of parts, which take equal times.
     parts: u128,
 }
 
@@ -181,7 +177,7 @@ impl Arrival {
         usize::try_from(arrived).unwrap_or(bytes)
     }
 
-    /// When more of it has arrived than by now.
+    /// When the next part arrives.
     pub(super) fn next(self, now: Instant) -> Option<Instant> {
         let due = self.due.time()?;
         let left = self.parts.saturating_sub(self.parts_by(now) + 1);
@@ -199,14 +195,14 @@ impl Arrival {
             return self.parts;
         }
         let begun = self.takes.saturating_sub(left).as_nanos();
-        // Nothing that takes no time has begun and has not arrived.
+        // What takes no time has either arrived or not begun.
         (begun * self.parts)
             .checked_div(self.takes.as_nanos())
             .unwrap_or(0)
     }
 }
 
-/// From one host to another, by their numbers.
+/// A direction: the numbers of the sending and of the receiving host.
 pub(super) type Route = (usize, usize);
 
 #[derive(Default)]
@@ -214,8 +210,8 @@ pub(super) struct Links {
     default: Link,
     /// The key has the smaller number first.
     own: BTreeMap<Route, Link>,
-    parted: BTreeSet<Route>,
-    /// When the last byte has left that was sent this route.
+    partitioned: BTreeSet<Route>,
+    /// When the last byte leaves that was sent in this direction.
     free_at: BTreeMap<Route, Instant>,
 }
 
@@ -236,25 +232,25 @@ impl Links {
         self.own.get(&pair(route)).unwrap_or(&self.default)
     }
 
-    /// False if it was so before.
-    pub(super) fn part(&mut self, route: Route) -> bool {
-        self.parted.insert(pair(route))
+    /// Returns false if they were partitioned already.
+    pub(super) fn partition(&mut self, route: Route) -> bool {
+        self.partitioned.insert(pair(route))
     }
 
-    /// False if it was so before.
+    /// Returns false if they were not partitioned.
     pub(super) fn heal(&mut self, route: Route) -> bool {
-        self.parted.remove(&pair(route))
+        self.partitioned.remove(&pair(route))
     }
 
-    pub(super) fn are_parted(&self, route: Route) -> bool {
-        self.parted.contains(&pair(route))
+    pub(super) fn are_partitioned(&self, route: Route) -> bool {
+        self.partitioned.contains(&pair(route))
     }
 
     pub(super) fn window(&self, route: Route) -> usize {
         self.link(route).window
     }
 
-    /// How long the next bytes take.
+    /// The latency of the next bytes.
     pub(super) fn latency(&self, route: Route, sim: &Sim) -> Duration {
         let Link {
             latency, jitter, ..
@@ -266,7 +262,7 @@ impl Links {
         latency.saturating_add(Duration::try_from_secs_f64(drawn).unwrap_or(Duration::MAX))
     }
 
-    /// How many of `bytes` a single read or write takes.
+    /// How many of `bytes` one read or write takes.
     pub(super) fn piece(&self, route: Route, bytes: usize, sim: &Sim) -> usize {
         match self.link(route).pieces {
             Some(most) if bytes > 1 => bytes.min(sim.draw(|rng| rng.usize(1..=most))),
@@ -274,14 +270,14 @@ impl Links {
         }
     }
 
-    /// When a word arrives that is sent now, behind the bytes that were sent before.
-    pub(super) fn send_word(&mut self, route: Route, sim: &Sim) -> Due {
+    /// When a control packet arrives that is sent now, behind the bytes that were sent before.
+    pub(super) fn send_control(&mut self, route: Route, sim: &Sim) -> Due {
         self.send(route, 0, sim).due
     }
 
-    /// When `bytes` arrive that are sent now. EventKind was sent earlier is to be read first all the same.
+    /// When `bytes` arrive that are sent now. What was sent earlier is read first in any case.
     pub(super) fn send(&mut self, route: Route, bytes: usize, sim: &Sim) -> Arrival {
-        if self.are_parted(route) {
+        if self.are_partitioned(route) {
             return Arrival::whole(Due::Held);
         }
         let mut leaves = sim.now();

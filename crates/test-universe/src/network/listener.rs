@@ -1,4 +1,4 @@
-//! A port that is listened on, and those who wait there.
+//! Listeners, and the connections in their backlogs.
 
 use std::{
     collections::VecDeque,
@@ -29,35 +29,35 @@ use crate::{
     sim::Timer,
 };
 
-/// A port of a simulated [`Network`](crate::Network) that is listened on, until this is dropped.
+/// A listener on a port of a simulated [`Network`](crate::Network), until it is dropped.
 ///
-/// Made by [`Network::listen`](crate::Network::listen).
+/// Returned by [`Network::listen`](crate::Network::listen).
 pub struct Listener {
     net: Arc<Net>,
     id: u64,
     address: SocketAddr,
     event: Arc<Event>,
-    /// `None`: it is the library's own, and so are the connections that come to it.
+    /// `None`: neither the listener nor its connections are listed.
     entry: Option<Entry>,
 }
 
 impl Listener {
-    /// The address that is listened at.
+    /// Returns the address that it listens on.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.address
     }
 
-    /// Waits for a connection; tells who dialled.
+    /// Waits for a connection, and returns it with the address of the client.
     ///
     /// # Errors
     ///
-    /// Those of [`Network::fail_accepts`](crate::Network::fail_accepts), when there is a
-    /// connection to accept. It is left in the backlog.
+    /// Those of [`Network::fail_accepts`](crate::Network::fail_accepts), when there is a connection to accept. It stays in the
+    /// backlog.
     ///
     /// # Cancel safety
     ///
-    /// A connection is either returned or left to the next call.
+    /// No connection is lost: one that is not returned stays in the backlog.
     #[track_caller]
     pub fn accept(
         &self,
@@ -78,7 +78,7 @@ impl Listener {
 
     async fn next(&self) -> io::Result<Stream> {
         loop {
-            let newcomer = self.event.listen();
+            let arrived = self.event.listen();
             match self.net.with(|state| state.accept(self.id)) {
                 Next::Failure(code) => return Err(io::Error::from_raw_os_error(code)),
                 Next::Connection(id, local, peer) => {
@@ -86,16 +86,16 @@ impl Listener {
                 }
                 Next::At(at) => {
                     let mut timer = Timer::new(Arc::clone(&self.net.sim), at);
-                    newcomer.or(poll_fn(|cx| timer.poll(cx))).await;
+                    arrived.or(poll_fn(|cx| timer.poll(cx))).await;
                 }
-                Next::Nobody => newcomer.await,
+                Next::None => arrived.await,
             }
         }
     }
 }
 
 impl Listener {
-    /// Lists it, and what it accepts from now on, among what lives.
+    /// Lists it, and what it accepts from now on, among the live resources.
     pub(super) fn enlist(mut self, at: &'static Location<'static>) -> Self {
         let what = format_args!("the listener at {}", self.address);
         self.entry = Some(enlist_owned(what, at));
@@ -115,22 +115,22 @@ impl fmt::Debug for Listener {
     }
 }
 
-/// EventKind a listener has to do.
+/// What a listener does next.
 enum Next {
     Failure(i32),
     Connection(u64, SocketAddr, SocketAddr),
-    /// A connection will be there at this time.
+    /// A connection will be established at this time.
     At(Instant),
-    Nobody,
+    None,
 }
 
-/// EventKind becomes of who knocks at a port.
+/// The answer to a request for a connection.
 pub(super) enum Answer {
-    /// There is a place for it with this listener.
-    Welcome(u64),
+    /// This listener has reserved a slot in its backlog.
+    Reserved(u64),
     Refused,
-    /// There is no place at the moment.
-    Silence,
+    /// The backlog is full.
+    Dropped,
 }
 
 impl Net {
@@ -178,9 +178,9 @@ impl State {
         let listening = Backlog {
             host,
             address,
-            // As on Linux, there is always one place.
+            // As on Linux, there is at least one slot.
             backlog: usize::try_from(backlog).unwrap_or(usize::MAX).max(1),
-            expected: 0,
+            reserved: 0,
             waiting: VecDeque::new(),
             event,
         };
@@ -189,7 +189,7 @@ impl State {
         Ok((id, address))
     }
 
-    /// A port of `host` that nobody listens on and nobody dials from.
+    /// A port of `host` without a listener or a connecting end.
     pub(super) fn free_port(&mut self, host: usize) -> Option<u16> {
         let Self {
             hosts, listeners, ..
@@ -209,10 +209,10 @@ impl State {
         let listening = self.listeners.remove(&id);
         let listening = listening.expect("a listener is there until it is dropped");
         for connection in listening.waiting {
-            self.leave((connection, 1), true);
+            self.drop_end((connection, 1), true);
         }
         self.log(EventKind::Unbound(listening.address));
-        // There is no need to wait for a place any more.
+        // Pending connects do not wait for a slot any more.
         self.wakes.dialling();
     }
 
@@ -223,13 +223,13 @@ impl State {
         let dues = listening
             .waiting
             .iter()
-            .map(|id| self.connections[id].hello);
+            .map(|id| self.connections[id].established);
         let dues = dues.enumerate();
-        let Some((place, at)) = dues
-            .filter_map(|(place, due)| Some((place, due.time()?)))
+        let Some((slot, at)) = dues
+            .filter_map(|(slot, due)| Some((slot, due.time()?)))
             .min_by_key(|&(_, at)| at)
         else {
-            return Next::Nobody;
+            return Next::None;
         };
         if at > now {
             return Next::At(at);
@@ -240,7 +240,7 @@ impl State {
             self.log(EventKind::AcceptFailed(address, code));
             return Next::Failure(code);
         }
-        let connection = listening.waiting.remove(place);
+        let connection = listening.waiting.remove(slot);
         let connection = connection.expect("it has just been found there");
         let (local, peer) = self.connections[&connection].seen_from(1);
         self.log(EventKind::Accepted(local, peer));
@@ -248,35 +248,35 @@ impl State {
         Next::Connection(connection, local, peer)
     }
 
-    /// Somebody asks for a connection to a port of `host`.
-    pub(super) fn knock(&mut self, host: usize, to: SocketAddr) -> Answer {
+    /// Requests a connection to a port of `host`.
+    pub(super) fn request(&mut self, host: usize, to: SocketAddr) -> Answer {
         if self.refusing.contains(&(host, to.port())) {
             return Answer::Refused;
         }
-        let hears = |ip: IpAddr| hosts::covers(ip, to.ip());
+        let covers = |ip: IpAddr| hosts::covers(ip, to.ip());
         let found = self
             .listeners_on(host, to.port())
-            .find(|(_, it)| hears(it.address.ip()));
+            .find(|(_, it)| covers(it.address.ip()));
         let Some((id, _)) = found else {
             return Answer::Refused;
         };
         let listening = self.listeners.get_mut(&id).expect("it has just been found");
-        if listening.waiting.len() + listening.expected >= listening.backlog {
-            return Answer::Silence;
+        if listening.waiting.len() + listening.reserved >= listening.backlog {
+            return Answer::Dropped;
         }
-        listening.expected += 1;
-        Answer::Welcome(id)
+        listening.reserved += 1;
+        Answer::Reserved(id)
     }
 
-    /// Gives a place in the backlog back.
-    pub(super) fn give_up(&mut self, listener: u64) {
+    /// Releases a slot in the backlog.
+    pub(super) fn release_slot(&mut self, listener: u64) {
         if let Some(listening) = self.listeners.get_mut(&listener) {
-            listening.expected -= 1;
+            listening.reserved -= 1;
             self.wakes.dialling();
         }
     }
 
-    /// Takes a place in the backlog. `None` if the listener is gone.
+    /// Puts a connection into its slot of the backlog. `None` if the listener was dropped.
     pub(super) fn establish(
         &mut self,
         listener: u64,
@@ -286,9 +286,9 @@ impl State {
         let id = self.next_id();
         let listening = self.listeners.get_mut(&listener)?;
         let mut connection = Connection::new(from, to);
-        connection.greet(&mut self.links, &self.sim);
-        debug_assert_ne!(connection.hello, Due::Never);
-        listening.expected -= 1;
+        connection.send_established(&mut self.links, &self.sim);
+        debug_assert_ne!(connection.established, Due::Never);
+        listening.reserved -= 1;
         listening.waiting.push_back(id);
         self.wakes.listener(&listening.event);
         self.connections.insert(id, connection);

@@ -1,4 +1,4 @@
-//! All that a network consists of, under one lock.
+//! The state of a network, under one lock.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -19,11 +19,11 @@ use super::{
 };
 use crate::{current, sim::Sim};
 
-/// A network, as its handles and ends share it. It is in its universe and may not hold it.
+/// The state that handles, listeners and streams share. Its universe owns it, so it must not own the universe.
 pub(super) struct Net {
     pub(super) sim: Arc<Sim>,
     state: Mutex<State>,
-    /// Notified when those who dial may get an answer at last.
+    /// Notified when a pending connect may proceed.
     pub(super) changed: Event,
 }
 
@@ -33,9 +33,9 @@ pub(super) struct State {
     pub(super) links: Links,
     pub(super) listeners: BTreeMap<u64, Backlog>,
     pub(super) connections: BTreeMap<u64, Connection>,
-    /// The ports of hosts that refuse whoever dials.
+    /// The ports of hosts that refuse connections.
     pub(super) refusing: BTreeSet<(usize, u16)>,
-    /// The errors that accepts on ports of hosts are to fail with.
+    /// The injected errors of accepts, by host and port.
     pub(super) failures: BTreeMap<(usize, u16), VecDeque<i32>>,
     pub(super) log: Log,
     pub(super) wakes: Wakes,
@@ -45,7 +45,7 @@ pub(super) struct State {
 impl Net {
     pub(super) fn new(sim: Arc<Sim>) -> Self {
         let mut hosts = Hosts::default();
-        hosts.introduce(LOCALHOST);
+        hosts.use_or_create(LOCALHOST);
         let state = State {
             sim: Arc::clone(&sim),
             hosts,
@@ -70,7 +70,7 @@ impl Net {
         current::extension(Self::new)
     }
 
-    /// Runs `f` under the lock, and wakes without it.
+    /// Runs `f` under the lock, and the wake-ups without it.
     pub(super) fn with<R>(&self, f: impl FnOnce(&mut State) -> R) -> R {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let result = f(&mut state);
@@ -92,9 +92,8 @@ impl State {
         self.next_id
     }
 
-    /// The ways of a connection's ends, and of the bytes that they send.
-    pub(super) fn part(&mut self, route: Route) {
-        if !self.links.part(route) {
+    pub(super) fn partition(&mut self, route: Route) {
+        if !self.links.partition(route) {
             return;
         }
         let (a, b) = (self.hosts.name(route.0), self.hosts.name(route.1));
@@ -134,12 +133,12 @@ impl State {
         self.log(EventKind::Reset(to, from));
     }
 
-    pub(super) fn lose(&mut self, id: u64) {
+    pub(super) fn black_hole(&mut self, id: u64) {
         let Some(connection) = self.connections.get_mut(&id) else {
             return;
         };
         let [from, to] = connection.addresses();
-        connection.lose(self.sim.now(), &mut self.wakes);
+        connection.black_hole(self.sim.now(), &mut self.wakes);
         self.log(EventKind::BlackHoled(from, to));
     }
 

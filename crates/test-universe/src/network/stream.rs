@@ -1,4 +1,4 @@
-//! One end of a connection, as its owner holds it.
+//! The handle to one end of a connection.
 
 use std::{
     fmt, io,
@@ -19,12 +19,10 @@ use crate::{inherit::enlist_owned, resources::Entry, sim::Timer};
 
 /// One end of a connection on a simulated [`Network`](crate::Network).
 ///
-/// Made by [`Network::connect`](crate::Network::connect) and
-/// [`Listener::accept`](super::Listener::accept).
+/// Returned by [`Network::connect`](crate::Network::connect) and [`Listener::accept`](super::Listener::accept).
 ///
-/// Closing it ends the sending half: the peer reads to its end. Dropping it ends both. If there is
-/// something that it has not read, or something comes later, the peer's end is reset, as it is with
-/// TCP.
+/// Closing it closes the sending half: the peer reads to the end of the stream. Dropping it closes both halves. If there is
+/// unread data, or data arrives later, the peer's end is reset, as with TCP.
 pub struct Stream {
     net: Arc<Net>,
     /// Which connection, and which end of it.
@@ -51,29 +49,29 @@ impl Stream {
         }
     }
 
-    /// Lists it among what lives in the current universe.
+    /// Lists it among the live resources of the current universe.
     pub(super) fn enlist(&mut self, what: fmt::Arguments<'_>, at: &'static Location<'static>) {
         self.entry = enlist_owned(what, at);
     }
 
-    /// The address of this end.
+    /// Returns the address of this end.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.local
     }
 
-    /// The address of the other end.
+    /// Returns the address of the other end.
     #[must_use]
     pub fn peer_addr(&self) -> SocketAddr {
         self.peer
     }
 
-    /// Resets the connection: the peer loses what it has not read. `SO_LINGER` of zero seconds.
+    /// Resets the connection, as `SO_LINGER` of zero seconds does: the peer loses its unread data.
     pub fn abort(mut self) {
         self.abort_on_drop();
     }
 
-    /// How long this end believes in its peer. Default: for ever.
+    /// Sets the timeouts of this end. Default: none.
     pub fn set_timeouts(&self, timeouts: StreamTimeouts) {
         self.net.with(|state| state.set_timeouts(self.id, timeouts));
     }
@@ -84,7 +82,7 @@ impl Stream {
     }
 }
 
-/// Takes steps until one is done, or there is nothing to do but wait.
+/// Repeats an operation until it is done or has to wait.
 fn poll<T>(
     net: &Net,
     timer: &mut Option<Timer>,
@@ -144,7 +142,7 @@ impl AsyncWrite for Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        self.net.with(|state| state.leave(self.id, self.abort));
+        self.net.with(|state| state.drop_end(self.id, self.abort));
     }
 }
 

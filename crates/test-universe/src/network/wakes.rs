@@ -19,7 +19,7 @@ impl Wakes {
         self.wakers.extend(waiting.take());
     }
 
-    /// Makes `waiting` wake who polls now.
+    /// Sets the waker of a pending operation.
     pub(super) fn wait(&mut self, waiting: &mut Option<Waker>, waker: &Waker) {
         match waiting {
             Some(former) if former.will_wake(waker) => {}

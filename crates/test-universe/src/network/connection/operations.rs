@@ -1,4 +1,4 @@
-//! EventKind the end of a connection can do: read, write, close, be dropped.
+//! The operations of an end: read, write, close, drop.
 
 use std::{io, task::Waker, time::Instant};
 
@@ -9,7 +9,7 @@ fn was_reset<T>() -> Step<T> {
     Step::Done(Err(io::ErrorKind::ConnectionReset.into()))
 }
 
-fn has_given_up<T>() -> Step<T> {
+fn timed_out<T>() -> Step<T> {
     Step::Done(Err(io::ErrorKind::TimedOut.into()))
 }
 
@@ -36,9 +36,9 @@ impl State {
         let connection = open(connections.get_mut(&id));
         let route = connection.route(1 - side);
         let (to, from) = connection.seen_from(side);
-        let (gives_up, has_given_up_by_now) = (
-            connection.gives_up(side),
-            connection.has_given_up(side, now),
+        let (times_out_at, has_timed_out) = (
+            connection.times_out_at(side),
+            connection.has_timed_out(side, now),
         );
         let end = &mut connection.ends[side];
         if end.reset.is_by(now) {
@@ -52,10 +52,10 @@ impl State {
                 return Step::Done(Ok(0));
             }
             Some(chunk) if chunk.is_here(now) => {}
-            _ if has_given_up_by_now => return has_given_up(),
+            _ if has_timed_out => return timed_out(),
             _ => {
                 wakes.wait(&mut end.reader, waker);
-                return Step::Wait(sooner(end.next(now), gives_up));
+                return Step::Wait(sooner(end.next(now), times_out_at));
             }
         }
         let most = links.piece(route, room.len(), sim);
@@ -82,9 +82,9 @@ impl State {
         let route = connection.route(side);
         let (from, to) = connection.seen_from(side);
         let in_use = connection.ends[1 - side].unread;
-        let gives_up = connection.gives_up(side);
-        if connection.has_given_up(side, sim.now()) {
-            return has_given_up();
+        let times_out_at = connection.times_out_at(side);
+        if connection.has_timed_out(side, sim.now()) {
+            return timed_out();
         }
         let end = &mut connection.ends[side];
         if end.reset.is_by(sim.now()) {
@@ -99,12 +99,12 @@ impl State {
         let room = links.window(route).saturating_sub(in_use);
         if room == 0 {
             wakes.wait(&mut end.writer, waker);
-            return Step::Wait(sooner(end.reset.time(), gives_up));
+            return Step::Wait(sooner(end.reset.time(), times_out_at));
         }
         let count = links.piece(route, bytes.len().min(room), sim);
         connection.send(side, bytes[..count].to_vec(), links, sim);
-        connection.bounce(1 - side, links, sim);
-        // They have timers to set: for what was sent, and for a reset that comes back.
+        connection.reset_if_dropped(1 - side, links, sim);
+        // Pending reads set their timers: for the data, and for a reset that returns.
         wakes.wake(&mut connection.ends[1 - side].reader);
         if connection.ends[side].reset != Due::Never || connection.silent.is_some() {
             wakes.wake(&mut connection.ends[side].reader);
@@ -121,7 +121,7 @@ impl State {
         open(self.connections.get_mut(&id)).ends[side].timeouts = timeouts;
     }
 
-    /// Ends the sending half.
+    /// Closes the sending half.
     pub(in crate::network) fn close(&mut self, (id, side): (u64, usize)) -> io::Result<()> {
         let Self {
             connections,
@@ -147,18 +147,16 @@ impl State {
         Ok(())
     }
 
-    /// Ends both halves: with a reset if that is asked for, or if bytes have come that nobody will
-    /// read.
-    pub(in crate::network) fn leave(&mut self, (id, side): (u64, usize), abort: bool) {
+    /// Drops an end: with a reset if that is asked for, or if unread data has arrived.
+    pub(in crate::network) fn drop_end(&mut self, (id, side): (u64, usize), abort: bool) {
         let now = self.sim.now();
         let connection = open(self.connections.get_mut(&id));
-        let has_given_up = connection.has_given_up(side, now);
+        let has_timed_out = connection.has_timed_out(side, now);
         let end = &connection.ends[side];
-        let was_reset = end.reset.is_by(now) || has_given_up;
+        let was_reset = end.reset.is_by(now) || has_timed_out;
         let unread = |chunk: &Chunk| chunk.is_here(now) && !chunk.is_end();
         let abort = abort || end.incoming.front().is_some_and(unread);
         if !was_reset && !abort {
-            // It was not reset, and so it can be closed.
             let _ = self.close((id, side));
         }
         let Self {
@@ -179,15 +177,15 @@ impl State {
             end.incoming.clear();
             end.unread = 0;
         } else {
-            connection.bounce(side, links, sim);
+            connection.reset_if_dropped(side, links, sim);
         }
         if abort && !was_reset {
             connection.send_reset(side, now, links, sim);
         }
         connection.ends[1 - side].wake(wakes);
         if connection.ends.iter().all(|end| end.dropped) {
-            let dialler = &connection.ends[0];
-            hosts.give_back(dialler.host, dialler.address.port());
+            let client = &connection.ends[0];
+            hosts.release_port(client.host, client.address.port());
             connections.remove(&id);
         }
         if abort && !was_reset {
