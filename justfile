@@ -86,7 +86,7 @@ package:
 
 # Prints the order in which the crates are published: each after its dependencies.
 publish-order:
-    @echo "serde_etf erps-wire test-universe-macros test-universe erps" | tr ' ' '\n'
+    @echo "serde_etf erps-wire test-universe-macros test-universe erps-macros erps" | tr ' ' '\n'
 
 # Publishes every crate in that order, without uploading.
 publish-dry-run:

@@ -1,6 +1,6 @@
 //! One daemon, one client, and mutual TLS.
 //!
-//! A protocol defines the messages of both ends, a server handles them, and a daemon listens and starts one server per
+//! A trait declares the calls of both ends, a server handles them, and a daemon listens and starts one server per
 //! connection under a supervisor. A certificate authority, created in memory, issues the certificates of both ends.
 //! Without one a peer is rejected.
 //!
@@ -11,39 +11,21 @@
 //! 1 supervised server
 //! ```
 
-use erps::{
-    BoxError, Client, Context, Daemon, DynamicSupervisor, InitError, Protocol, ReplyTo, Server, Tls,
-};
+use erps::{BoxError, Client, Daemon, DynamicSupervisor, Tls};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 
-struct Hello;
-
-impl Protocol for Hello {
-    type Call = String;
-    type Reply = String;
-    type Cast = ();
-    type Push = ();
+#[erps::protocol]
+trait Hello {
+    async fn hello(name: String) -> String;
 }
 
+#[derive(Default)]
 struct HelloServer;
 
-impl Server for HelloServer {
-    type Protocol = Hello;
-    type Seed = ();
-    type Info = ();
-
-    async fn init(_: (), _: &mut Context<Self>) -> Result<Self, InitError> {
-        Ok(Self)
-    }
-
-    async fn handle_call(
-        &mut self,
-        name: String,
-        from: ReplyTo<String>,
-        _: &mut Context<Self>,
-    ) -> Result<(), BoxError> {
-        from.reply(format!("hello, {name}"));
-        Ok(())
+#[erps::server]
+impl Hello for HelloServer {
+    async fn hello(&mut self, name: String) -> String {
+        format!("hello, {name}")
     }
 }
 
@@ -57,11 +39,11 @@ fn main() -> Result<(), BoxError> {
             .start_link()
             .await?;
 
-        let client = Client::<Hello>::builder(("localhost", daemon.port()))
+        let client = Client::<HelloProtocol>::builder(("localhost", daemon.port()))
             .transport(tls(&ca, "somebody")?)
             .connect()
             .await?;
-        let reply = client.call("world".into()).await?;
+        let reply = client.hello("world".into()).await?;
 
         let servers = supervisor.which_children().await?.len();
 

@@ -115,6 +115,10 @@ impl<P: Protocol> Client<P> {
     /// - [`CallError::Failed`], [`CallError::Unanswered`], [`CallError::Remote`], [`CallError::Undecodable`]: the server
     ///   received the call and sent an error, or a reply that cannot be decoded.
     ///
+    /// # Panics
+    ///
+    /// If the `Deserialize` of the reply panics. The client is not affected.
+    ///
     /// # Cancel safety
     ///
     /// If the future is dropped before the call is sent, it is not sent. If later, the server may handle the call, and

@@ -1,53 +1,43 @@
 //! Supervised network servers and reconnecting clients over mutual TLS, with tests that run isolated and in parallel.
 //!
 //! A Rust version of the Elixir library [erps](https://hex.pm/packages/erps) 0.7, on smol, with the same wire protocol:
-//! either end may be an Elixir node. A [`Protocol`] defines the messages. A [`Server`] handles calls and casts, one at a
-//! time, and replies through [`ReplyTo`]. A [`Daemon`] listens on a port and starts one server per connection. A
-//! [`Client`] reconnects by itself. [`Tls`] secures both ends.
+//! either end may be an Elixir node. [`erps::protocol`](macro@protocol) declares the messages. A server,
+//! [`erps::server`](macro@server), handles calls and casts, one at a time. A [`Daemon`] listens on a port and starts one
+//! server per connection. A [`Client`] reconnects by itself. [`Tls`] secures both ends.
 //!
 //! ```
-//! use erps::{BoxError, Client, Context, Daemon, InitError, Protocol, ReplyTo, Server};
+//! use erps::{BoxError, Client, Daemon};
 //!
-//! struct Adder;
-//! impl Protocol for Adder {
-//!     type Call = (i64, i64);
-//!     type Reply = i64;
-//!     type Cast = ();
-//!     type Push = ();
+//! #[erps::protocol]
+//! trait Adder {
+//!     async fn add(a: i64, b: i64) -> i64;
 //! }
 //!
+//! #[derive(Default)]
 //! struct AdderServer;
-//! impl Server for AdderServer {
-//!     type Protocol = Adder;
-//!     type Seed = ();
-//!     type Info = ();
 //!
-//!     async fn init(_: (), _: &mut Context<Self>) -> Result<Self, InitError> {
-//!         Ok(Self)
-//!     }
-//!
-//!     async fn handle_call(
-//!         &mut self,
-//!         (a, b): (i64, i64),
-//!         from: ReplyTo<i64>,
-//!         _: &mut Context<Self>,
-//!     ) -> Result<(), BoxError> {
-//!         from.reply(a + b);
-//!         Ok(())
+//! #[erps::server]
+//! impl Adder for AdderServer {
+//!     async fn add(&mut self, a: i64, b: i64) -> i64 {
+//!         a + b
 //!     }
 //! }
 //!
 //! # fn main() -> Result<(), BoxError> {
 //! smol::block_on(async {
 //!     let daemon = Daemon::<AdderServer>::builder(()).start_link().await?;
-//!     let client = Client::<Adder>::builder(daemon.local_addr()).connect().await?;
-//!     assert_eq!(client.call((2, 3)).await?, 5);
+//!     let client = Client::<AdderProtocol>::builder(daemon.local_addr()).connect().await?;
+//!     assert_eq!(client.add(2, 3).await?, 5);
 //!     Ok(())
 //! })
 //! # }
 //! ```
 //!
-//! - *Where to read on.* Typed messages: [`wire::etf`]. Untyped messages: [`Term`]. Certificates: [`Tls`]. Limits:
+//! Underneath are the traits [`Protocol`], whose messages are any serde types, and [`Server`], whose
+//! [`handle_call`](Server::handle_call) answers through [`ReplyTo`]. They are implemented directly for untyped peers, and
+//! where one enum of calls and one type of replies is enough.
+//!
+//! - *Where to read on.* Typed protocols: [`erps::protocol`](macro@protocol). Messages as terms: [`wire::etf`]. Untyped messages: [`Term`]. Certificates: [`Tls`]. Limits:
 //!   [`ServerOptions`], [`DaemonBuilder`], [`ClientBuilder`]. Starting servers yourself: [`ServerSupervisor`], [`ServerRef`].
 //! - *Cancel safety.* Every future may be dropped at any time; its documentation states the effect. The futures of
 //!   clients, servers and daemons poll no sockets and no timers: they run on any runtime.
@@ -77,6 +67,7 @@ mod encode;
 mod endpoint;
 mod exit;
 mod link;
+mod macros;
 mod mailbox;
 mod protocol;
 mod reply;
@@ -103,16 +94,16 @@ pub use daemon::{
     StartServer,
 };
 pub use endpoint::{AddressError, Endpoint};
-pub use erps_macros::{handler, protocol, server};
 pub use erps_wire::{codec::PacketError, proxy::ProxyError};
 pub use exit::{BoxError, ExitReason, SendError};
 pub use link::{Peer, PeerInfo};
+pub use macros::{handler, protocol, server};
 pub use protocol::{Message, Never, Protocol};
 pub use reply::{AnyReply, IntoReply, ReplyTo};
 pub use request::{CallOptions, Caller, Request, With};
 pub use serde_etf::Term;
 pub use server::{
-    Context, InitError, ProtocolError, PushError, Pusher, Server, ServerBuilder, ServerError,
+    Busy, Context, InitError, ProtocolError, PushError, Pusher, Server, ServerBuilder, ServerError,
     ServerOptions, ServerRef, StartError,
 };
 pub use supervisor::{

@@ -28,6 +28,9 @@ impl<E> RequestError<E> {
 
 /// Turns the two errors of a call whose reply is a `Result` into one.
 ///
+/// In a callback of a [`ClientHandler`](crate::ClientHandler) write `??` instead: there a [`CallError`] of a lost
+/// connection is ignored, and a [`RequestError`] ends the client.
+///
 /// # Example
 ///
 /// ```

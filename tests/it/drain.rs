@@ -1,5 +1,6 @@
 //! Draining a daemon: calls in flight are answered, and the drain returns within its timeout.
 
+mod busy;
 mod load;
 
 use std::{net::SocketAddr, time::Duration};
@@ -290,7 +291,7 @@ fn drain_shuts_servers_down_by_their_policy_at_its_timeout() {
                 assert_eq!(call.await.is_ok(), in_time, "{shutdown:?}");
                 if !in_time {
                     let cut: Vec<_> = report.cut().map(|it| it.outcome).collect();
-                    assert_eq!(cut, [DrainOutcome::Cut { calls: 1 }]);
+                    assert_eq!(cut, [DrainOutcome::Cut { calls: 1, busy: 0 }]);
                 }
                 let terminated = in_time || shutdown != Shutdown::BrutalKill;
                 assert_eq!(ends.len(), usize::from(terminated), "{shutdown:?}");

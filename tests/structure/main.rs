@@ -22,6 +22,7 @@ const LAYERS: &str = "
     text:
     encode:
     mailbox:
+    macros:
     protocol:   wire
     task:       exit endpoint throttle
     transport:  endpoint task exit
@@ -150,6 +151,17 @@ fn modules_use_only_the_modules_below_them() {
                 graph.files[file]
             );
         }
+    }
+}
+
+#[test]
+fn the_readme_counts_the_lines_of_hello() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    for program in ["examples/01_hello.rs", "benches/src/hello_tarpc.rs"] {
+        let source = fs::read_to_string(root().join(program)).unwrap();
+        let is_code = |line: &&str| !line.trim().is_empty() && !line.trim().starts_with("//");
+        let cell = format!("[{}]({program})", source.lines().filter(is_code).count());
+        assert!(readme.contains(&cell), "{cell}");
     }
 }
 

@@ -38,6 +38,7 @@ const SERVER: &[&str] = &[
     "handle_cast",
     "handle_info",
     "handle_timeout",
+    "handle_drain",
     "init",
     "terminate",
 ];
