@@ -1,4 +1,4 @@
-# Lists what there is.
+# Lists all recipes.
 default:
     @just --list --unsorted
 
@@ -10,11 +10,11 @@ test *ARGS:
 test-all *ARGS:
     ERPS_TEST_ALL=1 cargo test {{ ARGS }}
 
-# Runs everything that has to pass.
+# Runs all checks of CI.
 ci:
     .ci/run
 
-# Looks for mistakes and untidiness.
+# Runs clippy with warnings as errors.
 lint:
     cargo clippy --all-targets --all-features -- -D warnings
 
@@ -22,7 +22,7 @@ lint:
 fmt:
     cargo fmt --all
 
-# Builds the documentation and says where it is.
+# Builds the documentation and prints its path.
 doc:
     RUSTDOCFLAGS="-D warnings" cargo doc --no-deps
     @echo "target/doc/erps/index.html"
@@ -41,16 +41,16 @@ examples:
 example N:
     cargo run --quiet --example "$(basename examples/"$(printf %02d "{{ N }}")"_*.rs .rs)"
 
-# Runs the tests on 64 threads, and those made by `erps::test` in 20 copies at once: what they share, but
-# should not, makes them fail. Left out are those that are held to real time by others, by Erlang nodes or by
-# what they measure: beside so many they would be tests of the machine.
-crowd THREADS="64" COPIES="20":
+# Runs the tests on 64 threads, and each test made by `erps::test` in 20 concurrent copies, to find state that
+# tests share by mistake. Skipped are tests that depend on real time, because of Erlang nodes or of what they
+# measure: under this load they would test the machine.
+parallel THREADS="64" COPIES="20":
     cargo build --quiet --examples
     ERPS_REPLICATION="{{ COPIES }}" cargo test --quiet --test it -- \
         --test-threads "{{ THREADS }}" --skip erlang:: --skip certificates_rotate \
         --skip less_than_a_minute
 
-# Shows what hostile peers cost a good one: so many seconds for each attack, by so many attackers.
+# Measures what hostile peers cost a good one, with this many seconds per attack and this many attackers.
 hostile SECONDS="4" ATTACKERS="1":
     cargo run --release --manifest-path benches/Cargo.toml --bin hostile {{ SECONDS }} {{ ATTACKERS }}
 
@@ -72,7 +72,7 @@ soak N="10":
         echo "run $run of {{ N }}: $(grep '^test result' "$output")"
     done
 
-# Checks licences, advisories and sources of the dependencies. Needs cargo-deny.
+# Checks licences, advisories and sources of dependencies. Needs cargo-deny.
 deny:
     cargo deny check
 
@@ -80,20 +80,20 @@ deny:
 semver:
     cargo semver-checks --workspace --exclude erps-renamed
 
-# Builds every crate from its own archive, as crates.io would.
+# Builds every crate from its package archive, as crates.io does.
 package:
     cargo package --workspace --exclude erps-renamed --allow-dirty
 
-# The order in which the crates are published: each after those that it depends on.
+# Prints the order in which the crates are published: each after its dependencies.
 publish-order:
     @echo "serde_etf erps-wire test-universe-macros test-universe erps-macros erps" | tr ' ' '\n'
 
-# Tries to publish every crate in that order, without uploading anything.
+# Publishes every crate in that order, without uploading.
 publish-dry-run:
     cargo publish --workspace --exclude erps-renamed --dry-run --allow-dirty
 
-# Feeds arbitrary bytes to one target, or to all in turn, for so many seconds: `just fuzz server 600`.
-# Needs a nightly toolchain and cargo-fuzz. What it finds goes to tests/it/corpus, where the tests run it.
+# Runs one fuzz target, or all in turn, for this many seconds: `just fuzz server 600`. Needs a nightly toolchain
+# and cargo-fuzz. Copy inputs that crash to tests/it/corpus, where the tests run them.
 fuzz TARGET="all" SECONDS="60":
     #!/usr/bin/env bash
     set -euo pipefail

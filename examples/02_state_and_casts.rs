@@ -14,14 +14,14 @@
 use erps::{BoxError, Client, Context, Daemon, InitError, Protocol, ReplyTo, Server};
 use serde::{Deserialize, Serialize};
 
-/// `:total` in Erlang's terms.
+/// In Erlang terms: `:total`.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Ask {
     Total,
 }
 
-/// `{:add, 5}` or `:reset`.
+/// In Erlang terms: `{:add, 5}` or `:reset`.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Change {

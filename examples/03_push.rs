@@ -29,7 +29,7 @@ impl Protocol for Chat {
     type Push = String;
 }
 
-/// What all servers of the daemon share, through its seed.
+/// The list that all servers of the daemon share through its seed.
 type Room = Arc<Mutex<Vec<ServerRef<ChatServer>>>>;
 
 struct ChatServer {
@@ -54,7 +54,7 @@ impl Server for ChatServer {
         let mut room = self.room.lock().unwrap();
         room.push(cx.this().clone());
         for server in room.iter() {
-            // It does not wait: somebody who does not read holds up nobody.
+            // `try_push` does not wait for a slow client.
             let _ = server.try_push(&format!("welcome, {name}"));
         }
         from.reply(());

@@ -22,7 +22,7 @@ use smol::future;
 enum Call {
     /// The sum of the numbers up to this one.
     Sum(u64),
-    /// The next number that somebody announces.
+    /// The next number that another client announces.
     Wait,
     Announce(u64),
     Ignore,
@@ -83,7 +83,7 @@ fn main() -> Result<(), BoxError> {
         assert_eq!(sum, 5050);
         println!("from a thread: {sum}");
 
-        // Both are on their way at once, in this order; the second lets the first be answered.
+        // Both calls are sent before either is answered; the second lets the server answer the first.
         let (kept, announced) =
             future::zip(client.call(Call::Wait), client.call(Call::Announce(7))).await;
         assert_eq!((kept?, announced?), (7, 7));

@@ -102,7 +102,7 @@ fn authority(name: &str) -> Result<Authority, BoxError> {
     Ok(CertifiedIssuer::self_signed(params, KeyPair::generate()?)?)
 }
 
-/// A directory of its own for the files, gone when this is dropped.
+/// A temporary directory for the files, removed on drop.
 struct Files(PathBuf);
 
 impl Files {
@@ -116,7 +116,7 @@ impl Files {
         self.0.join(name)
     }
 
-    /// Has a certificate issued, and writes it and its key: `{who}.pem` and `{who}.key`.
+    /// Issues a certificate and writes it and its key: `{who}.pem` and `{who}.key`.
     fn write(&self, who: &str, ca: &Authority, name: &str) -> Result<(), BoxError> {
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::new([name.to_owned()])?;

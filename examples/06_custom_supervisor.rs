@@ -54,7 +54,7 @@ impl Server for InnServer {
     }
 }
 
-/// Has servers started under `lobby` while `open` is true.
+/// Starts servers under `lobby` while `open` is true.
 fn doorkeeper(lobby: DynamicSupervisor, open: Arc<AtomicBool>) -> ServerSupervisor {
     ServerSupervisor::custom(move |recipe| {
         let (lobby, open) = (lobby.clone(), open.load(Relaxed));
@@ -76,7 +76,7 @@ fn main() -> Result<(), BoxError> {
             .server_supervisor(doorkeeper(lobby.clone(), Arc::clone(&open)))
             .start_link()
             .await?;
-        // Such a client ends with its connection, instead of making another.
+        // This client exits when it is disconnected, instead of reconnecting.
         let to_inn = Client::<Inn>::builder(daemon.local_addr()).reconnect(Reconnect::Never);
 
         let first = to_inn.connect().await?;

@@ -72,7 +72,7 @@ impl ClientHandler for Reader {
         _: PeerInfo,
         cx: &mut ClientContext<Self>,
     ) -> Result<(), BoxError> {
-        // An error tells that the connection is lost already; this runs again after the next.
+        // An error means that this connection is lost already; `handle_connect` runs again after the next.
         let _ = cx.client().cast(()).await;
         Ok(())
     }

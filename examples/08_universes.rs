@@ -23,7 +23,7 @@ use erps::{
     BoxError, Client, Context, Daemon, InitError, Linked, Protocol, ReplyTo, Server, Sharded,
 };
 
-/// The configuration, as production code would have it.
+/// The configuration, as in production code.
 static OPEN: Sharded<bool> = Sharded::new(|| true);
 
 struct Shop;

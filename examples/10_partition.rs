@@ -57,7 +57,7 @@ impl Server for CounterServer {
     }
 }
 
-/// Says something, and how long the universe has lasted.
+/// Prints a message with the time in the universe.
 fn say(what: &str) {
     let universe = Universe::current().expect("it is run in one");
     let clock = universe.clock().expect("it is simulated");

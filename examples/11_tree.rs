@@ -103,7 +103,7 @@ impl Server for ShopServer {
     }
 }
 
-/// Whoever was started last of a kind, as `on_start` tells.
+/// The handle of the last start of each kind, as recorded by `on_start`.
 type Last<T> = Arc<Mutex<Option<T>>>;
 
 fn last<T: Clone>(of: &Last<T>) -> T {
@@ -115,7 +115,7 @@ fn note<T: Clone + Send>(last: &Last<T>) -> impl Fn(&T) + Send + Sync + use<T> {
     move |it| *last.lock().unwrap() = Some(it.clone())
 }
 
-/// Waits until all is up, and shows it.
+/// Waits until everything runs, and prints the tree.
 async fn show(
     what: &str,
     tree: &Supervisor,
@@ -126,7 +126,7 @@ async fn show(
     Ok(())
 }
 
-/// Whether this child runs, after so many ends.
+/// Whether this child runs after this many exits.
 fn runs(tree: &Tree, id: &str, exits: u64) -> bool {
     let child = tree.find(id);
     child.is_some_and(|it| it.state.task().is_some() && it.exits == exits)
@@ -203,7 +203,7 @@ async fn life_of_a_tree() -> Result<(), BoxError> {
 }
 
 fn main() -> Result<(), BoxError> {
-    // The one panic is part of the show: it is seen in what the client is told.
+    // The panic is intended: the client prints it as an error.
     std::panic::set_hook(Box::new(|_| ()));
     let universe = Universe::simulated(1);
     universe.expect_panics("there are no dragons");

@@ -1,4 +1,4 @@
-//! A client of any erps server, on the command line. See `--help`, and `peer_daemon`.
+//! A command-line client for any erps server. See `--help`, and `peer_daemon`.
 
 #[path = "peer/common.rs"]
 mod common;
@@ -61,7 +61,7 @@ const OPTIONS: &Options = &[
     ("--seconds", &["N"]),
 ];
 
-/// How long the server may take, on top of what it was asked to take.
+/// How long the server may take, in addition to the time requested.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 enum Command {
@@ -85,7 +85,7 @@ fn main() -> ExitCode {
     common::run(HELP, OPTIONS, |args| smol::block_on(ask(&args)))
 }
 
-/// Everything is read before anything is sent.
+/// All arguments are parsed before anything is sent.
 async fn ask(args: &Args) -> Result<(), Failure> {
     let [address, words @ ..] = args.words.as_slice() else {
         return Err(Failure::Usage("HOST:PORT and a command are wanted".into()));
@@ -114,7 +114,7 @@ async fn ask(args: &Args) -> Result<(), Failure> {
     Ok(())
 }
 
-/// That a call was lost says little; why its connection was says more.
+/// A lost call says little; the reason for the disconnect says more.
 fn explained(failure: Failure, client: &Client<Untyped>) -> Failure {
     match (failure, client.last_disconnect()) {
         (Failure::Failed(reason), Some(why)) => Failure::Failed(format!("{reason}: {why}")),
@@ -122,7 +122,7 @@ fn explained(failure: Failure, client: &Client<Untyped>) -> Failure {
     }
 }
 
-/// Reads a command and its arguments.
+/// Parses a command and its arguments.
 fn command(words: &[String]) -> Result<Command, Failure> {
     let Some((name, arguments)) = words.split_first() else {
         return Err(Failure::Usage("a command is wanted".into()));
@@ -203,7 +203,7 @@ async fn perform(command: Command, client: &Client<Untyped>, bench: &Bench) -> R
         Command::Sleepfor(all) => sleepfor(client, &all).await,
         Command::Set(term) => {
             client.cast(named("set", term.clone())).await?;
-            // Calls and casts arrive in order: what this finds was set by that.
+            // Calls and casts arrive in order, so this reads what that cast set.
             match client.call(Term::atom("state")).await? {
                 state if state == term => say(":ok"),
                 state => Err(wrong(&state, &term)),
@@ -226,7 +226,7 @@ async fn perform(command: Command, client: &Client<Untyped>, bench: &Bench) -> R
         Command::Call(term) => say(client.call(term).await?),
         Command::Cast(term) => {
             client.cast(term).await?;
-            // An answer means that the cast before it was handled.
+            // The reply means that the cast before it was handled.
             client.call(Term::atom("ping")).await?;
             say(":ok")
         }
@@ -234,7 +234,7 @@ async fn perform(command: Command, client: &Client<Untyped>, bench: &Bench) -> R
 }
 
 async fn sleepfor(client: &Client<Untyped>, all: &[u32]) -> Result<(), Failure> {
-    // All of them, for a server of Elixir's gets them one after the other.
+    // The sum: an Elixir server handles one at a time.
     let slept: Duration = all
         .iter()
         .map(|ms| Duration::from_millis((*ms).into()))
@@ -272,7 +272,7 @@ async fn bench(client: &Client<Untyped>, bench: &Bench) -> Result<(), Failure> {
     ))
 }
 
-/// Calls until the time is up. Returns how long each call took: there is one at least.
+/// Makes calls until the time is up, at least one, and returns their latencies.
 async fn caller(client: Client<Untyped>, end: Instant) -> Result<Vec<Duration>, Failure> {
     let (ping, pong) = (Term::atom("ping"), Term::atom("pong"));
     let mut times = Vec::new();
@@ -289,7 +289,7 @@ async fn caller(client: Client<Untyped>, end: Instant) -> Result<Vec<Duration>, 
     }
 }
 
-/// Prints an answer, which should be the right one.
+/// Prints a reply and checks it.
 fn check(answer: &Term, right: &Term) -> Result<(), Failure> {
     say(answer)?;
     match answer == right {

@@ -1,5 +1,4 @@
-//! A daemon that any erps client can talk to, whatever terms it sends. See `--help`, and
-//! `peer_client`.
+//! A daemon for any erps client and any terms. See `--help`, and `peer_client`.
 
 #[path = "peer/common.rs"]
 mod common;
@@ -114,7 +113,7 @@ impl Server for PeerServer {
     }
 }
 
-/// `:name` is a name without arguments, `{:name, a, b}` a name with two.
+/// Splits `:name` into a name without arguments, and `{:name, a, b}` into a name with two.
 fn parts(term: &Term) -> (&str, &[Term]) {
     match term {
         Term::Atom(name) => (name, &[]),
@@ -126,7 +125,7 @@ fn parts(term: &Term) -> (&str, &[Term]) {
     }
 }
 
-/// Answers from another task, so that the server is free for the next call.
+/// Replies from another task, so that the server is free for the next call.
 fn reply_later(from: ReplyTo<Term>, ms: i64) {
     let answer = async move {
         Timer::after(Duration::from_millis(ms.unsigned_abs())).await;
@@ -135,7 +134,7 @@ fn reply_later(from: ReplyTo<Term>, ms: i64) {
     smol::spawn(answer).detach();
 }
 
-/// A term as a text that fits a line.
+/// Formats a term as text that fits in a line.
 fn shortened(term: &Term) -> String {
     let text = term.to_string();
     match text.char_indices().nth(200) {

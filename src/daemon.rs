@@ -210,8 +210,14 @@ impl<S: Server> Daemon<S> {
     /// [`CallError::may_have_run`](crate::CallError::may_have_run) returns true although they were not read. Then the
     /// client reconnects: its connection is refused, or accepted by the daemon's successor.
     ///
-    /// Called again, the earlier deadline holds, and all callers receive the same report. A daemon under a
-    /// supervisor exits with [`ExitReason::Shutdown`]: a permanent one is restarted.
+    /// A server learns of the drain by [`handle_drain`](Server::handle_drain): there it answers calls that it keeps. Work
+    /// that no call is in flight for is announced by [`Context::busy`](crate::Context::busy): the drain waits for it as
+    /// for a call, and reads the peer's packets meanwhile, until it has to shut the server down.
+    ///
+    /// Called again, the earlier deadline holds, and all callers receive the same report. The daemon exits with
+    /// [`ExitReason::Shutdown`]. Its supervisor does not restart it, whatever its [`Restart`](crate::Restart), because
+    /// its end was requested: a [`DynamicSupervisor`](crate::DynamicSupervisor) removes it, and a
+    /// [`Supervisor`](crate::Supervisor) keeps its specification for `restart_child`.
     ///
     /// # Cancel safety
     ///

@@ -103,7 +103,7 @@ pub use reply::{AnyReply, IntoReply, ReplyTo};
 pub use request::{CallOptions, Caller, Request, With};
 pub use serde_etf::Term;
 pub use server::{
-    Context, InitError, ProtocolError, PushError, Pusher, Server, ServerBuilder, ServerError,
+    Busy, Context, InitError, ProtocolError, PushError, Pusher, Server, ServerBuilder, ServerError,
     ServerOptions, ServerRef, StartError,
 };
 pub use supervisor::{

@@ -112,7 +112,6 @@ pub(crate) enum ReceivedPacket<'a> {
 }
 
 /// A connection's stream, its decoder, and its write buffer.
-
 pub(crate) struct Link {
     stream: BoxedStream,
     decoder: Decoder,

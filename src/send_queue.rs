@@ -38,7 +38,7 @@ use crate::{
     wire::codec::{Codec, PacketError},
 };
 use queue::Queue;
-pub(crate) use queue::{CHUNK, Dequeued, EnqueueError, Limits, PacketClass};
+pub(crate) use queue::{CHUNK, Deadlines, Dequeued, EnqueueError, Limits, PacketClass};
 
 #[derive(Debug)]
 pub(crate) struct SendQueue {
@@ -237,7 +237,7 @@ impl SendQueue {
             queue.in_flight -= 1;
             // The task waits for this only at the limit, and in a drain.
             let was_full = queue.in_flight + 1 == self.limits.in_flight;
-            if was_full || (queue.read_until.is_some() && queue.in_flight == 0) {
+            if was_full || (queue.drain.is_some() && queue.is_idle()) {
                 queue.task.take()
             } else {
                 None
@@ -246,6 +246,36 @@ impl SendQueue {
         if let Some(task) = task {
             task.wake();
         }
+    }
+
+    /// Counts a [`Busy`](crate::Busy) guard.
+    pub(crate) fn busy_began(&self) {
+        self.queue().busy += 1;
+    }
+
+    pub(crate) fn busy_ended(&self) {
+        let task = {
+            let mut queue = self.queue();
+            queue.busy -= 1;
+            // A drain reads until the last guard is dropped.
+            match queue.drain {
+                Some(_) if queue.busy == 0 => queue.task.take(),
+                _ => None,
+            }
+        };
+        if let Some(task) = task {
+            task.wake();
+        }
+    }
+
+    /// Returns the number of [`Busy`](crate::Busy) guards.
+    pub(crate) fn busy(&self) -> usize {
+        self.queue().busy
+    }
+
+    /// Returns whether all calls are answered, and no [`Busy`](crate::Busy) guard is left.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.queue().is_idle()
     }
 
     /// Returns the number of unanswered calls of the peer.
@@ -258,13 +288,12 @@ impl SendQueue {
         self.queue().packets
     }
 
-    /// Requests a drain: packets are read until this time, and the connection is closed when its calls are answered.
-    /// Repeated, the earlier time holds.
-    pub(crate) fn drain(&self, read_until: Instant) {
+    /// Requests a drain: packets are read until a time, and the connection is closed when its calls are answered and the
+    /// server is not busy. Repeated, the earlier deadlines hold.
+    pub(crate) fn drain(&self, deadlines: Deadlines) {
         let task = {
             let mut queue = self.queue();
-            let until = queue.read_until.map_or(read_until, |it| it.min(read_until));
-            queue.read_until = Some(until);
+            queue.drain(deadlines);
             self.draining.store(true, Ordering::Release);
             queue.task.take()
         };
@@ -273,12 +302,24 @@ impl SendQueue {
         }
     }
 
-    /// Returns until when packets are read, if a drain was requested.
+    /// Returns until when packets are read, if a drain was requested. A busy server may need more of them to finish.
     pub(crate) fn read_until(&self) -> Option<Instant> {
         if !self.draining.load(Ordering::Acquire) {
             return None;
         }
-        self.queue().read_until
+        let queue = self.queue();
+        queue.drain.map(|deadlines| match queue.busy {
+            0 => deadlines.read_until,
+            _ => deadlines.finish_by,
+        })
+    }
+
+    /// Returns by when the server has to finish, if a drain was requested.
+    pub(crate) fn finish_by(&self) -> Option<Instant> {
+        if !self.draining.load(Ordering::Acquire) {
+            return None;
+        }
+        self.queue().drain.map(|deadlines| deadlines.finish_by)
     }
 
     /// Closes the queue: no packet is accepted. Queued packets can still be dequeued.

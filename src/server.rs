@@ -16,11 +16,13 @@
 //! done with a handle is above them: calls, pushes, and the start of a server.
 
 mod builder;
+mod busy;
 mod call;
 mod connection;
 mod connection_ref;
 mod drain;
 mod driver;
+mod init_error;
 mod memory;
 mod options;
 mod push;
@@ -33,7 +35,7 @@ mod start;
 use std::{
     fmt,
     sync::{Arc, OnceLock},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use crate::{
@@ -45,8 +47,10 @@ use crate::{
 };
 
 pub use builder::ServerBuilder;
+pub use busy::Busy;
 pub use call::ServerError;
 pub(crate) use connection_ref::ConnectionRef;
+pub use init_error::InitError;
 pub(crate) use memory::worst_case_memory;
 pub use options::ServerOptions;
 pub use push::{PushError, Pusher};
@@ -170,6 +174,20 @@ pub trait Server: Sized + Send + 'static {
         async { Ok(()) }
     }
 
+    /// Runs when a drain or a shutdown of the daemon begins. Default: does nothing.
+    ///
+    /// The place to answer parked calls, to refuse new work, and to tell the peer with a push. Calls and casts that arrive
+    /// later are handled as before. The server exits when its calls are answered and it is not [busy](Context::busy);
+    /// at `deadline`, a time of [`erps::time::now`](crate::time::now), it is shut down.
+    fn handle_drain(
+        &mut self,
+        deadline: Instant,
+        cx: &mut Context<Self>,
+    ) -> impl Future<Output = Result<(), BoxError>> + Send {
+        let _ = (deadline, cx);
+        async { Ok(()) }
+    }
+
     /// Runs before the server exits, whatever the reason, unless it is killed. Default: does nothing.
     ///
     /// Packets sent here are still delivered if the connection is open.
@@ -180,23 +198,6 @@ pub trait Server: Sized + Send + 'static {
     ) -> impl Future<Output = ()> + Send {
         let _ = (reason, cx);
         async {}
-    }
-}
-
-/// Why [`Server::init`] did not succeed. `?` turns any error into a [`Stop`](Self::Stop).
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum InitError {
-    /// There is nothing to do: the server exits normally, without a warning. OTP's `:ignore`.
-    Ignore,
-    /// The server cannot start, for this reason. OTP's `{:stop, reason}`.
-    Stop(BoxError),
-}
-
-/// `InitError` itself does not implement [`Error`](std::error::Error): this conversion would conflict.
-impl<E: Into<BoxError>> From<E> for InitError {
-    fn from(error: E) -> Self {
-        Self::Stop(error.into())
     }
 }
 
@@ -319,6 +320,10 @@ impl<S: Server> ServerRef<S> {
 
     fn send_queue(&self) -> Option<&SendQueue> {
         self.inner.core.send_queue.as_deref()
+    }
+
+    fn shared_send_queue(&self) -> Option<Arc<SendQueue>> {
+        self.inner.core.send_queue.clone()
     }
 
     fn spawner(&self) -> &Spawner {

@@ -5,7 +5,7 @@
 //! cargo run --release --manifest-path benches/Cargo.toml --bin calls
 //! ```
 //!
-//! Each contender has its server in a process of its own, which is this program again. Rounds are
+//! Each contender's server runs in its own process, started from this program. Rounds are
 //! interleaved, so that a machine whose speed wanders does so for all of them; what counts is the
 //! ratio to tarpc in the median of the rounds.
 
@@ -61,7 +61,7 @@ fn median(mut rates: Vec<f64>) -> f64 {
     rates[rates.len() / 2]
 }
 
-/// A server in a process of its own.
+/// A server in its own process.
 struct Peer {
     address: SocketAddr,
     process: Child,
@@ -88,7 +88,7 @@ impl Drop for Peer {
     }
 }
 
-/// Calls over and over from so many callers, and returns the calls a second.
+/// Makes calls from this many callers for one round, and returns the calls per second.
 async fn measure<F, E>(callers: usize, call: impl Fn() -> F) -> Result<f64, BoxError>
 where
     F: Future<Output = Result<String, E>>,
@@ -153,7 +153,7 @@ fn serve_erps() -> Result<(), BoxError> {
 }
 
 fn call_erps(address: SocketAddr, callers: usize) -> Result<f64, BoxError> {
-    // Callers where the client is: on smol's own thread.
+    // The callers are where the client is: on smol's own thread.
     smol::block_on(smol::spawn(async move {
         let client = Client::<Echo>::builder(address).connect().await?;
         measure(callers, || client.call(TEXT.to_owned())).await
@@ -203,8 +203,8 @@ fn call_tarpc(address: SocketAddr, callers: usize) -> Result<f64, BoxError> {
     })
 }
 
-// Frames: the text, over and over, with nothing around it. So many are sent as there are callers,
-// and as many are waited for.
+// Frames: the text repeated, without headers. As many are sent at once as there are callers, and then as many
+// are awaited.
 
 fn serve_frames() -> Result<(), BoxError> {
     smol::block_on(async {

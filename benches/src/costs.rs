@@ -109,7 +109,7 @@ tokio::task_local! {
     static LOCAL: u64;
 }
 
-/// A future that is never ready, and never the same to the compiler.
+/// A future that is never ready, and opaque to the optimiser.
 fn pending() -> impl Future<Output = ()> {
     std::future::poll_fn(|_| {
         black_box(PLAIN.load(Relaxed));
@@ -117,7 +117,7 @@ fn pending() -> impl Future<Output = ()> {
     })
 }
 
-/// A closure that polls a future that is never ready.
+/// Returns a closure that polls a pending future.
 fn polling(future: impl Future<Output = ()> + 'static) -> impl FnMut() {
     let mut future = Box::pin(future);
     move || {
@@ -126,8 +126,7 @@ fn polling(future: impl Future<Output = ()> + 'static) -> impl FnMut() {
     }
 }
 
-/// Prints what one round of each takes, in the median of many taken in turns, and its ratio to the
-/// first.
+/// Prints the median time of one round of each line, measured in turns, and its ratio to the first.
 fn group(what: &str, lines: &mut [(&str, &mut dyn FnMut())]) {
     const ROUNDS: u32 = 10_000;
     let mut samples = vec![Vec::new(); lines.len()];

@@ -29,7 +29,7 @@ use erps::{
 
 const MIB: usize = 1 << 20;
 
-/// What a peer may send at most.
+/// The largest payload a peer may send.
 const LARGEST: usize = 16 * MIB - 64;
 
 fn main() {
@@ -86,7 +86,7 @@ fn table(seconds: u64, attackers: usize) {
     }
 }
 
-/// Calls for so long, and returns how long each call took, in order.
+/// Calls for this long and returns the sorted latencies.
 fn probe(port: u16, time: Duration) -> Vec<Duration> {
     smol::block_on(async {
         let client = Client::<Any>::builder((Ipv4Addr::LOCALHOST.to_string(), port))
@@ -105,7 +105,7 @@ fn probe(port: u16, time: Duration) -> Vec<Duration> {
     })
 }
 
-/// The most memory that a process has had, in KB.
+/// The peak memory of a process, in KB.
 fn peak(process: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
     let line = status.lines().find_map(|it| it.strip_prefix("VmHWM:"));
@@ -113,7 +113,7 @@ fn peak(process: u32) -> u64 {
     words.and_then(|it| it.parse().ok()).unwrap_or_default()
 }
 
-/// This program once more, in another role; killed when dropped.
+/// This program in another role, killed on drop.
 struct Helper {
     child: Child,
     lines: BufReader<std::process::ChildStdout>,
@@ -179,7 +179,7 @@ impl Server for Echo {
     }
 }
 
-/// Prints its port; when its input ends, the longest time that a task had to wait.
+/// Prints the port, and at the end of its input the longest time that a task waited for its poll.
 fn daemon() {
     static LONGEST: AtomicU64 = AtomicU64::new(0);
     let daemon = smol::block_on(async {
@@ -200,7 +200,7 @@ fn daemon() {
 
 // ---- the attacks ----
 
-/// What is sent again and again, and never an answer read.
+/// What an attacker sends repeatedly.
 type Attack = fn() -> Vec<u8>;
 
 const ATTACKS: [(&str, Attack); 20] = [
@@ -226,7 +226,9 @@ const ATTACKS: [(&str, Attack); 20] = [
     ("tuples within limits", || {
         cast(&list(400_000, &[104, 1, 97, 1]))
     }),
-    ("echoes of tuples", || call(&list(400_000, &[104, 1, 97, 1]))),
+    ("echoes of tuples", || {
+        call(&list(400_000, &[104, 1, 97, 1]))
+    }),
     ("numbers", || cast(&list(3_000_000, &[98, 0, 1, 0, 0]))),
     ("a map of many keys", || cast(&map(1_000_000, 4))),
     ("a map of long keys", || cast(&map(200_000, 64))),
@@ -297,7 +299,7 @@ fn list(count: usize, element: &[u8]) -> Vec<u8> {
     term
 }
 
-/// A map with keys of so many bytes, which differ in the last four only, in no order.
+/// A map whose keys have this many bytes and differ only in the last four, unsorted.
 fn map(count: u32, key: usize) -> Vec<u8> {
     let mut term = vec![131, 116];
     term.extend(count.to_be_bytes());

@@ -1,4 +1,4 @@
-//! What both peers share: the untyped protocol, the reading of arguments, and how they end.
+//! Shared by both programs: the untyped protocol, argument parsing, and exit statuses.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -12,7 +12,7 @@ use std::{
 
 use erps::{Protocol, Term, Tls};
 
-/// Every message is any term. It talks to every peer, whatever that speaks.
+/// A protocol in which every message is any term, for peers of every protocol.
 pub(crate) struct Untyped;
 
 impl Protocol for Untyped {
@@ -22,11 +22,11 @@ impl Protocol for Untyped {
     type Push = Term;
 }
 
-/// Why a program did not do what it should, in one line.
+/// Why the program failed, in one line.
 pub(crate) enum Failure {
-    /// It was called wrongly. Status 2.
+    /// Wrong usage. Exit status 2.
     Usage(String),
-    /// It did not work. Status 1.
+    /// Any other failure. Exit status 1.
     Failed(String),
 }
 
@@ -36,10 +36,10 @@ impl<E: Error> From<E> for Failure {
     }
 }
 
-/// The options of a program, and the values that each of them wants.
+/// The options of a program and their values.
 pub(crate) type Options = [(&'static str, &'static [&'static str])];
 
-/// Runs `main` with the program's arguments. Success is status 0.
+/// Runs `main` with the program's arguments. Success is exit status 0.
 pub(crate) fn run(
     help: &str,
     options: &Options,
@@ -58,14 +58,14 @@ pub(crate) fn run(
     ExitCode::from(status)
 }
 
-/// Prints a line at once.
+/// Prints a line and flushes it.
 pub(crate) fn say(line: impl Display) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     writeln!(out, "{line}")?;
     Ok(out.flush()?)
 }
 
-/// The arguments: options, and words, in any order.
+/// The arguments: options and words, in any order.
 pub(crate) struct Args {
     options: HashMap<&'static str, Vec<String>>,
     pub(crate) words: Vec<String>,
@@ -114,12 +114,12 @@ impl Args {
         Ok(args)
     }
 
-    /// Whether the option is there.
+    /// Whether the option is present.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.options.contains_key(name)
     }
 
-    /// The one value of an option, read as what is `wanted`.
+    /// Returns the only value of an option, parsed as `wanted`.
     pub(crate) fn value<T: FromStr<Err: Display>>(
         &self,
         name: &str,
@@ -135,7 +135,7 @@ impl Args {
         }
     }
 
-    /// The TLS settings of `--tls CA CERT KEY`.
+    /// Returns the TLS settings of `--tls CA CERT KEY`.
     pub(crate) fn tls(&self) -> Result<Option<Tls>, Failure> {
         let Some([ca, certificate, key]) = self.options.get("--tls").map(Vec::as_slice) else {
             return Ok(None);

@@ -7,8 +7,8 @@
 //! | still read   | answered   | are shut down        | killed   |
 //! ```
 //!
-//! A connection that is finished is closed at once. A shutdown answers the calls that have arrived, and
-//! reads nothing more.
+//! A connection that is finished is closed at once. From a busy server's peer packets are read until the
+//! remaining servers are shut down. A shutdown answers the calls that have arrived, and reads nothing more.
 
 use std::{future::pending, time::Duration};
 
@@ -27,6 +27,7 @@ pub(super) async fn drain(
     spawner: &Spawner,
     limit: Duration,
 ) -> DrainReport {
+    task.set_last_run();
     shared.begin_drain(limit);
     let late = async {
         spawner.after(limit).await;

@@ -66,5 +66,7 @@ pub enum DrainOutcome {
     Cut {
         /// The number of unanswered calls at that moment.
         calls: usize,
+        /// The number of [`Busy`](crate::Busy) guards at that moment.
+        busy: usize,
     },
 }

@@ -65,6 +65,8 @@ pub struct ConnectionInfo {
     pub idle: Duration,
     /// Calls of the peer that have no reply yet.
     pub calls_in_flight: usize,
+    /// [`Busy`](crate::Busy) guards of its server.
+    pub busy: usize,
     /// Bytes received.
     pub bytes_received: u64,
     /// Bytes handed to the system, or to TLS.

@@ -102,14 +102,14 @@ impl ConnectionTable {
         let closing = {
             let mut tasks = self.tasks();
             if let Some(plan) = self.state.plan() {
-                connection.drain(plan.read_until);
+                connection.drain(plan.read_until, plan.shut_down_at);
             }
             let closing = self.state.is_closing();
             let entry = ServerEntry {
                 task: server.clone(),
                 peer,
                 connection,
-                cut: closing.then_some(0),
+                cut: closing.then_some((0, 0)),
             };
             tasks.servers.insert(server.id(), entry);
             closing
@@ -176,7 +176,7 @@ impl ConnectionTable {
             let mut tasks = self.tasks();
             if let Some(plan) = self.state.plan() {
                 for server in tasks.servers.values() {
-                    server.connection.drain(plan.read_until);
+                    server.connection.drain(plan.read_until, plan.shut_down_at);
                 }
             }
             let handshakes = std::mem::take(&mut tasks.handshakes);

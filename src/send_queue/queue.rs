@@ -24,6 +24,24 @@ pub(crate) struct Limits {
     pub(crate) one_by_one: bool,
 }
 
+/// The deadlines of a drain.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Deadlines {
+    /// Until when packets of a server that is not busy are read.
+    pub(crate) read_until: Instant,
+    /// When servers that have not finished are shut down.
+    pub(crate) finish_by: Instant,
+}
+
+impl Deadlines {
+    fn earliest(self, other: Self) -> Self {
+        Self {
+            read_until: self.read_until.min(other.read_until),
+            finish_by: self.finish_by.min(other.finish_by),
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     /// Completed chunks, which precede the one that is being filled.
@@ -36,8 +54,10 @@ pub(super) struct Queue {
     pub(super) in_flight: usize,
     /// The number of packets appended so far.
     pub(super) packets: u64,
-    /// Until when packets are read, if the connection drains.
-    pub(super) read_until: Option<Instant>,
+    /// How many [`Busy`](crate::Busy) guards there are.
+    pub(super) busy: usize,
+    /// The deadlines of the drain, if the connection drains.
+    pub(super) drain: Option<Deadlines>,
     pub(super) closed: bool,
     /// The connection's task, if it waits.
     pub(super) task: Option<Waker>,
@@ -79,6 +99,17 @@ pub(crate) enum EnqueueError {
 }
 
 impl Queue {
+    /// Begins a drain, or moves its deadlines to earlier ones.
+    pub(super) fn drain(&mut self, deadlines: Deadlines) {
+        let earlier = self.drain.map_or(deadlines, |it| it.earliest(deadlines));
+        self.drain = Some(earlier);
+    }
+
+    /// Returns whether nothing of the server keeps a drain from ending.
+    pub(super) fn is_idle(&self) -> bool {
+        self.in_flight == 0 && self.busy == 0
+    }
+
     /// Checks whether a packet of this class and size is accepted.
     pub(super) fn check(
         &self,

@@ -74,6 +74,8 @@ pub(super) struct Connection {
     unsent_since: Instant,
     alarm: Alarm,
     drain: DrainPhase,
+    /// `handle_drain` has been called.
+    drain_announced: bool,
     /// The socket cannot be written to any more.
     dead: bool,
     /// Set when nothing more is read. The send queue may still be flushed.
@@ -133,6 +135,7 @@ impl Connection {
             unsent_since: task::now(),
             alarm: Alarm::default(),
             drain: DrainPhase::Idle,
+            drain_announced: false,
             dead: false,
             ended: None,
         }
@@ -167,9 +170,19 @@ impl Connection {
         self.listening = false;
     }
 
-    /// Returns whether a drain is complete: nothing more is read, and all calls are answered.
+    /// Returns whether a drain is complete: nothing more is read, all calls are answered, and the server is not busy.
     pub(super) fn is_drained(&self) -> bool {
-        self.drain.is_closed() && self.send_queue.in_flight() == 0
+        self.drain.is_closed() && self.send_queue.is_idle()
+    }
+
+    /// Returns by when the server has to finish, once, if a drain was requested.
+    pub(super) fn take_drain_request(&mut self) -> Option<Instant> {
+        if self.drain_announced {
+            return None;
+        }
+        let finish_by = self.send_queue.finish_by()?;
+        self.drain_announced = true;
+        Some(finish_by)
     }
 
     /// Ready with the next call or cast. Everything that was queued meanwhile is sent before this waits.

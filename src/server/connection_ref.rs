@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Instant};
 
-use crate::{link::LinkStats, send_queue::SendQueue};
+use crate::{
+    link::LinkStats,
+    send_queue::{Deadlines, SendQueue},
+};
 
 /// A handle to the connection of a server. It may outlive the connection.
 #[derive(Clone, Debug)]
@@ -16,14 +19,22 @@ impl ConnectionRef {
         Self { send_queue, stats }
     }
 
-    /// Drains the connection: packets are still read until the given time.
-    pub(crate) fn drain(&self, until: Instant) {
-        self.send_queue.drain(until);
+    /// Drains the connection: packets are read until a time, or until another if the server is busy.
+    pub(crate) fn drain(&self, read_until: Instant, finish_by: Instant) {
+        self.send_queue.drain(Deadlines {
+            read_until,
+            finish_by,
+        });
     }
 
     /// Returns the number of calls of the peer that have no reply yet.
     pub(crate) fn in_flight(&self) -> usize {
         self.send_queue.in_flight()
+    }
+
+    /// Returns the number of [`Busy`](crate::Busy) guards.
+    pub(crate) fn busy(&self) -> usize {
+        self.send_queue.busy()
     }
 
     /// Returns the number of packets sent or queued.

@@ -24,6 +24,8 @@ enum Event<S: Server> {
     Call(Message<S>),
     Peer(Incoming<S::Protocol>),
     Timeout,
+    /// A drain has begun; the server has to finish by this time.
+    Drain(Instant),
     Exit(ExitReason),
 }
 
@@ -66,6 +68,10 @@ pub(super) async fn run<S: Server>(
             Event::Timeout => {
                 let timeout = Contained::new(server.handle_timeout(&mut cx));
                 driver.drive("handle_timeout", pin!(timeout)).await
+            }
+            Event::Drain(deadline) => {
+                let drain = Contained::new(server.handle_drain(deadline, &mut cx));
+                driver.drive("handle_drain", pin!(drain)).await
             }
             Event::Peer(Incoming::Ended(reason)) | Event::Exit(reason) => break (reason, None),
         };
@@ -144,6 +150,11 @@ impl<P: Protocol> Events<P> {
             return Poll::Ready(Event::Exit(reason));
         }
         ready!(self.budget.poll_proceed(waker));
+        if let Some(connection) = connection
+            && let Some(deadline) = connection.take_drain_request()
+        {
+            return Poll::Ready(Event::Drain(deadline));
+        }
         self.peer_first = !self.peer_first;
         if !self.peer_first
             && let Some(message) = inbox.try_recv()

@@ -26,8 +26,10 @@ pub enum Restart {
 }
 
 impl Restart {
-    pub(super) fn applies_after(self, reason: &ExitReason) -> bool {
+    /// Returns whether a child is restarted after this exit of its task.
+    pub(super) fn applies_after(self, task: &TaskRef, reason: &ExitReason) -> bool {
         match self {
+            _ if task.is_last_run() && !reason.is_abnormal() => false,
             Self::Permanent => true,
             Self::Transient => reason.is_abnormal(),
             Self::Temporary => false,

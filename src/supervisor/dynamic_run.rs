@@ -219,7 +219,7 @@ impl Supervisor {
         };
         child.exits.push(reason);
         child.event(&self.settings).exited(reason, child.exiting);
-        if child.exiting || !child.spec.restart.applies_after(reason) {
+        if child.exiting || !child.spec.restart.applies_after(child.task.task(), reason) {
             child.removed(StartChildError::SupervisorStopped);
         } else {
             self.restart(name, child, reason);

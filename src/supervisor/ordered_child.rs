@@ -87,6 +87,16 @@ impl Child {
         }
     }
 
+    /// Returns whether it is restarted after this exit.
+    pub(super) fn is_restarted(&self, reason: &ExitReason) -> bool {
+        match &self.stage {
+            Stage::Starting { task, .. } | Stage::Running(task) => {
+                self.spec.restart.applies_after(task.task(), reason)
+            }
+            Stage::Stopped | Stage::Ignored => false,
+        }
+    }
+
     /// Returns whether its first start, with the supervisor's own, is still pending.
     pub(super) fn is_initial(&self) -> bool {
         matches!(self.requester, Some(Requester::Initial))

@@ -322,7 +322,7 @@ impl Supervisor {
             child.notify_stopped();
             return;
         }
-        if child.spec.restart.applies_after(reason) {
+        if child.is_restarted(reason) {
             self.restart(id, reason);
             return;
         }

@@ -38,6 +38,8 @@ pub(super) struct Shared {
     exit_requested: AtomicBool,
     /// True if it has children of its own, each with its own time limit.
     has_children: AtomicBool,
+    /// True if its supervisor is not to restart it.
+    is_last_run: AtomicBool,
     life: Mutex<Life>,
     /// True once the watchers have run: only then does [`TaskRef::exited`] return.
     pub(super) reported: AtomicBool,
@@ -74,6 +76,7 @@ impl TaskRef {
                 resident: Resident::default(),
                 exit_requested: AtomicBool::new(false),
                 has_children: AtomicBool::new(false),
+                is_last_run: AtomicBool::new(false),
                 life: Mutex::new(Life::Running {
                     task: None,
                     killed: false,
@@ -292,6 +295,16 @@ impl TaskRef {
     /// each child has a limit of its own.
     pub(crate) fn set_has_children(&self) {
         self.shared.has_children.store(true, Ordering::Relaxed);
+    }
+
+    /// Notes that the task ends at the user's request: its supervisor is not to restart it.
+    pub(crate) fn set_last_run(&self) {
+        self.shared.is_last_run.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns whether its supervisor is not to restart it.
+    pub(crate) fn is_last_run(&self) -> bool {
+        self.shared.is_last_run.load(Ordering::Relaxed)
     }
 
     /// Returns how it is shut down where the caller does not say.

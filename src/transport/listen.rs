@@ -72,7 +72,7 @@ impl ListenAddress {
             #[cfg(unix)]
             Self::Unix(path, _) => Endpoint::Unix(Some(Arc::clone(path))),
             #[cfg(unix)]
-            ListenAddress::ExternalUnix(listener) => match listener.local_addr() {
+            Self::ExternalUnix(listener) => match listener.local_addr() {
                 Ok(address) => unix::endpoint(&address),
                 Err(_) => Endpoint::Unix(None),
             },

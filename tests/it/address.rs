@@ -6,7 +6,7 @@ use erps::{Address, AddressError, Client, ConnectError, Endpoint, Status};
 
 use crate::support::{
     events::Warnings,
-    lab::{self, Call, Lab, is_served, run},
+    test_server::{self, Call, TestProtocol, assert_served, run},
     time::at_once,
 };
 
@@ -34,13 +34,13 @@ fn ipv6_address_keeps_its_scope_id() {
 fn ipv6_scope_id_is_used_to_connect() {
     run(async {
         let nowhere = SocketAddrV6::new("fe80::1".parse().unwrap(), 4747, 0, 4_000_000_000);
-        let client = Client::<Lab>::builder(SocketAddr::from(nowhere));
+        let client = Client::<TestProtocol>::builder(SocketAddr::from(nowhere));
         let ConnectError::Unreachable { address, .. } = client.connect().await.unwrap_err() else {
             panic!("there is no such interface");
         };
         assert_eq!(address, SocketAddr::from(nowhere));
         assert!(address.to_string().contains("%4000000000"), "{address}");
-        let client = Client::<Lab>::builder(("fe80::1%no-such-if", 4747));
+        let client = Client::<TestProtocol>::builder(("fe80::1%no-such-if", 4747));
         let error = client.connect().await.unwrap_err();
         assert!(matches!(error, ConnectError::Unresolved { .. }), "{error}");
         assert!(error.to_string().contains("%no-such-if"), "{error}");
@@ -65,7 +65,7 @@ fn parsing_an_invalid_address_fails() {
 
 #[test]
 fn connecting_to_an_invalid_host_and_port_fails_without_logging_credentials() {
-    Warnings::during(|warnings| {
+    Warnings::capture(|warnings| {
         erps::Universe::simulated(1).run(async {
             for (host, port, expected) in [
                 ("http://localhost", 80, AddressError::Scheme),
@@ -73,7 +73,7 @@ fn connecting_to_an_invalid_host_and_port_fails_without_logging_credentials() {
                 ("localhost", 0, AddressError::Port),
                 ("", 80, AddressError::NoHost),
             ] {
-                let client = Client::<Lab>::builder((host, port));
+                let client = Client::<TestProtocol>::builder((host, port));
                 let error = at_once(client.connect()).await.unwrap_err();
                 let ConnectError::Address(why) = &error else {
                     panic!("{error}");
@@ -106,13 +106,13 @@ fn host_name_may_contain_underscores_and_a_trailing_dot() {
 #[erps::test(simulated)]
 async fn certificate_is_verified_without_the_trailing_dot_of_the_host_name() {
     let ca = erps::TestCa::new();
-    let (builder, _watch) = lab::daemon();
+    let (builder, _watch) = test_server::daemon();
     let builder = builder.transport(ca.tls(&["here.example"]));
     let network = erps::Network::current().unwrap();
     let host = network.host("here.example.");
     let daemon = host.scope(builder.bind([0, 0, 0, 0]).start_link()).await;
     let daemon = daemon.unwrap();
-    let client = Client::<Lab>::builder(("here.example.", daemon.port()));
+    let client = Client::<TestProtocol>::builder(("here.example.", daemon.port()));
     let client = client.transport(ca.tls(&["client"])).connect().await;
-    is_served(&client.unwrap()).await;
+    assert_served(&client.unwrap()).await;
 }

@@ -37,7 +37,9 @@ use smol::{
 };
 
 use crate::support::{
-    lab::{self, Call, Lab, LabServer, Life, Reply, Watch, is_served, run},
+    test_server::{
+        self, Call, Lifecycle, Reply, TestProtocol, TestServer, Watch, assert_served, run,
+    },
     time::{HOUR, STEP, at_once, ms, secs, settled, timed},
 };
 
@@ -50,7 +52,7 @@ const SHORT: Duration = Duration::from_millis(50);
 /// A daemon that requires TLS, and the CA of its clients.
 struct TlsDaemon {
     ca: TestCa,
-    daemon: Linked<Daemon<LabServer>>,
+    daemon: Linked<Daemon<TestServer>>,
     watch: Watch,
 }
 
@@ -60,19 +62,21 @@ impl TlsDaemon {
     }
 
     async fn with(
-        change: impl FnOnce(&TestCa, DaemonBuilder<LabServer>) -> DaemonBuilder<LabServer>,
+        change: impl FnOnce(&TestCa, DaemonBuilder<TestServer>) -> DaemonBuilder<TestServer>,
     ) -> Self {
         let ca = TestCa::new();
-        let (builder, watch) = lab::daemon();
+        let (builder, watch) = test_server::daemon();
         let builder = change(&ca, builder.transport(ca.tls(&HOST)));
         let daemon = builder.start_link().await.unwrap();
         Self { ca, daemon, watch }
     }
 
     /// Returns a builder for a client with these certificates and a backoff of a millisecond.
-    fn client(&self, tls: Tls) -> ClientBuilder<Lab> {
+    fn client(&self, tls: Tls) -> ClientBuilder<TestProtocol> {
         let at_once = Backoff::new(Duration::from_millis(1), Duration::from_millis(1));
-        lab::client(&self.daemon).transport(tls).backoff(at_once)
+        test_server::client(&self.daemon)
+            .transport(tls)
+            .backoff(at_once)
     }
 
     /// Asserts that this many handshakes failed without starting a server, and that a client with a valid
@@ -81,20 +85,23 @@ impl TlsDaemon {
         settled().await;
         let info = self.daemon.info();
         assert_eq!((info.failed, info.connections), (count, 0));
-        assert!(self.watch.lives.is_empty(), "`init` has run");
+        assert!(self.watch.lifecycle.is_empty(), "`init` has run");
         let accepted = self.accepted();
         let guest = self
             .client(self.ca.tls(&["guest"]))
             .connect()
             .await
             .unwrap();
-        is_served(&guest).await;
-        assert!(matches!(self.watch.lives.try_recv(), Ok(Life::Init)));
+        assert_served(&guest).await;
+        assert!(matches!(
+            self.watch.lifecycle.try_recv(),
+            Ok(Lifecycle::Init)
+        ));
         let info = self.daemon.info();
         assert_eq!((info.failed, info.accepted), (count, accepted + 1));
         assert_eq!((info.servers, info.connections), (1, 1));
         let server_ended = async {
-            let Ok(Life::Terminated(reason)) = self.watch.lives.recv().await else {
+            let Ok(Lifecycle::Terminated(reason)) = self.watch.lifecycle.recv().await else {
                 panic!("a second `init`");
             };
             assert!(matches!(reason, ExitReason::Disconnected), "{reason}");
@@ -111,9 +118,9 @@ impl TlsDaemon {
     async fn assert_timed_out(&self) {
         settled().await;
         assert_eq!(self.daemon.info().failed, 1);
-        assert!(self.watch.lives.is_empty(), "`init` has run");
+        assert!(self.watch.lifecycle.is_empty(), "`init` has run");
         let guest = self.client(self.ca.tls(&["guest"]));
-        is_served(&at_once(guest.connect()).await.unwrap()).await;
+        assert_served(&at_once(guest.connect()).await.unwrap()).await;
     }
 
     fn accepted(&self) -> u64 {
@@ -121,7 +128,7 @@ impl TlsDaemon {
     }
 }
 
-async fn dial(daemon: &Daemon<LabServer>) -> Stream {
+async fn dial(daemon: &Daemon<TestServer>) -> Stream {
     let network = Network::current().expect("a simulated universe");
     network.connect(daemon.local_addr()).await.unwrap()
 }
@@ -141,7 +148,7 @@ fn handshake(error: ConnectError) -> HandshakeError {
 }
 
 /// Waits until the client has been rejected and returns the error and when it tries again.
-async fn retries_slowly(client: &Client<Lab>) -> (ConnectError, Instant) {
+async fn retries_slowly(client: &Client<TestProtocol>) -> (ConnectError, Instant) {
     let is_slow = |it: &Status| matches!(it, Status::RetryingSlowly { .. });
     match client.until(is_slow).await {
         Status::RetryingSlowly {
@@ -258,7 +265,7 @@ async fn rejected_client_connects_with_a_rotated_certificate() {
     retries_slowly(&client).await;
     tls.rotate(&server.ca.tls(&["expired client"]));
     at_once(client.connect()).await.unwrap();
-    is_served(&client).await;
+    assert_served(&client).await;
 }
 
 #[erps::test(simulated)]
@@ -273,7 +280,7 @@ async fn rejected_client_reconnects_by_itself_after_its_certificate_was_rotated(
     tls.rotate(&server.ca.tls(&["expired client"]));
     let (_, took) = timed(client.until(Status::is_connected)).await;
     assert!(took <= secs(60), "{took:?}");
-    is_served(&client).await;
+    assert_served(&client).await;
 }
 
 /// A TLS server that trusts no client certificate and verifies it only after a message on `look`.
@@ -317,7 +324,7 @@ fn client_rejected_after_its_handshake_retries_slowly() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let tls = ca.tls(&["guest"]).settle_time(Duration::from_millis(1));
         let at_once = Backoff::new(Duration::from_millis(1), Duration::from_millis(1));
-        let client = Client::<Lab>::builder(listener.local_addr().unwrap())
+        let client = Client::<TestProtocol>::builder(listener.local_addr().unwrap())
             .transport(tls)
             .backoff(at_once)
             .slow_backoff(Backoff::new(HOUR, HOUR))
@@ -351,20 +358,22 @@ async fn server_certificate_of_another_ca_is_untrusted() {
 async fn expired_server_certificate_is_untrusted_until_it_is_rotated() {
     let ca = TestCa::new();
     let tls = ca.tls_with(&ca.request(&HOST).expired().issue());
-    let (builder, watch) = lab::daemon();
+    let (builder, watch) = test_server::daemon();
     let daemon = builder.transport(tls.clone()).start_link().await.unwrap();
-    let client = lab::client(&daemon).transport(ca.tls(&["guest"])).start();
+    let client = test_server::client(&daemon)
+        .transport(ca.tls(&["guest"]))
+        .start();
     let error = handshake(client.connect().await.unwrap_err());
     assert!(
         matches!(error, HandshakeError::Untrusted(Untrusted::Expired { .. })),
         "{error}"
     );
-    assert!(watch.lives.is_empty(), "`init` has run");
+    assert!(watch.lifecycle.is_empty(), "`init` has run");
     settled().await;
     assert!(daemon.info().failed > 0);
     tls.rotate(&ca.tls(&HOST));
     client.until(Status::is_connected).await;
-    is_served(&client).await;
+    assert_served(&client).await;
 }
 
 #[erps::test(simulated)]
@@ -385,9 +394,9 @@ async fn server_certificate_for_another_name_is_untrusted() {
     );
     settled().await;
     assert_eq!(server.daemon.info().failed, 1);
-    assert!(server.watch.lives.is_empty(), "`init` has run");
+    assert!(server.watch.lifecycle.is_empty(), "`init` has run");
     let tls = server.ca.tls(&["guest"]).server_name("elsewhere.test");
-    is_served(&server.client(tls).connect().await.unwrap()).await;
+    assert_served(&server.client(tls).connect().await.unwrap()).await;
 }
 
 #[erps::test(simulated)]
@@ -406,7 +415,7 @@ async fn server_rejected_by_the_clients_check_peer_is_untrusted() {
 #[erps::test(simulated)]
 async fn plaintext_client_on_a_tls_port_fails_its_handshake() {
     let server = TlsDaemon::new().await;
-    let client = lab::client(&server.daemon).reconnect(Reconnect::Never);
+    let client = test_server::client(&server.daemon).reconnect(Reconnect::Never);
     let client = client.connect().await.unwrap();
     let error = client.call(Call::Ping).await.unwrap_err();
     assert!(error.to_string().contains("it looks like TLS"), "{error}");
@@ -417,17 +426,17 @@ async fn plaintext_client_on_a_tls_port_fails_its_handshake() {
 
 #[erps::test(simulated)]
 async fn tls_client_on_a_plaintext_port_fails_with_not_tls() {
-    let (builder, _watch) = lab::daemon();
+    let (builder, _watch) = test_server::daemon();
     let daemon = builder.start_link().await.unwrap();
-    let client = lab::client(&daemon).transport(TestCa::new().tls(&["guest"]));
+    let client = test_server::client(&daemon).transport(TestCa::new().tls(&["guest"]));
     let error = handshake(client.connect().await.unwrap_err());
     assert!(matches!(error, HandshakeError::NotTls), "{error}");
-    is_served(&lab::client(&daemon).connect().await.unwrap()).await;
+    assert_served(&test_server::client(&daemon).connect().await.unwrap()).await;
 }
 
 #[erps::test(simulated)]
 async fn peer_of_another_protocol_receives_an_error_before_the_close() {
-    let (builder, watch) = lab::daemon();
+    let (builder, watch) = test_server::daemon();
     let daemon = builder.start_link().await.unwrap();
     let mut peer = dial(&daemon).await;
     peer.write_all(&[b'?'; 64]).await.unwrap();
@@ -437,8 +446,8 @@ async fn peer_of_another_protocol_receives_an_error_before_the_close() {
         !said.is_empty(),
         "the connection was closed without an error packet"
     );
-    assert!(matches!(watch.lives.recv().await, Ok(Life::Init)));
-    let Ok(Life::Terminated(reason)) = watch.lives.recv().await else {
+    assert!(matches!(watch.lifecycle.recv().await, Ok(Lifecycle::Init)));
+    let Ok(Lifecycle::Terminated(reason)) = watch.lifecycle.recv().await else {
         panic!("a second `init`");
     };
     assert!(matches!(reason, ExitReason::Error(_)), "{reason}");
@@ -498,7 +507,7 @@ async fn connect_makes_one_attempt_and_returns_its_error() {
 async fn connect_fails_with_handshake_timeout_when_the_server_is_silent() {
     let network = Network::current().unwrap();
     let silent = network.listen((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
-    let client = Client::<Lab>::builder(silent.local_addr())
+    let client = Client::<TestProtocol>::builder(silent.local_addr())
         .transport(TestCa::new().tls(&["guest"]))
         .handshake_timeout(SHORT);
     let (outcome, took) = timed(client.connect()).await;
@@ -522,7 +531,7 @@ async fn client_is_accepted_while_silent_peers_fill_the_pending_handshakes() {
     assert_eq!(server.daemon.info().handshakes, 256);
     assert_eq!(server.daemon.info().failed, 0);
     let guest = server.client(server.ca.tls(&["guest"])).connect().await;
-    is_served(&guest.unwrap()).await;
+    assert_served(&guest.unwrap()).await;
     // The oldest pending handshake was evicted.
     at_once(closed(silent.pop_front().unwrap())).await;
     let info = server.daemon.info();
@@ -548,9 +557,12 @@ async fn oldest_handshake_is_evicted_at_the_limit_of_pending_handshakes() {
     }
     // The guest's handshake is the newest, so it is not evicted.
     let guest = server.client(server.ca.tls(&["guest"])).connect().await;
-    is_served(&guest.unwrap()).await;
+    assert_served(&guest.unwrap()).await;
     assert_eq!(server.daemon.info().failed, 4);
-    assert!(matches!(server.watch.lives.try_recv(), Ok(Life::Init)));
+    assert!(matches!(
+        server.watch.lifecycle.try_recv(),
+        Ok(Lifecycle::Init)
+    ));
 }
 
 #[erps::test(simulated)]
@@ -562,7 +574,7 @@ async fn completed_handshakes_are_not_evicted() {
         inside.push(guest.connect().await.unwrap());
     }
     for guest in &inside {
-        is_served(guest).await;
+        assert_served(guest).await;
     }
     assert_eq!(server.daemon.info().failed, 0);
 }

@@ -21,7 +21,7 @@ use std::{
 
 use erps::{BoxError, Universe, time, universe::Check};
 
-use crate::support::fixture;
+use crate::support::subprocess;
 
 #[erps::test]
 async fn a_test_is_in_a_universe_of_the_real_world() {
@@ -165,7 +165,7 @@ impl Drop for Said {
 
 /// Runs one of the fixtures in a process of its own.
 fn run(fixture: &str, variables: &[(&str, &str)]) -> Output {
-    fixture::run(&format!("attribute::{fixture}"), variables)
+    subprocess::run(&format!("attribute::{fixture}"), variables)
 }
 
 /// All that it says, if it passes.

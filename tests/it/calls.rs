@@ -8,9 +8,9 @@ use smol::future;
 
 use crate::support::{
     cores::cores,
-    lab::{
-        self, Call, Cast, Lab, LabServer, Life, PATIENCE as LONG, Reply, Watch, is_served, pair,
-        run,
+    test_server::{
+        self, Call, Cast, Lifecycle, REPLY_TIMEOUT as LONG, Reply, TestProtocol, TestServer, Watch,
+        assert_served, pair, run,
     },
     time::{HOUR, STEP, at_once, ms, settled, timed},
 };
@@ -22,13 +22,15 @@ async fn call_returns_the_reply() {
 }
 
 /// Connects a client that sends one call at a time.
-async fn client_with_one_call_in_flight(daemon: &Daemon<LabServer>) -> Client<Lab> {
-    let client = lab::client(daemon).max_in_flight(1);
+async fn client_with_one_call_in_flight(daemon: &Daemon<TestServer>) -> Client<TestProtocol> {
+    let client = test_server::client(daemon).max_in_flight(1);
     client.connect().await.unwrap()
 }
 
 /// Sends a call that the server holds, after everything queued before it.
-async fn hold(client: &Client<Lab>) -> impl Future<Output = Result<Reply, CallError>> + use<> {
+async fn hold(
+    client: &Client<TestProtocol>,
+) -> impl Future<Output = Result<Reply, CallError>> + use<> {
     let client = client.clone();
     let mut call = Box::pin(async move { client.call_within(Call::Hold, LONG).await });
     assert!(future::poll_once(&mut call).await.is_none());
@@ -38,7 +40,7 @@ async fn hold(client: &Client<Lab>) -> impl Future<Output = Result<Reply, CallEr
 /// Returns the exit reason of the first server that terminated.
 async fn end(watch: &Watch) -> ExitReason {
     loop {
-        if let Life::Terminated(reason) = watch.lives.recv().await.unwrap() {
+        if let Lifecycle::Terminated(reason) = watch.lifecycle.recv().await.unwrap() {
             return reason;
         }
     }
@@ -73,7 +75,10 @@ fn ten_mebibytes_are_echoed_unchanged() {
 #[erps::test(simulated)]
 async fn call_over_the_payload_limit_is_not_sent_and_fails_with_size_and_limit() {
     let (daemon, _, _watch) = pair().await;
-    let client = lab::client(&daemon).max_payload(1000).connect().await;
+    let client = test_server::client(&daemon)
+        .max_payload(1000)
+        .connect()
+        .await;
     let client = client.unwrap();
     let error = client.call(Call::Echo(vec![0; 2000])).await.unwrap_err();
     assert!(matches!(error, CallError::Unsendable(_)), "{error:?}");
@@ -87,10 +92,10 @@ async fn call_over_the_payload_limit_is_not_sent_and_fails_with_size_and_limit()
 
 #[erps::test(simulated)]
 async fn reply_over_the_payload_limit_fails_its_call_and_keeps_the_connection() {
-    let (builder, _watch) = lab::daemon();
+    let (builder, _watch) = test_server::daemon();
     let options = erps::ServerOptions::new().max_payload(1000);
     let daemon = builder.server_options(options).start_link().await.unwrap();
-    let client = lab::client(&daemon).connect().await.unwrap();
+    let client = test_server::client(&daemon).connect().await.unwrap();
     for n in 0..400 {
         client.cast(Cast::Note(1_000_000 + n)).await.unwrap();
     }
@@ -107,10 +112,10 @@ async fn reply_over_the_payload_limit_fails_its_call_and_keeps_the_connection() 
 
 #[erps::test(simulated)]
 async fn call_over_the_servers_payload_limit_is_lost_and_last_disconnect_says_why() {
-    let (builder, _watch) = lab::daemon();
+    let (builder, _watch) = test_server::daemon();
     let options = erps::ServerOptions::new().max_payload(1000);
     let daemon = builder.server_options(options).start_link().await.unwrap();
-    let client = lab::client(&daemon).connect().await.unwrap();
+    let client = test_server::client(&daemon).connect().await.unwrap();
     let lost = client.call(Call::Echo(vec![0; 2000])).await;
     assert!(matches!(lost, Err(CallError::Lost)), "{lost:?}");
     let why = client.last_disconnect().unwrap().to_string();
@@ -160,7 +165,7 @@ async fn call_without_a_reply_times_out_and_its_late_reply_is_discarded() {
     // The held call is answered now; only the new call may receive a reply.
     let released = at_once(client.call(Call::Release)).await;
     assert_eq!(released.unwrap(), Reply::Released(1));
-    at_once(is_served(&client)).await;
+    at_once(assert_served(&client)).await;
 }
 
 #[erps::test(simulated)]
@@ -198,14 +203,14 @@ async fn call_queued_until_its_deadline_is_never_sent() {
     assert!(!error.may_have_run());
     // It is not sent later either.
     time::sleep(LONG).await;
-    is_served(&client).await;
+    assert_served(&client).await;
     assert!(no_server_panicked(&watch));
 }
 
 fn no_server_panicked(watch: &Watch) -> bool {
-    let lives = std::iter::from_fn(|| watch.lives.try_recv().ok());
-    let panics = |life| matches!(life, Life::Terminated(ExitReason::Panic(_)));
-    !lives.into_iter().any(panics)
+    let lifecycle = std::iter::from_fn(|| watch.lifecycle.try_recv().ok());
+    let panics = |life| matches!(life, Lifecycle::Terminated(ExitReason::Panic(_)));
+    !lifecycle.into_iter().any(panics)
 }
 
 #[erps::test(simulated)]
@@ -223,7 +228,7 @@ async fn call_dropped_while_queued_is_never_sent() {
     let ((held, took), ()) = future::zip(timed(held), crash).await;
     assert!(matches!(held, Err(CallError::TimedOut { sent: true })));
     assert_eq!(took, ms(50));
-    at_once(is_served(&client)).await;
+    at_once(assert_served(&client)).await;
     settled().await;
     assert!(no_server_panicked(&watch));
 }
@@ -249,7 +254,7 @@ async fn call_dropped_after_sending_counts_as_in_flight_until_its_deadline() {
 #[erps::test(simulated)]
 async fn queued_calls_are_sent_as_replies_arrive() {
     let (daemon, _, _watch) = pair().await;
-    let client = lab::client(&daemon).max_in_flight(1);
+    let client = test_server::client(&daemon).max_in_flight(1);
     let client = client.connect().await.unwrap();
     let calls = (0..20).map(|_| client.call(Call::Ping));
     for outcome in join_all(calls).await {
@@ -260,7 +265,7 @@ async fn queued_calls_are_sent_as_replies_arrive() {
 #[erps::test(simulated)]
 async fn call_fails_with_queue_full_when_the_queue_is_full() {
     let (daemon, _, _watch) = pair().await;
-    let client = lab::client(&daemon).max_in_flight(1).max_queued(2);
+    let client = test_server::client(&daemon).max_in_flight(1).max_queued(2);
     let client = client.connect().await.unwrap();
     let _in_flight = hold(&client).await;
     settled().await;
@@ -287,8 +292,8 @@ async fn casts_and_calls_arrive_in_sending_order() {
 #[erps::test(simulated, panics = "as the test asks")]
 async fn panic_in_a_handler_stops_only_its_own_server() {
     let (daemon, client, watch) = pair().await;
-    let other = lab::client(&daemon).connect().await.unwrap();
-    is_served(&other).await;
+    let other = test_server::client(&daemon).connect().await.unwrap();
+    assert_served(&other).await;
     let crashed = at_once(client.call_within(Call::Crash, LONG)).await;
     assert!(
         matches!(crashed, Err(CallError::Failed { .. })),
@@ -296,12 +301,12 @@ async fn panic_in_a_handler_stops_only_its_own_server() {
     );
     let reason = at_once(end(&watch)).await;
     assert!(matches!(&reason, ExitReason::Panic(why) if &**why == "as the test asks"));
-    is_served(&other).await;
+    assert_served(&other).await;
     // Its client reconnects within the first backoff.
     client.until(|it| !it.is_connected()).await;
     let (_, took) = timed(client.until(Status::is_connected)).await;
     assert!(took > Duration::ZERO && took < ms(100), "{took:?}");
-    is_served(&client).await;
+    assert_served(&client).await;
 }
 
 #[erps::test(simulated)]
@@ -323,16 +328,16 @@ async fn reply_sent_before_stop_arrives() {
 
 #[erps::test(simulated)]
 async fn calls_in_flight_fail_immediately_when_the_daemon_shuts_down() {
-    let (builder, _watch) = lab::daemon();
+    let (builder, _watch) = test_server::daemon();
     let builder = builder.drain_timeout(Duration::ZERO);
     let daemon = builder.start_link().await.unwrap();
-    let client = lab::client(&daemon).connect().await.unwrap();
+    let client = test_server::client(&daemon).connect().await.unwrap();
     let mut held = Vec::new();
     for _ in 0..100 {
         held.push(hold(&client).await);
     }
     // Calls are handled in order, so the server has received them all.
-    is_served(&client).await;
+    assert_served(&client).await;
     at_once(async {
         daemon.shutdown().await;
         for outcome in join_all(held).await {

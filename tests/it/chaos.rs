@@ -1,8 +1,8 @@
-//! Three daemons, ten clients, and whatever can go wrong between them, in simulated time.
+//! Three daemons, ten clients and random faults between them, in simulated time.
 //!
-//! Everybody's promises are checked while it goes wrong, and at the end that all has healed and nothing
-//! is left. What happens is drawn from the seed: `ERPS_SEEDS=100000 cargo test chaos::` looks for seeds
-//! that nobody has tried.
+//! Invariants are checked while faults happen. At the end every client must be connected again, and no
+//! connection may be left. Faults follow from the seed: `ERPS_SEEDS=100000 cargo test chaos::` tries many
+//! seeds.
 
 use std::{
     collections::BTreeMap,
@@ -27,13 +27,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::support::{
     cores::{copies, cores},
-    extent::short_or_long,
+    scale::short_or_long,
 };
 
 const PORT: u16 = 4747;
 const DAEMONS: [&str; 3] = ["amber", "beryl", "coral"];
 const CLIENTS: usize = 10;
-/// What a daemon lets in: all clients that dial it, and few more.
+/// The connection limit of a daemon: its clients and a few more.
 const MAX_CONNECTIONS: usize = 6;
 const SECOND: Duration = Duration::from_secs(1);
 const LIMIT: Duration = Duration::from_secs(5);
@@ -53,23 +53,23 @@ struct Job {
     millis: u64,
 }
 
-/// What a universe knows of its jobs, whoever did what.
+/// What is recorded of all jobs in a universe.
 #[derive(Default)]
-struct Books {
-    /// How often each job was begun.
+struct Records {
+    /// How often each job was started.
     begun: Mutex<BTreeMap<u64, u32>>,
-    /// What happened, in order.
+    /// A trace of everything that happened, in order.
     log: Mutex<String>,
-    /// Servers are not to start.
+    /// Whether `init` fails.
     closed: AtomicBool,
 }
 
-static BOOKS: Sharded<Books> = Sharded::new(Books::default);
+static RECORDS: Sharded<Records> = Sharded::new(Records::default);
 
 fn log(what: std::fmt::Arguments<'_>) {
     let elapsed = Universe::current().unwrap().clock().unwrap().elapsed();
-    let books = BOOKS.get();
-    let mut log = books.log.lock().unwrap();
+    let records = RECORDS.get();
+    let mut log = records.log.lock().unwrap();
     writeln!(log, "{:>14.6} {what}", elapsed.as_secs_f64()).unwrap();
 }
 
@@ -81,7 +81,7 @@ impl Server for Worker {
     type Info = ();
 
     async fn init((): (), _: &mut Context<Self>) -> Result<Self, InitError> {
-        match BOOKS.get().closed.load(Relaxed) {
+        match RECORDS.get().closed.load(Relaxed) {
             true => Err(InitError::Stop("closed".into())),
             false => Ok(Self),
         }
@@ -93,11 +93,17 @@ impl Server for Worker {
         from: ReplyTo<u64>,
         cx: &mut Context<Self>,
     ) -> Result<(), BoxError> {
-        *BOOKS.get().begun.lock().unwrap().entry(job.id).or_default() += 1;
+        *RECORDS
+            .get()
+            .begun
+            .lock()
+            .unwrap()
+            .entry(job.id)
+            .or_default() += 1;
         match job.id % 10 {
-            // Some jobs are too much for it,
+            // Some jobs panic,
             7 if below(4) == 0 => std::panic::resume_unwind(Box::new("too much")),
-            // and some are done by others.
+            // and some are answered from a task.
             3 => {
                 let done = async move {
                     time::sleep(Duration::from_millis(job.millis)).await;
@@ -129,12 +135,12 @@ fn one_of<T: Copy>(all: &[T]) -> T {
     all[below(all.len())]
 }
 
-/// A duration in this range of milliseconds.
+/// Returns a random duration in this range of milliseconds.
 fn millis(range: Range<u64>) -> Duration {
     Duration::from_millis(range.start + time::random() % (range.end - range.start))
 }
 
-/// A client that works until it is told to stop, and holds every answer against what it was promised.
+/// Makes calls until it is stopped, and checks the outcome of each.
 async fn work(name: usize, client: Client<Work>, stop: Arc<AtomicBool>) {
     let mut count = 0;
     while !stop.load(Relaxed) {
@@ -152,9 +158,9 @@ async fn work(name: usize, client: Client<Work>, stop: Arc<AtomicBool>) {
         log(format_args!(
             "client {name}: job {id}: {outcome:?} after {took:?}"
         ));
-        let begun = BOOKS.get().begun.lock().unwrap().get(&id).copied();
+        let begun = RECORDS.get().begun.lock().unwrap().get(&id).copied();
         let begun = begun.unwrap_or(0);
-        assert!(begun <= 1, "job {id} was begun {begun} times");
+        assert!(begun <= 1, "job {id} was started {begun} times");
         assert!(
             took <= limit,
             "job {id} has an outcome {:?} late",
@@ -162,7 +168,7 @@ async fn work(name: usize, client: Client<Work>, stop: Arc<AtomicBool>) {
         );
         match outcome {
             Ok(reply) => {
-                assert_eq!(reply, id, "an answer to something else");
+                assert_eq!(reply, id, "the reply to another job");
                 assert_eq!(begun, 1);
             }
             Err(error) if !error.may_have_run() => assert_eq!(begun, 0, "{error}"),
@@ -177,8 +183,8 @@ async fn work(name: usize, client: Client<Work>, stop: Arc<AtomicBool>) {
     }
 }
 
-/// Breaks something, waits, and mends it, again and again.
-async fn havoc(until: Duration, daemons: async_channel::Receiver<Daemon<Worker>>) {
+/// Injects random faults and ends them, until `until`.
+async fn inject_faults(until: Duration, daemons: async_channel::Receiver<Daemon<Worker>>) {
     let network = Network::current().unwrap();
     let clock = Universe::current().unwrap().clock().unwrap();
     let mut running = Vec::new();
@@ -221,25 +227,25 @@ async fn havoc(until: Duration, daemons: async_channel::Receiver<Daemon<Worker>>
                 }
             }
             7 => {
-                // They accept, and close at once: what tries a back-off most.
-                BOOKS.get().closed.store(true, Relaxed);
+                // Servers fail right after the accept: the hardest case for a backoff.
+                RECORDS.get().closed.store(true, Relaxed);
                 for daemon in DAEMONS {
                     for client in 0..CLIENTS {
                         network.reset(daemon, format!("client {client}"));
                     }
                 }
                 time::sleep(pause).await;
-                BOOKS.get().closed.store(false, Relaxed);
+                RECORDS.get().closed.store(false, Relaxed);
             }
             _ => {
-                // A peer that says nothing, and one that says what makes no sense.
-                let host = network.host("stranger");
+                // A peer that sends nothing, or invalid bytes.
+                let host = network.host("invalid peer");
                 let address = network.host(daemon).address(PORT);
                 let dial = host.scope(network.connect(address));
                 if let Ok(Ok(mut stream)) = time::timeout(SECOND, dial).await {
                     use smol::io::AsyncWriteExt as _;
                     if below(2) == 0 {
-                        let _ = stream.write_all(b"\x83 is no packet of anybody's").await;
+                        let _ = stream.write_all(b"\x83 is no packet").await;
                     }
                     time::sleep(pause).await;
                 }
@@ -249,7 +255,7 @@ async fn havoc(until: Duration, daemons: async_channel::Receiver<Daemon<Worker>>
     network.set_default_link(Link::new());
 }
 
-/// Runs it for this long, lets it heal, and tells what has happened.
+/// Runs faults for this long, waits for recovery, and returns the trace.
 async fn scenario(lasts: Duration) -> String {
     Universe::current().unwrap().allow_panics("too much");
     let network = Network::current().unwrap();
@@ -278,9 +284,9 @@ async fn scenario(lasts: Duration) -> String {
         workers.push(erps::spawn(worker));
         clients.push(client);
     }
-    havoc(lasts, daemons).await;
+    inject_faults(lasts, daemons).await;
 
-    // Everybody is served again, in the time the longest back-off takes, and a lost peer's detection.
+    // Every client is served again within the longest backoff plus the time to detect a lost peer.
     for (name, client) in clients.iter().enumerate() {
         let healed = async {
             loop {
@@ -309,14 +315,14 @@ async fn scenario(lasts: Duration) -> String {
     tree.shutdown().await;
     attempts_are_few(&network);
 
-    let mut trace = std::mem::take(&mut *BOOKS.get().log.lock().unwrap());
+    let mut trace = std::mem::take(&mut *RECORDS.get().log.lock().unwrap());
     for event in network.events() {
         writeln!(trace, "{event}").unwrap();
     }
     trace
 }
 
-/// With its back-off, nobody dials often.
+/// The backoff keeps clients from dialling often.
 fn attempts_are_few(network: &Network) {
     let mut dials: BTreeMap<_, Vec<Duration>> = BTreeMap::new();
     for event in network.events() {
@@ -324,12 +330,12 @@ fn attempts_are_few(network: &Network) {
             dials.entry(from.ip()).or_default().push(event.at);
         }
     }
-    for (who, times) in dials {
+    for (address, times) in dials {
         for many in times.windows(40) {
             let lasted = many[39] - many[0];
             assert!(
                 lasted > 20 * SECOND,
-                "{who} has dialled 40 times in {lasted:?}"
+                "{address} has dialled 40 times in {lasted:?}"
             );
         }
     }
@@ -343,9 +349,9 @@ fn hash_of(seed: u64, lasts: Duration) -> u64 {
 }
 
 #[test]
-fn promises_are_kept_whatever_goes_wrong() {
+fn invariants_hold_under_random_faults() {
     let _cores = cores(copies());
-    let name = concat!(module_path!(), "::promises_are_kept_whatever_goes_wrong");
+    let name = concat!(module_path!(), "::invariants_hold_under_random_faults");
     let seeds = short_or_long(5, 100);
     let check = Check::new(name)
         .env_prefix("ERPS")
@@ -354,7 +360,7 @@ fn promises_are_kept_whatever_goes_wrong() {
     check.run(async || drop(scenario(60 * SECOND).await));
 }
 
-/// In real time, so that copies of it at once would be another test.
+/// Measures real time, so copies must not run at once.
 #[test]
 fn faults_for_many_minutes_take_less_than_a_minute() {
     let _core = cores(1);
@@ -365,7 +371,7 @@ fn faults_for_many_minutes_take_less_than_a_minute() {
 }
 
 #[test]
-fn each_seed_has_a_trace_of_its_own_and_the_same_twice() {
+fn each_seed_has_its_own_reproducible_trace() {
     const LASTS: Duration = Duration::from_secs(10);
     let all = short_or_long(10, 1000);
     let _cores = cores(2);

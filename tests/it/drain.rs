@@ -1,5 +1,6 @@
 //! Draining a daemon: calls in flight are answered, and the drain returns within its timeout.
 
+mod busy;
 mod load;
 
 use std::{net::SocketAddr, time::Duration};
@@ -13,8 +14,8 @@ use erps::{
 use smol::{future, io::AsyncWriteExt as _};
 
 use crate::support::{
-    extent::short_or_long,
     raw::{self, Raw},
+    scale::short_or_long,
     time::{STEP, ms, secs, settled, timed},
 };
 
@@ -31,7 +32,7 @@ const DRAIN_TIMEOUT: Duration = secs(3);
 struct Work;
 
 impl Protocol for Work {
-    const IDENTIFIER: &'static str = "lab";
+    const IDENTIFIER: &'static str = "test";
     const VERSION: &'static str = "1.2.3";
     /// The time in milliseconds, and whether a task does the work instead of the handler.
     type Call = (u64, bool);
@@ -290,7 +291,7 @@ fn drain_shuts_servers_down_by_their_policy_at_its_timeout() {
                 assert_eq!(call.await.is_ok(), in_time, "{shutdown:?}");
                 if !in_time {
                     let cut: Vec<_> = report.cut().map(|it| it.outcome).collect();
-                    assert_eq!(cut, [DrainOutcome::Cut { calls: 1 }]);
+                    assert_eq!(cut, [DrainOutcome::Cut { calls: 1, busy: 0 }]);
                 }
                 let terminated = in_time || shutdown != Shutdown::BrutalKill;
                 assert_eq!(ends.len(), usize::from(terminated), "{shutdown:?}");

@@ -16,7 +16,7 @@ use erps::{
 };
 
 use crate::support::{
-    lab::{self, Call, Lab, LabServer, Reply},
+    test_server::{self, Call, Reply, TestProtocol, TestServer},
     time::{ms, secs},
 };
 
@@ -36,20 +36,23 @@ const HERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOS
 
 /// A daemon and a client, not started yet.
 struct Setup {
-    daemon: DaemonBuilder<LabServer>,
-    client: ClientBuilder<Lab>,
+    daemon: DaemonBuilder<TestServer>,
+    client: ClientBuilder<TestProtocol>,
 }
 
 impl Setup {
     fn daemon(
         self,
-        set: impl FnOnce(DaemonBuilder<LabServer>) -> DaemonBuilder<LabServer>,
+        set: impl FnOnce(DaemonBuilder<TestServer>) -> DaemonBuilder<TestServer>,
     ) -> Self {
         let daemon = set(self.daemon);
         Self { daemon, ..self }
     }
 
-    fn client(self, set: impl FnOnce(ClientBuilder<Lab>) -> ClientBuilder<Lab>) -> Self {
+    fn client(
+        self,
+        set: impl FnOnce(ClientBuilder<TestProtocol>) -> ClientBuilder<TestProtocol>,
+    ) -> Self {
         let client = set(self.client);
         Self { client, ..self }
     }
@@ -165,7 +168,7 @@ async fn run_with(name: &str, set: Set, value: Duration) {
     let what = format!("{name}({value:?})");
     println!("{what}");
     let setup = Setup {
-        daemon: lab::daemon().0.port(HERE.port()),
+        daemon: test_server::daemon().0.port(HERE.port()),
         client: Client::builder(HERE),
     };
     let Setup { daemon, client } = set(setup, value);
@@ -206,7 +209,7 @@ async fn daemon_and_client_accept_any_value_for_every_duration() {
 /// On real sockets the operating system can reject values.
 #[test]
 fn sockets_accept_any_value_for_every_duration() {
-    lab::run(async {
+    test_server::run(async {
         let options: [fn(Duration) -> TcpOptions; 3] = [
             |value| TcpOptions::new().keepalive(value),
             |value| TcpOptions::new().user_timeout(value),
@@ -214,10 +217,10 @@ fn sockets_accept_any_value_for_every_duration() {
         ];
         for options in options {
             for value in VALUES {
-                let builder = lab::daemon().0.tcp(options(value));
+                let builder = test_server::daemon().0.tcp(options(value));
                 let daemon = builder.start_link().await.unwrap();
-                let client = lab::client(&daemon).tcp(options(value));
-                lab::is_served(&client.connect().await.unwrap()).await;
+                let client = test_server::client(&daemon).tcp(options(value));
+                test_server::assert_served(&client.connect().await.unwrap()).await;
                 daemon.shutdown().await;
             }
         }
@@ -227,9 +230,9 @@ fn sockets_accept_any_value_for_every_duration() {
 #[erps::test(simulated)]
 async fn drain_and_call_accept_any_timeout() {
     for value in VALUES {
-        let daemon = lab::daemon().0.port(HERE.port()).start_link().await;
+        let daemon = test_server::daemon().0.port(HERE.port()).start_link().await;
         let daemon = daemon.unwrap();
-        let client = lab::client(&daemon).connect().await.unwrap();
+        let client = test_server::client(&daemon).connect().await.unwrap();
         let call = client.call_within(Call::Ping, value).await;
         match call {
             Ok(Reply::Pong) => {}
@@ -249,8 +252,8 @@ async fn drain_and_call_accept_any_timeout() {
 
 #[erps::test(simulated)]
 async fn local_call_accepts_any_timeout() {
-    let (seed, _watch) = lab::seed();
-    let server = ServerRef::<LabServer>::builder(seed).start_link().await;
+    let (seed, _watch) = test_server::seed();
+    let server = ServerRef::<TestServer>::builder(seed).start_link().await;
     let server = server.unwrap();
     for value in VALUES {
         let outcome = server.call_within(Call::Ping, value).await;

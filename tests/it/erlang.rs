@@ -1,7 +1,8 @@
-//! A real Erlang node at the other end, in both directions: erps 0.7 on OTP, with nothing of ours.
+//! A real Erlang node as the peer, in both directions: a plain implementation of the protocol of erps 0.7 on
+//! OTP.
 //!
-//! It does as the original does, and takes whatever one `recv` returns for one packet. The program
-//! is `tests/erlang/peer.escript`; where there is no `escript`, its tests are left out.
+//! Like Elixir's erps it takes whatever one `recv` returns as one packet. The program is
+//! `tests/erlang/peer.escript`; without `escript` these tests are skipped.
 
 mod client;
 mod server;
@@ -17,18 +18,18 @@ use smol::{
     process::{Child, ChildStdin, ChildStdout, Command},
 };
 
-use crate::support::{cores::cores, lab, pem::Pem};
+use crate::support::{cores::cores, pem::Pem, test_server};
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/erlang/peer.escript");
 
-/// Runs a test when there is a core for its node, which computes while it begins, and loses packets for good
-/// that it does not come to read one by one.
+/// Runs a test while a core is reserved for its node. The node computes while it starts, and loses packets
+/// that it does not read one by one.
 fn run<T>(test: impl Future<Output = T>) -> T {
     let _core = cores(1);
-    lab::run(test)
+    test_server::run(test)
 }
 
-/// How the two ends reach each other.
+/// The transport between the two ends.
 #[derive(Clone, Copy, Debug)]
 enum Wire {
     Tcp,
@@ -36,7 +37,7 @@ enum Wire {
     Tls13,
 }
 
-/// The credentials of both ends, under one authority.
+/// The certificates of both ends, from one CA.
 struct Ends {
     wire: Wire,
     erlang: Pem,
@@ -71,7 +72,7 @@ struct Erlang {
 }
 
 impl Erlang {
-    /// Starts it; `None`, and a word about it, where there is no Erlang.
+    /// Starts the program; prints a note and returns `None` without an Erlang installation.
     fn start(arguments: &[&str]) -> Option<Self> {
         let child = Command::new("escript")
             .arg(SCRIPT)
@@ -82,7 +83,7 @@ impl Erlang {
             .spawn();
         let mut child = match child {
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                eprintln!("left out: there is no escript here");
+                eprintln!("skipped: escript is not installed");
                 return None;
             }
             child => child.unwrap(),
@@ -94,7 +95,7 @@ impl Erlang {
         })
     }
 
-    /// A client of ours, connected; `identity` is an identifier and a version, or nothing.
+    /// Starts an Erlang client and connects it. `identity` is an identifier and a version, or empty.
     async fn client(ends: &Ends, port: u16, identity: &[&str]) -> Option<Self> {
         let (port, transport) = (port.to_string(), ends.transport());
         let mut arguments = vec!["client", &port, &transport];
@@ -104,7 +105,7 @@ impl Erlang {
         Some(this)
     }
 
-    /// A server for us, and its port; it insists on `identifier`, if there is one.
+    /// Starts an Erlang server and returns it with its port. It requires `identifier`, if there is one.
     async fn server(ends: &Ends, identifier: &[&str]) -> Option<(Self, u16)> {
         let transport = ends.transport();
         let mut arguments = vec!["server", &transport];
@@ -114,11 +115,11 @@ impl Erlang {
         Some((this, port))
     }
 
-    /// `None`, and a word about it, where Erlang is not all there.
+    /// Prints a note and returns `None` if Erlang's `ssl` is missing.
     async fn first_line(&mut self) -> Option<String> {
         let line = self.line().await;
         if line == "no_ssl" {
-            eprintln!("left out: there is no ssl in the Erlang here");
+            eprintln!("skipped: Erlang's ssl is not installed");
             return None;
         }
         Some(line)
@@ -130,7 +131,7 @@ impl Erlang {
         line.trim().to_owned()
     }
 
-    /// Has a client do something; returns what it says of it, in Erlang's syntax.
+    /// Sends a command to the client and returns its answer in Erlang's syntax.
     async fn tell(&mut self, command: &str) -> String {
         let command = format!("{command}.\n");
         self.input.write_all(command.as_bytes()).await.unwrap();
@@ -155,10 +156,10 @@ impl Protocol for Untyped {
     type Push = Term;
 }
 
-/// What a client has to give to be taken.
+/// An identity that the daemon accepts.
 const IDENTITY: [&str; 2] = ["erlang", "1.2.9"];
 
-/// Echoes; holds calls until it answers them all at once; pushes many terms at once.
+/// Echoes; holds calls until all are released; pushes several terms at once.
 #[derive(Default)]
 struct UntypedServer {
     casts: Vec<Term>,
@@ -211,7 +212,7 @@ impl Server for UntypedServer {
     }
 }
 
-/// A daemon for an Erlang client, prepared.
+/// Returns a builder for a daemon for Erlang clients.
 fn daemon(ends: &Ends) -> DaemonBuilder<UntypedServer> {
     let builder = Daemon::builder(());
     match ends.wire {

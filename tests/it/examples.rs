@@ -3,7 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
 };
 
 use crate::support::examples::example;
@@ -12,15 +12,26 @@ use crate::support::examples::example;
 fn examples_print_the_output_shown_in_their_headers() {
     let examples = numbered();
     assert!(!examples.is_empty(), "no examples/NN_*.rs");
-    for source in examples {
-        let name = source.file_stem().unwrap().to_str().unwrap();
-        let promised = expected_output(&fs::read_to_string(&source).unwrap());
-        let promised = promised.unwrap_or_else(|| panic!("{name}: no `It prints:` and a block"));
-        let ran = Command::new(example(name)).output().unwrap();
-        let said = String::from_utf8_lossy(&ran.stderr);
-        assert!(ran.status.success(), "{name}: {}: {said}", ran.status);
-        assert_eq!(String::from_utf8_lossy(&ran.stdout), promised, "{name}");
-        assert_eq!(said, "", "{name} complains");
+    let start = |source: &PathBuf| {
+        let mut command = Command::new(example(name_of(source)));
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().unwrap()
+    };
+    // All are started before the first is waited for.
+    let running: Vec<_> = examples.iter().map(start).collect();
+    for (source, child) in examples.iter().zip(running) {
+        let name = name_of(source);
+        let expected = expected_output(&fs::read_to_string(source).unwrap());
+        let expected = expected.unwrap_or_else(|| panic!("{name}: no `It prints:` and a block"));
+        let output = child.wait_with_output().unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            output.status.success(),
+            "{name}: {}: {errors}",
+            output.status
+        );
+        assert_eq!(String::from_utf8_lossy(&output.stdout), expected, "{name}");
+        assert_eq!(errors, "", "{name} writes to stderr");
     }
 }
 
@@ -47,13 +58,17 @@ fn readme_contains_the_first_example_and_links_to_all() {
         "README.md does not contain the first example"
     );
     for example in examples {
-        let name = example.file_stem().unwrap().to_str().unwrap();
+        let name = name_of(&example);
         let entry = format!("[{name}](examples/{name}.rs)");
         assert!(
             readme.contains(&entry),
             "README.md does not contain {entry}"
         );
     }
+}
+
+fn name_of(source: &Path) -> &str {
+    source.file_stem().unwrap().to_str().unwrap()
 }
 
 /// Returns the sources of the numbered examples, in order.

@@ -1,4 +1,4 @@
-//! Callers of every kind: the library works in any runtime, and in none.
+//! The library works from every async runtime, and from none.
 
 use std::{
     future::Future,
@@ -18,35 +18,36 @@ use erps::{
 };
 use futures::future::join_all;
 
-use crate::support::lab::{
-    self, Call, Cast, Lab, LabServer, OwnThread, Reply, eventually, is_served, pair, run, seed,
+use crate::support::test_server::{
+    self, Call, Cast, Reply, TestProtocol, TestServer, ThreadExecutor, assert_served, eventually,
+    pair, run, seed,
 };
 
-// ---- everything, from everywhere ----
+// ---- everything from every runtime ----
 
-/// A life of everything there is. It waits for nothing but the library.
+/// Uses a daemon, a client, a server and a supervisor. Awaits only futures of the library.
 async fn tour() {
     let supervisor = DynamicSupervisor::builder().start_link();
     let ca = TestCa::new();
-    let (builder, _watch) = lab::daemon();
+    let (builder, _watch) = test_server::daemon();
     let daemon = builder
         .transport(ca.tls(&["127.0.0.1"]))
         .server_supervisor(DynamicSupervisor::clone(&supervisor))
         .start_link()
         .await
         .unwrap();
-    let client = lab::client(&daemon).transport(ca.tls(&["guest"]));
+    let client = test_server::client(&daemon).transport(ca.tls(&["guest"]));
     let client = client.connect().await.unwrap();
-    visit(&client).await;
+    use_client(&client).await;
     client.disconnect().await;
     client.connect().await.unwrap();
-    is_served(&client).await;
+    assert_served(&client).await;
     client.task().shutdown(Shutdown::Infinity).await;
     daemon.shutdown().await;
     supervisor.shutdown().await;
 
     let (seed, _watch) = seed();
-    let server = ServerRef::<LabServer>::builder(seed).start_link().await;
+    let server = ServerRef::<TestServer>::builder(seed).start_link().await;
     let server = server.unwrap();
     assert_eq!(server.call(Call::Ping).await.unwrap(), Reply::Pong);
     server.cast(Cast::Note(7)).await.unwrap();
@@ -57,9 +58,9 @@ async fn tour() {
     server.shutdown().await;
 }
 
-/// Whatever one does with a client: calls, one and many; a call that times out; casts and pushes.
-async fn visit(client: &Client<Lab>) {
-    is_served(client).await;
+/// Uses a client: single and concurrent calls, a call that times out, casts and pushes.
+async fn use_client(client: &Client<TestProtocol>) {
+    assert_served(client).await;
     let many = join_all((0..50).map(|_| client.call(Call::Ping))).await;
     assert!(many.into_iter().all(|it| it.is_ok()));
     let late = client
@@ -71,8 +72,7 @@ async fn visit(client: &Client<Lab>) {
     assert_eq!(pushes.next().await.as_deref(), Some("news"));
 }
 
-/// Runs a test on a thread of its own, and fails it if it hangs: where the test runs there may be
-/// no timer.
+/// Runs a test on a thread of its own for at most a minute. The runtimes under test may have no timers.
 fn bounded(test: impl FnOnce() + Send + 'static) {
     let (done, finished) = std::sync::mpsc::channel();
     let thread = thread::spawn(move || {
@@ -83,7 +83,7 @@ fn bounded(test: impl FnOnce() + Send + 'static) {
     assert_ne!(
         finished.recv_timeout(Duration::from_secs(60)),
         Err(hangs),
-        "it hangs"
+        "the test hangs"
     );
     thread.join().unwrap();
 }
@@ -96,22 +96,22 @@ fn tokio_runtime(workers: usize) -> tokio::runtime::Runtime {
 }
 
 #[test]
-fn everything_works_from_smol() {
+fn library_works_from_smol() {
     bounded(|| smol::block_on(tour()));
 }
 
 #[test]
-fn everything_works_in_a_task_of_smols_global_executor() {
+fn library_works_in_a_task_of_smols_global_executor() {
     bounded(|| smol::block_on(smol::spawn(tour())));
 }
 
 #[test]
-fn everything_works_from_a_tokio_runtime() {
+fn library_works_from_a_tokio_runtime() {
     bounded(|| tokio_runtime(2).block_on(tour()));
 }
 
 #[test]
-fn everything_works_in_a_task_of_a_tokio_runtime() {
+fn library_works_in_a_tokio_task() {
     bounded(|| {
         let runtime = tokio_runtime(2);
         runtime.block_on(runtime.spawn(tour())).unwrap();
@@ -119,7 +119,7 @@ fn everything_works_in_a_task_of_a_tokio_runtime() {
 }
 
 #[test]
-fn everything_works_from_a_tokio_runtime_of_one_thread() {
+fn library_works_from_a_current_thread_tokio_runtime() {
     bounded(|| {
         let runtime = tokio::runtime::Builder::new_current_thread().build();
         runtime.unwrap().block_on(tour());
@@ -127,17 +127,17 @@ fn everything_works_from_a_tokio_runtime_of_one_thread() {
 }
 
 #[test]
-fn everything_works_from_the_executor_of_futures() {
+fn library_works_from_the_executor_of_futures() {
     bounded(|| futures::executor::block_on(tour()));
 }
 
 #[test]
-fn everything_works_on_a_thread_with_no_runtime() {
+fn library_works_on_a_thread_without_runtime() {
     bounded(|| futures_lite::future::block_on(tour()));
 }
 
 #[test]
-fn everything_works_from_all_of_them_at_once() {
+fn library_works_from_all_runtimes_at_once() {
     bounded(|| {
         let runtime = tokio_runtime(2);
         let on_tokio = runtime.spawn(tour());
@@ -151,24 +151,30 @@ fn everything_works_from_all_of_them_at_once() {
     });
 }
 
-// ---- executors of the user's ----
+// ---- executors of the user ----
 
-/// A daemon and a client of it, with nothing of either on smol's global executor.
-async fn pair_on(own: &OwnThread) -> (erps::Linked<Daemon<LabServer>>, Client<Lab>, lab::Watch) {
-    let (builder, watch) = lab::daemon();
+/// Starts a daemon and a client on this executor, so that nothing runs on smol's global executor.
+async fn pair_on(
+    own: &ThreadExecutor,
+) -> (
+    erps::Linked<Daemon<TestServer>>,
+    Client<TestProtocol>,
+    test_server::Watch,
+) {
+    let (builder, watch) = test_server::daemon();
     let builder = builder.executor(Arc::clone(&own.executor));
     let daemon = builder.start_link().await.unwrap();
-    let client = lab::client(&daemon).executor(Arc::clone(&own.executor));
+    let client = test_server::client(&daemon).executor(Arc::clone(&own.executor));
     (daemon, client.connect().await.unwrap(), watch)
 }
 
 #[test]
-fn daemon_and_client_run_on_the_executor_they_are_given() {
+fn daemon_and_client_run_on_their_configured_executor() {
     bounded(|| {
         futures_lite::future::block_on(async {
-            let own = OwnThread::new();
+            let own = ThreadExecutor::new();
             let (daemon, client, _watch) = pair_on(&own).await;
-            visit(&client).await;
+            use_client(&client).await;
             client.task().shutdown(Shutdown::default()).await;
             daemon.shutdown().await;
         });
@@ -176,12 +182,12 @@ fn daemon_and_client_run_on_the_executor_they_are_given() {
 }
 
 #[test]
-fn server_and_supervisor_run_on_the_executor_they_are_given() {
+fn server_and_supervisor_run_on_their_configured_executor() {
     bounded(|| {
         futures_lite::future::block_on(async {
-            let own = OwnThread::new();
+            let own = ThreadExecutor::new();
             let (seed, _watch) = seed();
-            let server = ServerRef::<LabServer>::builder(seed).executor(Arc::clone(&own.executor));
+            let server = ServerRef::<TestServer>::builder(seed).executor(Arc::clone(&own.executor));
             let server = server.start_link().await.unwrap();
             assert_eq!(server.call(Call::Ping).await.unwrap(), Reply::Pong);
             let late = server
@@ -192,7 +198,7 @@ fn server_and_supervisor_run_on_the_executor_they_are_given() {
 
             let supervisor = DynamicSupervisor::builder().executor(Arc::clone(&own.executor));
             let supervisor = supervisor.start_link();
-            let (seen, sights) = async_channel::unbounded();
+            let (seen, threads) = async_channel::unbounded();
             let spec = ChildSpec::task("child", move |me| {
                 let seen = seen.clone();
                 async move {
@@ -201,44 +207,44 @@ fn server_and_supervisor_run_on_the_executor_they_are_given() {
                 }
             });
             supervisor.start_child(spec).await.unwrap();
-            assert_eq!(sights.recv().await.unwrap(), own.id);
+            assert_eq!(threads.recv().await.unwrap(), own.id);
             supervisor.shutdown().await;
         });
     });
 }
 
 #[test]
-fn the_executor_of_a_daemon_runs_its_servers_even_if_their_supervisor_has_another() {
+fn servers_run_on_the_executor_of_their_daemon() {
     run(async {
-        let (own, nest) = (OwnThread::new(), OwnThread::new());
-        let supervisor = DynamicSupervisor::builder().executor(Arc::clone(&nest.executor));
+        let (own, other) = (ThreadExecutor::new(), ThreadExecutor::new());
+        let supervisor = DynamicSupervisor::builder().executor(Arc::clone(&other.executor));
         let supervisor = supervisor.start_link();
-        let (seed, threads) = thread_teller();
-        let daemon = Daemon::<ThreadTeller>::builder(seed)
+        let (seed, threads) = thread_recorder();
+        let daemon = Daemon::<ThreadRecorder>::builder(seed)
             .executor(Arc::clone(&own.executor))
             .server_supervisor(DynamicSupervisor::clone(&supervisor));
         let daemon = daemon.start_link().await.unwrap();
-        let client = Client::<Lab>::builder(daemon.local_addr())
+        let client = Client::<TestProtocol>::builder(daemon.local_addr())
             .connect()
             .await
             .unwrap();
-        is_served(&client).await;
+        assert_served(&client).await;
         assert_eq!(*threads.lock().unwrap(), [own.id]);
     });
 }
 
 type Threads = Arc<Mutex<Vec<ThreadId>>>;
 
-fn thread_teller() -> (Threads, Threads) {
+fn thread_recorder() -> (Threads, Threads) {
     let threads = Threads::default();
     (Arc::clone(&threads), threads)
 }
 
-/// A server that notes which thread its calls are handled on.
-struct ThreadTeller(Threads);
+/// A server that records the thread on which it handles calls.
+struct ThreadRecorder(Threads);
 
-impl erps::Server for ThreadTeller {
-    type Protocol = Lab;
+impl erps::Server for ThreadRecorder {
+    type Protocol = TestProtocol;
     type Seed = Threads;
     type Info = ();
 
@@ -259,10 +265,10 @@ impl erps::Server for ThreadTeller {
 }
 
 #[test]
-fn nothing_happens_on_an_executor_that_nobody_runs() {
+fn start_is_pending_while_its_executor_is_not_run() {
     run(async {
         let executor = Arc::new(smol::Executor::new());
-        let (builder, _watch) = lab::daemon();
+        let (builder, _watch) = test_server::daemon();
         let builder = builder.executor(Arc::clone(&executor));
         let mut start = Box::pin(builder.start_link());
         for _ in 0..100 {
@@ -273,16 +279,16 @@ fn nothing_happens_on_an_executor_that_nobody_runs() {
     });
 }
 
-// ---- why it works: no future of the library's touches a socket or a timer ----
+// ---- no future of the library polls a socket or a timer ----
 
-/// Notes who wakes a task, and wakes its thread.
-struct Witness {
+/// Records which threads wake a task, and unparks its thread.
+struct WakeRecorder {
     thread: Thread,
     woken: AtomicBool,
     by: Mutex<Vec<ThreadId>>,
 }
 
-impl Wake for Witness {
+impl Wake for WakeRecorder {
     fn wake(self: Arc<Self>) {
         self.by.lock().unwrap().push(thread::current().id());
         self.woken.store(true, Relaxed);
@@ -290,60 +296,62 @@ impl Wake for Witness {
     }
 }
 
-/// Polls a future on this thread, which only parks in between; tells who woke it.
-fn witnessed<T>(future: impl Future<Output = T>) -> (T, Vec<ThreadId>) {
-    let witness = Arc::new(Witness {
+/// Polls a future on this thread, which parks in between. Returns which threads woke it.
+fn record_wakes<T>(future: impl Future<Output = T>) -> (T, Vec<ThreadId>) {
+    let recorder = Arc::new(WakeRecorder {
         thread: thread::current(),
         woken: AtomicBool::new(false),
         by: Mutex::default(),
     });
-    let waker = Waker::from(Arc::clone(&witness));
+    let waker = Waker::from(Arc::clone(&recorder));
     let mut future = pin!(future);
     loop {
         if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
-            return (output, std::mem::take(&mut *witness.by.lock().unwrap()));
+            return (output, std::mem::take(&mut *recorder.by.lock().unwrap()));
         }
-        while !witness.woken.swap(false, Relaxed) {
+        while !recorder.woken.swap(false, Relaxed) {
             thread::park();
         }
     }
 }
 
-/// The output of a future that was woken at most so often, and by that thread alone,
+/// Returns the output of a future, and asserts that it was woken at most `most` times, by the thread of `own`
 /// or by its own.
 ///
-/// All tasks of the library are on that thread in these tests, and sockets and timers are looked
-/// after by any thread but these two. Whatever waited for a socket or a timer itself would be woken
-/// by another.
+/// All tasks of the library run on `own` in these tests, and sockets and timers are polled by other threads.
+/// A future that polls a socket or a timer itself would be woken by those.
 #[track_caller]
-fn woken_by<T>(own: &OwnThread, most: usize, future: impl Future<Output = T>) -> T {
-    let (output, by) = witnessed(future);
+fn woken_by<T>(own: &ThreadExecutor, most: usize, future: impl Future<Output = T>) -> T {
+    let (output, by) = record_wakes(future);
     assert!(by.len() <= most, "woken {} times", by.len());
-    // Something that the future drops may wake it once more, in vain.
+    // Dropping a part of the future can wake it once more.
     let known = [own.id, thread::current().id()];
-    assert!(by.iter().all(|it| known.contains(it)), "woken by others");
+    assert!(
+        by.iter().all(|it| known.contains(it)),
+        "woken by other threads"
+    );
     output
 }
 
 #[test]
-fn the_witness_tells_a_timer_from_a_task() {
+fn wake_recorder_distinguishes_timers_from_tasks() {
     bounded(|| {
-        let own = OwnThread::new();
-        let (_, by) = witnessed(smol::Timer::after(Duration::from_millis(1)));
+        let own = ThreadExecutor::new();
+        let (_, by) = record_wakes(smol::Timer::after(Duration::from_millis(1)));
         assert!(!by.is_empty() && !by.contains(&own.id));
         woken_by(&own, 1, own.executor.spawn(async {}));
     });
 }
 
 #[test]
-fn callers_are_woken_by_the_librarys_tasks_and_never_by_sockets_or_timers() {
+fn remote_callers_are_woken_only_by_tasks_of_the_library() {
     bounded(|| {
-        let own = OwnThread::new();
+        let own = ThreadExecutor::new();
         let executor = || Arc::clone(&own.executor);
-        let (builder, _watch) = lab::daemon();
+        let (builder, _watch) = test_server::daemon();
         let start = builder.executor(executor()).start_link();
         let daemon = woken_by(&own, 1, start).unwrap();
-        let client = lab::client(&daemon).executor(executor());
+        let client = test_server::client(&daemon).executor(executor());
         let client = woken_by(&own, 2, client.connect()).unwrap();
         for _ in 0..100 {
             let reply = woken_by(&own, 1, client.call(Call::Ping));
@@ -364,7 +372,7 @@ fn callers_are_woken_by_the_librarys_tasks_and_never_by_sockets_or_timers() {
         woken_by(&own, 10, client.disconnect());
         woken_by(&own, 1, client.connect()).unwrap();
         client.task().request_shutdown();
-        // Each change of its status is looked at.
+        // The future is polled at each change of the status.
         woken_by(&own, 10, client.until(|it| matches!(it, Status::Ended(_))));
         woken_by(&own, 10, client.exited());
         woken_by(&own, 10, daemon.shutdown());
@@ -372,12 +380,12 @@ fn callers_are_woken_by_the_librarys_tasks_and_never_by_sockets_or_timers() {
 }
 
 #[test]
-fn local_callers_are_woken_by_the_librarys_tasks_and_never_by_timers() {
+fn local_callers_are_woken_only_by_tasks_of_the_library() {
     bounded(|| {
-        let own = OwnThread::new();
+        let own = ThreadExecutor::new();
         let executor = || Arc::clone(&own.executor);
         let (seed, _watch) = seed();
-        let start = ServerRef::<LabServer>::builder(seed).executor(executor());
+        let start = ServerRef::<TestServer>::builder(seed).executor(executor());
         let server = woken_by(&own, 1, start.start_link()).unwrap();
         for _ in 0..100 {
             let reply = woken_by(&own, 2, server.call(Call::Ping));
@@ -406,23 +414,23 @@ fn local_callers_are_woken_by_the_librarys_tasks_and_never_by_timers() {
 }
 
 #[test]
-fn callers_that_wait_long_are_not_woken_meanwhile() {
+fn waiting_caller_is_woken_once() {
     bounded(|| {
-        let own = OwnThread::new();
+        let own = ThreadExecutor::new();
         let (daemon, client, _watch) = futures_lite::future::block_on(pair_on(&own));
         let (other, release) = (client.clone(), client.clone());
         let waits = thread::spawn({
             let id = own.id;
             move || {
-                let (reply, by) = witnessed(client.call(Call::Hold));
-                assert_eq!(by, [id], "once, when its answer has come");
+                let (reply, by) = record_wakes(client.call(Call::Hold));
+                assert_eq!(by, [id], "woken once, when the reply arrives");
                 reply.unwrap()
             }
         });
-        // All that others do concerns it not.
+        // Other calls do not wake the waiting one.
         futures_lite::future::block_on(async {
             for _ in 0..100 {
-                is_served(&other).await;
+                assert_served(&other).await;
             }
             loop {
                 match release.call(Call::Release).await.unwrap() {
@@ -438,7 +446,7 @@ fn callers_that_wait_long_are_not_woken_meanwhile() {
 }
 
 #[test]
-fn a_call_from_a_busy_tokio_runtime_is_answered_as_promptly_as_one_from_smol() {
+fn call_from_a_busy_tokio_runtime_is_as_fast_as_from_smol() {
     bounded(|| {
         let (_daemon, client, _watch) = smol::block_on(pair());
         let runtime = tokio_runtime(2);
@@ -455,14 +463,14 @@ fn a_call_from_a_busy_tokio_runtime_is_answered_as_promptly_as_one_from_smol() {
             let client = client.clone();
             let ping = async move {
                 let start = Instant::now();
-                is_served(&client).await;
+                assert_served(&client).await;
                 start.elapsed()
             };
             runtime.block_on(runtime.spawn(ping)).unwrap()
         };
         let on_smol = || {
             let start = Instant::now();
-            smol::block_on(is_served(&client));
+            smol::block_on(assert_served(&client));
             start.elapsed()
         };
         let (mut tokio, mut smol): (Vec<_>, Vec<_>) =
@@ -472,14 +480,14 @@ fn a_call_from_a_busy_tokio_runtime_is_answered_as_promptly_as_one_from_smol() {
         smol.sort();
         let (tokio, smol) = (tokio[100], smol[100]);
         println!("median of 200 pings: {tokio:?} from a busy tokio runtime, {smol:?} from smol");
-        // The worst that a socket in a tokio task has been seen to cost is 8 milliseconds.
+        // The worst cost observed of a socket in a tokio task is 8 milliseconds.
         let generous = (smol * 10).max(Duration::from_millis(20));
         assert!(tokio < generous, "{tokio:?} from tokio, {smol:?} from smol");
     });
 }
 
 #[test]
-fn a_runtime_that_goes_away_takes_nothing_of_the_library_along() {
+fn client_and_daemon_outlive_the_runtime_they_were_started_in() {
     run(async {
         let (daemon, client, _watch) = smol::unblock(|| {
             let runtime = tokio_runtime(1);
@@ -488,8 +496,8 @@ fn a_runtime_that_goes_away_takes_nothing_of_the_library_along() {
             started
         })
         .await;
-        is_served(&client).await;
+        assert_served(&client).await;
         drop(client);
-        eventually("its server ends", || daemon.info().servers == 0).await;
+        eventually("its server stops", || daemon.info().servers == 0).await;
     });
 }

@@ -1,7 +1,7 @@
-//! Arbitrary bytes for all that reads them: what the fuzzer of `fuzz/` does, for a moment and on stable.
+//! Short, deterministic runs of the fuzz targets of `fuzz/`, on stable.
 //!
-//! Each target is run with seeds, among them what once was found to be wrong (`corpus/`), and with mutations of
-//! these, always the same ones.
+//! Each target runs with seeds, among them inputs that once revealed bugs (`corpus/`), and with the same
+//! mutations of these each time.
 
 #[path = "fuzz/seeds.rs"]
 mod seeds;
@@ -10,10 +10,10 @@ mod targets;
 
 use std::{env, fs, path::Path, thread};
 
-use crate::support::extent::short_or_long;
+use crate::support::scale::short_or_long;
 use targets::{decoder, handshake, identity, proxy, server, term, text};
 
-/// Says which input it was.
+/// Prints the input when the thread panics.
 struct Input<'a>(&'a [u8]);
 
 impl Drop for Input<'_> {
@@ -26,7 +26,7 @@ impl Drop for Input<'_> {
 
 fn check(name: &str, run: fn(&[u8]), mutations: u64) {
     let run = |bytes: &[u8]| {
-        let _said = Input(bytes);
+        let _input = Input(bytes);
         run(bytes);
     };
     let seeds = seeds::of(name);
@@ -37,42 +37,42 @@ fn check(name: &str, run: fn(&[u8]), mutations: u64) {
 }
 
 #[test]
-fn a_stream_has_the_same_packets_in_any_pieces() {
+fn decoder_returns_the_same_packets_for_any_pieces() {
     check("decoder", decoder::run, short_or_long(2000, 20_000));
 }
 
 #[test]
-fn a_payload_that_is_taken_is_written_as_it_was_read() {
+fn decoded_payload_is_encoded_to_the_same_bytes() {
     check("term", term::run, short_or_long(2000, 20_000));
 }
 
 #[test]
-fn a_text_that_is_a_term_is_printed_as_one() {
+fn parsed_term_is_printed_and_parsed_again() {
     check("text", text::run, short_or_long(2000, 20_000));
 }
 
 #[test]
-fn a_requirement_means_what_its_parts_mean() {
+fn version_requirement_matches_as_its_parts() {
     check("identity", identity::run, short_or_long(500, 5_000));
 }
 
 #[test]
-fn a_proxy_is_heard_to_the_end_and_no_further() {
+fn proxy_header_is_parsed_to_its_end() {
     check("proxy", proxy::run, short_or_long(2000, 20_000));
 }
 
 #[test]
-fn a_daemon_outlives_whatever_a_peer_does() {
+fn daemon_survives_any_peer() {
     check("server", server::run, short_or_long(100, 1000));
 }
 
 #[test]
-fn a_daemon_with_tls_outlives_whatever_a_stranger_sends() {
+fn daemon_with_tls_survives_any_bytes() {
     check("handshake", handshake::run, short_or_long(100, 300));
 }
 
 #[test]
-#[ignore = "it writes the seeds to the directory ERPS_CORPUS, for the fuzzer"]
+#[ignore = "writes the seeds for the fuzzer to the directory ERPS_CORPUS"]
 fn writes_the_seeds() {
     let corpus = env::var_os("ERPS_CORPUS").expect("ERPS_CORPUS");
     for name in seeds::NAMES {

@@ -1,4 +1,4 @@
-//! Handles and owners: what they are, whom they keep alive, and whom they take along.
+//! Handles and linked owners: their traits, what keeps a task alive, and what stops it.
 
 use std::{fmt::Debug, net::TcpListener, sync::Arc};
 
@@ -16,23 +16,23 @@ use erps::{
 use futures::{FutureExt as _, future::join_all};
 use smol::future;
 
-use crate::support::lab::{
-    self, Call, Cast, Lab, LabServer, Life, Reply, Watch, eventually, freed, is_served, pair, run,
-    seed,
+use crate::support::test_server::{
+    self, Call, Cast, Lifecycle, Reply, TestProtocol, TestServer, Watch, assert_served, eventually,
+    pair, run, seed, until_free,
 };
 use crate::support::time::{HOUR, at_once, settled};
 
-// ---- what every type can do ----
+// ---- traits ----
 
 fn is_shareable<T: Send + Sync + Debug>() {}
 fn is_a_handle<T: Clone + Send + Sync + Debug>() {}
 fn is_an_error<T: std::error::Error + Send + Sync + 'static>() {}
 
 #[test]
-fn handles_can_be_cloned_shared_and_shown() {
-    is_a_handle::<Client<Lab>>();
-    is_a_handle::<Daemon<LabServer>>();
-    is_a_handle::<ServerRef<LabServer>>();
+fn handles_are_clone_send_sync_and_debug() {
+    is_a_handle::<Client<TestProtocol>>();
+    is_a_handle::<Daemon<TestServer>>();
+    is_a_handle::<ServerRef<TestServer>>();
     is_a_handle::<DynamicSupervisor>();
     is_a_handle::<TaskRef>();
     is_a_handle::<Universe>();
@@ -45,18 +45,18 @@ fn handles_can_be_cloned_shared_and_shown() {
 }
 
 #[test]
-fn builders_owners_and_values_can_be_shared_and_shown() {
-    is_shareable::<ClientBuilder<Lab>>();
-    is_shareable::<DaemonBuilder<LabServer>>();
-    is_shareable::<ServerBuilder<LabServer>>();
+fn builders_owners_and_values_are_send_sync_and_debug() {
+    is_shareable::<ClientBuilder<TestProtocol>>();
+    is_shareable::<DaemonBuilder<TestServer>>();
+    is_shareable::<ServerBuilder<TestServer>>();
     is_shareable::<DynamicSupervisorBuilder>();
-    is_shareable::<Linked<Client<Lab>>>();
-    is_shareable::<Linked<Daemon<LabServer>>>();
-    is_shareable::<Linked<ServerRef<LabServer>>>();
+    is_shareable::<Linked<Client<TestProtocol>>>();
+    is_shareable::<Linked<Daemon<TestServer>>>();
+    is_shareable::<Linked<ServerRef<TestServer>>>();
     is_shareable::<Linked<DynamicSupervisor>>();
-    is_shareable::<Context<LabServer>>();
+    is_shareable::<Context<TestServer>>();
     is_shareable::<ReplyTo<Reply>>();
-    is_shareable::<Pushes<Lab>>();
+    is_shareable::<Pushes<TestProtocol>>();
     is_shareable::<ServerSpec>();
     is_shareable::<ServerOptions>();
     is_shareable::<TcpOptions>();
@@ -79,7 +79,7 @@ fn builders_owners_and_values_can_be_shared_and_shown() {
 }
 
 #[test]
-fn errors_are_errors() {
+fn error_types_implement_error() {
     is_an_error::<AddressError>();
     is_an_error::<CallError>();
     is_an_error::<CastError>();
@@ -102,7 +102,7 @@ fn errors_are_errors() {
 }
 
 #[test]
-fn futures_can_be_sent_to_other_threads() {
+fn futures_are_send() {
     fn sent<T: Send>(future: T) -> T {
         future
     }
@@ -113,10 +113,10 @@ fn futures_can_be_sent_to_other_threads() {
         sent(client.connect()).await.unwrap();
         sent(client.until(Status::is_connected)).await;
         sent(client.disconnect()).await;
-        drop(sent(lab::client(&daemon).connect()).await.unwrap());
-        drop(sent(lab::daemon().0.start_link()).await.unwrap());
+        drop(sent(test_server::client(&daemon).connect()).await.unwrap());
+        drop(sent(test_server::daemon().0.start_link()).await.unwrap());
         let (seed, _watch) = seed();
-        let server = sent(ServerRef::<LabServer>::builder(seed).start_link());
+        let server = sent(ServerRef::<TestServer>::builder(seed).start_link());
         let server = server.await.unwrap();
         sent(server.call(Call::Ping)).await.unwrap();
         sent(server.shutdown()).await;
@@ -125,16 +125,16 @@ fn futures_can_be_sent_to_other_threads() {
     });
 }
 
-// ---- owners ----
+// ---- linked owners ----
 
-async fn server() -> (Linked<ServerRef<LabServer>>, Watch) {
+async fn server() -> (Linked<ServerRef<TestServer>>, Watch) {
     let (seed, watch) = seed();
     let server = ServerRef::builder(seed).start_link().await.unwrap();
     (server, watch)
 }
 
-/// What becomes of a task of every kind when its owner is dropped, or not any more its owner.
-async fn drop_ends<T: AsRef<TaskRef> + Clone>(kept: Linked<T>, dropped: Linked<T>) {
+/// Asserts that dropping a linked task shuts it down, and that an unlinked one keeps running.
+async fn assert_drop_shuts_down<T: AsRef<TaskRef> + Clone>(kept: Linked<T>, dropped: Linked<T>) {
     let (kept, ended): (T, T) = (kept.unlink(), T::clone(&dropped));
     drop(dropped);
     let reason = ended.as_ref().exited().await;
@@ -145,38 +145,41 @@ async fn drop_ends<T: AsRef<TaskRef> + Clone>(kept: Linked<T>, dropped: Linked<T
 }
 
 #[test]
-fn an_owner_that_is_dropped_ends_what_it_owns_and_one_that_is_unlinked_does_not() {
+fn dropping_a_linked_task_shuts_it_down_unless_it_is_unlinked() {
     run(async {
         let (one, _watch) = server().await;
         let (other, _watch) = server().await;
-        drop_ends(one, other).await;
+        assert_drop_shuts_down(one, other).await;
 
-        let (builder, _watch) = lab::daemon();
+        let (builder, _watch) = test_server::daemon();
         let one = builder.clone().start_link().await.unwrap();
-        let client = lab::client(&one);
-        drop_ends(client.start_link(), client.start_link()).await;
-        drop_ends(one, builder.start_link().await.unwrap()).await;
+        let client = test_server::client(&one);
+        assert_drop_shuts_down(client.start_link(), client.start_link()).await;
+        assert_drop_shuts_down(one, builder.start_link().await.unwrap()).await;
 
         let supervisor = || DynamicSupervisor::builder().start_link();
-        drop_ends(supervisor(), supervisor()).await;
+        assert_drop_shuts_down(supervisor(), supervisor()).await;
     });
 }
 
 #[test]
-fn shutting_an_owned_task_down_waits_for_its_end() {
+fn shutdown_of_a_linked_task_waits_for_its_exit() {
     run(async {
         let (server, watch) = server().await;
         let handle = ServerRef::clone(&server);
         let reason = server.shutdown().await;
         assert!(matches!(reason, ExitReason::Shutdown), "{reason}");
         assert!(!handle.task().is_alive());
-        assert!(matches!(watch.lives.try_recv(), Ok(Life::Init)));
-        assert!(matches!(watch.lives.try_recv(), Ok(Life::Terminated(_))));
+        assert!(matches!(watch.lifecycle.try_recv(), Ok(Lifecycle::Init)));
+        assert!(matches!(
+            watch.lifecycle.try_recv(),
+            Ok(Lifecycle::Terminated(_))
+        ));
     });
 }
 
 #[test]
-fn exited_answers_as_often_as_it_is_asked_and_long_after_the_end() {
+fn exited_returns_the_same_reason_any_number_of_times() {
     run(async {
         let (daemon, client, _watch) = pair().await;
         let (daemon, tasks) = {
@@ -197,7 +200,7 @@ fn exited_answers_as_often_as_it_is_asked_and_long_after_the_end() {
                 assert!(matches!(task.exited().await, ExitReason::Shutdown));
                 assert!(matches!(task.exit_reason(), Some(ExitReason::Shutdown)));
             }
-            // Nothing of this changes an end that has been.
+            // None of this changes the exit reason.
             task.kill();
             task.request_shutdown();
             assert!(matches!(
@@ -209,15 +212,15 @@ fn exited_answers_as_often_as_it_is_asked_and_long_after_the_end() {
 }
 
 #[erps::test(simulated)]
-async fn a_client_ends_with_its_last_handle() {
+async fn client_exits_with_its_last_handle() {
     let (daemon, client, _watch) = pair().await;
     let task = client.task().clone();
     let other = client.clone();
     drop(client);
-    is_served(&other).await;
+    assert_served(&other).await;
     let pushes = other.pushes();
     drop(other);
-    assert!(task.is_alive(), "a stream of pushes is a handle");
+    assert!(task.is_alive(), "a push stream keeps the client alive");
     drop(pushes);
     let reason = task.exited().await;
     assert!(matches!(reason, ExitReason::Shutdown), "{reason}");
@@ -227,7 +230,7 @@ async fn a_client_ends_with_its_last_handle() {
 }
 
 #[test]
-fn the_handle_of_a_task_does_not_keep_a_client_alive() {
+fn task_ref_does_not_keep_a_client_alive() {
     run(async {
         let (_daemon, client, _watch) = pair().await;
         let tasks: Vec<TaskRef> = (0..8).map(|_| client.task().clone()).collect();
@@ -237,32 +240,42 @@ fn the_handle_of_a_task_does_not_keep_a_client_alive() {
 }
 
 #[test]
-fn handles_of_a_daemon_neither_end_it_nor_keep_it_alive() {
+fn daemon_handles_neither_stop_it_nor_keep_it_alive() {
     run(async {
-        let (builder, _watch) = lab::daemon();
+        let (builder, _watch) = test_server::daemon();
         let daemon = builder.start().await.unwrap();
         let (address, task) = (daemon.local_addr(), daemon.task().clone());
         drop(daemon.clone());
         drop(daemon);
-        let client = Client::<Lab>::builder(address).connect().await.unwrap();
-        is_served(&client).await;
+        let client = Client::<TestProtocol>::builder(address)
+            .connect()
+            .await
+            .unwrap();
+        assert_served(&client).await;
         assert!(task.is_alive());
         task.shutdown(Shutdown::Infinity).await;
 
-        let (builder, _watch) = lab::daemon();
-        let daemon = builder.bind(lab::alone()).start_link().await.unwrap();
+        let (builder, _watch) = test_server::daemon();
+        let daemon = builder
+            .bind(test_server::unique_loopback())
+            .start_link()
+            .await
+            .unwrap();
         let handles: Vec<_> = (0..8).map(|_| Daemon::clone(&daemon)).collect();
         drop(daemon);
         handles[0].exited().await;
-        freed(handles[0].local_addr()).await;
+        until_free(handles[0].local_addr()).await;
     });
 }
 
 #[test]
-fn handles_of_a_server_neither_end_it_nor_keep_it_alive() {
+fn server_handles_neither_stop_it_nor_keep_it_alive() {
     run(async {
         let (seed, watch) = seed();
-        let server = ServerRef::<LabServer>::builder(seed).start().await.unwrap();
+        let server = ServerRef::<TestServer>::builder(seed)
+            .start()
+            .await
+            .unwrap();
         let task = server.task().clone();
         let other = server.clone();
         drop(server);
@@ -271,12 +284,12 @@ fn handles_of_a_server_neither_end_it_nor_keep_it_alive() {
         assert!(task.is_alive());
         task.request_shutdown();
         task.exited().await;
-        assert_eq!(watch.lives.len(), 2);
+        assert_eq!(watch.lifecycle.len(), 2);
     });
 }
 
 #[test]
-fn a_handle_tells_what_it_is_a_handle_to() {
+fn debug_of_a_handle_shows_its_state() {
     run(async {
         let (daemon, client, _watch) = pair().await;
         assert!(format!("{daemon:?}").contains(&daemon.port().to_string()));
@@ -289,39 +302,43 @@ fn a_handle_tells_what_it_is_a_handle_to() {
 
 // ---- kills ----
 
-/// The connections of this universe.
+/// Returns the connections of this universe.
 fn open() -> Vec<erps::network::Connection> {
     Network::current().unwrap().connections()
 }
 
-/// How many calls a test has in flight when somebody is killed.
+/// How many calls are in flight when a task is killed.
 const CALLS: usize = 20;
 
-/// A daemon whose servers hold calls, and a client whose calls they hold. It gives up when it is
-/// disconnected, so that every end is seen.
-async fn held() -> (Linked<Daemon<LabServer>>, Client<Lab>, Watch) {
-    let (builder, watch) = lab::daemon();
-    let daemon = builder.bind(lab::alone()).start_link().await.unwrap();
-    let client = lab::client(&daemon)
+/// A daemon whose servers hold calls, and a client that exits when it is disconnected, so that every exit is
+/// visible.
+async fn held() -> (Linked<Daemon<TestServer>>, Client<TestProtocol>, Watch) {
+    let (builder, watch) = test_server::daemon();
+    let daemon = builder
+        .bind(test_server::unique_loopback())
+        .start_link()
+        .await
+        .unwrap();
+    let client = test_server::client(&daemon)
         .reconnect(Reconnect::Never)
         .reply_timeout(HOUR);
     (daemon, client.connect().await.unwrap(), watch)
 }
 
-/// What becomes of calls that the server holds, when `end` happens.
-async fn interrupted(client: &Client<Lab>, end: impl FnOnce()) -> Vec<CallError> {
+/// Returns how calls held by the server fail when `end` runs.
+async fn interrupted(client: &Client<TestProtocol>, end: impl FnOnce()) -> Vec<CallError> {
     let calls = (0..CALLS).map(|_| client.call(Call::Hold));
     let mut calls = Box::pin(join_all(calls));
     assert!(future::poll_once(&mut calls).await.is_none());
-    // Calls are answered in order unless the server says otherwise: those are with it.
-    is_served(client).await;
+    // Calls are handled in order, so the server has received the held calls.
+    assert_served(client).await;
     assert!(future::poll_once(&mut calls).await.is_none());
     end();
     calls.await.into_iter().map(Result::unwrap_err).collect()
 }
 
 #[erps::test(simulated)]
-async fn a_client_that_is_killed_leaves_no_caller_waiting_and_no_socket_open() {
+async fn killed_client_fails_its_calls_and_closes_its_connection() {
     let (daemon, client, watch) = held().await;
     let errors = at_once(interrupted(&client, || client.task().kill())).await;
     assert!(
@@ -342,10 +359,10 @@ async fn a_client_that_is_killed_leaves_no_caller_waiting_and_no_socket_open() {
     );
     client.disconnect().await;
     assert!(client.pushes().next().await.is_none());
-    assert!(matches!(watch.lives.recv().await, Ok(Life::Init)));
-    let end = watch.lives.recv().await;
+    assert!(matches!(watch.lifecycle.recv().await, Ok(Lifecycle::Init)));
+    let end = watch.lifecycle.recv().await;
     assert!(
-        matches!(end, Ok(Life::Terminated(ExitReason::Disconnected))),
+        matches!(end, Ok(Lifecycle::Terminated(ExitReason::Disconnected))),
         "{end:?}"
     );
     settled().await;
@@ -354,12 +371,12 @@ async fn a_client_that_is_killed_leaves_no_caller_waiting_and_no_socket_open() {
 }
 
 #[test]
-fn a_client_that_is_killed_before_it_has_begun_leaves_nobody_waiting() {
+fn client_killed_before_its_first_poll_fails_pending_futures() {
     run(async {
         let silent = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-        // It runs only when the test says so.
+        // The executor runs only when the test ticks it.
         let executor = Arc::new(smol::Executor::new());
-        let client = Client::<Lab>::builder(silent.local_addr().unwrap())
+        let client = Client::<TestProtocol>::builder(silent.local_addr().unwrap())
             .executor(Arc::clone(&executor))
             .start();
         let mut connect = Box::pin(client.connect());
@@ -378,8 +395,9 @@ fn a_client_that_is_killed_before_it_has_begun_leaves_nobody_waiting() {
 }
 
 #[erps::test(simulated)]
-async fn a_client_that_is_killed_while_it_waits_for_the_next_attempt_leaves_nobody_waiting() {
-    let client = Client::<Lab>::builder(("localhost", 4747)).backoff(Backoff::new(HOUR, HOUR));
+async fn client_killed_during_its_backoff_fails_pending_futures() {
+    let client =
+        Client::<TestProtocol>::builder(("localhost", 4747)).backoff(Backoff::new(HOUR, HOUR));
     let client = client.start();
     at_once(client.until(|it| matches!(it, Status::Waiting))).await;
     let until = client.until(Status::is_connected);
@@ -397,26 +415,26 @@ async fn a_client_that_is_killed_while_it_waits_for_the_next_attempt_leaves_nobo
 }
 
 #[erps::test(simulated)]
-async fn a_server_that_is_killed_leaves_no_caller_waiting_and_no_socket_open() {
-    let (seen, sights) = async_channel::unbounded();
-    let supervisor = ServerSupervisor::custom(move |recipe| {
+async fn killed_server_fails_its_calls_and_closes_its_connection() {
+    let (seen, receiver) = async_channel::unbounded();
+    let supervisor = ServerSupervisor::custom(move |spec| {
         let seen = seen.clone();
         async move {
-            let started = recipe.start().await?;
+            let started = spec.start().await?;
             if let Started::Running(task) = &started {
                 seen.try_send(task.clone())?;
             }
             Ok(started)
         }
     });
-    let (builder, watch) = lab::daemon();
+    let (builder, watch) = test_server::daemon();
     let builder = builder.server_supervisor(supervisor);
     let daemon = builder.start_link().await.unwrap();
-    let client = lab::client(&daemon)
+    let client = test_server::client(&daemon)
         .reconnect(Reconnect::Never)
         .reply_timeout(HOUR);
     let client = client.connect().await.unwrap();
-    let task = sights.recv().await.unwrap();
+    let task = receiver.recv().await.unwrap();
     let errors = at_once(interrupted(&client, || task.kill())).await;
     assert!(
         errors.iter().all(|it| matches!(it, CallError::Lost)),
@@ -427,13 +445,13 @@ async fn a_server_that_is_killed_leaves_no_caller_waiting_and_no_socket_open() {
     settled().await;
     assert!(open().is_empty());
     assert_eq!(daemon.info().connections, 0);
-    assert_eq!(watch.lives.len(), 1, "nothing of it runs any more");
-    let next = lab::client(&daemon).connect().await.unwrap();
-    is_served(&next).await;
+    assert_eq!(watch.lifecycle.len(), 1, "a callback ran after the kill");
+    let next = test_server::client(&daemon).connect().await.unwrap();
+    assert_served(&next).await;
 }
 
 #[erps::test(simulated)]
-async fn a_server_that_is_killed_leaves_no_local_caller_waiting() {
+async fn killed_server_fails_local_calls() {
     let (server, _watch) = server().await;
     let calls = (0..CALLS).map(|_| server.call_within(Call::Hold, HOUR));
     let mut calls = Box::pin(join_all(calls));
@@ -458,9 +476,9 @@ async fn a_server_that_is_killed_leaves_no_local_caller_waiting() {
 }
 
 #[erps::test(simulated)]
-async fn a_server_that_is_killed_amid_a_handler_leaves_nobody_waiting() {
+async fn server_killed_within_a_handler_fails_local_calls() {
     let (server, _watch) = server().await;
-    // From now on its handler waits for the test.
+    // From now on the handler waits for the test.
     server.call(Call::AnswerAndGoOn).await.unwrap();
     let mut call = Box::pin(server.call_within(Call::Ping, HOUR));
     assert!(future::poll_once(&mut call).await.is_none());
@@ -475,13 +493,13 @@ async fn a_server_that_is_killed_amid_a_handler_leaves_nobody_waiting() {
 }
 
 #[test]
-fn a_daemon_that_is_killed_takes_its_servers_along_and_frees_its_port() {
+fn killed_daemon_stops_its_servers_and_releases_its_port() {
     run(async {
         let (daemon, client, watch) = held().await;
         let mut others = Vec::new();
         for _ in 0..5 {
-            others.push(lab::client(&daemon).connect().await.unwrap());
-            is_served(others.last().unwrap()).await;
+            others.push(test_server::client(&daemon).connect().await.unwrap());
+            assert_served(others.last().unwrap()).await;
         }
         assert_eq!(daemon.info().servers, 6);
         let errors = interrupted(&client, || daemon.task().kill()).await;
@@ -490,27 +508,30 @@ fn a_daemon_that_is_killed_takes_its_servers_along_and_frees_its_port() {
             "{errors:?}"
         );
         assert!(matches!(daemon.exited().await, ExitReason::Killed));
-        freed(daemon.local_addr()).await;
+        until_free(daemon.local_addr()).await;
         for lost in others {
             lost.until(|it| !it.is_connected()).await;
         }
-        eventually("no socket is open", || daemon.info().connections == 0).await;
+        eventually("all connections are closed", || {
+            daemon.info().connections == 0
+        })
+        .await;
         assert_eq!(daemon.info().servers, 0);
-        assert_eq!(watch.lives.len(), 6, "nothing of them runs any more");
+        assert_eq!(watch.lifecycle.len(), 6, "a callback ran after the kill");
     });
 }
 
 #[erps::test(simulated)]
-async fn a_daemon_that_is_killed_takes_its_servers_along_whoever_supervises_them() {
+async fn killed_daemon_stops_its_servers_under_any_supervisor() {
     let supervisor = DynamicSupervisor::builder().start_link();
     let handle = DynamicSupervisor::clone(&supervisor);
     for supervisor in [handle.into(), ServerSupervisor::Unsupervised] {
-        let (builder, _watch) = lab::daemon();
+        let (builder, _watch) = test_server::daemon();
         let builder = builder.server_supervisor(supervisor);
         let daemon = builder.start_link().await.unwrap();
-        let client = lab::client(&daemon).reconnect(Reconnect::Never);
+        let client = test_server::client(&daemon).reconnect(Reconnect::Never);
         let client = client.connect().await.unwrap();
-        is_served(&client).await;
+        assert_served(&client).await;
         daemon.task().kill();
         at_once(client.exited()).await;
         settled().await;
@@ -523,29 +544,29 @@ async fn a_daemon_that_is_killed_takes_its_servers_along_whoever_supervises_them
 }
 
 #[test]
-fn a_daemon_that_is_shut_down_lets_its_servers_terminate_first() {
+fn daemon_shutdown_waits_for_terminate_of_its_servers() {
     run(async {
         let (daemon, client, watch) = held().await;
-        is_served(&client).await;
+        assert_served(&client).await;
         let address = daemon.local_addr();
         daemon.shutdown().await;
-        assert!(matches!(watch.lives.try_recv(), Ok(Life::Init)));
-        let end = watch.lives.try_recv();
+        assert!(matches!(watch.lifecycle.try_recv(), Ok(Lifecycle::Init)));
+        let end = watch.lifecycle.try_recv();
         assert!(
-            matches!(end, Ok(Life::Terminated(ExitReason::Shutdown))),
+            matches!(end, Ok(Lifecycle::Terminated(ExitReason::Shutdown))),
             "{end:?}"
         );
-        freed(address).await;
+        until_free(address).await;
         let reason = client.exited().await;
         assert!(matches!(reason, ExitReason::Disconnected), "{reason}");
     });
 }
 
 #[test]
-fn a_task_that_is_killed_while_it_runs_is_not_asked_to_end_as_well() {
+fn task_killed_while_running_receives_no_shutdown_request() {
     run(async {
-        let (seen, sights) = async_channel::unbounded();
-        let spec = ChildSpec::task("suicidal", move |me| {
+        let (seen, receiver) = async_channel::unbounded();
+        let spec = ChildSpec::task("kills itself", move |me| {
             let seen = seen.clone();
             async move {
                 me.kill();
@@ -558,24 +579,27 @@ fn a_task_that_is_killed_while_it_runs_is_not_asked_to_end_as_well() {
         let supervisor = DynamicSupervisor::builder().start_link();
         let spec = spec.restart(Restart::Temporary);
         let task = supervisor.start_child(spec).await.unwrap();
-        assert!(!sights.recv().await.unwrap(), "it could have taken leave");
+        assert!(
+            !receiver.recv().await.unwrap(),
+            "the killed task received a shutdown request"
+        );
         assert!(matches!(task.exited().await, ExitReason::Killed));
     });
 }
 
 #[test]
-fn a_killed_task_is_gone_before_anybody_hears_of_it() {
+fn killed_task_is_dropped_before_its_exit_is_visible() {
     run(async {
         let mut at_once = 0;
         for _ in 0..20 {
             let (daemon, client, _watch) = held().await;
             let at = daemon.local_addr();
-            is_served(&client).await;
+            assert_served(&client).await;
             daemon.task().kill();
             daemon.exited().await;
             at_once += u32::from(TcpListener::bind(at).is_ok());
-            freed(at).await;
-            // And it stays so.
+            until_free(at).await;
+            // The exit reason stays available.
             assert!(daemon.exited().now_or_never().is_some());
         }
         // Not always: see `freed`.

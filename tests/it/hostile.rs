@@ -15,20 +15,20 @@ use erps::{
 use serde_json::Value;
 
 use crate::support::{
-    lab::{self, Call, LabServer, Life, Reply, Watch, run},
     raw::{self, Raw},
+    test_server::{self, Call, Lifecycle, Reply, TestServer, Watch, run},
     time::{HOUR, STEP, at_once, ms, secs, timed},
 };
 
-async fn daemon() -> (Linked<Daemon<LabServer>>, Watch) {
-    let (builder, watch) = lab::daemon();
+async fn daemon() -> (Linked<Daemon<TestServer>>, Watch) {
+    let (builder, watch) = test_server::daemon();
     (builder.start_link().await.unwrap(), watch)
 }
 
 /// Returns the exit reason of the first server that terminated.
 async fn end(watch: &Watch) -> ExitReason {
     loop {
-        if let Life::Terminated(reason) = watch.lives.recv().await.unwrap() {
+        if let Lifecycle::Terminated(reason) = watch.lifecycle.recv().await.unwrap() {
             return reason;
         }
     }
@@ -121,7 +121,7 @@ fn rejected_packets_receive_an_error_and_the_connection_stays_open() {
                 "{\"wrong identifier\", 5}".to_owned(),
             ),
             (
-                raw::bytes_as("lab", "2.0.0", Kind::Call, &ping),
+                raw::bytes_as("test", "2.0.0", Kind::Call, &ping),
                 "{\"incompatible version\", 5}".to_owned(),
             ),
             (unsigned, "{\"authentication provided\", 5}".to_owned()),
@@ -142,7 +142,7 @@ fn rejected_packets_receive_an_error_and_the_connection_stays_open() {
                 "\"cast not understood: ".to_owned(),
             ),
             (
-                raw::raw_bytes("lab", "1.2.3", Kind::Call, &[131, 104, 3, 97, 1]),
+                raw::raw_bytes("test", "1.2.3", Kind::Call, &[131, 104, 3, 97, 1]),
                 "\"the payload is not a term that is taken here: truncated".to_owned(),
             ),
             (
@@ -152,7 +152,7 @@ fn rejected_packets_receive_an_error_and_the_connection_stays_open() {
         ];
         for (bytes, expected) in table {
             peer.send(&bytes).await;
-            let (kind, text) = peer.text().await.expect("the connection lives");
+            let (kind, text) = peer.text().await.expect("an answer on an open connection");
             assert_eq!(kind, Kind::Error);
             assert!(
                 text.starts_with(&expected),
@@ -168,7 +168,7 @@ fn rejected_packets_receive_an_error_and_the_connection_stays_open() {
 fn malformed_frame_receives_an_error_and_closes_the_connection() {
     run(async {
         let (daemon, watch) = daemon().await;
-        let good = lab::client(&daemon).connect().await.unwrap();
+        let good = test_server::client(&daemon).connect().await.unwrap();
         let mut too_large = raw::call(1, ":ping");
         too_large[4..8].copy_from_slice(&u32::MAX.to_be_bytes());
         let mut unknown = raw::call(1, ":ping");
@@ -245,7 +245,7 @@ fn executable_terms_close_the_connection_unless_safe_is_off() {
     run(async {
         let (daemon, watch) = daemon().await;
         let mut peer = Raw::connect(daemon.local_addr()).await;
-        peer.send(&raw::raw_bytes("lab", "1.2.3", Kind::Call, fun))
+        peer.send(&raw::raw_bytes("test", "1.2.3", Kind::Call, fun))
             .await;
         assert_eq!(peer.text().await.expect("the reason").0, Kind::Error);
         assert_eq!(peer.text().await, None);
@@ -255,11 +255,11 @@ fn executable_terms_close_the_connection_unless_safe_is_off() {
             ProtocolError::Executable(_)
         ));
 
-        let (builder, _watch) = lab::daemon();
+        let (builder, _watch) = test_server::daemon();
         let options = ServerOptions::new().safe(false);
         let daemon = builder.server_options(options).start_link().await.unwrap();
         let mut peer = Raw::connect(daemon.local_addr()).await;
-        peer.send(&raw::raw_bytes("lab", "1.2.3", Kind::Call, fun))
+        peer.send(&raw::raw_bytes("test", "1.2.3", Kind::Call, fun))
             .await;
         let (kind, text) = peer.text().await.expect("an answer to the call");
         assert_eq!(kind, Kind::Error);
@@ -271,7 +271,7 @@ fn executable_terms_close_the_connection_unless_safe_is_off() {
 
 #[erps::test(simulated)]
 async fn packet_timeout_closes_a_connection_with_an_incomplete_packet() {
-    let (builder, watch) = lab::daemon();
+    let (builder, watch) = test_server::daemon();
     let options = ServerOptions::new().packet_timeout(ms(100));
     let daemon = builder.server_options(options).start_link().await.unwrap();
     let mut slow = Raw::dial(daemon.local_addr()).await;
@@ -308,7 +308,7 @@ async fn write_timeout_closes_a_peer_that_reads_nothing_and_bounds_its_memory() 
     const ECHO: usize = 16 * 1024;
     let network = Network::current().unwrap();
     network.set_default_link(Link::new().window(WINDOW));
-    let (builder, watch) = lab::daemon();
+    let (builder, watch) = test_server::daemon();
     let options = ServerOptions::new()
         .write_timeout(ms(200))
         .max_outgoing(OUTGOING);
@@ -370,7 +370,7 @@ async fn busy_server_pauses_reading_and_loses_no_packet() {
 async fn golden_negative_packets_receive_their_answers_and_the_daemon_keeps_running() {
     let golden: Vec<Value> =
         serde_json::from_str(include_str!("../golden/packets.json")).expect("the golden file");
-    let (builder, _watch) = lab::daemon();
+    let (builder, _watch) = test_server::daemon();
     let options = ServerOptions::new().packet_timeout(secs(30));
     let daemon = builder
         .identifier("oracle".parse().unwrap())
@@ -397,7 +397,7 @@ async fn golden_negative_packets_receive_their_answers_and_the_daemon_keeps_runn
         }
         let sent = time::now();
         let mut answers = Vec::new();
-        let lives = loop {
+        let lifecycle = loop {
             match peer.text().await {
                 None => break false,
                 Some((Kind::Reply, text)) if text == "{:pong, 4711}" => break true,
@@ -407,7 +407,7 @@ async fn golden_negative_packets_receive_their_answers_and_the_daemon_keeps_runn
         let took = if is_incomplete(name) { 30 } else { 0 };
         assert_eq!(time::now() - sent, secs(took), "{name}");
         let (expected_to_live, expected) = expectation(name);
-        assert_eq!(lives, expected_to_live, "{name}: {answers:?}");
+        assert_eq!(lifecycle, expected_to_live, "{name}: {answers:?}");
         match expected {
             None => assert_eq!(answers, [], "{name}"),
             Some((kind, start)) => {

@@ -1,6 +1,6 @@
-//! Isolation to the end: nothing that a user's code panics with, or drops, reaches anybody else.
+//! Panics and destructors of user code do not affect other tasks.
 //!
-//! What could abort the process runs in one of its own.
+//! Tests that could abort the process run in one of their own.
 
 use std::{
     fmt,
@@ -19,9 +19,9 @@ use erps::{
 };
 use smol::future;
 
-use crate::support::{events::Warnings, fixture, lab};
+use crate::support::{events::Warnings, subprocess, test_server};
 
-/// Thrown, it throws another one when it is dropped, and that one the next.
+/// A panic payload whose destructor panics with the next one, this many times.
 struct Bomb(usize);
 
 impl Drop for Bomb {
@@ -32,7 +32,7 @@ impl Drop for Bomb {
     }
 }
 
-/// What its destructor throws has a destructor that panics.
+/// Panics on drop, with a payload whose destructor panics.
 struct Throws;
 
 impl Drop for Throws {
@@ -44,7 +44,7 @@ impl Drop for Throws {
 
 static THROWN: AtomicUsize = AtomicUsize::new(0);
 
-/// The library's name for all that is no text.
+/// The library's text for panic payloads that are not strings.
 const UNKNOWN: &str = "a panic with a payload of unknown type";
 
 fn run<T>(test: impl Future<Output = T>) -> T {
@@ -61,7 +61,8 @@ fn is_unknown(reason: &ExitReason) -> bool {
     matches!(reason, ExitReason::Panic(text) if &**text == UNKNOWN)
 }
 
-/// A sibling lives on, and its supervisor answers.
+/// Runs a child and kills it. Asserts that its sibling keeps running and its supervisor answers. Returns its
+/// exit reason.
 async fn beside(spec: ChildSpec) -> ExitReason {
     let supervisor = DynamicSupervisor::builder().max_restarts(5, time_long());
     let supervisor = supervisor.start_link();
@@ -83,8 +84,8 @@ fn time_long() -> Duration {
 }
 
 #[test]
-#[ignore = "it aborts its process, unless the library prevents that"]
-fn payloads_of_tasks() {
+#[ignore = "it would abort the process without the library's protection"]
+fn panic_payloads_of_tasks() {
     run(async {
         let dropped = ChildSpec::task("dropped", |_| async {
             let _throws = Throws;
@@ -93,8 +94,8 @@ fn payloads_of_tasks() {
         assert!(matches!(beside(dropped).await, ExitReason::Killed));
         let thrown = ChildSpec::task("thrown", |_| async { panic_any(Bomb(3)) });
         assert!(is_unknown(&beside(thrown).await));
-        let for_ever = ChildSpec::task("for ever", |_| async { panic_any(Bomb(usize::MAX)) });
-        assert!(is_unknown(&beside(for_ever).await));
+        let forever = ChildSpec::task("forever", |_| async { panic_any(Bomb(usize::MAX)) });
+        assert!(is_unknown(&beside(forever).await));
         erps::spawn(async { panic_any(Bomb(3)) }).detach();
         let awaited = erps::spawn(async { panic_any(Bomb(3)) });
         let cancelled = erps::spawn(async {
@@ -109,8 +110,8 @@ fn payloads_of_tasks() {
 }
 
 #[test]
-#[ignore = "it aborts its process, unless the library prevents that"]
-fn payloads_of_tasks_outside_of_universes() {
+#[ignore = "it would abort the process without the library's protection"]
+fn panic_payloads_of_tasks_outside_universes() {
     smol::block_on(async {
         let spec = ChildSpec::task("thrower", |_| async {
             let _throws = Throws;
@@ -134,7 +135,7 @@ enum At {
     Info,
     Timeout,
     Terminate,
-    /// It is killed in a callback: its state, the callback, the call and the messages are dropped at once.
+    /// Killed within a callback: its state, the callback, the call and the messages are dropped together.
     Killed,
 }
 
@@ -206,8 +207,8 @@ impl Server for Fragile {
 }
 
 #[test]
-#[ignore = "it aborts its process, unless the library prevents that"]
-fn payloads_and_values_of_servers() {
+#[ignore = "it would abort the process without the library's protection"]
+fn panic_payloads_and_values_of_servers() {
     for at in [
         At::Init,
         At::Call,
@@ -219,11 +220,11 @@ fn payloads_and_values_of_servers() {
         run(async {
             let before = THROWN.load(SeqCst);
             let (daemon, beside) = (
-                Daemon::<lab::LabServer>::builder(lab::seed().0).start_link(),
+                Daemon::<test_server::TestServer>::builder(test_server::seed().0).start_link(),
                 ServerRef::<Fragile>::builder(at).start(),
             );
             let daemon = daemon.await.unwrap();
-            let client = lab::client(&daemon).connect().await.unwrap();
+            let client = test_server::client(&daemon).connect().await.unwrap();
             let Ok(server) = beside.await else {
                 return assert_eq!(at, At::Init);
             };
@@ -247,18 +248,18 @@ fn payloads_and_values_of_servers() {
             if at == At::Killed {
                 assert_eq!(THROWN.load(SeqCst) - before, 5);
             }
-            assert!(client.call(lab::Call::Ping).await.is_ok());
+            assert!(client.call(test_server::Call::Ping).await.is_ok());
         });
     }
 }
 
-/// A handler of a client that is killed with its client.
+/// A client handler that is killed with its client.
 struct Handler {
     _state: Throws,
 }
 
 impl ClientHandler for Handler {
-    type Protocol = lab::Lab;
+    type Protocol = test_server::TestProtocol;
     type Info = ();
 
     async fn handle_push(
@@ -272,15 +273,15 @@ impl ClientHandler for Handler {
 }
 
 #[test]
-#[ignore = "it aborts its process, unless the library prevents that"]
-fn values_of_handlers_and_what_hooks_throw() {
+#[ignore = "it would abort the process without the library's protection"]
+fn values_of_client_handlers_and_panic_payloads_of_hooks() {
     run(async {
         let before = THROWN.load(SeqCst);
-        let daemon = Daemon::<lab::LabServer>::builder(lab::seed().0).start_link();
+        let daemon = Daemon::<test_server::TestServer>::builder(test_server::seed().0).start_link();
         let daemon = daemon.await.unwrap();
-        let client = lab::client(&daemon).handler(|| Handler { _state: Throws });
+        let client = test_server::client(&daemon).handler(|| Handler { _state: Throws });
         let client = client.connect().await.unwrap();
-        let push = lab::Cast::Push("news".into());
+        let push = test_server::Cast::Push("news".into());
         client.cast(push).await.unwrap();
         settled().await;
         client.task().kill();
@@ -288,26 +289,27 @@ fn values_of_handlers_and_what_hooks_throw() {
         settled().await;
         assert_eq!(THROWN.load(SeqCst) - before, 2);
 
-        let hooked = Daemon::<lab::LabServer>::builder(lab::seed().0)
+        let hooked = Daemon::<test_server::TestServer>::builder(test_server::seed().0)
             .admit_address(|_| -> Result<(), BoxError> { panic_any(Bomb(2)) })
             .start_link();
         let hooked = hooked.await.unwrap();
         let custom = ServerSupervisor::custom(|_| async { panic_any(Bomb(2)) });
-        let custom = Daemon::<lab::LabServer>::builder(lab::seed().0).server_supervisor(custom);
+        let custom = Daemon::<test_server::TestServer>::builder(test_server::seed().0)
+            .server_supervisor(custom);
         let custom = custom.start_link().await.unwrap();
         for daemon in [&hooked, &custom] {
-            if let Ok(client) = lab::client(daemon).connect().await {
-                assert!(client.call(lab::Call::Ping).await.is_err());
+            if let Ok(client) = test_server::client(daemon).connect().await {
+                assert!(client.call(test_server::Call::Ping).await.is_err());
             }
         }
         assert!(hooked.task().is_alive() && custom.task().is_alive());
-        let client = lab::client(&daemon).connect().await.unwrap();
-        assert!(client.call(lab::Call::Ping).await.is_ok());
+        let client = test_server::client(&daemon).connect().await.unwrap();
+        assert!(client.call(test_server::Call::Ping).await.is_ok());
     });
 }
 
 #[test]
-#[ignore = "it aborts its process, unless the library prevents that"]
+#[ignore = "it would abort the process without the library's protection"]
 fn values_of_a_universe() {
     static FIRST: Sharded<Mutex<Option<Throws>>> = Sharded::new(|| Mutex::new(Some(Throws)));
     static SECOND: Sharded<Mutex<Option<Throws>>> = Sharded::new(|| Mutex::new(Some(Throws)));
@@ -320,7 +322,7 @@ fn values_of_a_universe() {
     drop(task);
     drop(executor);
     assert_eq!(THROWN.load(SeqCst), 2);
-    // Statics that nobody has cleared are dropped at the end of a run.
+    // Values that were not cleared are dropped at the end of a run.
     run(async {
         let holds = erps::spawn(async { drop((FIRST.get(), SECOND.get())) });
         holds.await;
@@ -329,8 +331,8 @@ fn values_of_a_universe() {
 }
 
 #[test]
-#[ignore = "it aborts its process, unless the library prevents that"]
-fn payloads_of_a_test_itself() {
+#[ignore = "it would abort the process without the library's protection"]
+fn panic_payload_of_a_test() {
     let outcome = std::panic::catch_unwind(|| {
         run(async {
             let _throws = Throws;
@@ -343,61 +345,61 @@ fn payloads_of_a_test_itself() {
 }
 
 #[test]
-fn a_payload_whose_destructor_panics_harms_nobody_but_its_own_task() {
+fn panic_payload_with_a_panicking_destructor_affects_only_its_own_task() {
     for fixture in [
-        "payloads_of_tasks",
-        "payloads_of_tasks_outside_of_universes",
-        "payloads_and_values_of_servers",
-        "values_of_handlers_and_what_hooks_throw",
+        "panic_payloads_of_tasks",
+        "panic_payloads_of_tasks_outside_universes",
+        "panic_payloads_and_values_of_servers",
+        "values_of_client_handlers_and_panic_payloads_of_hooks",
         "values_of_a_universe",
-        "payloads_of_a_test_itself",
+        "panic_payload_of_a_test",
     ] {
-        fixture::passes(&format!("isolation::{fixture}"), &[]);
+        subprocess::passes(&format!("isolation::{fixture}"), &[]);
     }
 }
 
-/// An error that cannot be shown.
+/// An error whose `Display` panics.
 #[derive(Debug)]
-struct Unspeakable;
+struct NoDisplay;
 
-impl fmt::Display for Unspeakable {
+impl fmt::Display for NoDisplay {
     fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
-        panic!("there are no words for it")
+        panic!("no text")
     }
 }
 
-impl std::error::Error for Unspeakable {}
+impl std::error::Error for NoDisplay {}
 
 #[test]
-fn an_error_whose_display_panics_ends_nobody_but_its_own_task() {
-    // Whoever listens has it shown.
-    Warnings::during(|_| {
+fn error_with_a_panicking_display_affects_only_its_own_task() {
+    // With a subscriber, events format the error.
+    Warnings::capture(|_| {
         run(async {
             let failing = || {
                 let failing =
-                    ChildSpec::task("failing", |_| async { ExitReason::error(Unspeakable) });
+                    ChildSpec::task("failing", |_| async { ExitReason::error(NoDisplay) });
                 failing.restart(Restart::Temporary)
             };
             let reason = beside(failing()).await;
-            let says = "(its `Display` panicked: there are no words for it)";
+            let says = "(its `Display` panicked: no text)";
             assert_eq!(reason.to_string(), says);
-            let unstarted = ChildSpec::new("unstarted", || async { Err(Unspeakable.into()) });
+            let unstarted = ChildSpec::new("unstarted", || async { Err(NoDisplay.into()) });
             let builder = Supervisor::builder().child(failing()).child(unstarted);
             assert!(builder.start_link().await.is_err());
             let idle = ChildSpec::task("idle", |me| async move { me.shutdown_requested().await });
             let supervisor = Supervisor::builder().child(idle).start_link();
             let supervisor = supervisor.await.unwrap();
-            let unstarted = ChildSpec::new("unstarted", || async { Err(Unspeakable.into()) });
+            let unstarted = ChildSpec::new("unstarted", || async { Err(NoDisplay.into()) });
             assert!(supervisor.start_child(unstarted).await.is_err());
             assert_eq!(supervisor.count_children().await.unwrap().active, 1);
         });
     });
 }
 
-/// A subscriber that panics at events, once it is told to.
-struct Deaf;
+/// A subscriber that panics on each event.
+struct PanickingSubscriber;
 
-impl tracing::Subscriber for Deaf {
+impl tracing::Subscriber for PanickingSubscriber {
     fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
         metadata.is_event()
     }
@@ -407,16 +409,16 @@ impl tracing::Subscriber for Deaf {
     fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
     fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
     fn event(&self, _: &tracing::Event<'_>) {
-        panic!("it hears nothing")
+        panic!("the subscriber panics")
     }
     fn enter(&self, _: &tracing::span::Id) {}
     fn exit(&self, _: &tracing::span::Id) {}
 }
 
 #[test]
-#[ignore = "it aborts its process, unless the library prevents that"]
-fn a_subscriber_that_panics() {
-    tracing::subscriber::with_default(Deaf, || {
+#[ignore = "it would abort the process without the library's protection"]
+fn panicking_subscriber() {
+    tracing::subscriber::with_default(PanickingSubscriber, || {
         run(async {
             let dropped = ChildSpec::task("dropped", |_| async {
                 let _throws = Throws;
@@ -428,6 +430,6 @@ fn a_subscriber_that_panics() {
 }
 
 #[test]
-fn a_subscriber_that_panics_ends_no_supervisor_and_no_process() {
-    fixture::passes("isolation::a_subscriber_that_panics", &[]);
+fn panicking_subscriber_stops_no_supervisor() {
+    subprocess::passes("isolation::panicking_subscriber", &[]);
 }

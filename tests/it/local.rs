@@ -9,12 +9,12 @@ use erps::{
 use smol::future;
 
 use crate::support::{
-    lab::{self, Call, Cast, LabServer, Life, Reply, run},
+    test_server::{self, Call, Cast, Lifecycle, Reply, TestServer, run},
     time::{HOUR, STEP, at_once, ms, secs, settled, timed},
 };
 
-async fn server() -> (Linked<ServerRef<LabServer>>, lab::Watch) {
-    let (seed, watch) = lab::seed();
+async fn server() -> (Linked<ServerRef<TestServer>>, test_server::Watch) {
+    let (seed, watch) = test_server::seed();
     let server = ServerRef::builder(seed).start_link().await.unwrap();
     (server, watch)
 }
@@ -35,8 +35,8 @@ fn local_calls_and_casts_run_the_same_handlers() {
 
 #[erps::test(simulated)]
 async fn call_and_cast_wait_while_the_mailbox_is_full() {
-    let (seed, watch) = lab::seed();
-    let server = ServerRef::<LabServer>::builder(seed).options(ServerOptions::new().mailbox(3));
+    let (seed, watch) = test_server::seed();
+    let server = ServerRef::<TestServer>::builder(seed).options(ServerOptions::new().mailbox(3));
     let server = server.start_link().await.unwrap();
     assert_eq!(server.call(Call::AnswerAndGoOn).await.unwrap(), Reply::Pong);
     for n in 0..3 {
@@ -78,7 +78,7 @@ async fn local_call_returns_the_error_that_matches_its_failure() {
         "{outcome:?}"
     );
     let reason = loop {
-        if let Life::Terminated(reason) = watch.lives.recv().await.unwrap() {
+        if let Lifecycle::Terminated(reason) = watch.lifecycle.recv().await.unwrap() {
             break reason;
         }
     };
@@ -367,23 +367,26 @@ fn dropping_the_linked_handle_shuts_the_server_down() {
         let handle = ServerRef::clone(&server);
         drop(server);
         assert!(matches!(handle.exited().await, ExitReason::Shutdown));
-        assert!(matches!(watch.lives.recv().await.unwrap(), Life::Init));
-        let life = watch.lives.recv().await.unwrap();
-        assert!(matches!(life, Life::Terminated(ExitReason::Shutdown)));
+        assert!(matches!(
+            watch.lifecycle.recv().await.unwrap(),
+            Lifecycle::Init
+        ));
+        let life = watch.lifecycle.recv().await.unwrap();
+        assert!(matches!(life, Lifecycle::Terminated(ExitReason::Shutdown)));
     });
 }
 
 #[test]
 fn dropping_the_start_future_leaves_no_server() {
     run(async {
-        let (seed, watch) = lab::seed();
-        let mut start = Box::pin(ServerRef::<LabServer>::builder(seed).start_link());
+        let (seed, watch) = test_server::seed();
+        let mut start = Box::pin(ServerRef::<TestServer>::builder(seed).start_link());
         let started = future::poll_once(&mut start).await;
         drop((start, started));
         // Whether `init` ran or not, the seed and its sender are dropped.
-        while let Ok(life) = watch.lives.recv().await {
-            assert!(matches!(life, Life::Init | Life::Terminated(_)));
-            if let Life::Terminated(_) = life {
+        while let Ok(life) = watch.lifecycle.recv().await {
+            assert!(matches!(life, Lifecycle::Init | Lifecycle::Terminated(_)));
+            if let Lifecycle::Terminated(_) = life {
                 break;
             }
         }

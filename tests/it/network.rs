@@ -25,7 +25,7 @@ use smol::{
 };
 
 use crate::support::{
-    lab::{self, is_served},
+    test_server::{self, assert_served},
     time::{ms, secs, timed},
 };
 
@@ -80,11 +80,11 @@ fn parallel_tests_may_all_bind_the_same_port() {
         for seed in 0..4 {
             scope.spawn(move || {
                 simulated(seed, |_| async {
-                    let (builder, _watch) = lab::daemon();
+                    let (builder, _watch) = test_server::daemon();
                     let daemon = builder.port(PORT).start_link().await.unwrap();
                     assert_eq!(daemon.port(), PORT);
-                    let client = lab::client(&daemon).connect().await.unwrap();
-                    is_served(&client).await;
+                    let client = test_server::client(&daemon).connect().await.unwrap();
+                    assert_served(&client).await;
                 });
             });
         }

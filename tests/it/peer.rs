@@ -1,4 +1,4 @@
-//! The programs `peer_daemon` and `peer_client`, as somebody at a shell has them.
+//! The programs `peer_daemon` and `peer_client`, run as from a shell.
 
 use erps::TestCa;
 
@@ -11,9 +11,9 @@ use smol::{
     stream::StreamExt as _,
 };
 
-use crate::support::{examples::example, lab::run, pem::Pem};
+use crate::support::{examples::example, pem::Pem, test_server::run};
 
-/// Runs a test, once there are programs to run.
+/// Builds the programs if necessary and runs a test.
 fn run_programs(test: impl Future<Output = ()>) {
     for name in ["peer_daemon", "peer_client"] {
         example(name);
@@ -48,20 +48,20 @@ impl Daemon {
         }
     }
 
-    /// Runs a client of it to its end.
-    async fn ask(&self, arguments: &[&str]) -> Ended {
+    /// Runs a client until it exits.
+    async fn run_client(&self, arguments: &[&str]) -> Finished {
         let address = [self.address.as_str()];
-        ended("peer_client", &[&address, arguments].concat()).await
+        run_program("peer_client", &[&address, arguments].concat()).await
     }
 
-    /// Runs a client, which should print these lines and be content.
-    async fn answers(&self, arguments: &[&str], lines: &[&str]) {
-        self.ask(arguments).await.with(0, lines);
+    /// Runs a client and asserts that it prints these lines and exits assert_printed success.
+    async fn assert_answers(&self, arguments: &[&str], lines: &[&str]) {
+        self.run_client(arguments).await.assert_printed(0, lines);
     }
 
-    /// Runs a client, which should print nothing, and fail with this reason.
-    async fn fails(&self, arguments: &[&str], reason: &str) {
-        self.ask(arguments).await.for_a_reason(1, reason);
+    /// Runs a client and asserts that it prints nothing and assert_fails assert_printed this reason.
+    async fn assert_fails(&self, arguments: &[&str], reason: &str) {
+        self.run_client(arguments).await.assert_failed(1, reason);
     }
 
     async fn signal(&mut self, name: &str) -> Option<i32> {
@@ -72,23 +72,23 @@ impl Daemon {
     }
 }
 
-/// What a program left behind.
+/// The exit status and output of a program.
 #[derive(Debug)]
-struct Ended {
+struct Finished {
     arguments: Vec<String>,
     status: Option<i32>,
     out: String,
     err: String,
 }
 
-async fn ended(name: &str, arguments: &[&str]) -> Ended {
+async fn run_program(name: &str, arguments: &[&str]) -> Finished {
     let output = Command::new(example(name))
         .args(arguments)
         .kill_on_drop(true)
         .output()
         .await
         .unwrap();
-    Ended {
+    Finished {
         arguments: arguments.iter().map(ToString::to_string).collect(),
         status: output.status.code(),
         out: String::from_utf8(output.stdout).unwrap(),
@@ -96,18 +96,18 @@ async fn ended(name: &str, arguments: &[&str]) -> Ended {
     }
 }
 
-impl Ended {
-    /// It printed these lines and said nothing else.
+impl Finished {
+    /// Asserts that the program printed exactly these lines.
     #[track_caller]
-    fn with(&self, status: i32, lines: &[&str]) {
+    fn assert_printed(&self, status: i32, lines: &[&str]) {
         let printed: Vec<_> = self.out.lines().collect();
         let outcome = (self.status, printed.as_slice(), self.err.as_str());
         assert_eq!(outcome, (Some(status), lines, ""), "{:?}", self.arguments);
     }
 
-    /// It printed nothing and gave a reason, in one line.
+    /// Asserts that the program printed nothing but a reason, in one line.
     #[track_caller]
-    fn for_a_reason(&self, status: i32, reason: &str) {
+    fn assert_failed(&self, status: i32, reason: &str) {
         let lines = self.err.lines().count();
         let outcome = (self.status, self.out.as_str(), lines);
         assert_eq!(outcome, (Some(status), "", 1), "{:?}", self.arguments);
@@ -116,8 +116,10 @@ impl Ended {
 }
 
 async fn every_command_is_answered(daemon: &Daemon, options: &[&str]) {
-    let with = |words: &[&'static str]| -> Vec<&str> { [words, options].concat() };
-    daemon.answers(&with(&["ping"]), &[":pong"]).await;
+    let assert_printed = |words: &[&'static str]| -> Vec<&str> { [words, options].concat() };
+    daemon
+        .assert_answers(&assert_printed(&["ping"]), &[":pong"])
+        .await;
     let terms = [
         "-5",
         "{:a, \"x\", %{b: [1 | 2]}}",
@@ -127,67 +129,75 @@ async fn every_command_is_answered(daemon: &Daemon, options: &[&str]) {
         "nil",
     ];
     let echo = [["echo"].as_slice(), &terms].concat();
-    daemon.answers(&with(&echo), &terms).await;
-    daemon.answers(&with(&["set", "{:a, 1}"]), &[":ok"]).await;
-    daemon.answers(&with(&["state"]), &["nil"]).await;
+    daemon.assert_answers(&assert_printed(&echo), &terms).await;
+    daemon
+        .assert_answers(&assert_printed(&["set", "{:a, 1}"]), &[":ok"])
+        .await;
+    daemon
+        .assert_answers(&assert_printed(&["state"]), &["nil"])
+        .await;
     let chain = ["set", "1.5", ",", "state", ",", "set", ":b", ",", "state"];
     daemon
-        .answers(&with(&chain), &[":ok", "1.5", ":ok", ":b"])
+        .assert_answers(&assert_printed(&chain), &[":ok", "1.5", ":ok", ":b"])
         .await;
     daemon
-        .answers(&with(&["push", "\"hi\""]), &["\"hi\""])
+        .assert_answers(&assert_printed(&["push", "\"hi\""]), &["\"hi\""])
         .await;
     daemon
-        .answers(&with(&["call", ":from_remote"]), &["true"])
+        .assert_answers(&assert_printed(&["call", ":from_remote"]), &["true"])
         .await;
     daemon
-        .answers(&with(&["call", "{:size, \"grün\"}"]), &["5"])
+        .assert_answers(&assert_printed(&["call", "{:size, \"grün\"}"]), &["5"])
         .await;
     daemon
-        .answers(&with(&["call", "{:stop_reply, [7]}"]), &["[7]"])
+        .assert_answers(&assert_printed(&["call", "{:stop_reply, [7]}"]), &["[7]"])
         .await;
     let cast = ["cast", "{:set, 3}", ",", "state"];
-    daemon.answers(&with(&cast), &[":ok", "3"]).await;
+    daemon
+        .assert_answers(&assert_printed(&cast), &[":ok", "3"])
+        .await;
 
-    let unknown = with(&["call", "{:nope, 1}"]);
+    let unknown = assert_printed(&["call", "{:nope, 1}"]);
     daemon
-        .fails(&unknown, "error from the server: unknown call: {:nope, 1}")
+        .assert_fails(&unknown, "error from the server: unknown call: {:nope, 1}")
         .await;
-    let crash = with(&["call", ":crash"]);
+    let crash = assert_printed(&["call", ":crash"]);
     daemon
-        .fails(&crash, "the server failed before it replied")
+        .assert_fails(&crash, "the server failed before it replied")
         .await;
-    daemon.answers(&with(&["ping"]), &[":pong"]).await;
+    daemon
+        .assert_answers(&assert_printed(&["ping"]), &[":pong"])
+        .await;
 }
 
-/// The answers come in the order of the clock, and while others wait.
-async fn naps_overlap(daemon: &Daemon, options: &[&str]) {
-    let naps = [&["sleepfor", "900", "500", "0"], options].concat();
+/// Replies come in the order of time, also while other calls wait.
+async fn sleeping_calls_overlap(daemon: &Daemon, options: &[&str]) {
+    let calls = [&["sleepfor", "900", "500", "0"], options].concat();
     let all = ["{:slept, 0}", "{:slept, 500}", "{:slept, 900}"];
-    daemon.answers(&naps, &all).await;
+    daemon.assert_answers(&calls, &all).await;
 }
 
 #[test]
-fn every_command_of_the_client_is_answered() {
+fn client_commands_are_answered() {
     run_programs(async {
         let daemon = Daemon::start(&["--port", "0"]).await;
         every_command_is_answered(&daemon, &[]).await;
-        naps_overlap(&daemon, &[]).await;
+        sleeping_calls_overlap(&daemon, &[]).await;
     });
 }
 
 #[test]
-fn every_command_is_answered_one_packet_at_a_time() {
+fn client_commands_are_answered_with_elixir_peer() {
     run_programs(async {
         let daemon = Daemon::start(&["--elixir-peer"]).await;
         every_command_is_answered(&daemon, &["--elixir-peer"]).await;
         // Only the daemon spaces its packets here.
-        naps_overlap(&daemon, &[]).await;
+        sleeping_calls_overlap(&daemon, &[]).await;
     });
 }
 
 #[test]
-fn every_command_is_answered_over_tls_and_nobody_else_is() {
+fn client_commands_are_answered_over_tls_and_other_clients_are_rejected() {
     run_programs(async {
         let ca = TestCa::new();
         let server = Pem::new(&ca, &ca.issue(&["example"]));
@@ -210,81 +220,91 @@ fn every_command_is_answered_over_tls_and_nobody_else_is() {
         every_command_is_answered(&daemon, &named).await;
 
         let unnamed = [&["ping"], tls.as_slice()].concat();
-        daemon.fails(&unnamed, "the peer is not trusted").await;
+        daemon
+            .assert_fails(&unnamed, "the peer is not trusted")
+            .await;
         let other = TestCa::new();
-        let stranger = Pem::new(
+        let unknown = Pem::new(
             &ca,
             &other
                 .request(&[])
-                .common_name("stranger")
-                .uri("spiffe://stranger")
+                .common_name("unknown")
+                .uri("spiffe://unknown")
                 .issue(),
         );
-        let stranger = files(&stranger);
-        let stranger: Vec<_> = stranger.iter().map(String::as_str).collect();
-        let stranger = [&["ping", "--server-name", "example"], stranger.as_slice()].concat();
+        let unknown = files(&unknown);
+        let unknown: Vec<_> = unknown.iter().map(String::as_str).collect();
+        let unknown = [&["ping", "--server-name", "example"], unknown.as_slice()].concat();
         daemon
-            .fails(&stranger, "the peer rejected this end's certificate")
+            .assert_fails(&unknown, "the peer rejected this end's certificate")
             .await;
-        assert_ne!(daemon.ask(&["ping"]).await.status, Some(0));
+        assert_ne!(daemon.run_client(&["ping"]).await.status, Some(0));
     });
 }
 
 #[test]
-fn each_connection_has_a_state_of_its_own() {
+fn each_connection_has_its_own_state() {
     run_programs(async {
         let daemon = Daemon::start(&[]).await;
         let one = ["set", "1", ",", "sleepfor", "300", ",", "state"];
         let two = ["set", "2", ",", "sleepfor", "300", ",", "state"];
         future::zip(
-            daemon.answers(&one, &[":ok", "{:slept, 300}", "1"]),
-            daemon.answers(&two, &[":ok", "{:slept, 300}", "2"]),
+            daemon.assert_answers(&one, &[":ok", "{:slept, 300}", "1"]),
+            daemon.assert_answers(&two, &[":ok", "{:slept, 300}", "2"]),
         )
         .await;
     });
 }
 
 #[test]
-fn only_the_right_name_and_version_are_served() {
+fn client_with_wrong_identifier_or_version_receives_an_error() {
     run_programs(async {
         let daemon = Daemon::start(&["--identifier", "oracle", "--versions", "~> 1.2"]).await;
-        // Options stand in front, between and behind.
-        let mut ask = vec!["--identifier=oracle", &daemon.address];
-        ask.extend(["--version", "1.9.0", "ping", "--compressed", "9"]);
-        ended("peer_client", &ask).await.with(0, &[":pong"]);
+        // Options before, between and after the arguments.
+        let mut run_client = vec!["--identifier=oracle", &daemon.address];
+        run_client.extend(["--version", "1.9.0", "ping", "--compressed", "9"]);
+        run_program("peer_client", &run_client)
+            .await
+            .assert_printed(0, &[":pong"]);
         let wrong = ["ping", "--identifier", "other", "--version", "1.9.0"];
         daemon
-            .fails(&wrong, "error from the server: wrong identifier")
+            .assert_fails(&wrong, "error from the server: wrong identifier")
             .await;
         let wrong = ["ping", "--identifier", "oracle", "--version", "2.0.0"];
         daemon
-            .fails(&wrong, "error from the server: incompatible version")
+            .assert_fails(&wrong, "error from the server: incompatible version")
             .await;
     });
 }
 
 #[test]
-fn the_bench_prints_one_line() {
+fn bench_prints_one_line() {
     run_programs(async {
         let daemon = Daemon::start(&["--max-connections", "1"]).await;
         let bench = ["bench", "--callers", "50", "--seconds", "1"];
-        let ended = daemon.ask(&bench).await;
-        assert_eq!(ended.status, Some(0), "{ended:?}");
-        let [rate, rest] = ended.out.split(" calls a second, p50 ").collect::<Vec<_>>()[..] else {
-            panic!("{ended:?}")
+        let run_program = daemon.run_client(&bench).await;
+        assert_eq!(run_program.status, Some(0), "{run_program:?}");
+        let [rate, rest] = run_program
+            .out
+            .split(" calls a second, p50 ")
+            .collect::<Vec<_>>()[..]
+        else {
+            panic!("{run_program:?}")
         };
-        assert!(rate.parse::<u64>().unwrap() > 0, "{ended:?}");
-        assert!(rest.contains(", p99 "), "{ended:?}");
-        assert_eq!(ended.out.lines().count(), 1, "{ended:?}");
+        assert!(rate.parse::<u64>().unwrap() > 0, "{run_program:?}");
+        assert!(rest.contains(", p99 "), "{run_program:?}");
+        assert_eq!(run_program.out.lines().count(), 1, "{run_program:?}");
     });
 }
 
 #[test]
-fn a_client_that_reaches_nobody_says_so() {
+fn client_reports_a_failed_connection() {
     run_programs(async {
         let mut daemon = Daemon::start(&[]).await;
         assert_eq!(daemon.signal("TERM").await, Some(0));
-        daemon.fails(&["ping"], "cannot connect to 127.0.0.1").await;
+        daemon
+            .assert_fails(&["ping"], "cannot connect to 127.0.0.1")
+            .await;
         let missing = [
             "ping",
             "--tls",
@@ -292,23 +312,23 @@ fn a_client_that_reaches_nobody_says_so() {
             "/nowhere/cert",
             "/nowhere/key",
         ];
-        daemon.fails(&missing, "/nowhere/ca").await;
+        daemon.assert_fails(&missing, "/nowhere/ca").await;
     });
 }
 
 #[test]
-fn a_daemon_whose_port_is_taken_says_so() {
+fn daemon_reports_a_port_in_use() {
     run_programs(async {
         let daemon = Daemon::start(&[]).await;
         let (_, port) = daemon.address.rsplit_once(':').unwrap();
-        ended("peer_daemon", &["--port", port])
+        run_program("peer_daemon", &["--port", port])
             .await
-            .for_a_reason(1, "cannot listen on 127.0.0.1");
+            .assert_failed(1, "cannot listen on 127.0.0.1");
     });
 }
 
 #[test]
-fn a_daemon_that_is_terminated_answers_the_calls_under_way() {
+fn daemon_answers_calls_in_flight_on_sigterm() {
     run_programs(async {
         let mut daemon = Daemon::start(&["--drain", "30"]).await;
         let mut client = Command::new(example("peer_client"))
@@ -326,7 +346,7 @@ fn a_daemon_that_is_terminated_answers_the_calls_under_way() {
 }
 
 #[test]
-fn a_daemon_ends_well_when_it_is_told_to_whatever_its_clients_do() {
+fn daemon_exits_with_success_on_sigterm_and_sigint_despite_pending_calls() {
     run_programs(async {
         for signal in ["TERM", "INT"] {
             let mut daemon = Daemon::start(&[]).await;
@@ -348,7 +368,7 @@ fn a_daemon_ends_well_when_it_is_told_to_whatever_its_clients_do() {
 }
 
 #[test]
-fn wrong_uses_are_told_in_a_line() {
+fn usage_errors_are_reported_in_one_line() {
     run_programs(async {
         let client: [(&[&str], &str); 17] = [
             (&[], "HOST:PORT and a command are wanted"),
@@ -385,9 +405,9 @@ fn wrong_uses_are_told_in_a_line() {
             ),
         ];
         for (arguments, reason) in client {
-            ended("peer_client", arguments)
+            run_program("peer_client", arguments)
                 .await
-                .for_a_reason(2, reason);
+                .assert_failed(2, reason);
         }
         let daemon: [(&[&str], &str); 8] = [
             (&["--port"], "--port wants PORT"),
@@ -400,19 +420,19 @@ fn wrong_uses_are_told_in_a_line() {
             (&["--max-connections", "0"], "--max-connections wants"),
         ];
         for (arguments, reason) in daemon {
-            ended("peer_daemon", arguments)
+            run_program("peer_daemon", arguments)
                 .await
-                .for_a_reason(2, reason);
+                .assert_failed(2, reason);
         }
     });
 }
 
 #[test]
-fn both_programs_explain_themselves() {
+fn both_programs_print_their_usage() {
     run_programs(async {
         for name in ["peer_daemon", "peer_client"] {
             for arguments in [["--help"].as_slice(), &["-h"], &["--elixir-peer", "--help"]] {
-                let help = ended(name, arguments).await;
+                let help = run_program(name, arguments).await;
                 assert_eq!(help.status, Some(0), "{help:?}");
                 assert_eq!(help.err, "", "{help:?}");
                 let usage = format!("usage: {name} ");

@@ -10,12 +10,12 @@ use smol::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::support::{
     events::Warnings,
-    lab::{self, LabServer, is_served},
+    test_server::{self, TestServer, assert_served},
     time::{STEP, secs, settled},
 };
 
-async fn daemon(tls: bool) -> (Linked<Daemon<LabServer>>, lab::Watch) {
-    let (builder, watch) = lab::daemon();
+async fn daemon(tls: bool) -> (Linked<Daemon<TestServer>>, test_server::Watch) {
+    let (builder, watch) = test_server::daemon();
     let builder = match tls {
         true => builder.transport(TestCa::new().tls(&["localhost"])),
         false => builder,
@@ -23,13 +23,13 @@ async fn daemon(tls: bool) -> (Linked<Daemon<LabServer>>, lab::Watch) {
     (builder.start_link().await.unwrap(), watch)
 }
 
-async fn dial(daemon: &Daemon<LabServer>) -> Stream {
+async fn dial(daemon: &Daemon<TestServer>) -> Stream {
     let network = Network::current().unwrap();
     network.connect(daemon.local_addr()).await.unwrap()
 }
 
 /// Connects, sends `hello`, and closes or resets the connection.
-async fn probe(daemon: &Daemon<LabServer>, hello: &[u8], reset: bool) {
+async fn probe(daemon: &Daemon<TestServer>, hello: &[u8], reset: bool) {
     let mut stream = dial(daemon).await;
     stream.write_all(hello).await.unwrap();
     settled().await;
@@ -45,7 +45,7 @@ const HALF_HELLO: [u8; 11] = [22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3];
 
 #[test]
 fn probes_are_counted_without_a_warning() {
-    Warnings::during(|warnings| {
+    Warnings::capture(|warnings| {
         Universe::simulated(1).run(async {
             for (tls, hello) in [(false, &[][..]), (true, &[]), (true, &HALF_HELLO)] {
                 let (daemon, _watch) = daemon(tls).await;
@@ -72,8 +72,8 @@ fn probes_are_counted_without_a_warning() {
 #[erps::test(simulated)]
 async fn connection_that_was_served_is_not_counted_as_a_probe() {
     let (daemon, _watch) = daemon(false).await;
-    let client = lab::client(&daemon).connect().await.unwrap();
-    is_served(&client).await;
+    let client = test_server::client(&daemon).connect().await.unwrap();
+    assert_served(&client).await;
     drop(client);
     time::sleep(secs(1)).await;
     assert_eq!((daemon.info().accepted, daemon.info().probes), (1, 0));
@@ -81,7 +81,7 @@ async fn connection_that_was_served_is_not_counted_as_a_probe() {
 
 #[test]
 fn repeated_tls_failures_log_one_warning_then_a_summary_every_ten_seconds() {
-    Warnings::during(|warnings| {
+    Warnings::capture(|warnings| {
         Universe::simulated(1).run(async {
             let (daemon, _watch) = daemon(true).await;
             let mut events = daemon.events();

@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize, Serializer};
 use smol::future;
 
 use crate::support::{
-    lab::{self, Call, Cast, LabServer, Reply, is_served, pair, run},
     raw::{self, Raw},
+    test_server::{self, Call, Cast, Reply, TestServer, assert_served, pair, run},
     time::{HOUR, at_once, secs, settled},
 };
 
@@ -53,7 +53,11 @@ fn calls_are_answered_when_pushes_are_not_read() {
 #[erps::test(simulated)]
 async fn full_push_stream_pauses_reading_and_loses_no_push() {
     let (daemon, _, _watch) = pair().await;
-    let client = lab::client(&daemon).max_pushes(4).connect().await.unwrap();
+    let client = test_server::client(&daemon)
+        .max_pushes(4)
+        .connect()
+        .await
+        .unwrap();
     let mut pushes = client.pushes();
     for n in 0..100 {
         client.cast(Cast::Push(n.to_string())).await.unwrap();
@@ -84,7 +88,7 @@ fn new_push_stream_ends_the_old_one() {
 
 #[erps::test(simulated)]
 async fn server_stops_reading_from_a_peer_that_does_not_read_its_pushes() {
-    let (builder, _watch) = lab::daemon();
+    let (builder, _watch) = test_server::daemon();
     let options = ServerOptions::new()
         .max_outgoing(64 * 1024)
         .write_timeout(2 * HOUR);
@@ -110,8 +114,8 @@ async fn server_stops_reading_from_a_peer_that_does_not_read_its_pushes() {
     future::or(flood, stuck).await;
     assert!(sent.get() < 20, "{} MiB went somewhere", sent.get());
     // Other connections are served meanwhile.
-    let other = lab::client(&daemon).connect().await.unwrap();
-    at_once(is_served(&other)).await;
+    let other = test_server::client(&daemon).connect().await.unwrap();
+    at_once(assert_served(&other)).await;
     // When the peer reads again, nothing is missing.
     for _ in 0..sent.get() {
         assert_eq!(peer.text().await.unwrap().1.len(), (1 << 20) + 2);
@@ -121,8 +125,8 @@ async fn server_stops_reading_from_a_peer_that_does_not_read_its_pushes() {
 #[test]
 fn push_fails_with_disconnected_on_a_local_server() {
     run(async {
-        let (seed, _watch) = lab::seed();
-        let server = ServerRef::<LabServer>::builder(seed)
+        let (seed, _watch) = test_server::seed();
+        let server = ServerRef::<TestServer>::builder(seed)
             .start_link()
             .await
             .unwrap();
@@ -136,7 +140,11 @@ fn push_fails_with_disconnected_on_a_local_server() {
 #[erps::test(simulated)]
 async fn new_push_stream_replaces_a_full_one() {
     let (daemon, _client, _watch) = pair().await;
-    let client = lab::client(&daemon).max_pushes(1).connect().await.unwrap();
+    let client = test_server::client(&daemon)
+        .max_pushes(1)
+        .connect()
+        .await
+        .unwrap();
     let _full = client.pushes();
     for n in 0..20 {
         client.cast(Cast::Push(n.to_string())).await.unwrap();

@@ -78,7 +78,7 @@ fn warnings(
     scenario: impl AsyncFnOnce(Client<Block>),
 ) -> Vec<String> {
     let limit = limit.into();
-    Warnings::of_slow_callbacks_during(|warnings| {
+    Warnings::capture_slow_callbacks(|warnings| {
         Universe::simulated(1).run(async {
             let options = ServerOptions::new().slow_callback(limit);
             let daemon = Daemon::<BlockServer>::builder(()).server_options(options);

@@ -2,8 +2,8 @@
 
 mod addresses;
 mod handed_in;
-mod header;
 mod proxy;
+mod proxy_header;
 mod restart;
 #[cfg(unix)]
 mod unix;
@@ -21,13 +21,13 @@ use erps::{
 };
 
 use crate::support::{
-    lab::{self, Call, Lab, LabServer, Life, Watch, is_served, run},
+    test_server::{self, Call, Lifecycle, TestProtocol, TestServer, Watch, assert_served, run},
     time::{ms, secs, settled},
 };
 
 /// A daemon that records the peers it has accepted.
-fn recording_daemon() -> (DaemonBuilder<LabServer>, Watch, Peers) {
-    let (builder, watch) = lab::daemon();
+fn recording_daemon() -> (DaemonBuilder<TestServer>, Watch, Peers) {
+    let (builder, watch) = test_server::daemon();
     let peers = Peers::default();
     let list = peers.clone();
     let builder = builder.admit(move |peer: &PeerInfo| {
@@ -46,8 +46,8 @@ impl Peers {
     }
 }
 
-async fn connected(address: impl Into<erps::Address>) -> Client<Lab> {
+async fn connected(address: impl Into<erps::Address>) -> Client<TestProtocol> {
     let backoff = Backoff::new(ms(1), ms(1));
-    let client = Client::<Lab>::builder(address).reply_timeout(lab::PATIENCE);
+    let client = Client::<TestProtocol>::builder(address).reply_timeout(test_server::REPLY_TIMEOUT);
     client.backoff(backoff).connect().await.unwrap()
 }

@@ -1,14 +1,14 @@
 //! Supervisors, with dynamic ones in this file: the cases of OTP's test suites.
 
-mod corners;
+mod client_and_daemon;
+mod corner_cases;
 mod destructors;
-mod end;
 mod events;
+mod leaks;
 mod links;
-mod many;
 mod ordered;
-mod pairs;
 mod races;
+mod shutdown;
 mod start;
 mod tree;
 
@@ -32,8 +32,8 @@ use smol::{
 };
 
 use crate::support::{
-    extent::short_or_long,
     panics::{allowed, expected},
+    scale::short_or_long,
     time::{STEP, secs, settled},
 };
 

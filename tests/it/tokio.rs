@@ -13,7 +13,7 @@ use tokio::{
     time,
 };
 
-use crate::support::lab;
+use crate::support::test_server;
 
 struct Fetch;
 
@@ -41,7 +41,7 @@ async fn fetch(port: u16) -> Result<String, BoxError> {
     let mut text = String::new();
     time::sleep(Duration::from_millis(1)).await;
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
-    time::timeout(lab::PATIENCE, stream.read_to_string(&mut text)).await??;
+    time::timeout(test_server::REPLY_TIMEOUT, stream.read_to_string(&mut text)).await??;
     Ok(text)
 }
 
@@ -112,7 +112,8 @@ fn daemon() -> (DaemonBuilder<FetchServer>, Ends) {
 
 async fn callbacks_use_tokio(builder: DaemonBuilder<FetchServer>, ends: Ends, port: u16) {
     let daemon = builder.start_link().await.unwrap();
-    let client = Client::<Fetch>::builder(daemon.local_addr()).reply_timeout(lab::PATIENCE);
+    let client =
+        Client::<Fetch>::builder(daemon.local_addr()).reply_timeout(test_server::REPLY_TIMEOUT);
     let client = client.connect().await.unwrap();
     assert_eq!(client.call(port).await.unwrap(), "word word word");
     client.disconnect().await;
@@ -126,7 +127,7 @@ fn callbacks_use_the_runtime_that_the_builder_names() {
     let (builder, ends) = daemon();
     let builder = builder.tokio(runtime.handle().clone());
     let port = runtime.block_on(word());
-    lab::run(callbacks_use_tokio(builder, ends, port));
+    test_server::run(callbacks_use_tokio(builder, ends, port));
 }
 
 #[test]
@@ -134,9 +135,12 @@ fn callbacks_use_the_runtime_that_the_builder_was_made_in() {
     runtime().block_on(async {
         let (builder, ends) = daemon();
         let port = word().await;
-        time::timeout(lab::PATIENCE, callbacks_use_tokio(builder, ends, port))
-            .await
-            .unwrap();
+        time::timeout(
+            test_server::REPLY_TIMEOUT,
+            callbacks_use_tokio(builder, ends, port),
+        )
+        .await
+        .unwrap();
     });
 }
 
@@ -144,11 +148,11 @@ fn callbacks_use_the_runtime_that_the_builder_was_made_in() {
 fn server_without_a_connection_uses_the_runtime_that_the_builder_names() {
     let runtime = runtime();
     let port = runtime.block_on(word());
-    lab::run(async {
+    test_server::run(async {
         let (sender, ends) = async_channel::unbounded();
         let server = ServerRef::<FetchServer>::builder(sender).tokio(runtime.handle().clone());
         let server = server.start_link().await.unwrap();
-        let reply = server.call_within(port, lab::PATIENCE).await;
+        let reply = server.call_within(port, test_server::REPLY_TIMEOUT).await;
         assert_eq!(reply.unwrap(), "word word word");
         // A killed server is dropped in the runtime too.
         server.task().kill();
@@ -176,7 +180,7 @@ impl ClientHandler for Pushed {
 fn client_handler_uses_the_runtime_that_the_builder_names() {
     let runtime = runtime();
     let port = runtime.block_on(word());
-    lab::run(async {
+    test_server::run(async {
         let (builder, _ends) = daemon();
         let daemon = builder.tokio(runtime.handle().clone());
         let daemon = daemon.start_link().await.unwrap();
@@ -213,7 +217,7 @@ impl Server for Sleepy {
 
 #[test]
 fn panic_without_a_runtime_names_the_setting() {
-    lab::run(async {
+    test_server::run(async {
         let daemon = Daemon::<Sleepy>::builder(());
         let daemon = daemon.server_options(ServerOptions::new().error_details(true));
         let daemon = daemon.start_link().await.unwrap();

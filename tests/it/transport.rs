@@ -4,12 +4,12 @@
 mod diagnosis;
 mod erlang;
 mod expiry;
-mod foreign;
 mod names;
 mod options;
 mod reasons;
 mod revocation;
 mod rotation;
+mod rustls_peer;
 mod secrets;
 mod settings;
 mod stream;

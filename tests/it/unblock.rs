@@ -7,7 +7,7 @@ use erps::{
     ServerError, ServerRef, Sharded, time,
 };
 
-use crate::support::{lab, panics, time::HOUR};
+use crate::support::{panics, test_server, time::HOUR};
 
 static RATE: Sharded<u32> = Sharded::new(|| 1);
 
@@ -91,7 +91,7 @@ async fn unblock_in_a_handler_takes_no_virtual_time_and_sees_the_statics_of_the_
 
 #[test]
 fn unblock_in_a_handler_runs_beside_other_tasks_in_real_time() {
-    lab::run(async {
+    test_server::run(async {
         let (_daemon, client) = pair(Place::Task).await;
         let slow = client.call_within(1000, HOUR);
         let fast = client.call_within(0, HOUR);

@@ -1,8 +1,8 @@
-//! Which file of a crate uses which, read with `syn`.
+//! The graph of which file of a crate uses which, read with `syn`.
 //!
-//! An edge goes to the file that *defines* the item: re-exports, such as those of `lib.rs`, are followed. A
-//! `pub use` alone is no edge of the file it is in. Method calls are invisible here; the trait or type that
-//! they belong to is not. Code under `#[cfg(test)]` and `#[cfg(doc)]` is left out.
+//! An edge points to the file that *defines* the item; re-exports, such as those in `lib.rs`, are followed. A
+//! `pub use` alone creates no edge. Method calls are not seen; the trait or type they belong to is. Code
+//! under `#[cfg(test)]` and `#[cfg(doc)]` is skipped.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,10 +16,10 @@ use syn::{
     visit::{self, Visit},
 };
 
-/// The files of one crate, by their paths from its `src`, and what each uses of others.
+/// The files of one crate, by their paths from `src`, and the files each uses.
 pub(crate) struct Graph {
     pub(crate) files: Vec<String>,
-    /// For each file, the files that it uses, with the name of an item that shows it.
+    /// For each file, the files it uses, with the name of one used item.
     pub(crate) edges: Vec<BTreeMap<usize, String>>,
 }
 
@@ -31,7 +31,7 @@ struct Module {
     items: BTreeSet<String>,
     imports: BTreeMap<String, Vec<String>>,
     globs: Vec<Vec<String>>,
-    /// Paths that occur in its code.
+    /// Paths that occur in the file's code.
     paths: BTreeSet<Vec<String>>,
 }
 
@@ -53,7 +53,7 @@ impl Graph {
         reader.into_graph()
     }
 
-    /// The sets of files that use each other, directly or through others.
+    /// Returns the sets of files that use each other, directly or indirectly.
     pub(crate) fn circles(&self) -> Vec<BTreeSet<usize>> {
         let reach: Vec<_> = (0..self.files.len()).map(|it| self.reachable(it)).collect();
         let mut circles: Vec<BTreeSet<usize>> = Vec::new();
@@ -75,7 +75,7 @@ impl Graph {
         reached
     }
 
-    /// The edges within a set of files, for people.
+    /// Describes the edges within a set of files.
     pub(crate) fn describe(&self, files: &BTreeSet<usize>) -> String {
         let mut text = String::new();
         for &file in files {
@@ -166,7 +166,7 @@ impl Reader {
         }
     }
 
-    /// The file of the item that a path leads to; `None` if it is not in this crate, or if it is only a module.
+    /// Returns the file of the item that a path refers to; `None` for other crates and for modules.
     fn resolve(&self, from: usize, path: &[String], depth: usize) -> Option<usize> {
         let depth = depth.checked_sub(1)?;
         let (first, rest) = path.split_first()?;
@@ -239,13 +239,13 @@ fn bind(module: &mut Module, alias: String, path: Vec<String>, is_private: bool)
     if is_private {
         module.paths.insert(path.clone());
     }
-    // `use x as _` names nothing.
+    // `use x as _` binds no name.
     if alias != "_" {
         module.imports.insert(alias, path);
     }
 }
 
-/// Collects the paths in code, those in the tokens of macros too.
+/// Collects the paths in code, including the tokens of macros.
 struct Paths<'a>(&'a mut BTreeSet<Vec<String>>);
 
 impl<'ast> Visit<'ast> for Paths<'_> {
@@ -333,7 +333,7 @@ fn name_of(item: &Item) -> Option<String> {
     Some(ident.to_string())
 }
 
-/// The type that `pin_project!` declares, the static of `thread_local!`, or a macro's own name.
+/// Returns the type declared by `pin_project!`, the static of `thread_local!`, or a macro's own name.
 fn names_in_macro(item: &syn::ItemMacro) -> Option<String> {
     if let Some(ident) = &item.ident {
         return Some(ident.to_string());

@@ -1,6 +1,6 @@
-//! The rules of the house, checked by reading the sources.
+//! Checks the structure of the sources: layers, import cycles, file lengths, and forbidden words.
 //!
-//! Comments and unit tests are left out of what is read.
+//! Comments and unit tests are skipped.
 
 mod graph;
 
@@ -12,7 +12,7 @@ use std::{
 
 use graph::Graph;
 
-/// The modules of erps, from the bottom up, and those that each may use.
+/// The modules of erps from the bottom up, and the modules each may use.
 const LAYERS: &str = "
     wire:
     exit:
@@ -38,37 +38,37 @@ const LAYERS: &str = "
 ";
 
 #[test]
-fn only_task_and_the_universe_spawn_and_read_the_clock() {
+fn only_task_and_test_universe_spawn_and_read_the_clock() {
     const UNIVERSE: &str = "crates/test-universe/src/";
     let universe = |files: &[&str]| -> Vec<String> {
         let files = files.iter().map(|file| format!("{UNIVERSE}{file}"));
         ["src/task".to_owned()].into_iter().chain(files).collect()
     };
-    // `check` fails a test that hangs, in real time and from another thread.
+    // `check` detects a test that hangs, in real time and from another thread.
     let words = [
         "SystemTime::now",
         "smol::spawn",
         "thread::spawn",
         "unblock(",
     ];
-    nobody_else_says(
+    only_these_contain(
         &words,
         &universe(&["check", "sim", "spawn", "timer", "unblock"]),
     );
-    nobody_else_says(&[".spawn("], &universe(&["check", "run", "sim", "spawn"]));
-    nobody_else_says(
+    only_these_contain(&[".spawn("], &universe(&["check", "run", "sim", "spawn"]));
+    only_these_contain(
         &["smol::Timer", "async_io"],
         &universe(&["check", "run", "sim", "timer"]),
     );
-    // A simulation begins now, and its seed is drawn.
+    // A simulation starts at the current time with a random seed.
     let words = ["Instant::now", "fastrand", ".race(", "::race(", "select!"];
-    nobody_else_says(&words, &universe(&["check", "sim", "timer"]));
+    only_these_contain(&words, &universe(&["check", "sim", "timer"]));
 }
 
 #[test]
-fn only_unwind_catches_panics_whose_payload_it_can_drop() {
+fn only_unwind_uses_catch_unwind() {
     let unwind = "crates/test-universe/src/unwind".to_owned();
-    nobody_else_says(&["catch_unwind"], &[unwind]);
+    only_these_contain(&["catch_unwind"], &[unwind]);
 }
 
 #[test]
@@ -81,16 +81,16 @@ fn only_transport_opens_sockets() {
         "UdpSocket",
         "socket2",
     ];
-    nobody_else_says(&words, &["src/transport".to_owned()]);
+    only_these_contain(&words, &["src/transport".to_owned()]);
 }
 
 #[test]
 fn only_tls_names_rustls() {
-    nobody_else_says(&["rustls"], &["src/transport/tls".to_owned()]);
+    only_these_contain(&["rustls"], &["src/transport/tls".to_owned()]);
 }
 
 #[test]
-fn the_wire_is_pure() {
+fn wire_has_no_io_clock_or_async() {
     let words = [
         "async ",
         ".await",
@@ -105,7 +105,7 @@ fn the_wire_is_pure() {
         if !pure.iter().any(|it| file.path.starts_with(it)) {
             continue;
         }
-        file.says_none_of(&words);
+        file.contains_none_of(&words);
     }
 }
 
@@ -165,7 +165,7 @@ fn the_readme_counts_the_lines_of_hello() {
     }
 }
 
-/// The `src` of each crate of the workspace.
+/// Returns the `src` of each crate of the workspace.
 fn crates() -> Vec<PathBuf> {
     let members = fs::read_dir(root().join("crates")).unwrap();
     let members = members.map(|it| it.unwrap().path().join("src"));
@@ -177,17 +177,17 @@ fn root() -> &'static Path {
 }
 
 #[test]
-fn the_crate_root_holds_no_code() {
+fn crate_root_contains_no_code() {
     let sources = sources();
     let root = sources
         .iter()
         .find(|file| file.path == "src/lib.rs")
         .unwrap();
-    root.says_none_of(&["fn ", "impl "]);
+    root.contains_none_of(&["fn ", "impl "]);
 }
 
 #[test]
-fn a_room_is_a_file_beside_its_folder() {
+fn modules_are_files_beside_their_folders() {
     for path in crates().iter().flat_map(|it| files(it)) {
         assert!(!path.ends_with("mod.rs"), "{}", path.display());
     }
@@ -202,24 +202,24 @@ fn no_source_is_longer_than_400_lines() {
 }
 
 #[test]
-fn nobody_sleeps_for_luck() {
+fn no_thread_sleep_in_sources_and_tests() {
     let word = concat!("thread::", "sleep");
     let folders = ["src", "crates", "tests", "examples"];
     for path in folders.iter().flat_map(|it| files(Path::new(it))) {
         let says = fs::read_to_string(&path).unwrap().contains(word);
-        assert!(!says, "{} says {word}", path.display());
+        assert!(!says, "{} contains {word}", path.display());
     }
 }
 
-fn nobody_else_says(words: &[&str], but: &[String]) {
+fn only_these_contain(words: &[&str], but: &[String]) {
     for file in sources() {
-        if !but.iter().any(|room| file.is_in(room)) {
-            file.says_none_of(words);
+        if !but.iter().any(|module| file.is_in(module)) {
+            file.contains_none_of(words);
         }
     }
 }
 
-/// A file of `src`, and its code: no comments, no unit tests.
+/// A source file without its comments and unit tests.
 struct Source {
     path: String,
     code: String,
@@ -252,7 +252,7 @@ fn sources() -> Vec<Source> {
     sources
 }
 
-/// All Rust files in a folder of the package.
+/// Returns all Rust files in a folder of the package.
 fn files(folder: &Path) -> Vec<PathBuf> {
     let mut folders = vec![root().join(folder)];
     let mut files = Vec::new();
@@ -271,19 +271,19 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 }
 
 impl Source {
-    /// Whether it is the file `{room}.rs`, or in the folder of that name.
-    fn is_in(&self, room: &str) -> bool {
+    /// Whether the file is `{module}.rs` or in the folder of that name.
+    fn is_in(&self, module: &str) -> bool {
         self.path
-            .strip_prefix(room)
+            .strip_prefix(module)
             .is_some_and(|rest| rest.starts_with(['/', '.']))
     }
 
-    fn says_none_of(&self, words: &[&str]) {
+    fn contains_none_of(&self, words: &[&str]) {
         for (number, line) in (1..).zip(self.code.lines()) {
             for word in words {
                 assert!(
                     !line.contains(word),
-                    "{}:{number} says {word}:{line}",
+                    "{}:{number} contains {word}:{line}",
                     self.path
                 );
             }

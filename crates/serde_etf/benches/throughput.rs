@@ -1,6 +1,6 @@
-//! Encoding and decoding of typed values and of `Term`s, side by side in one run: `cargo bench -p serde_etf`.
+//! Encoding and decoding of typed values and of `Term`s in one run: `cargo bench -p serde_etf`.
 //!
-//! Figures differ between machines; ratios of one run are comparable.
+//! Compare ratios within a run; times differ between machines.
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
@@ -46,10 +46,10 @@ fn time<T>(mut operation: impl FnMut() -> T) -> Duration {
 }
 
 fn measure<T: Serialize + DeserializeOwned>(name: &str, value: &T) {
-    let payload = to_vec(value).expect("it has a form");
-    let term: Term = from_slice(&payload).expect("it is a term");
+    let payload = to_vec(value).expect("the value is encodable");
+    let term: Term = from_slice(&payload).expect("the payload is a term");
     let limits = Limits::default();
-    let checked = check(&payload, &limits).expect("it is within the limits");
+    let checked = check(&payload, &limits).expect("the payload is within the limits");
 
     let encode = time(|| to_vec(value));
     let encode_term = time(|| to_vec(&term));

@@ -107,14 +107,14 @@
 //!
 //! # What it is not
 //!
-//! It separates tests; it is no security boundary. What holds a handle to a value may pass it on to
-//! another universe, and a handle to a universe lets everybody in. The simulated network models streams
-//! and faults, not TCP. What takes no part in the counting, a thread that was not carried along or a
-//! real socket, does not hold the clock: time may leap while it works. Nor is all of it the seed's: TLS
-//! draws its keys from the system ([`network`] says what of that can be seen), threads of
-//! others run when they run, and a program's own `HashMap`s, `select!`s, `Instant::now` and `SystemTime::now`
-//! are what they are everywhere: a `BTreeMap`, and [`test_universe::time`](crate::time), are the same with the same seed.
-//! The date is not simulated.
+//! A universe separates tests; it is not a security boundary: a value's handle can be passed to another universe, and a
+//! universe's handle gives access to it. The simulated network models streams and faults, not TCP.
+//!
+//! Only tasks and timers of the universe hold the simulated clock. A thread that has not inherited the universe, and a
+//! real socket, do not: time may advance while they work. The seed does not determine everything either. TLS draws its
+//! keys from the system ([`network`] says what of that is visible), threads outside the universe are scheduled by the
+//! system, and `HashMap`, `select!`, `Instant::now` and `SystemTime::now` of a program behave as everywhere. For
+//! reproducible runs use a `BTreeMap`, and [`test_universe::time`](crate::time). The date is not simulated.
 //!
 //! The model is Elixir's Multiverses, where the universe is found through `$callers`.
 

@@ -101,14 +101,15 @@ async fn first_is_closed_after<S>(
     daemon: Linked<Daemon<S>>,
     case: &dyn std::fmt::Debug,
 ) where
-    S: Server<Protocol = Lab>,
+    S: Server<Protocol = TestProtocol>,
 {
-    let client = || Client::<Lab>::builder(daemon.local_addr()).reconnect(Reconnect::Never);
+    let client =
+        || Client::<TestProtocol>::builder(daemon.local_addr()).reconnect(Reconnect::Never);
     let start = time::now();
     let first = client().connect().await.unwrap();
     time::sleep(Duration::from_millis(1)).await;
     let second = client().connect().await.unwrap();
-    is_served(&second).await;
+    assert_served(&second).await;
     let exited = time::timeout(limit + SECOND, first.exited()).await;
     assert!(exited.is_ok(), "{case:?}: it is still connected");
     let took = time::now() - start;
@@ -118,7 +119,7 @@ async fn first_is_closed_after<S>(
     let info = daemon.info();
     assert_eq!((info.accepted, info.failed), (2, 1), "{case:?}");
     assert_eq!((info.connections, info.servers), (1, 1), "{case:?}");
-    is_served(&second).await;
+    assert_served(&second).await;
     drop(second);
     time::sleep(slack).await;
     assert_eq!(daemon.info().connections, 0, "{case:?}");
@@ -131,7 +132,7 @@ async fn first_is_closed_after<S>(
 fn connection_is_closed_immediately_when_the_supervisor_returns_no_server() {
     for answer in AT_ONCE {
         simulated(allowed(async {
-            let (builder, _watch) = lab::daemon();
+            let (builder, _watch) = test_server::daemon();
             let daemon = builder.server_supervisor(answer.supervisor()).start_link();
             first_is_closed_after(Duration::ZERO, daemon.await.unwrap(), &answer).await;
         }));
@@ -142,18 +143,18 @@ fn connection_is_closed_immediately_when_the_supervisor_returns_no_server() {
 fn connection_is_closed_at_the_start_timeout_when_the_supervisor_never_answers() {
     for answer in [Never, NeverAfterTheStart] {
         simulated(async {
-            let (builder, watch) = lab::daemon();
+            let (builder, watch) = test_server::daemon();
             let daemon = builder.server_supervisor(answer.supervisor()).start_link();
             first_is_closed_after(LIMIT, daemon.await.unwrap(), &answer).await;
             // A server that was started has terminated like the other one.
-            let mut lives = 0;
-            while let Ok(life) = watch.lives.try_recv() {
-                lives += match life {
-                    Life::Init => 1,
-                    Life::Terminated(_) => -1,
+            let mut lifecycle = 0;
+            while let Ok(life) = watch.lifecycle.try_recv() {
+                lifecycle += match life {
+                    Lifecycle::Init => 1,
+                    Lifecycle::Terminated(_) => -1,
                 };
             }
-            assert_eq!(lives, 0, "{answer:?}");
+            assert_eq!(lifecycle, 0, "{answer:?}");
         });
     }
 }
@@ -161,7 +162,7 @@ fn connection_is_closed_at_the_start_timeout_when_the_supervisor_never_answers()
 #[test]
 fn start_timeout_is_configurable() {
     simulated(async {
-        let (builder, _watch) = lab::daemon();
+        let (builder, _watch) = test_server::daemon();
         let builder = builder.server_supervisor(Never.supervisor());
         let daemon = builder.start_timeout(7 * SECOND).start_link();
         first_is_closed_after(7 * SECOND, daemon.await.unwrap(), &"7 s").await;
@@ -174,7 +175,7 @@ struct Slow;
 type Naps = Arc<Mutex<Option<Duration>>>;
 
 impl Server for Slow {
-    type Protocol = Lab;
+    type Protocol = TestProtocol;
     type Seed = Naps;
     type Info = ();
 
@@ -237,7 +238,8 @@ fn detached_init_is_killed_at_the_start_timeout() {
     simulated(async {
         let builder = slow(1000 * LIMIT).server_supervisor(careless());
         let daemon = builder.start_link().await.unwrap();
-        let client = Client::<Lab>::builder(daemon.local_addr()).reconnect(Reconnect::Never);
+        let client =
+            Client::<TestProtocol>::builder(daemon.local_addr()).reconnect(Reconnect::Never);
         let client = client.connect().await.unwrap();
         time::sleep(LIMIT - SECOND).await;
         assert_eq!(daemon.info().servers, 1);
@@ -252,14 +254,14 @@ fn detached_init_is_killed_at_the_start_timeout() {
 fn init_just_before_the_start_timeout_succeeds() {
     simulated(async {
         let daemon = slow(LIMIT - SECOND).start_link().await.unwrap();
-        let client = Client::<Lab>::builder(daemon.local_addr())
+        let client = Client::<TestProtocol>::builder(daemon.local_addr())
             .reply_timeout(2 * LIMIT)
             .connect()
             .await
             .unwrap();
-        is_served(&client).await;
+        assert_served(&client).await;
         time::sleep(2 * LIMIT).await;
-        is_served(&client).await;
+        assert_served(&client).await;
         assert_eq!(daemon.info().failed, 0);
     });
 }
@@ -269,14 +271,14 @@ fn slow_init_does_not_delay_other_connections() {
     simulated(async {
         let daemon = slow(LIMIT - SECOND).start_link().await.unwrap();
         let connect = async || {
-            let client = Client::<Lab>::builder(daemon.local_addr());
+            let client = Client::<TestProtocol>::builder(daemon.local_addr());
             client.connect().await.unwrap()
         };
         let _late = connect().await;
         settled().await;
         for _ in 0..100 {
             let other = connect().await;
-            at_once(is_served(&other)).await;
+            at_once(assert_served(&other)).await;
         }
         let info = daemon.info();
         assert_eq!((info.accepted, info.failed), (101, 0));
@@ -287,7 +289,7 @@ fn slow_init_does_not_delay_other_connections() {
 struct Helped;
 
 impl Server for Helped {
-    type Protocol = Lab;
+    type Protocol = TestProtocol;
     type Seed = DynamicSupervisor;
     type Info = ();
 
@@ -316,8 +318,8 @@ fn init_can_start_a_child_under_its_own_supervisor() {
         let daemon = Daemon::<Helped>::builder(DynamicSupervisor::clone(&supervisor))
             .server_supervisor(DynamicSupervisor::clone(&supervisor));
         let daemon = daemon.start_link().await.unwrap();
-        let client = Client::<Lab>::builder(daemon.local_addr());
-        at_once(is_served(&client.connect().await.unwrap())).await;
+        let client = Client::<TestProtocol>::builder(daemon.local_addr());
+        at_once(assert_served(&client.connect().await.unwrap())).await;
         assert_eq!(supervisor.which_children().await.unwrap().len(), 2);
     });
 }
@@ -337,16 +339,17 @@ fn start_spec_used_after_the_start_timeout_returns_ignore() {
                 future::pending().await
             }
         });
-        let (builder, watch) = lab::daemon();
+        let (builder, watch) = test_server::daemon();
         let daemon = builder.server_supervisor(supervisor).start_link().await;
         let daemon = daemon.unwrap();
-        let client = Client::<Lab>::builder(daemon.local_addr()).reconnect(Reconnect::Never);
+        let client =
+            Client::<TestProtocol>::builder(daemon.local_addr()).reconnect(Reconnect::Never);
         let client = client.connect().await.unwrap();
         let exited = time::timeout(LIMIT + SECOND, client.exited()).await;
         assert!(exited.is_ok(), "it is still connected");
         assert_eq!(daemon.info().connections, 0);
         let outcome = outcome.recv().await.unwrap();
         assert!(matches!(outcome, Ok(Started::Ignore)), "{outcome:?}");
-        assert!(watch.lives.is_empty());
+        assert!(watch.lifecycle.is_empty());
     });
 }

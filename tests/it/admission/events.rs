@@ -42,7 +42,7 @@ fn simulated<F: Future<Output = ()>>(seed: u64, test: impl FnOnce(Network) -> F)
 }
 
 /// Shuts the daemon down after 20 seconds and returns the only `Closed` event.
-async fn only_end(daemon: Linked<Daemon<LabServer>>, events: DaemonEvents) -> End {
+async fn only_end(daemon: Linked<Daemon<TestServer>>, events: DaemonEvents) -> End {
     time::sleep(Duration::from_secs(20)).await;
     daemon.shutdown().await;
     let ends = ends(events).await;
@@ -53,7 +53,7 @@ async fn only_end(daemon: Linked<Daemon<LabServer>>, events: DaemonEvents) -> En
 #[test]
 fn closed_event_reports_stage_and_reason() {
     use ConnectionStage::{Handshake, Served, Start};
-    type Change = fn(DaemonBuilder<LabServer>) -> DaemonBuilder<LabServer>;
+    type Change = fn(DaemonBuilder<TestServer>) -> DaemonBuilder<TestServer>;
     type Is = fn(&CloseReason) -> bool;
     let tls: Change = |it| it.transport(TestCa::new().tls(&["localhost"]));
     let ways: [(Change, &[u8], ConnectionStage, Is); 7] = [
@@ -97,7 +97,7 @@ fn closed_event_reports_stage_and_reason() {
     ];
     for (change, bytes, stage, is) in ways {
         simulated(1, |network| async move {
-            let (builder, _watch) = lab::daemon();
+            let (builder, _watch) = test_server::daemon();
             let daemon = change(builder).start_link().await.unwrap();
             let events = daemon.events();
             let mut peer = network.connect(daemon.local_addr()).await.unwrap();
@@ -111,7 +111,7 @@ fn closed_event_reports_stage_and_reason() {
 #[test]
 fn closed_event_reports_evicted_handshakes_and_a_stopped_daemon() {
     simulated(1, |network| async move {
-        let (builder, _watch) = lab::daemon();
+        let (builder, _watch) = test_server::daemon();
         let tls = TestCa::new().tls(&["localhost"]);
         let daemon = builder.transport(tls).max_pending_handshakes(1);
         let daemon = daemon.start_link().await.unwrap();
@@ -133,7 +133,7 @@ fn closed_event_reports_evicted_handshakes_and_a_stopped_daemon() {
 #[test]
 fn connections_being_rejected_are_evicted_before_pending_handshakes() {
     simulated(1, |network| async move {
-        let (builder, _watch) = lab::daemon();
+        let (builder, _watch) = test_server::daemon();
         let tls = TestCa::new().tls(&["localhost"]);
         let daemon = builder.transport(tls).max_pending_handshakes(2);
         let daemon = daemon.max_connections(1).at_limit(AtLimit::Refuse {
@@ -161,7 +161,7 @@ fn connections_being_rejected_are_evicted_before_pending_handshakes() {
 fn connection_closed_right_after_its_reply_emits_served_and_closed() {
     for seed in 0..100 {
         simulated(seed, |network| async move {
-            let (builder, _watch) = lab::daemon();
+            let (builder, _watch) = test_server::daemon();
             let daemon = builder.start_link().await.unwrap();
             let mut events = daemon.events();
             for _ in 0..10 {
@@ -199,7 +199,7 @@ fn each_of_many_connections_emits_one_closed_event_however_the_daemon_exits() {
             Universe::current()
                 .unwrap()
                 .allow_panics("as the test asks");
-            let (builder, _watch) = lab::daemon();
+            let (builder, _watch) = test_server::daemon();
             let daemon = builder.max_connections_per_address(10).start_link();
             let daemon = daemon.await.unwrap();
             let events = daemon.events();
@@ -240,7 +240,7 @@ fn each_of_many_connections_emits_one_closed_event_however_the_daemon_exits() {
 #[test]
 fn slow_event_receiver_is_told_how_many_events_it_missed() {
     simulated(1, |network| async move {
-        let (builder, _watch) = lab::daemon();
+        let (builder, _watch) = test_server::daemon();
         let builder = builder.at_limit(AtLimit::Close);
         let daemon = builder.start_link().await.unwrap();
         daemon.set_limits(|limits| limits.connections = 0);
@@ -277,7 +277,7 @@ fn slow_event_receiver_is_told_how_many_events_it_missed() {
 #[test]
 fn events_of_an_exited_daemon_return_none() {
     simulated(1, |_| async {
-        let daemon = lab::daemon().0.start_link().await.unwrap();
+        let daemon = test_server::daemon().0.start_link().await.unwrap();
         let handle = Daemon::clone(&daemon);
         daemon.shutdown().await;
         assert!(handle.events().next().await.is_none());
@@ -295,7 +295,7 @@ fn protocol_error(end: &CloseReason) -> Option<&ProtocolError> {
 #[test]
 fn each_timeout_emits_closed_at_its_time_with_stage_and_reason() {
     use ConnectionStage::{Handshake, Served};
-    type Change = fn(DaemonBuilder<LabServer>) -> DaemonBuilder<LabServer>;
+    type Change = fn(DaemonBuilder<TestServer>) -> DaemonBuilder<TestServer>;
     type Is = fn(&CloseReason) -> bool;
     let options: Change = |it| {
         let options = ServerOptions::new()
@@ -308,7 +308,7 @@ fn each_timeout_emits_closed_at_its_time_with_stage_and_reason() {
     let half = raw::call(1, ":ping")[..50].to_vec();
     let echo = format!("{{:echo, \"{}\"}}", "x".repeat(5000));
     let deaf = raw::call(1, &echo).repeat(10);
-    let lives = raw::call(1, ":ping");
+    let lifecycle = raw::call(1, ":ping");
     let is_gone: Is = |end| matches!(end, CloseReason::Server(ExitReason::Disconnected));
     // The configuration, the bytes the peer sends, whether its host vanishes then; the expected stage, reason
     // and time.
@@ -354,12 +354,12 @@ fn each_timeout_emits_closed_at_its_time_with_stage_and_reason() {
             |end| matches!(protocol_error(end), Some(ProtocolError::WriteTimeout(_))),
             secs(7),
         ),
-        (options, &lives, true, Served, is_gone, secs(20)),
+        (options, &lifecycle, true, Served, is_gone, secs(20)),
     ];
     for (change, bytes, vanishes, stage, is, at) in limits {
         simulated(1, |network| async move {
             network.set_default_link(Link::new().window(1000));
-            let (builder, _watch) = lab::daemon();
+            let (builder, _watch) = test_server::daemon();
             let daemon = change(builder).start_link().await.unwrap();
             let mut events = daemon.events();
             let start = time::now();
@@ -404,7 +404,7 @@ async fn daemon_events(mut events: DaemonEvents) -> Vec<String> {
 #[test]
 fn suspend_resume_and_drain_emit_one_event_each() {
     simulated(1, |network| async move {
-        let (builder, _watch) = lab::daemon();
+        let (builder, _watch) = test_server::daemon();
         let daemon = builder.start_link().await.unwrap();
         let events = daemon.events();
         let _peer = network.connect(daemon.local_addr()).await.unwrap();
@@ -433,7 +433,7 @@ fn suspend_resume_and_drain_emit_one_event_each() {
 #[test]
 fn descriptor_shortage_emits_one_pause_and_one_resume_event() {
     simulated(1, |network| async move {
-        let (builder, _watch) = lab::daemon();
+        let (builder, _watch) = test_server::daemon();
         let daemon = builder.start_link().await.unwrap();
         let events = daemon.events();
         let port = daemon.port();
@@ -462,18 +462,18 @@ fn descriptor_shortage_emits_one_pause_and_one_resume_event() {
 #[test]
 fn persistent_accept_error_pauses_with_growing_delays() {
     simulated(1, |network| async move {
-        let (builder, _watch) = lab::daemon();
+        let (builder, _watch) = test_server::daemon();
         let daemon = builder.start_link().await.unwrap();
         let events = daemon.events();
-        let old = lab::client(&daemon).connect().await.unwrap();
-        is_served(&old).await;
+        let old = test_server::client(&daemon).connect().await.unwrap();
+        assert_served(&old).await;
         // As from a seccomp filter that forbids `accept`: the error is not about one connection.
         let eacces = 13;
         network.fail_accepts("localhost", daemon.port(), eacces, 30);
         let before = time::now();
         let mut peer = Raw::dial(daemon.local_addr()).await;
         peer.send(&raw::call(1, ":ping")).await;
-        is_served(&old).await;
+        assert_served(&old).await;
         peer.text().await.expect("an answer");
         assert!(
             time::now() - before > secs(5),

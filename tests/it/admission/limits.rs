@@ -25,20 +25,20 @@ const fn secs(secs: u64) -> Duration {
 
 /// Runs a test with a daemon that every host of the network can reach.
 fn at<F: Future<Output = ()>>(
-    change: impl FnOnce(DaemonBuilder<LabServer>) -> DaemonBuilder<LabServer>,
-    test: impl FnOnce(Network, Linked<Daemon<LabServer>>) -> F,
+    change: impl FnOnce(DaemonBuilder<TestServer>) -> DaemonBuilder<TestServer>,
+    test: impl FnOnce(Network, Linked<Daemon<TestServer>>) -> F,
 ) {
     Universe::simulated(1).run(async {
         let network = Network::current().unwrap();
         let shop = network.host("shop");
-        let (builder, _watch) = lab::daemon();
+        let (builder, _watch) = test_server::daemon();
         let builder = change(builder.bind(shop.ip()).plaintext_anywhere());
         let daemon = shop.scope(builder.start_link()).await.unwrap();
         test(network, daemon).await;
     });
 }
 
-async fn connect_from(network: &Network, host: &Host, daemon: &Daemon<LabServer>) -> Raw<Stream> {
+async fn connect_from(network: &Network, host: &Host, daemon: &Daemon<TestServer>) -> Raw<Stream> {
     let connect = network.connect(daemon.local_addr());
     Raw::over(host.scope(connect).await.unwrap())
 }
@@ -109,7 +109,7 @@ fn rejected_client_reports_the_reason_and_retries_after_retry_after() {
         let home = network.host("home");
         let mut first = connect_from(&network, &home, &daemon).await;
         served(&mut first).await;
-        let second = Client::<Lab>::builder(daemon.local_addr())
+        let second = Client::<TestProtocol>::builder(daemon.local_addr())
             .backoff(Backoff::new(ms(1), ms(10)))
             .start();
         let refused = || match second.last_disconnect() {
@@ -130,7 +130,7 @@ fn rejected_client_reports_the_reason_and_retries_after_retry_after() {
         drop(first);
         time::sleep(2 * retry_after).await;
         assert!(second.status().is_connected());
-        is_served(&second).await;
+        assert_served(&second).await;
     });
 }
 
@@ -138,7 +138,7 @@ fn rejected_client_reports_the_reason_and_retries_after_retry_after() {
 fn client_rejected_by_a_hook_reports_the_reason_and_retries_by_its_backoff() {
     let closed = |builder: DaemonBuilder<_>| builder.admit(|_: &PeerInfo| Err("closed on Sundays"));
     at(closed, |_, daemon| async move {
-        let client = Client::<Lab>::builder(daemon.local_addr())
+        let client = Client::<TestProtocol>::builder(daemon.local_addr())
             .backoff(Backoff::new(ms(1), ms(10)))
             .start();
         time::sleep(secs(1)).await;
@@ -155,7 +155,7 @@ fn call_of_a_rejected_client_fails_as_not_run() {
     let closed = |builder: DaemonBuilder<_>| builder.admit(|_: &PeerInfo| Err("closed on Sundays"));
     at(closed, |_, daemon| async move {
         // The client is connected and does not know yet that it is rejected.
-        let client = lab::client(&daemon).connect().await.unwrap();
+        let client = test_server::client(&daemon).connect().await.unwrap();
         let outcome = client.call(Call::Ping).await;
         let why = client.last_disconnect();
         assert!(matches!(why, Some(Disconnect::Refused { .. })), "{why:?}");
@@ -244,7 +244,7 @@ fn plaintext_client_caps_retry_after_at_a_minute() {
         let home = network.host("home");
         let mut first = connect_from(&network, &home, &daemon).await;
         served(&mut first).await;
-        let client = lab::client(&daemon).backoff(Backoff::new(ms(1), ms(10)));
+        let client = test_server::client(&daemon).backoff(Backoff::new(ms(1), ms(10)));
         let _client = client.connect().await.unwrap();
         time::sleep(secs(50)).await;
         assert_eq!(daemon.info().rejected.connections, 1);
@@ -264,7 +264,7 @@ fn client_whose_write_fails_first_still_reads_why_it_was_rejected() {
         let home = network.host("home");
         let mut first = connect_from(&network, &home, &daemon).await;
         served(&mut first).await;
-        let client = lab::client(&daemon).transport(Shut);
+        let client = test_server::client(&daemon).transport(Shut);
         let client = client.backoff(Backoff::new(ms(1), ms(10)));
         let client = client.connect().await.unwrap();
         settled().await;
@@ -315,11 +315,11 @@ fn changed_connection_limit_applies_to_new_connections() {
             settled().await;
             false
         };
-        let is_served = async {
+        let assert_served = async {
             waiting.as_mut().await;
             true
         };
-        assert!(!future::or(is_served, wait).await);
+        assert!(!future::or(assert_served, wait).await);
         daemon.set_limits(|limits| limits.connections = 2);
         waiting.await;
         // A lower limit closes no connection and accepts none.
@@ -395,29 +395,29 @@ fn limit_per_certificate_counts_all_its_addresses() {
     let ca = TestCa::new();
     let tls = ca.tls(&["shop"]);
     let capped =
-        |builder: DaemonBuilder<LabServer>| builder.transport(tls).max_connections_per_identity(2);
+        |builder: DaemonBuilder<TestServer>| builder.transport(tls).max_connections_per_identity(2);
     at(capped, |network, daemon| async move {
         let (greedy, modest) = (ca.issue(&["same name"]), ca.issue(&["same name"]));
         let connect = |host: &'static str, papers| {
             let papers = ca.tls_with(papers).server_name("shop");
-            let client = lab::client(&daemon).transport(papers);
+            let client = test_server::client(&daemon).transport(papers);
             let client = client.reconnect(Reconnect::Never);
             network
                 .host(host)
                 .scope(async move { client.connect().await.unwrap() })
         };
         let (a, b) = (connect("a", &greedy).await, connect("b", &greedy).await);
-        is_served(&a).await;
-        is_served(&b).await;
+        assert_served(&a).await;
+        assert_served(&b).await;
         let c = connect("c", &greedy).await;
         assert!(c.call(Call::Ping).await.is_err());
         settled().await;
         assert_eq!(daemon.info().rejected.identity, 1);
         // Another certificate with the same name has its own count.
-        is_served(&connect("c", &modest).await).await;
+        assert_served(&connect("c", &modest).await).await;
         drop(a);
         settled().await;
-        is_served(&connect("c", &greedy).await).await;
+        assert_served(&connect("c", &greedy).await).await;
     });
 }
 
@@ -448,7 +448,7 @@ fn admit_hooks_accept_or_reject_with_a_message() {
 #[test]
 fn admit_address_runs_before_the_handshake_and_sends_its_reason_only_without_tls() {
     for secure in [false, true] {
-        let hooked = |builder: DaemonBuilder<LabServer>| {
+        let hooked = |builder: DaemonBuilder<TestServer>| {
             let builder = builder.admit_address(|_: &Endpoint| Err("not today"));
             match secure {
                 true => builder.transport(TestCa::new().tls(&["shop"])),

@@ -4,7 +4,7 @@ use super::*;
 
 use std::fmt;
 
-use crate::support::fixture;
+use crate::support::subprocess;
 use erps::{Protocol, Universe};
 use tracing::{
     Event, Metadata, Subscriber,
@@ -130,7 +130,7 @@ fn logged(change: fn(DaemonBuilder<Chatterbox>) -> DaemonBuilder<Chatterbox>) ->
 #[test]
 fn connection_events_are_logged_within_their_span() {
     for which in ["servers", "failures"] {
-        fixture::passes(
+        subprocess::passes(
             &format!("admission::spans::{which}_are_logged_within_their_span"),
             &[],
         );

@@ -37,7 +37,7 @@ struct ScriptedSeed {
 }
 
 impl Server for Scripted {
-    type Protocol = Lab;
+    type Protocol = TestProtocol;
     type Seed = ScriptedSeed;
     type Info = ();
 
@@ -75,10 +75,10 @@ fn scripted(behaviours: Behaviours) -> (DaemonBuilder<Scripted>, Receiver<Option
 /// that others are served meanwhile; and that no connection is left.
 async fn first_is_closed<S>(daemon: Linked<Daemon<S>>, behaviours: Behaviours)
 where
-    S: Server<Protocol = Lab>,
+    S: Server<Protocol = TestProtocol>,
 {
     let behaviour = behaviours.lock().unwrap().expect("nobody came yet");
-    let client = || Client::<Lab>::builder(daemon.local_addr());
+    let client = || Client::<TestProtocol>::builder(daemon.local_addr());
     // It may be disconnected before it is polled.
     let first = client().reconnect(Reconnect::Never).start();
     if !matches!(behaviour, Behaviour::Never) {
@@ -95,8 +95,8 @@ where
         assert!(behaviours.lock().unwrap().is_none(), "it has come");
     }
     let second = client().connect().await.unwrap();
-    is_served(&second).await;
-    is_served(&client().connect().await.unwrap()).await;
+    assert_served(&second).await;
+    assert_served(&client().connect().await.unwrap()).await;
     assert!(daemon.task().is_alive());
     let handle = Daemon::clone(&daemon);
     daemon.shutdown().await;
@@ -130,7 +130,7 @@ fn supervisor_of(behaviours: Behaviours) -> ServerSupervisor {
 #[erps::test(simulated, panics = "as the test asks")]
 async fn connection_is_closed_when_its_custom_supervisor_starts_no_server() {
     for behaviour in BEHAVIOURS {
-        let (builder, _watch) = lab::daemon();
+        let (builder, _watch) = test_server::daemon();
         let behaviours = first(behaviour);
         let builder = builder.server_supervisor(supervisor_of(Arc::clone(&behaviours)));
         first_is_closed(builder.start_link().await.unwrap(), behaviours).await;
@@ -146,7 +146,7 @@ async fn custom_supervisor_that_panics_before_its_future_closes_one_connection_o
         assert!(behaviour.is_none(), "as the test asks");
         spec.start()
     });
-    let (builder, _watch) = lab::daemon();
+    let (builder, _watch) = test_server::daemon();
     let builder = builder.server_supervisor(supervisor);
     first_is_closed(builder.start_link().await.unwrap(), behaviours).await;
 }
@@ -167,7 +167,7 @@ async fn start_spec_kept_after_an_error_starts_no_server() {
             Err("as the test asks".into())
         }
     });
-    let (builder, _watch) = lab::daemon();
+    let (builder, _watch) = test_server::daemon();
     let builder = builder.server_supervisor(supervisor);
     first_is_closed(builder.start_link().await.unwrap(), behaviours).await;
     let spec = kept.lock().unwrap().pop().unwrap();
@@ -192,14 +192,14 @@ async fn connection_is_closed_when_its_init_fails() {
 
 #[erps::test(simulated)]
 async fn killed_daemon_closes_connections_that_are_still_starting() {
-    let (in_supervisor, _watch) = lab::daemon();
+    let (in_supervisor, _watch) = test_server::daemon();
     let behaviours = first(Behaviour::Never);
     let in_supervisor = in_supervisor.server_supervisor(supervisor_of(Arc::clone(&behaviours)));
     let in_supervisor = in_supervisor.start_link().await.unwrap();
     let (in_init, names) = scripted(first(Behaviour::Never));
     let in_init = in_init.start_link().await.unwrap();
     let ports = [in_supervisor.local_addr(), in_init.local_addr()];
-    let clients = ports.map(|at| Client::<Lab>::builder(at).reconnect(Reconnect::Never));
+    let clients = ports.map(|at| Client::<TestProtocol>::builder(at).reconnect(Reconnect::Never));
     let waits = clients[0].connect().await.unwrap();
     let inits = clients[1].connect().await.unwrap();
     settled().await;
@@ -229,9 +229,9 @@ fn init_receives_the_identity_from_the_peers_certificate() {
                     .uri("spiffe://test/somebody")
                     .issue(),
             );
-            let client = Client::<Lab>::builder(daemon.local_addr()).transport(tls);
+            let client = Client::<TestProtocol>::builder(daemon.local_addr()).transport(tls);
             let client = client.connect().await.unwrap();
-            is_served(&client).await;
+            assert_served(&client).await;
             assert_eq!(names.recv().await.unwrap().as_deref(), Some(name));
         }
     });

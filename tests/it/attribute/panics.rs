@@ -10,7 +10,7 @@ use erps::{ChildSpec, DynamicSupervisor, Restart, ServerRef, Universe, time, uni
 use smol::future;
 
 use super::fails;
-use crate::support::lab::{self, Call, LabServer};
+use crate::support::test_server::{self, Call, TestServer};
 
 async fn a_moment() {
     time::sleep(Duration::from_millis(1)).await;
@@ -76,7 +76,9 @@ async fn inherited() {
 }
 
 async fn server() {
-    let server = ServerRef::<LabServer>::builder(lab::seed().0).start().await;
+    let server = ServerRef::<TestServer>::builder(test_server::seed().0)
+        .start()
+        .await;
     assert!(server.unwrap().call(Call::Crash).await.is_err());
 }
 
@@ -139,7 +141,7 @@ fn a_panic_in_any_task_fails_the_test_by_task_text_and_line() {
     }
     let text = fails("panics::a_server_panics", &[]);
     assert!(
-        text.contains("the server `it::support::lab::LabServer` created at"),
+        text.contains("the server `it::support::test_server::TestServer` created at"),
         "{text}"
     );
 }

@@ -9,7 +9,7 @@ use erps::{Universe, time};
 use smol::{channel, future};
 
 use super::fails;
-use crate::support::extent::short_or_long;
+use crate::support::scale::short_or_long;
 
 const HOUR: Duration = Duration::from_secs(3600);
 

@@ -10,7 +10,7 @@ use std::{
     time::Instant,
 };
 
-use crate::support::lab::run;
+use crate::support::test_server::run;
 
 /// Counts of calls by when they were sent and how they ended.
 #[derive(Debug, Default)]

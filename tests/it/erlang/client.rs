@@ -1,4 +1,4 @@
-//! An Erlang client, ours as the daemon.
+//! An Erlang client with a daemon of this library.
 
 use std::time::Duration;
 
@@ -6,8 +6,7 @@ use erps::{Peer, ServerOptions};
 
 use super::{Ends, Erlang, IDENTITY, Wire, daemon, run};
 
-/// Longer than the window in which the original's client reads once, by a margin for a busy
-/// machine.
+/// Longer than the window in which an Elixir client reads once, with a margin for a busy machine.
 const SPACED: Peer = Peer::Elixir {
     pause: Duration::from_millis(400),
 };
@@ -42,22 +41,22 @@ fn is_served(wire: Wire) {
 }
 
 #[test]
-fn an_erlang_client_is_served_over_tcp() {
+fn erlang_client_is_served_over_tcp() {
     is_served(Wire::Tcp);
 }
 
 #[test]
-fn an_erlang_client_is_served_over_tls_1_2() {
+fn erlang_client_is_served_over_tls_1_2() {
     is_served(Wire::Tls12);
 }
 
 #[test]
-fn an_erlang_client_is_served_over_tls_1_3() {
+fn erlang_client_is_served_over_tls_1_3() {
     is_served(Wire::Tls13);
 }
 
 #[test]
-fn an_erlang_client_and_a_daemon_compress_for_each_other() {
+fn erlang_client_and_daemon_compress_for_each_other() {
     run(async {
         let ends = Ends::new(Wire::Tcp);
         let daemon = daemon(&ends)
@@ -78,7 +77,7 @@ fn an_erlang_client_and_a_daemon_compress_for_each_other() {
 }
 
 #[test]
-fn an_erlang_client_that_gives_another_name_or_version_is_told_so_each_time() {
+fn erlang_client_with_wrong_identity_receives_an_error_for_each_call() {
     run(async {
         let ends = Ends::new(Wire::Tcp);
         let daemon = daemon(&ends).start_link().await.unwrap();
@@ -97,7 +96,7 @@ fn an_erlang_client_that_gives_another_name_or_version_is_told_so_each_time() {
 }
 
 #[test]
-fn an_erlang_client_that_sends_no_packets_is_told_so_and_the_connection_ends() {
+fn erlang_client_that_sends_no_packets_receives_an_error_and_a_close() {
     run(async {
         let ends = Ends::new(Wire::Tcp);
         let daemon = daemon(&ends).start_link().await.unwrap();
@@ -113,9 +112,9 @@ fn an_erlang_client_that_sends_no_packets_is_told_so_and_the_connection_ends() {
     });
 }
 
-/// This is what [`Peer::Elixir`] is for.
+/// The reason for [`Peer::Elixir`].
 #[test]
-fn an_erlang_client_loses_pushes_that_arrive_together() {
+fn erlang_client_loses_pushes_that_arrive_together() {
     run(async {
         let ends = Ends::new(Wire::Tcp);
         let daemon = daemon(&ends).start_link().await.unwrap();
@@ -127,7 +126,7 @@ fn an_erlang_client_loses_pushes_that_arrive_together() {
     });
 }
 
-fn hears_all(wire: Wire) {
+fn receives_all(wire: Wire) {
     run(async {
         let ends = Ends::new(wire);
         let daemon = daemon(&ends)
@@ -147,11 +146,11 @@ fn hears_all(wire: Wire) {
 }
 
 #[test]
-fn an_erlang_client_hears_every_push_and_reply_of_a_daemon_that_expects_it() {
-    hears_all(Wire::Tcp);
+fn erlang_client_receives_all_pushes_and_replies_with_peer_elixir() {
+    receives_all(Wire::Tcp);
 }
 
 #[test]
-fn an_erlang_client_hears_every_push_and_reply_of_a_daemon_that_expects_it_over_tls() {
-    hears_all(Wire::Tls13);
+fn erlang_client_receives_all_pushes_and_replies_with_peer_elixir_over_tls() {
+    receives_all(Wire::Tls13);
 }

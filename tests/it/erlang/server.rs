@@ -1,4 +1,4 @@
-//! An Erlang server, ours as the client.
+//! An Erlang server with a client of this library.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use erps::{Backoff, CallError, Client, ClientBuilder, Peer, Status, Term};
 use futures::future::join_all;
 
 use super::{Ends, Erlang, Untyped, Wire, run};
-use crate::support::lab::eventually;
+use crate::support::test_server::eventually;
 
 fn client(ends: &Ends, port: u16) -> ClientBuilder<Untyped> {
     let builder = Client::builder(("localhost", port))
@@ -29,7 +29,7 @@ fn echo(term: Term) -> Term {
     Term::tuple([Term::atom("echo"), term])
 }
 
-/// How often the server has seen something.
+/// Returns how often the server has seen something.
 async fn seen(client: &Client<Untyped>, what: &str) -> i64 {
     let call = term(&format!("{{:seen, {what}}}"));
     client.call(call).await.unwrap().as_integer().unwrap()
@@ -61,23 +61,23 @@ fn serves_many_callers(wire: Wire) {
 }
 
 #[test]
-fn an_erlang_server_serves_many_callers_one_packet_at_a_time() {
+fn erlang_server_serves_many_callers_one_packet_at_a_time() {
     serves_many_callers(Wire::Tcp);
 }
 
 #[test]
-fn an_erlang_server_serves_many_callers_one_packet_at_a_time_over_tls_1_2() {
+fn erlang_server_serves_many_callers_one_packet_at_a_time_over_tls_1_2() {
     serves_many_callers(Wire::Tls12);
 }
 
 #[test]
-fn an_erlang_server_serves_many_callers_one_packet_at_a_time_over_tls_1_3() {
+fn erlang_server_serves_many_callers_one_packet_at_a_time_over_tls_1_3() {
     serves_many_callers(Wire::Tls13);
 }
 
-/// This is what [`Peer::Elixir`] is for.
+/// The reason for [`Peer::Elixir`].
 #[test]
-fn an_erlang_server_breaks_at_calls_that_arrive_together_and_the_client_heals() {
+fn erlang_server_fails_on_calls_that_arrive_together_and_the_client_reconnects() {
     run(async {
         let ends = Ends::new(Wire::Tcp);
         let Some((_erlang, port)) = Erlang::server(&ends, &[]).await else {
@@ -85,7 +85,7 @@ fn an_erlang_server_breaks_at_calls_that_arrive_together_and_the_client_heals() 
         };
         let client = client(&ends, port).connect().await.unwrap();
         let mut lost = 0;
-        // It takes two packets that arrive together, which is up to the system.
+        // Needs two packets to arrive together, which depends on the operating system.
         for _ in 0..100 {
             let calls = (0..50).map(|n| client.call(echo(Term::from(n))));
             for (n, outcome) in (0..).zip(join_all(calls).await) {
@@ -101,7 +101,7 @@ fn an_erlang_server_breaks_at_calls_that_arrive_together_and_the_client_heals() 
                 break;
             }
         }
-        assert!(lost > 0, "the server took everything");
+        assert!(lost > 0, "no call was lost");
         assert_eq!(
             client.call(Term::atom("ping")).await.unwrap(),
             Term::atom("pong")
@@ -111,7 +111,7 @@ fn an_erlang_server_breaks_at_calls_that_arrive_together_and_the_client_heals() 
 }
 
 #[test]
-fn terms_come_back_from_an_erlang_server_as_they_were() {
+fn erlang_server_echoes_terms_unchanged() {
     run(async {
         let ends = Ends::new(Wire::Tcp);
         let Some((_erlang, port)) = Erlang::server(&ends, &[]).await else {
@@ -157,7 +157,7 @@ fn terms_come_back_from_an_erlang_server_as_they_were() {
 }
 
 #[test]
-fn an_erlang_server_and_a_client_compress_for_each_other() {
+fn erlang_server_and_client_compress_for_each_other() {
     run(async {
         let ends = Ends::new(Wire::Tcp);
         let Some((_erlang, port)) = Erlang::server(&ends, &[]).await else {
@@ -173,7 +173,7 @@ fn an_erlang_server_and_a_client_compress_for_each_other() {
 }
 
 #[test]
-fn pushes_of_an_erlang_server_arrive() {
+fn erlang_servers_pushes_arrive() {
     run(async {
         let ends = Ends::new(Wire::Tls13);
         let Some((_erlang, port)) = Erlang::server(&ends, &[]).await else {
@@ -193,28 +193,28 @@ fn pushes_of_an_erlang_server_arrive() {
 }
 
 #[test]
-fn an_erlang_server_takes_keepalives_between_calls() {
+fn erlang_server_accepts_keepalives_between_calls() {
     run(async {
         let ends = Ends::new(Wire::Tcp);
         let Some((_erlang, port)) = Erlang::server(&ends, &[]).await else {
             return;
         };
-        // More often than it takes them: they do not pile up.
+        // More often than the server reads them: keepalives do not accumulate.
         let builder = client(&ends, port).peer(Peer::elixir());
         let client = builder.keepalive(Duration::from_millis(5)).connect().await;
         let client = client.unwrap();
-        let mut heard = 0;
-        while heard < 3 {
+        let mut received = 0;
+        while received < 3 {
             client.call(term("{:sleepfor, 50}")).await.unwrap();
-            heard = seen(&client, ":keepalive").await;
+            received = seen(&client, ":keepalive").await;
         }
         assert_eq!(seen(&client, ":einval").await, 0);
     });
 }
 
-/// The original names no call in it, and never reads again.
+/// The error of Elixir's server names no call, and the server never reads again.
 #[test]
-fn the_error_of_an_erlang_server_reaches_the_only_call_in_flight() {
+fn erlang_servers_error_fails_the_only_call_in_flight() {
     run(async {
         let ends = Ends::new(Wire::Tcp);
         let Some((_erlang, port)) = Erlang::server(&ends, &["another"]).await else {
@@ -230,7 +230,7 @@ fn the_error_of_an_erlang_server_reaches_the_only_call_in_flight() {
 }
 
 #[test]
-fn a_call_is_lost_with_an_erlang_server_that_dies() {
+fn call_is_lost_when_the_erlang_server_exits() {
     run(async {
         let ends = Ends::new(Wire::Tcp);
         let Some((erlang, port)) = Erlang::server(&ends, &[]).await else {
@@ -244,7 +244,7 @@ fn a_call_is_lost_with_an_erlang_server_that_dies() {
         assert!(smol::future::poll_once(&mut held).await.is_none());
         assert!(pushes.next().await.is_some());
         drop(erlang);
-        // It waited behind the cast, and may not have left yet.
+        // The call waited behind the cast and may not have been sent.
         let outcome = held.await;
         assert!(
             matches!(
@@ -253,6 +253,9 @@ fn a_call_is_lost_with_an_erlang_server_that_dies() {
             ),
             "{outcome:?}"
         );
-        eventually("it notices", || !client.status().is_connected()).await;
+        eventually("the client notices the disconnect", || {
+            !client.status().is_connected()
+        })
+        .await;
     });
 }

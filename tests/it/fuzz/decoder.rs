@@ -16,7 +16,7 @@ pub(crate) fn run(data: &[u8]) {
         return;
     };
     let limit = LIMITS[usize::from(limit) % LIMITS.len()];
-    let expected = by_the_book(stream, limit);
+    let expected = reference(stream, limit);
     expected.encodes_to(stream);
 
     let mut decoder = Decoder::new(limit);
@@ -32,7 +32,7 @@ pub(crate) fn run(data: &[u8]) {
     });
     let mut decoder = Decoder::new(limit);
     assert_eq!(fed(&mut decoder, pieces, false), expected, "in pieces");
-    // What is kept is bounded by what has come, and not by what was announced.
+    // The buffer is bounded by the bytes received, not by the announced size.
     let most = 2 * stream.len().max(256) + 4 * READ_CHUNK;
     assert!(decoder.capacity() <= most, "{decoder:?}");
     assert!(decoder.capacity() <= limit.saturating_add(HEADER_LEN + 4 * READ_CHUNK));
@@ -41,16 +41,16 @@ pub(crate) fn run(data: &[u8]) {
     assert_eq!(decoder.capacity() == 0, left == 0);
 }
 
-/// What came out of a stream.
+/// The result of decoding a stream.
 #[derive(Debug, PartialEq)]
 struct Outcome {
     packets: Vec<(Header, Vec<u8>)>,
-    /// How many bytes are left of a packet that is not complete.
+    /// How many bytes of an incomplete packet are left.
     end: Result<usize, FrameError>,
 }
 
 impl Outcome {
-    /// Packets that are written again are those that were read.
+    /// Asserts that encoding the packets yields the stream.
     fn encodes_to(&self, stream: &[u8]) {
         let mut out = Vec::new();
         for (header, payload) in &self.packets {
@@ -60,7 +60,7 @@ impl Outcome {
             begun.finish(&mut out, payload.len()).unwrap();
             let written = &out[before..];
             if header.authenticated {
-                // Nobody writes such ones.
+                // This library does not write authenticated packets.
                 let read = &stream[before..out.len()];
                 assert_eq!(written[..48], read[..48]);
                 assert_ne!(written[48..HEADER_LEN], read[48..HEADER_LEN]);
@@ -100,7 +100,7 @@ fn fed<'a>(
                 Ok(Some(packet)) => packets.push((packet.header, packet.payload.to_vec())),
                 Ok(None) => break,
                 Err(error) => {
-                    // It stays, whatever comes.
+                    // The error stays the same after more bytes.
                     if let Err(before) = end {
                         assert_eq!(error, before);
                     }
@@ -118,8 +118,8 @@ fn fed<'a>(
     Outcome { packets, end }
 }
 
-/// What should come out of it, by the layout that the module of packets shows.
-fn by_the_book(mut stream: &[u8], limit: usize) -> Outcome {
+/// Decodes by the documented packet layout.
+fn reference(mut stream: &[u8], limit: usize) -> Outcome {
     let mut packets = Vec::new();
     let end = loop {
         let wrong = (0..4).find(|&at| stream.get(at).is_some_and(|byte| *byte != COOKIE[at]));

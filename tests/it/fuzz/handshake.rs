@@ -1,4 +1,4 @@
-//! A daemon with TLS, and a peer that sends it whatever the bytes say instead of shaking hands.
+//! A daemon with TLS, and a peer that sends arbitrary bytes instead of a handshake.
 //!
 //! ```text
 //! mode | bytes        mode: into what pieces they are cut, whether the end is a close or a loss
@@ -7,7 +7,7 @@
 use erps::{Daemon, Network, Universe, network::Link};
 use smol::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::server::{ParrotServer, TLS, is_over};
+use super::server::{ParrotServer, TLS, assert_closed_without_panic};
 
 pub(crate) fn run(data: &[u8]) {
     let Some((&mode, bytes)) = data.split_first() else {
@@ -26,7 +26,7 @@ pub(crate) fn run(data: &[u8]) {
         match mode >> 1 & 3 {
             0 => drop(stream),
             1 => stream.abort(),
-            // The daemon loses its patience, or its trust.
+            // Until the daemon closes the connection.
             2 => {
                 let _ = stream.read_to_end(&mut Vec::new()).await;
             }
@@ -37,7 +37,7 @@ pub(crate) fn run(data: &[u8]) {
                 let _ = stream.read_to_end(&mut Vec::new()).await;
             }
         }
-        is_over(&mut events).await;
+        assert_closed_without_panic(&mut events).await;
         let info = daemon.info();
         assert_eq!(
             (info.accepted, info.connections, info.handshakes),

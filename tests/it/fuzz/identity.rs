@@ -1,4 +1,4 @@
-//! Names, versions and requirements.
+//! Identifiers, versions and version requirements.
 
 use erps_wire::identity::{Identifier, Version, VersionReq};
 
@@ -29,7 +29,7 @@ fn named(name: Identifier) {
     }
 }
 
-/// Numbers on either side of those that requirements name, and of what a byte can hold.
+/// Numbers around those that requirements name, and the limits of a byte.
 const NUMBERS: [u8; 6] = [0, 1, 2, 9, 10, 255];
 
 fn required(text: &str) {
@@ -41,7 +41,7 @@ fn required(text: &str) {
         return;
     };
     assert_eq!(whole.to_string(), text);
-    // `or` is what binds least, so either side of it is a requirement.
+    // `or` binds weaker than `and`, so both sides of it are requirements.
     let mut alternatives = Vec::new();
     for alternative in text.split(" or ") {
         let mut parts = Vec::new();
@@ -49,7 +49,7 @@ fn required(text: &str) {
             match part.parse::<VersionReq>() {
                 Ok(req) => {
                     for version in all() {
-                        let expected = meant(part, version);
+                        let expected = matches_comparison(part, version);
                         assert_eq!(req.matches(&version), expected, "{version} and {part:?}");
                     }
                     parts.push(req);
@@ -67,8 +67,8 @@ fn required(text: &str) {
     }
 }
 
-/// What Elixir's documentation says of one comparison.
-fn meant(part: &str, version: Version) -> bool {
+/// A single comparison as specified in Elixir's documentation.
+fn matches_comparison(part: &str, version: Version) -> bool {
     let numbers = part.trim_start_matches([' ', '~', '=', '!', '<', '>']);
     let sign = part[..part.len() - numbers.len()].trim();
     let numbers = numbers.trim_end().split('.');
@@ -81,11 +81,11 @@ fn meant(part: &str, version: Version) -> bool {
         ">=" => version[..] >= numbers[..],
         "<" => version[..] < numbers[..],
         "<=" => version[..] <= numbers[..],
-        // Not before it, and alike in all but the last of the numbers that are named.
+        // Not below it, and equal in all but the last of the given numbers.
         "~>" => {
             let alike = numbers.len() - 1;
             version[..] >= numbers[..] && version[..alike] == numbers[..alike]
         }
-        other => panic!("there is no sign {other}"),
+        other => panic!("unknown operator {other}"),
     }
 }

@@ -1,4 +1,4 @@
-//! What comes before the first packet where a proxy stands in between.
+//! The PROXY header in front of the first packet.
 //!
 //! ```text
 //! piece | stream        piece: how much of it comes at a time
@@ -13,11 +13,11 @@ pub(crate) fn run(data: &[u8]) {
         return;
     };
     let whole = proxy::parse(stream);
-    let (read, taken) = heard(stream, 1 + usize::from(piece));
+    let (read, taken) = parse_in_pieces(stream, 1 + usize::from(piece));
     match (&whole, &read) {
-        (Ok(Step::Done(announced, length)), Ok(Some(heard))) => {
-            assert_eq!(announced, heard);
-            // Not a byte of what follows was taken.
+        (Ok(Step::Done(announced, length)), Ok(Some(parse_in_pieces))) => {
+            assert_eq!(announced, parse_in_pieces);
+            // No byte after the header was read.
             assert_eq!(*length, taken);
             let header = &stream[..taken];
             complete(header, announced);
@@ -29,8 +29,9 @@ pub(crate) fn run(data: &[u8]) {
     }
 }
 
-/// What a reader hears that asks for no more than it is told to; `None` if the stream ends before.
-fn heard(stream: &[u8], piece: usize) -> (Result<Option<Addresses>, ProxyError>, usize) {
+/// Parses as a reader that never reads more than it is asked to. Returns `None` if the stream ends before the
+/// header does.
+fn parse_in_pieces(stream: &[u8], piece: usize) -> (Result<Option<Addresses>, ProxyError>, usize) {
     let mut taken = 0;
     loop {
         match proxy::parse(&stream[..taken]) {
@@ -42,7 +43,7 @@ fn heard(stream: &[u8], piece: usize) -> (Result<Option<Addresses>, ProxyError>,
                 taken = (taken + more.min(piece)).min(stream.len());
             }
             Ok(Step::Done(announced, length)) => {
-                assert_eq!(length, taken, "more was asked for than there is of it");
+                assert_eq!(length, taken, "the parser asked for bytes after the header");
                 return (Ok(Some(announced)), taken);
             }
             Err(error) => return (Err(error), taken),
@@ -50,7 +51,7 @@ fn heard(stream: &[u8], piece: usize) -> (Result<Option<Addresses>, ProxyError>,
     }
 }
 
-/// Every part of a header is the beginning of one, and more of it is promised only if it is there.
+/// Asserts that every prefix of a header is incomplete and asks for no more bytes than are left.
 fn complete(header: &[u8], announced: &Addresses) {
     let limit = match header.starts_with(b"PROXY ") {
         true => MAX_LINE,
@@ -69,7 +70,7 @@ fn complete(header: &[u8], announced: &Addresses) {
     }
 }
 
-/// What was announced is what both versions say of it, written by the book.
+/// Asserts that the addresses, encoded in both versions, parse to themselves.
 fn encoded(announced: &Addresses) {
     let binary = |command: u8, family: u8, block: &[u8]| {
         let length = u16::try_from(block.len()).unwrap().to_be_bytes();

@@ -1,4 +1,4 @@
-//! What to begin with: inputs that are in order, and what becomes of them.
+//! Valid inputs to start from, and their mutations.
 
 use std::{fs, path::Path};
 
@@ -19,7 +19,7 @@ pub(super) const NAMES: [&str; 7] = [
     "proxy",
 ];
 
-/// The seeds of one target, and what is in `corpus/`.
+/// Returns the seeds of one target, and the files in `corpus/`.
 pub(super) fn of(name: &str) -> Vec<Vec<u8>> {
     let mut seeds = match name {
         "decoder" => decoder(),
@@ -29,7 +29,7 @@ pub(super) fn of(name: &str) -> Vec<Vec<u8>> {
         "server" => server(),
         "handshake" => Vec::new(),
         "proxy" => proxy(),
-        other => panic!("no target is called {other}"),
+        other => panic!("unknown target {other}"),
     };
     let found = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/corpus");
     if let Ok(entries) = found.join(name).read_dir() {
@@ -41,7 +41,7 @@ pub(super) fn of(name: &str) -> Vec<Vec<u8>> {
     seeds
 }
 
-/// The golden packets, good and bad.
+/// Returns the golden packets, valid and invalid.
 fn golden() -> Vec<(Vec<u8>, Option<String>)> {
     let file = include_str!("../../golden/packets.json");
     let records: Vec<Value> = serde_json::from_str(file).unwrap();
@@ -71,7 +71,7 @@ fn term() -> Vec<Vec<u8>> {
         .iter()
         .filter_map(|(bytes, _)| bytes.get(HEADER_LEN..));
     let payloads = payloads.map(<[u8]>::to_vec).chain(TERMS.map(encoded));
-    // Each with all there is room for, and with some of the other limits.
+    // Each with the highest limits, and with a combination of the others.
     let limits = (0..32).cycle();
     let seeds = payloads.zip(limits).flat_map(|(payload, limits)| {
         [15, limits].map(|limits| [&[limits], &payload[..]].concat())
@@ -88,7 +88,7 @@ fn text() -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// A script: see the target.
+/// Scripts for the server target.
 fn server() -> Vec<Vec<u8>> {
     let steps: Vec<Vec<u8>> = TERMS
         .iter()
@@ -104,7 +104,7 @@ fn server() -> Vec<Vec<u8>> {
             ]
         })
         .chain([
-            // A function.
+            // A function term.
             vec![5, 7, 113, 119, 0, 119, 0, 97, 0],
             vec![8],
             vec![12],
@@ -143,7 +143,7 @@ fn proxy() -> Vec<Vec<u8>> {
     };
     let v4 = [192, 0, 2, 1, 198, 51, 100, 7, 220, 4, 1, 187];
     let name = [&v4[..], &[2, 0, 3, b'o', b'w', b'n', 4, 0, 0]].concat();
-    // The checksum of this very header.
+    // The checksum of this header.
     let summed = [&v4[..], &[3, 0, 4], &[0xd4, 0x5a, 0x11, 0xb9]].concat();
     let mut unix = b"/run/proxy".to_vec();
     unix.resize(216, 0);
@@ -195,19 +195,19 @@ const REQUIREMENTS: [&str; 8] = [
     "oracle",
 ];
 
-/// One of the seeds, changed in a few places; the same one for the same number.
+/// Returns one of the seeds with a few changes, the same for the same number.
 pub(super) fn mutated(seeds: &[Vec<u8>], number: u64) -> Vec<u8> {
-    const WORTH_TRYING: [u8; 12] = [0, 1, 2, 4, 8, 80, 104, 108, 116, 127, 131, 255];
-    let mut chance = Rng::with_seed(number);
-    let mut bytes = chance.choice(seeds).unwrap().clone();
-    for _ in 0..chance.usize(1..6) {
+    const INTERESTING: [u8; 12] = [0, 1, 2, 4, 8, 80, 104, 108, 116, 127, 131, 255];
+    let mut rng = Rng::with_seed(number);
+    let mut bytes = rng.choice(seeds).unwrap().clone();
+    for _ in 0..rng.usize(1..6) {
         let length = bytes.len();
-        let at = chance.usize(..length.max(1));
-        let end = (at + chance.usize(..9)).min(length);
-        match chance.u8(..7) {
-            0 if at < length => bytes[at] ^= 1 << chance.u8(..8),
-            1 if at < length => bytes[at] = *chance.choice(&WORTH_TRYING).unwrap(),
-            2 if at < length => bytes[at] = bytes[at].wrapping_add(chance.u8(..)),
+        let at = rng.usize(..length.max(1));
+        let end = (at + rng.usize(..9)).min(length);
+        match rng.u8(..7) {
+            0 if at < length => bytes[at] ^= 1 << rng.u8(..8),
+            1 if at < length => bytes[at] = *rng.choice(&INTERESTING).unwrap(),
+            2 if at < length => bytes[at] = bytes[at].wrapping_add(rng.u8(..)),
             3 => bytes.truncate(at),
             4 if at < length => drop(bytes.drain(at..end)),
             5 if at < length => {
@@ -215,8 +215,8 @@ pub(super) fn mutated(seeds: &[Vec<u8>], number: u64) -> Vec<u8> {
                 bytes.splice(at..at, again);
             }
             _ => {
-                let other = chance.choice(seeds).unwrap();
-                let from = chance.usize(..other.len().max(1)).min(other.len());
+                let other = rng.choice(seeds).unwrap();
+                let from = rng.usize(..other.len().max(1)).min(other.len());
                 bytes.truncate(at);
                 bytes.extend_from_slice(&other[from..]);
             }

@@ -100,7 +100,7 @@ impl Server for ParrotServer {
     }
 }
 
-/// One for the daemon, one for its peers; made once.
+/// The TLS settings of the daemon and of its peers.
 pub(crate) static TLS: LazyLock<(Tls, Tls)> = LazyLock::new(|| {
     let ca = TestCa::new();
     (ca.tls(&["localhost"]), ca.tls(&["peer"]))
@@ -142,7 +142,7 @@ pub(crate) fn run(data: &[u8]) {
         };
         talk(stream, script, mode >> 3 & 3 == 3).await;
 
-        is_over(&mut events).await;
+        assert_closed_without_panic(&mut events).await;
         let info = daemon.info();
         assert_eq!(
             (info.accepted, info.connections, info.handshakes),
@@ -155,7 +155,7 @@ pub(crate) fn run(data: &[u8]) {
     });
 }
 
-/// What was asked and not answered, and how many answers there may be.
+/// Calls without an answer yet, and how many packets may be answered.
 struct Talk {
     asked: Vec<(Term, Term)>,
     packets: usize,
@@ -193,7 +193,7 @@ async fn talk(stream: BoxedStream, script: &[u8], unsafe_terms: bool) {
             while let Some(packet) = decoder.next_packet().expect("a daemon sends packets") {
                 assert!(!packet.header.authenticated);
                 let limits = Limits::default().safe(!unsafe_terms);
-                let term = etf::check(packet.payload, &limits).expect("and terms in them");
+                let term = etf::check(packet.payload, &limits).expect("its packets hold terms");
                 answers.push((packet.header.kind, term.decode::<Term>().unwrap()));
             }
         }
@@ -203,7 +203,7 @@ async fn talk(stream: BoxedStream, script: &[u8], unsafe_terms: bool) {
     }
 }
 
-/// Who vanishes hears nothing more.
+/// The peer reads nothing more after a reset.
 struct Vanished;
 
 impl Talk {
@@ -229,7 +229,7 @@ impl Talk {
         Self { asked, packets }
     }
 
-    /// Each reply is that of a call, and no call has two.
+    /// Asserts that each reply belongs to a call, and that no call has two.
     fn explains(mut self, answers: Vec<(Kind, Term)>) {
         let mut left = self.packets + 1;
         for (kind, term) in answers {
@@ -250,7 +250,7 @@ impl Talk {
                     .iter()
                     .position(|it| it.0 == *reply && it.1 == *reference);
                 self.asked
-                    .swap_remove(at.unwrap_or_else(|| panic!("nobody asked for {term}")));
+                    .swap_remove(at.unwrap_or_else(|| panic!("a reply to no call: {term}")));
             }
         }
     }
@@ -259,12 +259,12 @@ impl Talk {
 enum Step {
     Bytes(Vec<u8>),
     Wait(Duration),
-    /// There is nothing more to say, and the rest is heard.
+    /// The peer closes its sending half and reads the rest.
     Close,
     Vanish,
 }
 
-/// What is left of the bytes that say what the peer does.
+/// The rest of the bytes that describe what the peer does.
 struct Script<'a>(&'a [u8]);
 
 impl Script<'_> {
@@ -305,7 +305,7 @@ impl Script<'_> {
         out
     }
 
-    /// So many bytes as the next one says.
+    /// Takes as many bytes as the next byte says.
     fn some(&mut self) -> &[u8] {
         let Some((&count, rest)) = self.0.split_first() else {
             return &[];
@@ -316,8 +316,8 @@ impl Script<'_> {
     }
 }
 
-/// Waits for the one event of a connection's end.
-pub(crate) async fn is_over(events: &mut DaemonEvents) {
+/// Waits for the connection's `Closed` event and asserts that nothing panicked.
+pub(crate) async fn assert_closed_without_panic(events: &mut DaemonEvents) {
     loop {
         match events.next().await.expect("the daemon is there") {
             DaemonEvent::Closed { reason, .. } => {
@@ -338,7 +338,7 @@ pub(crate) async fn is_over(events: &mut DaemonEvents) {
     }
 }
 
-/// Others do not notice.
+/// Asserts that other clients are served.
 async fn is_served(address: SocketAddr) {
     assert_eq!(address.ip(), Ipv4Addr::LOCALHOST);
     let client = Client::<Parrot>::builder(address).connect().await.unwrap();

@@ -1,6 +1,6 @@
-//! What is done with arbitrary bytes: each target panics if it finds something wrong.
+//! Fuzz targets: functions of arbitrary bytes that panic on a bug.
 //!
-//! The fuzzer of `fuzz/` includes this file, and runs the same code.
+//! The fuzzer of `fuzz/` includes this file and runs the same code.
 
 pub(crate) mod decoder;
 pub(crate) mod handshake;

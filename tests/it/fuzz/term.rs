@@ -30,23 +30,23 @@ pub(crate) fn run(data: &[u8]) {
     named(payload, &checked);
     let bytes = checked.as_element().as_bytes();
     assert!(bytes.len() <= payload.len().max(inflated));
-    // A charlist is one level, and is written as a list of integers.
+    // A charlist adds one level: it is written as a list of integers.
     let limits = limits(depth + 1);
-    let taken = take::<Term>(&checked, &limits);
+    let taken = round_trip::<Term>(&checked, &limits);
     if let Ok(term) = &taken {
         assert!(height(term) <= depth + 1, "{term}");
         any(term, &checked, &limits, safe);
     } else {
         let why = taken.unwrap_err();
         let too_large = matches!(why, DecodeError::TermMemory { .. });
-        // Equal keys in different bytes, which no node writes.
+        // Keys that are equal but encoded in different bytes, which no node writes.
         let twice = why.to_string() == DecodeError::DuplicateKey.to_string();
         assert!(too_large || twice, "{why}");
     }
     types(&checked, &limits);
 }
 
-/// The elements of a pair are those that are found without decoding it.
+/// Asserts that the elements of a pair are found without decoding it.
 fn named(payload: &[u8], checked: &Checked<'_>) {
     const MAX: usize = 1 << 20;
 
@@ -57,14 +57,14 @@ fn named(payload: &[u8], checked: &Checked<'_>) {
         return;
     };
     for (found, element) in [(first, pair.0), (second, pair.1)] {
-        // What cannot be sent back is not found.
+        // An element that cannot be sent back is not found.
         if let Some(found) = found {
             assert_eq!(&found[1..], element.as_bytes());
         }
     }
 }
 
-/// What can be said of a term of any kind.
+/// Checks properties of any term.
 fn any(term: &Term, checked: &Checked<'_>, limits: &Limits, safe: bool) {
     let pair = checked.pair();
     match (term.as_tuple(), pair) {
@@ -90,25 +90,25 @@ fn any(term: &Term, checked: &Checked<'_>, limits: &Limits, safe: bool) {
     }
 }
 
-/// Types of the usual kinds: whatever they take is written as something they take again.
+/// Checks types of the usual kinds: a decoded value encodes to bytes that decode to the same value.
 fn types(checked: &Checked<'_>, limits: &Limits) {
-    let _ = take::<Request>(checked, limits);
-    let _ = take::<Order>(checked, limits);
-    let _ = take::<BTreeMap<Term, Term>>(checked, limits);
-    let _ = take::<BTreeMap<String, Vec<Request>>>(checked, limits);
-    let _ = take::<Vec<(Term, Option<i128>)>>(checked, limits);
-    let _ = take::<Vec<u8>>(checked, limits);
-    let _ = take::<(u64, char, bool)>(checked, limits);
-    let _ = take::<Option<Box<Request>>>(checked, limits);
-    let _ = take::<String>(checked, limits);
-    let _ = take::<ByteBuf>(checked, limits);
-    let _ = take::<f64>(checked, limits);
-    let _ = take::<f32>(checked, limits);
-    let _ = take::<Result<u8, String>>(checked, limits);
-    let _ = take::<[u8; 3]>(checked, limits);
-    let _ = take::<u128>(checked, limits);
-    let _ = take::<()>(checked, limits);
-    // These need not be written as they were read: what is between is serde's.
+    let _ = round_trip::<Request>(checked, limits);
+    let _ = round_trip::<Order>(checked, limits);
+    let _ = round_trip::<BTreeMap<Term, Term>>(checked, limits);
+    let _ = round_trip::<BTreeMap<String, Vec<Request>>>(checked, limits);
+    let _ = round_trip::<Vec<(Term, Option<i128>)>>(checked, limits);
+    let _ = round_trip::<Vec<u8>>(checked, limits);
+    let _ = round_trip::<(u64, char, bool)>(checked, limits);
+    let _ = round_trip::<Option<Box<Request>>>(checked, limits);
+    let _ = round_trip::<String>(checked, limits);
+    let _ = round_trip::<ByteBuf>(checked, limits);
+    let _ = round_trip::<f64>(checked, limits);
+    let _ = round_trip::<f32>(checked, limits);
+    let _ = round_trip::<Result<u8, String>>(checked, limits);
+    let _ = round_trip::<[u8; 3]>(checked, limits);
+    let _ = round_trip::<u128>(checked, limits);
+    let _ = round_trip::<()>(checked, limits);
+    // These types go through serde's own representation and need not encode to the same bytes.
     let _ = checked.decode::<Shape>();
     let _ = checked.decode::<Loose>();
     let _ = checked.decode::<Tagged>();
@@ -121,7 +121,7 @@ fn types(checked: &Checked<'_>, limits: &Limits) {
     assert!(checked.decode::<IgnoredAny>().is_ok());
 }
 
-fn take<T>(checked: &Checked<'_>, limits: &Limits) -> Result<T, DecodeError>
+fn round_trip<T>(checked: &Checked<'_>, limits: &Limits) -> Result<T, DecodeError>
 where
     T: Debug + PartialEq + Serialize + DeserializeOwned,
 {
@@ -133,7 +133,7 @@ where
     Ok(value)
 }
 
-/// How deep it is; what is empty counts as little as what is no container.
+/// The nesting depth; empty containers count as zero.
 fn height(term: &Term) -> usize {
     let highest = |terms: &mut dyn Iterator<Item = &Term>| terms.map(|it| height(it) + 1).max();
     let height = match term {

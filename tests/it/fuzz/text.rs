@@ -15,7 +15,7 @@ pub(crate) fn run(data: &[u8]) {
     };
     let printed = term.to_string();
     assert_eq!(printed.parse().as_ref(), Ok(&term), "{printed}");
-    // An atom may be too long.
+    // An atom can be too long to encode.
     if let Ok(bytes) = etf::to_vec(&term) {
         let checked = etf::check(&bytes, &Limits::default()).unwrap();
         assert_eq!(checked.decode().as_ref(), Ok(&term), "{printed}");

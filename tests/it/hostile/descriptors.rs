@@ -8,8 +8,8 @@ use smol::{Timer, future, net::TcpStream};
 
 use super::*;
 use crate::support::{
-    fixture,
-    lab::{eventually, is_served},
+    subprocess,
+    test_server::{assert_served, eventually},
 };
 
 /// The limit of file descriptors of the child process.
@@ -23,7 +23,7 @@ fn daemon_out_of_descriptors_pauses_accepting_serves_its_connections_and_recover
     let run = format!("ulimit -n {LIMIT}; exec \"$0\" \"$@\"");
     let mut shell = Command::new("sh");
     shell.args(["-c", &run]);
-    let said = fixture::passes_in(shell, "hostile::descriptors::short_of_descriptors");
+    let said = subprocess::passes_in(shell, "hostile::descriptors::short_of_descriptors");
     assert!(said.contains("recovered"), "{said}");
 }
 
@@ -45,8 +45,8 @@ fn short_of_descriptors() {
     run(async {
         let (daemon, _watch) = daemon().await;
         let mut events = daemon.events();
-        let good = lab::client(&daemon).connect().await.unwrap();
-        is_served(&good).await;
+        let good = test_server::client(&daemon).connect().await.unwrap();
+        assert_served(&good).await;
         // Clients connect and wait in the backlog; then the test opens files until no descriptor is left.
         daemon.suspend();
         let mut waiting = Vec::new();
@@ -72,7 +72,7 @@ fn short_of_descriptors() {
         // The connected client is served meanwhile, and the daemon does not busy-loop.
         let mut calls = 0;
         while start.elapsed() < SHORTAGE {
-            is_served(&good).await;
+            assert_served(&good).await;
             calls += 1;
             Timer::after(ms(50)).await;
         }

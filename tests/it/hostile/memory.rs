@@ -32,7 +32,7 @@ const HEAD: usize = 150;
 struct Hoard;
 
 impl Protocol for Hoard {
-    const IDENTIFIER: &'static str = "lab";
+    const IDENTIFIER: &'static str = "test";
     const VERSION: &'static str = "1.2.3";
     type Call = Ask;
     type Reply = ByteBuf;

@@ -6,8 +6,8 @@ use erps::{Client, Daemon, Linked, Status};
 
 use crate::support::{
     cores::cores,
-    extent::short_or_long,
-    lab::{Call, Lab, LabServer},
+    scale::short_or_long,
+    test_server::{Call, TestProtocol, TestServer},
 };
 
 const HOSTS: [&str; 3] = ["beta", "gamma", "delta"];
@@ -30,10 +30,10 @@ fn any_line() -> Link {
     }
 }
 
-async fn start(network: &Network) -> Linked<Daemon<LabServer>> {
+async fn start(network: &Network) -> Linked<Daemon<TestServer>> {
     let alpha = network.host("alpha");
     loop {
-        let (builder, _) = lab::daemon();
+        let (builder, _) = test_server::daemon();
         let daemon = builder.port(PORT).bind(alpha.ip()).plaintext_anywhere();
         if let Ok(daemon) = alpha.scope(daemon.start_link()).await {
             return daemon;
@@ -43,7 +43,7 @@ async fn start(network: &Network) -> Linked<Daemon<LabServer>> {
     }
 }
 
-async fn misfortune(network: &Network, daemon: &mut Linked<Daemon<LabServer>>) {
+async fn misfortune(network: &Network, daemon: &mut Linked<Daemon<TestServer>>) {
     let host = HOSTS[any(HOSTS.len())];
     match any(10) {
         0 => network.partition("alpha", host),
@@ -64,7 +64,7 @@ async fn misfortune(network: &Network, daemon: &mut Linked<Daemon<LabServer>>) {
     }
 }
 
-async fn call_until(client: &Client<Lab>, end: std::time::Instant) {
+async fn call_until(client: &Client<TestProtocol>, end: std::time::Instant) {
     while time::now() < end {
         let size = [0, 10, 1000, 10_000][any(4)];
         let (_, took) = timed(client.call(Call::Echo(vec![0; size]))).await;
@@ -78,7 +78,7 @@ fn survive(seed: u64) {
         let mut daemon = start(&network).await;
         let mut clients = Vec::new();
         for name in HOSTS {
-            let client = Client::<Lab>::builder(("alpha", PORT)).reply_timeout(REPLY);
+            let client = Client::<TestProtocol>::builder(("alpha", PORT)).reply_timeout(REPLY);
             clients.push(network.host(name).enter(|| client.start()));
         }
         let end = time::now() + secs(300);
@@ -105,7 +105,7 @@ fn survive(seed: u64) {
                 matches!(status, Status::Connected(_)),
                 "seed {seed}: {status:?}"
             );
-            is_served(client).await;
+            assert_served(client).await;
         }
         assert_eq!(network.connections().len(), HOSTS.len(), "seed {seed}");
         assert_eq!(daemon.info().connections, HOSTS.len(), "seed {seed}");

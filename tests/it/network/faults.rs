@@ -344,7 +344,7 @@ type Fault = fn(&Network);
 
 #[test]
 fn a_fault_of_a_host_that_nobody_has_named_is_warned_of() {
-    Warnings::during(|warnings| {
+    Warnings::capture(|warnings| {
         simulated(1, |network| async move {
             let alpha = network.host("alpha");
             // Lines may be laid before anybody comes.

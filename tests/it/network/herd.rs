@@ -6,8 +6,8 @@ use erps::{Backoff, Client, Daemon, Linked, network::Event, universe::Clock};
 
 use crate::support::{
     cores::cores,
-    extent::short_or_long,
-    lab::{Lab, LabServer},
+    scale::short_or_long,
+    test_server::{TestProtocol, TestServer},
 };
 
 /// How often somebody dials in the busiest of so many seconds.
@@ -26,7 +26,7 @@ async fn busiest_second_of_dials(network: &Network, seconds: u64) -> usize {
 }
 
 /// How many come in the busiest of so many seconds.
-async fn busiest_second_of_accepts(daemon: &Daemon<LabServer>, seconds: u64) -> u64 {
+async fn busiest_second_of_accepts(daemon: &Daemon<TestServer>, seconds: u64) -> u64 {
     let mut most = 0;
     for _ in 0..seconds {
         let before = daemon.info().accepted;
@@ -41,8 +41,8 @@ fn clock() -> Clock {
     clock.expect("the universe is simulated")
 }
 
-async fn start(clients: u64) -> Linked<Daemon<LabServer>> {
-    let (builder, _) = lab::daemon();
+async fn start(clients: u64) -> Linked<Daemon<TestServer>> {
+    let (builder, _) = test_server::daemon();
     let builder = builder.port(PORT).max_connections(2 * clients as usize);
     builder.start_link().await.unwrap()
 }
@@ -53,7 +53,7 @@ fn many_clients_do_not_reconnect_at_once() {
     let many = short_or_long(500, 10_000);
     simulated(1, |network| async move {
         let backoff = Backoff::new(secs(1), secs(32));
-        let client = || Client::<Lab>::builder(local(PORT)).backoff(backoff);
+        let client = || Client::<TestProtocol>::builder(local(PORT)).backoff(backoff);
         let clients: Vec<_> = (0..many).map(|_| client().start()).collect();
 
         // Nobody is there. In the end each waits for sixteen seconds on average.

@@ -8,11 +8,11 @@ use erps::{
     network::Event,
 };
 
-use crate::support::lab::{Call, Lab, LabServer, Reply, Watch};
+use crate::support::test_server::{Call, Reply, TestProtocol, TestServer, Watch};
 
 /// A daemon on host "alpha", for clients of others.
-async fn alpha(network: &Network) -> (Linked<Daemon<LabServer>>, Watch) {
-    let (builder, watch) = lab::daemon();
+async fn alpha(network: &Network) -> (Linked<Daemon<TestServer>>, Watch) {
+    let (builder, watch) = test_server::daemon();
     let alpha = network.host("alpha");
     let daemon = builder.port(PORT).bind(alpha.ip()).plaintext_anywhere();
     let daemon = alpha.scope(daemon.start_link()).await.unwrap();
@@ -27,22 +27,24 @@ fn is_up(status: &Status) -> bool {
 fn a_client_dials_a_host_by_its_name() {
     simulated(1, |network| async move {
         let (_daemon, _watch) = alpha(&network).await;
-        let client = Client::<Lab>::builder(("alpha", PORT))
+        let client = Client::<TestProtocol>::builder(("alpha", PORT))
             .connect()
             .await
             .unwrap();
-        is_served(&client).await;
+        assert_served(&client).await;
         let Status::Connected(peer) = client.status() else {
             panic!("{:?}", client.status());
         };
         assert_eq!(peer.address, network.host("alpha").address(PORT));
-        let unknown = Client::<Lab>::builder(("omega", PORT)).connect().await;
+        let unknown = Client::<TestProtocol>::builder(("omega", PORT))
+            .connect()
+            .await;
         assert!(
             matches!(unknown, Err(ConnectError::Unresolved { .. })),
             "{unknown:?}"
         );
         let other = network.host("beta");
-        let own = Client::<Lab>::builder(("localhost", PORT));
+        let own = Client::<TestProtocol>::builder(("localhost", PORT));
         let own = other.scope(own.connect()).await;
         assert!(
             matches!(own, Err(ConnectError::Unreachable { .. })),
@@ -56,12 +58,12 @@ fn calls_over_tls_need_no_network() {
     simulated(1, |network| async move {
         network.set_default_link(Link::new().latency(ms(10)).pieces(100));
         let ca = TestCa::new();
-        let (builder, _watch) = lab::daemon();
+        let (builder, _watch) = test_server::daemon();
         let alpha = network.host("alpha");
         let daemon = builder.port(PORT).bind(alpha.ip());
         let daemon = daemon.transport(ca.tls(&["alpha"]));
         let _daemon = alpha.scope(daemon.start_link()).await.unwrap();
-        let client = Client::<Lab>::builder(("alpha", PORT)).transport(ca.tls(&["beta"]));
+        let client = Client::<TestProtocol>::builder(("alpha", PORT)).transport(ca.tls(&["beta"]));
         let client = network.host("beta").scope(client.connect()).await.unwrap();
         let peer = client.call(Call::Peer).await.unwrap();
         assert_eq!(peer, Reply::Peer(Some("beta".into())));
@@ -77,9 +79,9 @@ fn a_healed_partition_of_ten_minutes_takes_no_real_time() {
     simulated(1, |network| async move {
         network.set_default_link(Link::new().latency(ms(20)));
         let (_daemon, _watch) = alpha(&network).await;
-        let client = Client::<Lab>::builder(("alpha", PORT));
+        let client = Client::<TestProtocol>::builder(("alpha", PORT));
         let client = network.host("beta").scope(client.connect()).await.unwrap();
-        let (_, took) = timed(is_served(&client)).await;
+        let (_, took) = timed(assert_served(&client)).await;
         assert_eq!(took, ms(40));
 
         network.partition("alpha", "beta");
@@ -92,7 +94,7 @@ fn a_healed_partition_of_ten_minutes_takes_no_real_time() {
         time::sleep(secs(600)).await;
         network.heal("alpha", "beta");
         client.until(is_up).await;
-        is_served(&client).await;
+        assert_served(&client).await;
     });
     assert!(real.elapsed() < secs(10));
 }
@@ -101,7 +103,7 @@ fn a_healed_partition_of_ten_minutes_takes_no_real_time() {
 fn a_client_that_was_refused_heals() {
     simulated(1, |network| async move {
         let (daemon, _watch) = alpha(&network).await;
-        let client = Client::<Lab>::builder(("alpha", PORT));
+        let client = Client::<TestProtocol>::builder(("alpha", PORT));
         let client = network.host("beta").scope(client.connect()).await.unwrap();
         network.refuse("alpha", PORT);
         network.reset("alpha", "beta");
@@ -110,7 +112,7 @@ fn a_client_that_was_refused_heals() {
         assert!(!is_up(&client.status()));
         network.stop_refusing("alpha", PORT);
         client.until(is_up).await;
-        is_served(&client).await;
+        assert_served(&client).await;
         assert_eq!(daemon.info().connections, 1);
     });
 }
@@ -121,7 +123,7 @@ fn small_pieces_do_not_break_packets() {
         let line = Link::new().latency(ms(1)).jitter(ms(3));
         network.set_default_link(line.pieces(3).window(50));
         let (_daemon, _watch) = alpha(&network).await;
-        let client = Client::<Lab>::builder(("alpha", PORT))
+        let client = Client::<TestProtocol>::builder(("alpha", PORT))
             .connect()
             .await
             .unwrap();
@@ -137,7 +139,7 @@ fn small_pieces_do_not_break_packets() {
 fn a_daemon_that_is_killed_leaves_nothing_behind() {
     simulated(1, |network| async move {
         let (daemon, _watch) = alpha(&network).await;
-        let client = Client::<Lab>::builder(("alpha", PORT))
+        let client = Client::<TestProtocol>::builder(("alpha", PORT))
             .connect()
             .await
             .unwrap();
@@ -146,7 +148,7 @@ fn a_daemon_that_is_killed_leaves_nothing_behind() {
         assert_eq!(network.connections().len(), 0);
         let (_daemon, _watch) = alpha(&network).await;
         client.until(is_up).await;
-        is_served(&client).await;
+        assert_served(&client).await;
     });
 }
 
@@ -154,7 +156,7 @@ fn a_daemon_that_is_killed_leaves_nothing_behind() {
 fn a_client_tries_again_as_its_backoff_says() {
     simulated(1, |network| async move {
         let backoff = Backoff::new(ms(100), secs(3));
-        let client = Client::<Lab>::builder(("alpha", PORT)).backoff(backoff);
+        let client = Client::<TestProtocol>::builder(("alpha", PORT)).backoff(backoff);
         let _alpha = network.host("alpha");
         let client = client.start();
         time::sleep(secs(120)).await;
@@ -186,7 +188,7 @@ fn a_daemon_short_of_descriptors_pauses_longer_each_time_and_recovers() {
             let emfile = 24;
             let before = network.events().len();
             network.fail_accepts("alpha", PORT, emfile, 10);
-            let client = Client::<Lab>::builder(("alpha", PORT));
+            let client = Client::<TestProtocol>::builder(("alpha", PORT));
             let client = client.connect().await.unwrap();
             let (_, took) = timed(time::timeout(secs(60), client.call(Call::Ping))).await;
             let pauses = [5, 10, 20, 40, 80, 160, 320, 640, 1000, 1000].map(ms);
@@ -204,10 +206,10 @@ fn a_daemon_short_of_descriptors_pauses_longer_each_time_and_recovers() {
 fn a_client_that_does_not_linger_resets_its_connection() {
     simulated(1, |network| async move {
         let (_daemon, _watch) = alpha(&network).await;
-        let client = Client::<Lab>::builder(("alpha", PORT));
+        let client = Client::<TestProtocol>::builder(("alpha", PORT));
         let options = TcpOptions::new().linger(Duration::ZERO);
         let client = client.tcp(options).connect().await.unwrap();
-        is_served(&client).await;
+        assert_served(&client).await;
         client.task().kill();
         client.task().exited().await;
         let reset = |event: &Event| matches!(event.kind, EventKind::Reset(..));
@@ -222,7 +224,7 @@ fn trace(seed: u64) -> Vec<Event> {
         let (_daemon, _watch) = alpha(&network).await;
         let mut clients = Vec::new();
         for n in 0..5 {
-            let client = Client::<Lab>::builder(("alpha", PORT)).reply_timeout(secs(1));
+            let client = Client::<TestProtocol>::builder(("alpha", PORT)).reply_timeout(secs(1));
             let host = network.host(format!("client {n}"));
             clients.push(host.scope(client.connect()).await.unwrap());
         }
@@ -265,7 +267,7 @@ fn the_same_seed_makes_the_same_history() {
 fn order(seed: u64) -> Vec<usize> {
     simulated(seed, |network| async move {
         let (_daemon, _watch) = alpha(&network).await;
-        let client = Client::<Lab>::builder(("alpha", PORT))
+        let client = Client::<TestProtocol>::builder(("alpha", PORT))
             .connect()
             .await
             .unwrap();

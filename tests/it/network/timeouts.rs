@@ -9,8 +9,8 @@ use erps::{
 };
 
 use crate::support::{
-    lab::{Call, Lab, LabServer, Life, Watch},
     raw::{self, Raw},
+    test_server::{Call, Lifecycle, TestProtocol, TestServer, Watch},
     time::STEP,
 };
 
@@ -41,7 +41,7 @@ impl Transport for Word {
 async fn end(watch: &Watch) -> (ExitReason, Duration) {
     timed(async {
         loop {
-            if let Life::Terminated(reason) = watch.lives.recv().await.unwrap() {
+            if let Lifecycle::Terminated(reason) = watch.lifecycle.recv().await.unwrap() {
                 return reason;
             }
         }
@@ -52,9 +52,9 @@ async fn end(watch: &Watch) -> (ExitReason, Duration) {
 #[test]
 fn an_answer_within_the_connect_timeout_is_in_time() {
     simulated(1, |network| async move {
-        let (builder, _watch) = lab::daemon();
+        let (builder, _watch) = test_server::daemon();
         let daemon = builder.start_link().await.unwrap();
-        let client = lab::client(&daemon).connect_timeout(secs(2));
+        let client = test_server::client(&daemon).connect_timeout(secs(2));
         network.set_default_link(Link::new().latency(secs(1) - STEP));
         client.connect().await.unwrap();
         network.set_default_link(Link::new().latency(secs(1) + STEP));
@@ -71,7 +71,7 @@ fn an_answer_within_the_connect_timeout_is_in_time() {
 fn a_peer_has_the_handshake_timeout_to_say_its_word() {
     for (by, is_in_time) in [(secs(7) - STEP, true), (secs(7) + STEP, false)] {
         simulated(1, |network| async move {
-            let (builder, watch) = lab::daemon();
+            let (builder, watch) = test_server::daemon();
             let daemon = builder.transport(Word).handshake_timeout(secs(7));
             let daemon = daemon.start_link().await.unwrap();
             let mut peer = network.connect(daemon.local_addr()).await.unwrap();
@@ -79,7 +79,7 @@ fn a_peer_has_the_handshake_timeout_to_say_its_word() {
             let _ = peer.write_all(b"word").await;
             time::sleep(secs(1)).await;
             assert_eq!(daemon.info().failed, u64::from(!is_in_time));
-            assert_eq!(watch.lives.len(), usize::from(is_in_time));
+            assert_eq!(watch.lifecycle.len(), usize::from(is_in_time));
         });
     }
 }
@@ -95,7 +95,7 @@ fn a_server_has_the_handshake_timeout_to_say_its_word() {
                 let _ = stream.write_all(b"word").await;
                 future::pending().await
             };
-            let client = Client::<Lab>::builder(local(PORT)).transport(Word);
+            let client = Client::<TestProtocol>::builder(local(PORT)).transport(Word);
             let client = client.handshake_timeout(secs(7));
             let connect = timed(client.connect());
             let (outcome, took) = future::or(connect, server).await;
@@ -117,7 +117,7 @@ fn a_server_has_the_handshake_timeout_to_say_its_word() {
 #[test]
 fn a_silent_tls_peer_is_dropped_at_its_time() {
     simulated(1, |network| async move {
-        let (builder, _watch) = lab::daemon();
+        let (builder, _watch) = test_server::daemon();
         let tls = TestCa::new().tls(&["localhost"]);
         let daemon = builder.transport(tls).start_link().await.unwrap();
         let mut peer = network.connect(daemon.local_addr()).await.unwrap();
@@ -131,7 +131,7 @@ fn a_silent_tls_peer_is_dropped_at_its_time() {
 fn a_peer_that_does_not_read_is_given_up_at_its_time() {
     simulated(1, |network| async move {
         network.set_default_link(Link::new().window(1000));
-        let (builder, watch) = lab::daemon();
+        let (builder, watch) = test_server::daemon();
         let options = ServerOptions::new().write_timeout(secs(20));
         let daemon = builder.server_options(options).start_link().await.unwrap();
         let mut peer = network.connect(daemon.local_addr()).await.unwrap();
@@ -159,9 +159,11 @@ fn a_peer_that_does_not_read_is_given_up_at_its_time() {
 #[test]
 fn a_client_gives_up_a_server_that_a_black_hole_took() {
     simulated(1, |network| async move {
-        let (builder, _watch) = lab::daemon();
+        let (builder, _watch) = test_server::daemon();
         let daemon = builder.start_link().await.unwrap();
-        let client = lab::client(&daemon).stall_timeout(secs(20)).keepalive(None);
+        let client = test_server::client(&daemon)
+            .stall_timeout(secs(20))
+            .keepalive(None);
         let client = client.connect().await.unwrap();
         network.black_hole("localhost", "localhost");
         let bytes = vec![0; 100_000];
@@ -174,7 +176,7 @@ fn a_client_gives_up_a_server_that_a_black_hole_took() {
         client
             .until(|status| matches!(status, Status::Connected(_)))
             .await;
-        is_served(&client).await;
+        assert_served(&client).await;
     });
 }
 
@@ -182,7 +184,7 @@ fn a_client_gives_up_a_server_that_a_black_hole_took() {
 fn half_a_packet_is_waited_for_until_its_time() {
     for (by, is_in_time) in [(secs(30) - STEP, true), (secs(30) + STEP, false)] {
         simulated(1, |network| async move {
-            let (builder, watch) = lab::daemon();
+            let (builder, watch) = test_server::daemon();
             let daemon = builder.start_link().await.unwrap();
             let peer = network.connect(daemon.local_addr()).await.unwrap();
             let mut peer = Raw::over(peer);
@@ -204,7 +206,7 @@ fn half_a_packet_is_waited_for_until_its_time() {
 fn a_packet_that_a_slow_line_brings_has_its_time_from_the_first_byte_on() {
     for (bytes, is_in_time) in [(2_900, true), (3_300, false)] {
         simulated(1, |network| async move {
-            let (builder, watch) = lab::daemon();
+            let (builder, watch) = test_server::daemon();
             let daemon = builder.start_link().await.unwrap();
             network.set_default_link(Link::new().bandwidth(100));
             let peer = network.connect(daemon.local_addr()).await.unwrap();
@@ -230,7 +232,10 @@ fn a_packet_that_a_slow_line_brings_has_its_time_from_the_first_byte_on() {
 fn an_idle_client_says_every_minute_that_it_lives() {
     simulated(1, |network| async move {
         let listener = network.listen(local(PORT)).unwrap();
-        let client = Client::<Lab>::builder(local(PORT)).connect().await.unwrap();
+        let client = Client::<TestProtocol>::builder(local(PORT))
+            .connect()
+            .await
+            .unwrap();
         let start = time::now();
         let (stream, _) = listener.accept().await.unwrap();
         let mut server = Raw::over(stream);
@@ -247,22 +252,22 @@ fn an_idle_client_says_every_minute_that_it_lives() {
 async fn estranged(
     network: &Network,
     options: TcpOptions,
-) -> (Linked<Daemon<LabServer>>, Client<Lab>, Watch) {
+) -> (Linked<Daemon<TestServer>>, Client<TestProtocol>, Watch) {
     let (shop, home) = (network.host("shop"), network.host("home"));
-    let (builder, watch) = lab::daemon();
+    let (builder, watch) = test_server::daemon();
     let builder = builder
         .bind(shop.ip())
         .plaintext_anywhere()
         .tcp(options.clone());
     let daemon = shop.scope(builder.start_link()).await.unwrap();
-    let client = lab::client(&daemon).tcp(options).keepalive(None);
+    let client = test_server::client(&daemon).tcp(options).keepalive(None);
     let client = home.scope(client.connect()).await.unwrap();
-    is_served(&client).await;
+    assert_served(&client).await;
     network.black_hole("shop", "home");
     (daemon, client, watch)
 }
 
-async fn loses_its_connection(client: &Client<Lab>) {
+async fn loses_its_connection(client: &Client<TestProtocol>) {
     let lost = |status: &Status| !matches!(status, Status::Connected(_));
     client.until(lost).await;
 }
@@ -278,7 +283,7 @@ fn a_client_that_sends_gives_a_vanished_server_up_when_the_user_timeout_is_over(
         let (_, took) = timed(future::zip(call, loses_its_connection(&client))).await;
         assert_eq!(took, secs(25));
         client.connect().await.unwrap();
-        is_served(&client).await;
+        assert_served(&client).await;
     });
 }
 
@@ -316,18 +321,23 @@ fn a_partition_that_is_healed_in_time_is_survived() {
     for (lasts, survives) in [(secs(60) - STEP, true), (secs(60) + STEP, false)] {
         simulated(1, |network| async move {
             let (shop, home) = (network.host("shop"), network.host("home"));
-            let (builder, watch) = lab::daemon();
+            let (builder, watch) = test_server::daemon();
             let builder = builder.bind(shop.ip()).plaintext_anywhere();
             let daemon = shop.scope(builder.start_link()).await.unwrap();
-            let client = home.scope(lab::client(&daemon).connect()).await.unwrap();
+            let client = home
+                .scope(test_server::client(&daemon).connect())
+                .await
+                .unwrap();
             network.partition("shop", "home");
             assert!(client.call_within(Call::Ping, secs(5)).await.is_err());
             time::sleep(lasts - secs(5)).await;
             network.heal("shop", "home");
             client.connect().await.unwrap();
-            is_served(&client).await;
-            let servers = std::iter::from_fn(|| watch.lives.try_recv().ok());
-            let begun = servers.filter(|life| matches!(life, Life::Init)).count();
+            assert_served(&client).await;
+            let servers = std::iter::from_fn(|| watch.lifecycle.try_recv().ok());
+            let begun = servers
+                .filter(|life| matches!(life, Lifecycle::Init))
+                .count();
             assert_eq!(begun, if survives { 1 } else { 2 });
         });
     }
@@ -339,7 +349,7 @@ fn a_peer_that_never_sends_a_packet_is_given_up_at_its_time() {
         // A keepalive is enough, and half a packet is not.
         for packet in [&raw::cast("{:note, 1}")[..], &erps::wire::packet::KEEPALIVE] {
             simulated(1, |network| async move {
-                let (builder, watch) = lab::daemon();
+                let (builder, watch) = test_server::daemon();
                 let daemon = builder.start_link().await.unwrap();
                 let peer = network.connect(daemon.local_addr()).await.unwrap();
                 let mut peer = Raw::over(peer);
@@ -369,19 +379,19 @@ fn a_peer_that_never_sends_a_packet_is_given_up_at_its_time() {
 #[test]
 fn a_client_that_only_listens_is_no_silent_peer() {
     simulated(1, |_| async move {
-        let (builder, _watch) = lab::daemon();
+        let (builder, _watch) = test_server::daemon();
         let daemon = builder.start_link().await.unwrap();
-        let client = lab::client(&daemon).connect().await.unwrap();
+        let client = test_server::client(&daemon).connect().await.unwrap();
         time::sleep(secs(10_000)).await;
         assert_eq!(daemon.info().accepted, 1);
-        is_served(&client).await;
+        assert_served(&client).await;
     });
 }
 
 #[test]
 fn without_a_limit_a_peer_may_be_silent_for_ever() {
     simulated(1, |network| async move {
-        let (builder, _watch) = lab::daemon();
+        let (builder, _watch) = test_server::daemon();
         let options = ServerOptions::new().first_packet_timeout(None);
         let daemon = builder.server_options(options).start_link().await.unwrap();
         let _peer = network.connect(daemon.local_addr()).await.unwrap();

@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 use erps::{Backoff, Client, Status, TestCa, Tls, network::Event};
 
 use crate::support::{
-    extent::short_or_long,
-    lab::{Call, Lab, Reply},
+    scale::short_or_long,
+    test_server::{Call, Reply, TestProtocol},
 };
 
 /// A daemon and three clients with certificates of their own, whose connections are used, lost, and made
@@ -24,7 +24,7 @@ fn events(seed: u64) -> Vec<Event> {
             let tls = Tls::from_pem(root.pem(), own.certificate, own.key).unwrap();
             tls.resumption(seed.is_multiple_of(2))
         };
-        let (builder, _watch) = lab::daemon();
+        let (builder, _watch) = test_server::daemon();
         let alpha = network.host("alpha");
         let server = trusting(&["alpha"]);
         let daemon = builder.port(PORT).bind(alpha.ip());
@@ -32,7 +32,8 @@ fn events(seed: u64) -> Vec<Event> {
         let daemon = alpha.scope(daemon.start_link()).await.unwrap();
         let mut clients = Vec::new();
         for name in ["beta", "gamma", "delta"] {
-            let client = Client::<Lab>::builder(("alpha", PORT)).transport(trusting(&[name]));
+            let client =
+                Client::<TestProtocol>::builder(("alpha", PORT)).transport(trusting(&[name]));
             let client = client.backoff(Backoff::new(ms(1), secs(1)));
             clients.push((name, network.host(name).enter(|| client.start())));
         }

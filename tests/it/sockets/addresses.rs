@@ -6,7 +6,7 @@ use futures::future::select_all;
 use smol::future;
 
 use super::*;
-use crate::support::lab::Reply;
+use crate::support::test_server::Reply;
 
 /// Returns whether this machine has IPv6.
 fn has_ipv6() -> bool {
@@ -16,28 +16,31 @@ fn has_ipv6() -> bool {
 #[test]
 fn daemon_listens_at_all_its_addresses() {
     run(async {
-        let (builder, _watch) = lab::daemon();
-        let [first, second] = [lab::alone(), lab::alone()];
+        let (builder, _watch) = test_server::daemon();
+        let [first, second] = [
+            test_server::unique_loopback(),
+            test_server::unique_loopback(),
+        ];
         let builder = builder.listen((first, 0)).listen((second, 0));
         let daemon = builder.start_link().await.unwrap();
         let addresses = daemon.local_addrs();
         assert_eq!(addresses.len(), 2);
         for (address, ip) in addresses.iter().zip([first, second]) {
             assert_eq!(address.ip(), Some(ip.into()));
-            is_served(&connected(address.inet().unwrap()).await).await;
+            assert_served(&connected(address.inet().unwrap()).await).await;
         }
         assert_eq!(daemon.local_addr(), addresses[0].inet().unwrap());
         assert_eq!(Some(daemon.port()), addresses[0].port());
         daemon.shutdown().await;
         for address in addresses {
-            lab::freed(address.inet().unwrap()).await;
+            test_server::until_free(address.inet().unwrap()).await;
         }
     });
 }
 
 #[erps::test(simulated)]
 async fn address_of_bind_and_port_comes_first_and_is_the_default() {
-    let (builder, _watch) = lab::daemon();
+    let (builder, _watch) = test_server::daemon();
     let both = builder.listen((Ipv4Addr::LOCALHOST, 2000)).port(1000);
     let both = both.start_link().await.unwrap();
     let ports = both
@@ -46,11 +49,11 @@ async fn address_of_bind_and_port_comes_first_and_is_the_default() {
         .map(Endpoint::port)
         .collect::<Vec<_>>();
     assert_eq!(ports, [Some(1000), Some(2000)]);
-    let (builder, _watch) = lab::daemon();
+    let (builder, _watch) = test_server::daemon();
     let one = builder.listen((Ipv4Addr::LOCALHOST, 3000));
     let one = one.start_link().await.unwrap();
     assert_eq!((one.port(), one.local_addrs().len()), (3000, 1));
-    let (builder, _watch) = lab::daemon();
+    let (builder, _watch) = test_server::daemon();
     let any = builder.start_link().await.unwrap();
     assert!(any.local_addr().ip().is_loopback() && any.local_addrs().len() == 1);
 }
@@ -59,7 +62,7 @@ async fn address_of_bind_and_port_comes_first_and_is_the_default() {
 async fn start_binds_no_address_if_one_fails() {
     let network = Network::current().unwrap();
     let taken = network.listen((Ipv4Addr::LOCALHOST, 2000).into()).unwrap();
-    let (builder, _watch) = lab::daemon();
+    let (builder, _watch) = test_server::daemon();
     let builder = builder.port(1000).listen(taken.local_addr());
     let builder = builder.listen((Ipv4Addr::LOCALHOST, 3000));
     let error = builder.start().await.unwrap_err();
@@ -77,7 +80,10 @@ async fn start_binds_no_address_if_one_fails() {
 #[test]
 fn plaintext_is_rejected_if_any_address_is_beyond_loopback() {
     run(async {
-        let builder = lab::daemon().0.port(0).listen((Ipv4Addr::UNSPECIFIED, 0));
+        let builder = test_server::daemon()
+            .0
+            .port(0)
+            .listen((Ipv4Addr::UNSPECIFIED, 0));
         let error = builder.start().await.unwrap_err();
         assert!(
             matches!(error, StartDaemonError::Plaintext(at) if at.ip().is_unspecified()),
@@ -88,7 +94,7 @@ fn plaintext_is_rejected_if_any_address_is_beyond_loopback() {
 
 #[erps::test(simulated)]
 async fn suspend_resume_and_drain_apply_to_all_addresses() {
-    let (builder, _watch) = lab::daemon();
+    let (builder, _watch) = test_server::daemon();
     let builder = builder.port(1000).listen((Ipv4Addr::LOCALHOST, 2000));
     let daemon = builder.start_link().await.unwrap();
     let dial = |port| connected(("localhost", port));
@@ -101,7 +107,7 @@ async fn suspend_resume_and_drain_apply_to_all_addresses() {
     assert_eq!(daemon.info().accepted, 0);
     daemon.resume();
     for client in &waiting {
-        is_served(client).await;
+        assert_served(client).await;
     }
     assert!(daemon.drain(secs(10)).await.is_clean());
     let network = Network::current().unwrap();
@@ -113,11 +119,12 @@ async fn suspend_resume_and_drain_apply_to_all_addresses() {
 /// The limit does not depend on the number of listeners.
 #[erps::test(simulated, seeds = 20)]
 async fn connection_limit_is_shared_by_all_addresses() {
-    let (builder, _watch) = lab::daemon();
+    let (builder, _watch) = test_server::daemon();
     let builder = builder.max_connections(2);
     let builder = (1..=4).fold(builder, |it, port| it.listen((Ipv4Addr::LOCALHOST, port)));
     let daemon = builder.start_link().await.unwrap();
-    let clients = [1, 2, 3, 4].map(|port| Client::<Lab>::builder(("localhost", port)).start());
+    let clients =
+        [1, 2, 3, 4].map(|port| Client::<TestProtocol>::builder(("localhost", port)).start());
     time::sleep(secs(60)).await;
     let info = daemon.info();
     assert_eq!((info.connections, info.servers), (2, 2));
@@ -154,9 +161,9 @@ fn dual_stack_reports_ipv4_peers_with_ipv4_addresses() {
         let daemon = builder.start_link().await.unwrap();
         let mut events = daemon.events();
         let four = connected((Ipv4Addr::LOCALHOST.to_string(), daemon.port())).await;
-        is_served(&four).await;
+        assert_served(&four).await;
         let six = connected((Ipv6Addr::LOCALHOST.to_string(), daemon.port())).await;
-        is_served(&six).await;
+        assert_served(&six).await;
         let ips = peers.take().into_iter().map(|it| it.address.ip());
         let expected: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
         assert_eq!(ips.collect::<Vec<_>>(), expected.map(Some));
@@ -178,7 +185,7 @@ fn without_dual_stack_ipv4_and_ipv6_listeners_share_a_port() {
         return;
     }
     run(async {
-        let (builder, _watch) = lab::daemon();
+        let (builder, _watch) = test_server::daemon();
         let builder = builder.tcp(TcpOptions::new().dual_stack(false));
         let six = builder
             .clone()
@@ -186,10 +193,13 @@ fn without_dual_stack_ipv4_and_ipv6_listeners_share_a_port() {
             .plaintext_anywhere();
         let six = six.start_link().await.unwrap();
         let at: SocketAddr = (Ipv4Addr::LOCALHOST, six.port()).into();
-        Client::<Lab>::builder(at).connect().await.unwrap_err();
+        Client::<TestProtocol>::builder(at)
+            .connect()
+            .await
+            .unwrap_err();
         let four = builder.bind(Ipv4Addr::UNSPECIFIED).port(six.port());
         let four = four.plaintext_anywhere().start_link().await.unwrap();
-        is_served(&connected(at).await).await;
+        assert_served(&connected(at).await).await;
         assert_eq!((four.info().accepted, six.info().accepted), (1, 0));
     });
 }
@@ -198,8 +208,8 @@ fn without_dual_stack_ipv4_and_ipv6_listeners_share_a_port() {
 #[test]
 fn accept_loops_share_one_port() {
     run(async {
-        let (builder, _watch) = lab::daemon();
-        let daemon = builder.bind(lab::alone()).accept_loops(4);
+        let (builder, _watch) = test_server::daemon();
+        let daemon = builder.bind(test_server::unique_loopback()).accept_loops(4);
         let daemon = daemon.start_link().await.unwrap();
         let at = daemon.local_addr();
         assert_eq!(daemon.local_addrs(), [Endpoint::from(at)]);
@@ -209,13 +219,13 @@ fn accept_loops_share_one_port() {
         );
         let (clients, ()) = clients.await;
         for client in &clients {
-            is_served(client).await;
+            assert_served(client).await;
         }
         let listeners = listeners_at(at);
         assert_eq!(listeners.len(), 4, "{listeners:?}");
         assert_eq!(daemon.info().accepted, 64);
         daemon.shutdown().await;
-        lab::freed(at).await;
+        test_server::until_free(at).await;
     });
 }
 
@@ -227,14 +237,14 @@ fn accept_loops_at_a_mapped_address_are_all_ipv6() {
         return;
     }
     run(async {
-        let ip = lab::alone();
-        let (builder, _watch) = lab::daemon();
+        let ip = test_server::unique_loopback();
+        let (builder, _watch) = test_server::daemon();
         let daemon = builder.bind(ip.to_ipv6_mapped()).accept_loops(4);
         let daemon = daemon.start_link().await.unwrap();
         let at: SocketAddr = (ip, daemon.port()).into();
         assert_eq!(daemon.local_addrs(), [Endpoint::from(at)]);
         assert_eq!(listeners_at(at).len(), 0);
-        is_served(&connected(at).await).await;
+        assert_served(&connected(at).await).await;
     });
 }
 
@@ -258,8 +268,8 @@ fn listeners_at(address: SocketAddr) -> BTreeMap<String, String> {
 #[test]
 fn port_is_shared_only_with_reuse_port() {
     run(async {
-        let (builder, _watch) = lab::daemon();
-        let builder = builder.bind(lab::alone());
+        let (builder, _watch) = test_server::daemon();
+        let builder = builder.bind(test_server::unique_loopback());
         let first = builder.clone().start_link().await.unwrap();
         let builder = builder.port(first.port());
         let second = builder.clone().accept_loops(2).start().await;
@@ -267,7 +277,7 @@ fn port_is_shared_only_with_reuse_port() {
         if cfg!(target_os = "linux") {
             let at = first.local_addr();
             first.shutdown().await;
-            lab::freed(at).await;
+            test_server::until_free(at).await;
             let builder = builder.tcp(TcpOptions::new().reuse_port(true));
             let _both = [
                 builder.clone().start_link().await.unwrap(),

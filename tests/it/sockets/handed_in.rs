@@ -7,27 +7,27 @@ fn handed_in_listener_accepts_connections() {
     run(async {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let at = listener.local_addr().unwrap();
-        let (builder, _watch) = lab::daemon();
+        let (builder, _watch) = test_server::daemon();
         let daemon = builder.listener(listener).start_link().await.unwrap();
         assert_eq!(daemon.local_addrs(), [Endpoint::from(at)]);
-        is_served(&connected(at).await).await;
+        assert_served(&connected(at).await).await;
         daemon.shutdown().await;
-        lab::freed(at).await;
+        test_server::until_free(at).await;
     });
 }
 
 #[test]
 fn drain_closes_a_handed_in_listener_despite_handles() {
     run(async {
-        let listener = TcpListener::bind((lab::alone(), 0)).unwrap();
+        let listener = TcpListener::bind((test_server::unique_loopback(), 0)).unwrap();
         let at = listener.local_addr().unwrap();
-        let (builder, _watch) = lab::daemon();
+        let (builder, _watch) = test_server::daemon();
         let daemon = builder.listener(listener).start_link().await.unwrap();
         let handle = Daemon::clone(&daemon);
-        is_served(&connected(at).await).await;
+        assert_served(&connected(at).await).await;
         assert!(daemon.drain(secs(10)).await.is_clean());
         handle.exited().await;
-        lab::freed(at).await;
+        test_server::until_free(at).await;
         drop(handle);
     });
 }
@@ -37,16 +37,16 @@ fn daemon_started_again_reuses_its_handed_in_listener() {
     run(async {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let at = listener.local_addr().unwrap();
-        let (builder, _watch) = lab::daemon();
+        let (builder, _watch) = test_server::daemon();
         let builder = builder.listener(listener);
         let first = builder.clone().start_link().await.unwrap();
         let client = connected(at).await;
-        is_served(&client).await;
+        assert_served(&client).await;
         first.shutdown().await;
         // A client that connects meanwhile waits in the backlog for the second daemon.
         let waiting = connected(at).await;
         let second = builder.start_link().await.unwrap();
-        is_served(&waiting).await;
+        assert_served(&waiting).await;
         assert!(second.info().accepted >= 1);
     });
 }
@@ -55,9 +55,9 @@ fn daemon_started_again_reuses_its_handed_in_listener() {
 fn plaintext_beyond_loopback_is_rejected_for_a_handed_in_listener() {
     run(async {
         let listen = || TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
-        let error = lab::daemon().0.listener(listen()).start().await;
+        let error = test_server::daemon().0.listener(listen()).start().await;
         assert!(matches!(error, Err(StartDaemonError::Plaintext(_))));
-        let (builder, _watch) = lab::daemon();
+        let (builder, _watch) = test_server::daemon();
         let builder = builder.listener(listen()).plaintext_anywhere();
         let _daemon = builder.start_link().await.unwrap();
     });
@@ -66,7 +66,7 @@ fn plaintext_beyond_loopback_is_rejected_for_a_handed_in_listener() {
 #[erps::test(simulated)]
 async fn simulated_network_rejects_a_handed_in_listener() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let error = lab::daemon().0.listener(listener).start().await;
+    let error = test_server::daemon().0.listener(listener).start().await;
     let Err(StartDaemonError::Bind { source, .. }) = error else {
         panic!("{error:?}");
     };
@@ -81,7 +81,7 @@ fn handed_in_socket_that_does_not_listen_is_rejected() {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         let any: SocketAddr = (Ipv4Addr::LOCALHOST, 0).into();
         socket.bind(&any.into()).unwrap();
-        let error = lab::daemon()
+        let error = test_server::daemon()
             .0
             .listener(TcpListener::from(socket))
             .start()
@@ -99,12 +99,12 @@ fn broken_handed_in_listener_is_retried_up_to_max_listener_rebinds() {
     run(async {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let ours = socket2::Socket::from(listener.try_clone().unwrap());
-        let (builder, _watch) = lab::daemon();
+        let (builder, _watch) = test_server::daemon();
         let builder = builder.max_listener_rebinds(2, secs(60));
         let daemon = builder.listener(listener).start_link().await.unwrap();
         let mut events = daemon.events();
         let client = connected(daemon.local_addr()).await;
-        is_served(&client).await;
+        assert_served(&client).await;
         // Shuts the socket down for every process and handle.
         ours.shutdown(std::net::Shutdown::Both).unwrap();
         let mut failures = 0;
@@ -133,10 +133,10 @@ mod unix {
             let directory = Directory::new();
             let path = directory.socket();
             let listener = UnixListener::bind(&path).unwrap();
-            let (builder, _watch) = lab::daemon();
+            let (builder, _watch) = test_server::daemon();
             let daemon = builder.listener(listener).start_link().await.unwrap();
             assert_eq!(daemon.local_addrs()[0].path(), Some(path.as_path()));
-            is_served(&connected(Address::unix(&path)).await).await;
+            assert_served(&connected(Address::unix(&path)).await).await;
             daemon.shutdown().await;
             assert!(path.exists());
         });
@@ -182,14 +182,14 @@ mod unix {
     fn serves_two_clients_on_activated_sockets() {
         run(async {
             let mut handed = listenfd::ListenFd::from_env();
-            let (builder, watch) = lab::daemon();
+            let (builder, watch) = test_server::daemon();
             let builder = builder.listener(handed.take_tcp_listener(0).unwrap().unwrap());
             let builder = builder.listener(handed.take_unix_listener(1).unwrap().unwrap());
             let _daemon = builder.start_link().await.unwrap();
             let mut ended = 0;
             while ended < 2 {
-                let life = watch.lives.recv().await.unwrap();
-                ended += u32::from(matches!(life, Life::Terminated(_)));
+                let life = watch.lifecycle.recv().await.unwrap();
+                ended += u32::from(matches!(life, Lifecycle::Terminated(_)));
             }
         });
     }

@@ -14,7 +14,7 @@ const PORT: u16 = 4747;
 const HEADER: &[u8] = b"PROXY TCP4 203.0.113.7 10.0.0.1 5555 4747\r\n";
 
 /// A daemon that trusts proxies on this machine.
-async fn behind(builder: DaemonBuilder<LabServer>) -> (Linked<Daemon<LabServer>>, DaemonEvents) {
+async fn behind(builder: DaemonBuilder<TestServer>) -> (Linked<Daemon<TestServer>>, DaemonEvents) {
     let builder = builder.port(PORT).proxy_protocol(Endpoint::is_local);
     let daemon = builder.start_link().await.unwrap();
     let events = daemon.events();
@@ -98,7 +98,7 @@ async fn announced_address_is_used_as_the_peers_address() {
 #[erps::test(simulated, panics = "as the test asks")]
 async fn untrusted_proxy_is_closed_without_reading() {
     for trusted in [false, true] {
-        let (builder, _watch) = lab::daemon();
+        let (builder, _watch) = test_server::daemon();
         let builder = builder.proxy_protocol(move |_| match trusted {
             false => false,
             true => panic!("as the test asks"),
@@ -116,7 +116,7 @@ async fn untrusted_proxy_is_closed_without_reading() {
 
 #[erps::test(simulated)]
 async fn missing_or_invalid_header_closes_the_connection_immediately() {
-    let (builder, watch) = lab::daemon();
+    let (builder, watch) = test_server::daemon();
     let (daemon, mut events) = behind(builder).await;
     let long = [b"PROXY UNKNOWN ".to_vec(), vec![b'x'; MAX_LINE]].concat();
     let bad: [(&[u8], ProxyError); 4] = [
@@ -137,12 +137,12 @@ async fn missing_or_invalid_header_closes_the_connection_immediately() {
         assert_eq!(error, expected);
     }
     assert_eq!(daemon.info().handshakes_failed.other, 4);
-    assert!(watch.lives.is_empty());
+    assert!(watch.lifecycle.is_empty());
 }
 
 #[erps::test(simulated)]
 async fn handshake_timeout_closes_a_connection_without_a_complete_header() {
-    let (builder, _watch) = lab::daemon();
+    let (builder, _watch) = test_server::daemon();
     let (daemon, mut events) = behind(builder).await;
     let start = time::now();
     for bytes in [&b""[..], &HEADER[..HEADER.len() - 1]] {
@@ -167,7 +167,7 @@ async fn handshake_timeout_closes_a_connection_without_a_complete_header() {
 /// The PROXY header and the TLS handshake share one handshake timeout.
 #[erps::test(simulated)]
 async fn header_and_tls_handshake_share_the_handshake_timeout() {
-    let (builder, _watch) = lab::daemon();
+    let (builder, _watch) = test_server::daemon();
     let ca = TestCa::new();
     let (daemon, mut events) = behind(builder.transport(ca.tls(&["localhost"]))).await;
     let start = time::now();
@@ -187,7 +187,7 @@ async fn header_and_tls_handshake_share_the_handshake_timeout() {
 
 #[erps::test(simulated)]
 async fn silent_peers_behind_a_proxy_are_evicted_like_pending_handshakes() {
-    let (builder, _watch) = lab::daemon();
+    let (builder, _watch) = test_server::daemon();
     let (daemon, mut events) = behind(builder.max_pending_handshakes(3)).await;
     let mut silent = Vec::new();
     for _ in 0..3 {
@@ -205,7 +205,7 @@ async fn silent_peers_behind_a_proxy_are_evicted_like_pending_handshakes() {
 
 #[erps::test(simulated)]
 async fn limit_per_address_counts_the_announced_address() {
-    let (builder, _watch) = lab::daemon();
+    let (builder, _watch) = test_server::daemon();
     let at_limit = AtLimit::Refuse {
         retry_after: secs(1),
     };
@@ -260,13 +260,13 @@ fn tls_starts_right_after_the_header() {
         ];
         for header in [HEADER.to_vec(), six.concat()] {
             let proxy = Proxy::new(header, daemon.local_addr()).await;
-            let client = Client::<Lab>::builder(("localhost", proxy.port));
+            let client = Client::<TestProtocol>::builder(("localhost", proxy.port));
             let client = client
                 .transport(ca.tls(&["guest"]))
                 .connect()
                 .await
                 .unwrap();
-            is_served(&client).await;
+            assert_served(&client).await;
             let [seen] = &peers.take()[..] else {
                 panic!("one peer");
             };

@@ -13,7 +13,7 @@ fn local(port: u16) -> SocketAddr {
     (Ipv4Addr::LOCALHOST, port).into()
 }
 
-async fn started(builder: DaemonBuilder<LabServer>) -> (Linked<Daemon<LabServer>>, DaemonEvents) {
+async fn started(builder: DaemonBuilder<TestServer>) -> (Linked<Daemon<TestServer>>, DaemonEvents) {
     let daemon = builder.port(PORT).start_link().await.unwrap();
     let events = daemon.events();
     (daemon, events)
@@ -55,11 +55,11 @@ async fn collected_events(events: &mut DaemonEvents) -> ListenerEvents {
 
 #[erps::test(simulated)]
 async fn failed_listener_is_rebound_and_connections_stay_open() {
-    let (builder, watch) = lab::daemon();
+    let (builder, watch) = test_server::daemon();
     let (daemon, mut events) = started(builder).await;
     let network = Network::current().unwrap();
     let before = connected(local(PORT)).await;
-    is_served(&before).await;
+    assert_served(&before).await;
     network.fail_accepts("localhost", PORT, EBADF, 1);
     // The failing listener resets the connection in its backlog; the client reconnects.
     let after = connected(local(PORT)).await;
@@ -69,13 +69,13 @@ async fn failed_listener_is_rebound_and_connections_stay_open() {
         }
     };
     time::timeout(secs(5), served).await.unwrap();
-    is_served(&before).await;
+    assert_served(&before).await;
     assert!(daemon.task().is_alive());
     let collected = collected_events(&mut events).await;
     assert_eq!(collected, [(PORT, Some(ms(10))), (PORT, None)]);
-    let lives: Vec<_> = std::iter::from_fn(|| watch.lives.try_recv().ok()).collect();
-    let ended = lives.iter().filter(|it| !matches!(it, Life::Init));
-    assert_eq!(ended.count(), 0, "{lives:?}");
+    let lifecycle: Vec<_> = std::iter::from_fn(|| watch.lifecycle.try_recv().ok()).collect();
+    let ended = lifecycle.iter().filter(|it| !matches!(it, Lifecycle::Init));
+    assert_eq!(ended.count(), 0, "{lifecycle:?}");
 }
 
 /// Connects again and again until a condition holds.
@@ -90,11 +90,11 @@ async fn connect_repeatedly(until: impl Fn() -> bool) {
 #[erps::test(simulated)]
 async fn daemon_exits_with_the_listener_error_over_max_listener_rebinds() {
     for (failures, lives_on) in [(10, true), (11, false)] {
-        let (builder, _watch) = lab::daemon();
+        let (builder, _watch) = test_server::daemon();
         let (daemon, mut events) = started(builder).await;
         let network = Network::current().unwrap();
         let client = connected(local(PORT)).await;
-        is_served(&client).await;
+        assert_served(&client).await;
         network.fail_accepts("localhost", PORT, EBADF, failures);
         let start = time::now();
         let connect_repeatedly =
@@ -110,7 +110,7 @@ async fn daemon_exits_with_the_listener_error_over_max_listener_rebinds() {
         assert_eq!(pauses, expected);
         assert_eq!(collected.len(), 20, "as many restarts");
         if lives_on {
-            is_served(&client).await;
+            assert_served(&client).await;
             daemon.shutdown().await;
         } else {
             let reason = daemon.exited().await;
@@ -127,7 +127,7 @@ async fn daemon_exits_with_the_listener_error_over_max_listener_rebinds() {
 
 #[erps::test(simulated)]
 async fn listener_failures_older_than_the_period_are_not_counted() {
-    let (builder, _watch) = lab::daemon();
+    let (builder, _watch) = test_server::daemon();
     let builder = builder.max_listener_rebinds(1, secs(10));
     let (daemon, mut events) = started(builder).await;
     let network = Network::current().unwrap();
@@ -149,7 +149,7 @@ async fn listener_failures_older_than_the_period_are_not_counted() {
 
 #[erps::test(simulated)]
 async fn rebind_is_retried_until_the_port_is_free() {
-    let (builder, _watch) = lab::daemon();
+    let (builder, _watch) = test_server::daemon();
     let (daemon, mut events) = started(builder).await;
     let network = Network::current().unwrap();
     network.fail_accepts("localhost", PORT, EBADF, 1);
@@ -166,31 +166,31 @@ async fn rebind_is_retried_until_the_port_is_free() {
     let collected = collected_events(&mut events).await;
     let failed = collected.iter().filter(|it| it.1.is_some()).count();
     assert_eq!((failed, collected.len()), (3, 4), "{collected:?}");
-    is_served(&connected(local(PORT)).await).await;
+    assert_served(&connected(local(PORT)).await).await;
     drop(daemon);
 }
 
 #[erps::test(simulated)]
 async fn failed_listener_does_not_block_other_listeners() {
-    let (builder, _watch) = lab::daemon();
+    let (builder, _watch) = test_server::daemon();
     let (daemon, mut events) = started(builder.listen(local(OTHER))).await;
     let network = Network::current().unwrap();
     network.fail_accepts("localhost", PORT, EBADF, 5);
     for _ in 0..100 {
         drop(network.connect(local(PORT)).await);
-        is_served(&connected(local(OTHER)).await).await;
+        assert_served(&connected(local(OTHER)).await).await;
         time::sleep(ms(5)).await;
     }
     let collected = collected_events(&mut events).await;
     let ports: BTreeSet<_> = collected.iter().map(|it| it.0).collect();
     assert_eq!((ports, collected.len()), ([PORT].into(), 10));
-    is_served(&connected(local(PORT)).await).await;
+    assert_served(&connected(local(PORT)).await).await;
     drop(daemon);
 }
 
 #[erps::test(simulated)]
 async fn daemon_shuts_down_while_a_listener_waits_for_its_rebind() {
-    let (builder, _watch) = lab::daemon();
+    let (builder, _watch) = test_server::daemon();
     let (daemon, mut events) = started(builder).await;
     let network = Network::current().unwrap();
     network.fail_accepts("localhost", PORT, EBADF, 1);

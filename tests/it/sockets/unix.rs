@@ -17,7 +17,7 @@ use erps::{Address, Supervisor, TestCa};
 
 use super::*;
 
-use crate::support::extent::short_or_long;
+use crate::support::scale::short_or_long;
 
 /// A temporary directory, removed with its contents on drop.
 pub(super) struct Directory(PathBuf);
@@ -42,8 +42,8 @@ impl Drop for Directory {
     }
 }
 
-fn at(path: &Path) -> (DaemonBuilder<LabServer>, Watch) {
-    let (builder, watch) = lab::daemon();
+fn at(path: &Path) -> (DaemonBuilder<TestServer>, Watch) {
+    let (builder, watch) = test_server::daemon();
     (builder.listen_unix(path), watch)
 }
 
@@ -76,7 +76,7 @@ fn unix_socket_serves_plaintext_clients_and_its_file_is_removed_at_shutdown() {
             format!("unix:{}", path.display()).parse().unwrap(),
         ] {
             let client = connected(address).await;
-            is_served(&client).await;
+            assert_served(&client).await;
             let Status::Connected(peer) = client.status() else {
                 panic!("{client:?}");
             };
@@ -113,7 +113,7 @@ fn both_ends_receive_the_peers_credentials() {
         let path = directory.socket();
         let _daemon = builder.listen_unix(&path).start_link().await.unwrap();
         let client = connected(Address::unix(&path)).await;
-        is_served(&client).await;
+        assert_served(&client).await;
         let Status::Connected(server) = client.status() else {
             panic!("{client:?}");
         };
@@ -138,9 +138,9 @@ fn tls_over_a_unix_socket_uses_server_name_localhost() {
         let (builder, _watch) = at(&path);
         let builder = builder.transport(ca.tls(&["localhost"]));
         let _daemon = builder.start_link().await.unwrap();
-        let client = Client::<Lab>::builder(Address::unix(&path));
+        let client = Client::<TestProtocol>::builder(Address::unix(&path));
         let client_with_tls = client.clone().transport(ca.tls(&["guest"]));
-        is_served(&client_with_tls.connect().await.unwrap()).await;
+        assert_served(&client_with_tls.connect().await.unwrap()).await;
         let elsewhere = ca.tls(&["guest"]).server_name("elsewhere");
         let error = client.transport(elsewhere).connect().await.unwrap_err();
         assert!(error.to_string().contains("elsewhere"), "{error}");
@@ -160,9 +160,9 @@ fn daemon_listens_at_a_path_and_a_port() {
             clients.push(connected(Address::unix(directory.socket())).await);
         }
         for client in &clients {
-            is_served(client).await;
+            assert_served(client).await;
         }
-        is_served(&connected(daemon.local_addr()).await).await;
+        assert_served(&connected(daemon.local_addr()).await).await;
         assert_eq!(daemon.info().rejected.address, 0);
     });
 }
@@ -175,7 +175,7 @@ fn stale_socket_file_is_replaced() {
         stale(&path);
         let (builder, _watch) = at(&path);
         let _daemon = builder.start_link().await.unwrap();
-        is_served(&connected(Address::unix(&path)).await).await;
+        assert_served(&connected(Address::unix(&path)).await).await;
     });
 }
 
@@ -212,7 +212,7 @@ fn start_one(path: &Path, barrier: &Barrier) -> Option<io::ErrorKind> {
         barrier.wait();
         match daemon {
             Ok(daemon) => {
-                is_served(&connected(Address::unix(path)).await).await;
+                assert_served(&connected(Address::unix(path)).await).await;
                 daemon.shutdown().await;
                 None
             }
@@ -258,7 +258,7 @@ fn start_fails_with_bind_at_a_socket_in_use() {
         let first = builder.clone().start_link().await.unwrap();
         let error = builder.start().await.unwrap_err();
         assert_eq!(bind_error(error), io::ErrorKind::AddrInUse);
-        is_served(&connected(Address::unix(&path)).await).await;
+        assert_served(&connected(Address::unix(&path)).await).await;
         drop(first);
     });
 }
@@ -318,7 +318,7 @@ fn shutdown_leaves_a_socket_file_that_was_replaced() {
         fs::remove_file(&path).unwrap();
         let second = builder.start_link().await.unwrap();
         first.shutdown().await;
-        is_served(&connected(Address::unix(&path)).await).await;
+        assert_served(&connected(Address::unix(&path)).await).await;
         second.shutdown().await;
         assert!(!path.exists());
     });
@@ -336,12 +336,12 @@ fn restarted_daemon_listens_at_the_same_path() {
         let supervisor = Supervisor::builder().child(builder.child_spec("daemon"));
         let supervisor = supervisor.start_link().await.unwrap();
         let client = connected(Address::unix(&path)).await;
-        is_served(&client).await;
-        let first: Daemon<LabServer> = daemons.lock().unwrap()[0].clone();
+        assert_served(&client).await;
+        let first: Daemon<TestServer> = daemons.lock().unwrap()[0].clone();
         first.task().kill();
         client.until(|it| !matches!(it, Status::Connected(_))).await;
         client.until(|it| matches!(it, Status::Connected(_))).await;
-        is_served(&client).await;
+        assert_served(&client).await;
         assert_eq!(daemons.lock().unwrap().len(), 2);
         supervisor.shutdown().await;
         assert!(!path.exists());
@@ -352,14 +352,14 @@ fn restarted_daemon_listens_at_the_same_path() {
 fn connect_to_a_missing_path_fails_with_not_found() {
     run(async {
         let directory = Directory::new();
-        let client = Client::<Lab>::builder(Address::unix(directory.socket()));
+        let client = Client::<TestProtocol>::builder(Address::unix(directory.socket()));
         let error = client.connect().await.unwrap_err();
         let erps::ConnectError::Unreachable { address, source } = error else {
             panic!("{error}");
         };
         assert_eq!(address.path(), Some(directory.socket().as_path()));
         assert_eq!(source.kind(), io::ErrorKind::NotFound);
-        let nameless = Client::<Lab>::builder(Endpoint::Unix(None));
+        let nameless = Client::<TestProtocol>::builder(Endpoint::Unix(None));
         nameless.connect().await.unwrap_err();
     });
 }
@@ -371,7 +371,7 @@ async fn simulated_network_rejects_unix_sockets() {
     let error = builder.start().await.unwrap_err();
     assert_eq!(bind_error(error), io::ErrorKind::Unsupported);
     assert!(!directory.socket().exists());
-    let client = Client::<Lab>::builder(Address::unix(directory.socket()));
+    let client = Client::<TestProtocol>::builder(Address::unix(directory.socket()));
     client.connect().await.unwrap_err();
 }
 

@@ -16,9 +16,9 @@ use erps::{
 use smol::{Executor, future};
 
 use crate::support::{
-    fixture,
-    lab::{Call, Lab, Reply},
     panics::expected,
+    subprocess,
+    test_server::{Call, Reply, TestProtocol},
 };
 
 /// How many bombs have been dropped, each with a panic.
@@ -40,7 +40,7 @@ struct Armed {
 }
 
 impl Server for Armed {
-    type Protocol = Lab;
+    type Protocol = TestProtocol;
     type Seed = Arc<()>;
     type Info = ();
 
@@ -74,7 +74,9 @@ fn killed_server() {
         let daemon = Daemon::<Armed>::builder(Arc::clone(&held)).start_link();
         let daemon = daemon.await.unwrap();
         let connect = async || {
-            let client = Client::<Lab>::builder(daemon.local_addr()).connect().await;
+            let client = Client::<TestProtocol>::builder(daemon.local_addr())
+                .connect()
+                .await;
             client.unwrap()
         };
         let (first, second) = (connect().await, connect().await);
@@ -199,6 +201,6 @@ fn panicking_destructor_affects_only_its_own_task() {
         "dropped_executor",
         "spawned_future",
     ] {
-        fixture::passes(&format!("supervisor::destructors::{fixture}"), &[]);
+        subprocess::passes(&format!("supervisor::destructors::{fixture}"), &[]);
     }
 }

@@ -10,8 +10,8 @@ use erps::{
 use smol::future;
 
 use crate::support::{
-    lab::{self, Call, Cast, Lab, LabServer, Reply},
     panics::{allowed, expected},
+    test_server::{self, Call, Cast, Reply, TestProtocol, TestServer},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -70,15 +70,18 @@ fn monitor_works_on_every_handle_before_and_after_the_exit() {
         let task = idle(&supervisor).await;
         let reason = exit_reason_of(|| task.monitor(), || task.kill()).await;
         assert!(matches!(reason, ExitReason::Killed));
-        let (builder, _watch) = lab::daemon();
+        let (builder, _watch) = test_server::daemon();
         let daemon = builder.start().await.unwrap();
-        let client = lab::client(&daemon).connect().await.unwrap();
+        let client = test_server::client(&daemon).connect().await.unwrap();
         let reason = exit_reason_of(|| client.monitor(), || client.task().kill()).await;
         assert!(matches!(reason, ExitReason::Killed));
         let reason = exit_reason_of(|| daemon.monitor(), || daemon.task().request_shutdown()).await;
         assert!(matches!(reason, ExitReason::Shutdown));
-        let (seed, _watch) = lab::seed();
-        let server = ServerRef::<LabServer>::builder(seed).start().await.unwrap();
+        let (seed, _watch) = test_server::seed();
+        let server = ServerRef::<TestServer>::builder(seed)
+            .start()
+            .await
+            .unwrap();
         let reason = exit_reason_of(|| server.monitor(), || server.disconnect()).await;
         assert!(matches!(reason, ExitReason::Disconnected));
         let tree = Supervisor::builder().start().await.unwrap();
@@ -92,7 +95,7 @@ fn monitor_works_on_every_handle_before_and_after_the_exit() {
 #[test]
 fn monitor_does_not_keep_a_client_alive() {
     run(async {
-        let (daemon, client, _watch) = lab::pair().await;
+        let (daemon, client, _watch) = test_server::pair().await;
         let monitor = client.monitor();
         drop(client);
         assert!(matches!(
@@ -244,38 +247,41 @@ fn linked_task_that_ignores_the_shutdown_request_is_killed_after_five_seconds() 
 #[test]
 fn crash_of_a_server_shuts_its_linked_server_down() {
     run(expected(async {
-        let (seed, watch) = lab::seed();
+        let (seed, watch) = test_server::seed();
         let (a, b) = (
-            ServerRef::<LabServer>::builder(seed.clone())
+            ServerRef::<TestServer>::builder(seed.clone())
                 .start()
                 .await
                 .unwrap(),
-            ServerRef::<LabServer>::builder(seed).start().await.unwrap(),
+            ServerRef::<TestServer>::builder(seed)
+                .start()
+                .await
+                .unwrap(),
         );
         a.task().link(b.task());
         let _ = a.call(Call::Crash).await;
         let reason = b.task().exited().await;
         assert!(matches!(reason, ExitReason::Panic(_)), "{reason}");
-        drop(watch.lives);
+        drop(watch.lifecycle);
     }));
 }
 
-static LABS: Registry<&str, ServerRef<LabServer>> = Registry::unique();
+static SERVERS: Registry<&str, ServerRef<TestServer>> = Registry::unique();
 
 /// Starts a server with a registered name.
-async fn corner() -> Result<Linked<ServerRef<LabServer>>, StartError> {
-    let builder = ServerRef::builder(lab::seed().0).name(&LABS, "corner");
+async fn corner() -> Result<Linked<ServerRef<TestServer>>, StartError> {
+    let builder = ServerRef::builder(test_server::seed().0).name(&SERVERS, "corner");
     builder.start_link().await
 }
 
 #[test]
 fn registered_server_is_found_by_name() {
     run(async {
-        assert!(LABS.find("corner").is_none());
+        assert!(SERVERS.find("corner").is_none());
         let _server = corner().await.unwrap();
-        let found = LABS.find("corner").unwrap();
+        let found = SERVERS.find("corner").unwrap();
         assert_eq!(found.call(Call::Ping).await.unwrap(), Reply::Pong);
-        Universe::new().enter(|| assert!(LABS.find("corner").is_none()));
+        Universe::new().enter(|| assert!(SERVERS.find("corner").is_none()));
     });
 }
 
@@ -285,7 +291,7 @@ fn start_fails_with_registered_when_the_name_is_taken() {
         let first = corner().await.unwrap();
         let error = corner().await.unwrap_err();
         assert!(matches!(error, StartError::Registered(_)), "{error}");
-        assert_eq!(LABS.find("corner").unwrap().task(), first.task());
+        assert_eq!(SERVERS.find("corner").unwrap().task(), first.task());
     });
 }
 
@@ -304,7 +310,7 @@ fn name_is_free_when_its_server_has_exited() {
                 _ => drop(server),
             }
             gone.await;
-            assert!(LABS.find("corner").is_none());
+            assert!(SERVERS.find("corner").is_none());
             drop(corner().await.unwrap());
         }));
     }
@@ -314,7 +320,7 @@ fn name_is_free_when_its_server_has_exited() {
 fn server_that_fails_in_init_is_not_registered() {
     struct Failing;
     impl Server for Failing {
-        type Protocol = Lab;
+        type Protocol = TestProtocol;
         type Seed = ();
         type Info = ();
         async fn init((): (), _: &mut Context<Self>) -> Result<Self, InitError> {
@@ -349,8 +355,8 @@ fn server_that_fails_in_init_is_not_registered() {
 #[test]
 fn restarted_server_registers_its_name_again() {
     run(expected(async {
-        let spec = ServerRef::builder(lab::seed().0)
-            .name(&LABS, "corner")
+        let spec = ServerRef::builder(test_server::seed().0)
+            .name(&SERVERS, "corner")
             .child_spec("corner");
         let _supervisor = Supervisor::builder()
             .child(spec)
@@ -358,10 +364,10 @@ fn restarted_server_registers_its_name_again() {
             .await
             .unwrap();
         for _ in 0..3 {
-            let server = LABS.find("corner").unwrap();
+            let server = SERVERS.find("corner").unwrap();
             let _ = server.call(Call::Crash).await;
             settled().await;
-            let again = LABS.find("corner").unwrap();
+            let again = SERVERS.find("corner").unwrap();
             assert_ne!(again.task(), server.task());
             assert_eq!(again.call(Call::Ping).await.unwrap(), Reply::Pong);
         }
@@ -370,15 +376,15 @@ fn restarted_server_registers_its_name_again() {
 
 #[erps::test(simulated)]
 async fn daemon_and_client_in_one_tree_recover_when_either_is_killed() {
-    let (seed, _watch) = lab::seed();
-    let (daemons, daemon) = async_channel::unbounded::<Daemon<LabServer>>();
-    let (clients, client) = async_channel::unbounded::<Client<Lab>>();
+    let (seed, _watch) = test_server::seed();
+    let (daemons, daemon) = async_channel::unbounded::<Daemon<TestServer>>();
+    let (clients, client) = async_channel::unbounded::<Client<TestProtocol>>();
     let port = 4747;
-    let daemon_spec = Daemon::<LabServer>::builder(seed)
+    let daemon_spec = Daemon::<TestServer>::builder(seed)
         .port(port)
         .on_start(move |it| drop(daemons.try_send(it.clone())))
         .child_spec("daemon");
-    let client_spec = Client::<Lab>::builder(("127.0.0.1", port))
+    let client_spec = Client::<TestProtocol>::builder(("127.0.0.1", port))
         .on_start(move |it| drop(clients.try_send(it.clone())))
         .child_spec("client");
     let builder = Supervisor::builder().max_restarts(10, SECOND);
@@ -391,7 +397,7 @@ async fn daemon_and_client_in_one_tree_recover_when_either_is_killed() {
         // Waits until the client has noticed the lost connection.
         settled().await;
         current_client.connect().await.unwrap();
-        lab::is_served(&current_client).await;
+        test_server::assert_served(&current_client).await;
         if round == 0 {
             current_client.task().kill();
             current_client = client.recv().await.unwrap();
@@ -407,7 +413,7 @@ async fn daemon_and_client_in_one_tree_recover_when_either_is_killed() {
 #[test]
 fn supervised_client_runs_without_handles() {
     run(async {
-        let spec = Client::<Lab>::builder(("127.0.0.1", 1)).child_spec("client");
+        let spec = Client::<TestProtocol>::builder(("127.0.0.1", 1)).child_spec("client");
         let supervisor = Supervisor::builder()
             .child(spec)
             .start_link()

@@ -15,8 +15,8 @@ use futures::future::join_all;
 use smol::future::{self, FutureExt as _};
 
 use crate::support::{
-    extent::short_or_long,
-    lab::{self, Call, Lab, LabServer},
+    scale::short_or_long,
+    test_server::{self, Call, TestProtocol, TestServer},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -29,7 +29,7 @@ async fn a_moment() {
     time::sleep(Duration::from_millis(below(20))).await;
 }
 
-static NAMES: Registry<&str, ServerRef<LabServer>> = Registry::unique();
+static NAMES: Registry<&str, ServerRef<TestServer>> = Registry::unique();
 
 /// Several tasks register one name, others kill its owner, and one checks it.
 #[erps::test(simulated, seeds = short_or_long(40, 200), allow_panics = "as the test asks")]
@@ -37,7 +37,7 @@ async fn name_has_at_most_one_live_owner_and_is_free_after_its_exit() {
     let claimant = async || {
         for _ in 0..5 {
             a_moment().await;
-            let builder = ServerRef::builder(lab::seed().0).name(&NAMES, "name");
+            let builder = ServerRef::builder(test_server::seed().0).name(&NAMES, "name");
             match builder.start().await {
                 Ok(server) => {
                     let monitors = [server.task().monitor(), server.task().monitor()];
@@ -81,13 +81,13 @@ async fn name_has_at_most_one_live_owner_and_is_free_after_its_exit() {
 /// More clients than `max_connections` allows, each of which can exit at any time.
 #[erps::test(simulated, seeds = short_or_long(40, 200), allow_panics = "as the test asks")]
 async fn connection_permit_is_released_whichever_side_exits_first() {
-    let (seed, _watch) = lab::seed();
-    let daemon = Daemon::<LabServer>::builder(seed).max_connections(2);
+    let (seed, _watch) = test_server::seed();
+    let daemon = Daemon::<TestServer>::builder(seed).max_connections(2);
     let daemon = daemon.start_link().await.unwrap();
     let client = async || {
         for _ in 0..4 {
             a_moment().await;
-            let client = Client::<Lab>::builder(daemon.local_addr()).start();
+            let client = Client::<TestProtocol>::builder(daemon.local_addr()).start();
             let gone = client.task().monitor();
             match below(5) {
                 0 => client.task().kill(),
@@ -115,8 +115,10 @@ async fn connection_permit_is_released_whichever_side_exits_first() {
     join_all((0..5).map(|_| client())).await;
     time::sleep(SECOND).await;
     assert_eq!(daemon.info().connections, 0);
-    let last = Client::<Lab>::builder(daemon.local_addr()).connect().await;
-    lab::is_served(&last.unwrap()).await;
+    let last = Client::<TestProtocol>::builder(daemon.local_addr())
+        .connect()
+        .await;
+    test_server::assert_served(&last.unwrap()).await;
 }
 
 /// How many tasks each child has.
@@ -170,7 +172,7 @@ impl Alive {
 
 /// A child whose start function can be slow, fail, or return `Ignore`, and that can crash immediately.
 fn reluctant(id: &str) -> ChildSpec {
-    let server = ServerRef::<LabServer>::builder(lab::seed().0);
+    let server = ServerRef::<TestServer>::builder(test_server::seed().0);
     ChildSpec::new(id, move || {
         let server = server.clone();
         async move {

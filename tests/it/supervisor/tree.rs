@@ -8,7 +8,7 @@ use erps::{
 };
 use smol::channel;
 
-use crate::support::lab::{self, Lab, LabServer};
+use crate::support::test_server::{self, TestProtocol, TestServer};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -53,7 +53,10 @@ fn tree_lists_children_of_all_levels_in_order() {
         assert_eq!(inner.kind, ChildKind::Supervisor);
         assert_eq!(&*inner.below.as_ref().unwrap().name, "inner");
         assert_eq!(tree.find("y").unwrap().restart, Restart::Transient);
-        assert_eq!(tree.find("x").unwrap().universe, lab::here());
+        assert_eq!(
+            tree.find("x").unwrap().universe,
+            test_server::current_universe()
+        );
         assert!(tree.find("nobody").is_none());
     });
 }
@@ -104,19 +107,19 @@ fn tree_keeps_the_last_eight_exits_and_counts_all() {
 fn tree_shows_the_peer_and_mailbox_of_a_server() {
     run(async {
         let servers = DynamicSupervisor::builder().name("servers").start_link();
-        let (seed, watch) = lab::seed();
-        let daemon = Daemon::<LabServer>::builder(seed)
+        let (seed, watch) = test_server::seed();
+        let daemon = Daemon::<TestServer>::builder(seed)
             .server_supervisor(ServerSupervisor::Dynamic(DynamicSupervisor::clone(
                 &servers,
             )))
             .start_link()
             .await
             .unwrap();
-        let client = Client::<Lab>::builder(daemon.local_addr())
+        let client = Client::<TestProtocol>::builder(daemon.local_addr())
             .connect()
             .await
             .unwrap();
-        lab::is_served(&client).await;
+        test_server::assert_served(&client).await;
         let tree = servers.tree().await.unwrap();
         let [server] = &tree.children[..] else {
             panic!("{tree}");
@@ -223,7 +226,7 @@ fn tree_does_not_keep_an_exited_child_alive() {
 
 #[test]
 fn until_fails_with_no_reply_when_the_supervisor_does_not_answer() {
-    lab::run(async {
+    test_server::run(async {
         // The executor is never run.
         let executor = std::sync::Arc::new(smol::Executor::new());
         let supervisor = DynamicSupervisor::builder().executor(executor.clone());

@@ -24,29 +24,29 @@ const SLOW_CALLBACK: &str = "has occupied its thread";
 
 impl Warnings {
     /// Captures the warnings emitted while `test` runs.
-    pub(crate) fn during<T>(test: impl FnOnce(&Self) -> T) -> T {
-        Self::default().hear(test)
+    pub(crate) fn capture<T>(test: impl FnOnce(&Self) -> T) -> T {
+        Self::default().run(test)
     }
 
     /// Captures all events emitted while `test` runs, of any level and target.
-    pub(crate) fn and_all_else_during<T>(test: impl FnOnce(&Self) -> T) -> T {
+    pub(crate) fn capture_all<T>(test: impl FnOnce(&Self) -> T) -> T {
         let everything = Self {
             everything: true,
             ..Self::default()
         };
-        everything.hear(test)
+        everything.run(test)
     }
 
-    /// Hears warnings of slow callbacks only.
-    pub(crate) fn of_slow_callbacks_during<T>(test: impl FnOnce(&Self) -> T) -> T {
+    /// Captures the warnings about slow callbacks emitted while `test` runs.
+    pub(crate) fn capture_slow_callbacks<T>(test: impl FnOnce(&Self) -> T) -> T {
         let slow = Self {
             slow_callbacks: true,
             ..Self::default()
         };
-        slow.hear(test)
+        slow.run(test)
     }
 
-    fn hear<T>(self, test: impl FnOnce(&Self) -> T) -> T {
+    fn run<T>(self, test: impl FnOnce(&Self) -> T) -> T {
         // With a single subscriber, `tracing` caches the interest of the thread that reaches an event first,
         // for all threads. Another test's thread has no interest, so a second subscriber turns this cache
         // off.

@@ -100,7 +100,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
 
 /// Encodes a packet as a client of the test protocol would.
 pub(crate) fn bytes<T: Serialize>(kind: Kind, payload: &T) -> Vec<u8> {
-    bytes_as("lab", "1.2.3", kind, payload)
+    bytes_as("test", "1.2.3", kind, payload)
 }
 
 pub(crate) fn bytes_as<T: Serialize>(

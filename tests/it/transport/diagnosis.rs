@@ -313,7 +313,7 @@ fn own_ca_certificate_logs_a_warning() {
     let mut params = CertificateParams::new(HOST.map(String::from).to_vec()).unwrap();
     params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     let own = params.self_signed(&key).unwrap().pem();
-    let warnings = Warnings::during(|warnings| {
+    let warnings = Warnings::capture(|warnings| {
         Tls::from_pem(&own, &own, key.serialize_pem()).unwrap();
         warnings.take()
     });
@@ -321,7 +321,7 @@ fn own_ca_certificate_logs_a_warning() {
         warnings.iter().any(|it| it.contains("CA:TRUE")),
         "{warnings:?}"
     );
-    let warnings = Warnings::during(|warnings| {
+    let warnings = Warnings::capture(|warnings| {
         let _ = TestCa::new().tls(&HOST);
         warnings.take()
     });
@@ -340,7 +340,7 @@ fn own_certificate_outside_its_validity_logs_a_warning_with_dates() {
         (early, "not valid yet not_before=\"3001-01-01T00:00:00Z\""),
     ] {
         let own = request.issue();
-        let warnings = Warnings::during(|warnings| {
+        let warnings = Warnings::capture(|warnings| {
             let _ = ca.tls_with(&own);
             warnings.take().concat()
         });
@@ -356,7 +356,7 @@ fn server_certificate_without_alternative_names_logs_one_warning() {
     let ca = TestCa::new();
     let unnamed = ca.tls_with(&ca.request(&[]).common_name("localhost").issue());
     let client = ca.tls(&["client"]);
-    let warnings = Warnings::during(|warnings| {
+    let warnings = Warnings::capture(|warnings| {
         run(async {
             // A client needs no alternative names.
             handshake(&ca.tls(&HOST), &unnamed, "localhost")

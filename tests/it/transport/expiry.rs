@@ -8,7 +8,7 @@ use super::{
     HOST,
     rotation::{DAY, MINUTE, tls},
 };
-use crate::support::{events::Warnings, lab, pem::Pem};
+use crate::support::{events::Warnings, pem::Pem, test_server};
 
 /// A certificate valid for `of_days` that expires in `in_days`.
 fn expiring(ca: &TestCa, in_days: u32, of_days: u32) -> Tls {
@@ -19,7 +19,7 @@ fn expiring(ca: &TestCa, in_days: u32, of_days: u32) -> Tls {
 
 #[test]
 fn certificate_close_to_expiry_logs_a_warning_when_set() {
-    Warnings::during(|warnings| {
+    Warnings::capture(|warnings| {
         let ca = TestCa::new();
         let ends = |expected: bool| {
             let said = warnings.take();
@@ -64,7 +64,7 @@ fn certificate_close_to_expiry_logs_a_warning_when_set() {
 
 #[test]
 fn watch_logs_one_expiry_warning_per_day() {
-    Warnings::during(|warnings| {
+    Warnings::capture(|warnings| {
         Universe::simulated(1).virtual_limit(DAY * 366).run(async {
             let ca = TestCa::new();
             let start = SystemTime::now();
@@ -89,11 +89,11 @@ fn certificate_expires_by_the_clock_of_the_universe() {
         let ca = TestCa::new();
         let end = SystemTime::now() + DAY * 100;
         let own = ca.request(&["localhost"]).valid(end - DAY * 200, end);
-        let (builder, _watch) = lab::daemon();
+        let (builder, _watch) = test_server::daemon();
         let tls = ca.tls_with(&own.issue());
         let daemon = builder.transport(tls).start_link().await.unwrap();
         let tls = ca.tls(&["guest"]).server_name("localhost");
-        let guest = || lab::client(&daemon).transport(tls.clone());
+        let guest = || test_server::client(&daemon).transport(tls.clone());
         sleep(DAY * 99).await;
         guest().connect().await.unwrap();
         sleep(DAY * 2).await;

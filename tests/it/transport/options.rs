@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use erps::TcpOptions;
 
-use crate::support::lab;
+use crate::support::test_server;
 
 /// Returns in how many seconds the keepalive timers of connections with this local or remote port expire,
 /// from Linux's `/proc/net/tcp`.
@@ -28,20 +28,20 @@ fn keepalive_timers(port: u16) -> Vec<f64> {
 
 #[test]
 fn tcp_keepalive_is_set_on_both_ends_unless_disabled() {
-    lab::run(async {
+    test_server::run(async {
         if !cfg!(target_os = "linux") {
             return println!("skipped: only Linux exposes its timers");
         }
         for (idle, expected) in [(Some(Duration::from_secs(60)), 2), (None, 0)] {
-            let (builder, _watch) = lab::daemon();
+            let (builder, _watch) = test_server::daemon();
             let options = TcpOptions::new().keepalive(idle);
             let daemon = builder.tcp(options.clone()).start_link().await.unwrap();
-            let client = lab::client(&daemon).tcp(options).keepalive(None);
+            let client = test_server::client(&daemon).tcp(options).keepalive(None);
             let client = client.connect().await.unwrap();
-            lab::is_served(&client).await;
+            test_server::assert_served(&client).await;
             // Until sent data is acknowledged, the connection shows its retransmission timer instead.
             let timers = || keepalive_timers(daemon.local_addr().port());
-            lab::eventually("both have their timers", || timers().len() == expected).await;
+            test_server::eventually("both have their timers", || timers().len() == expected).await;
             assert!(timers().iter().all(|when| (1.0..=60.0).contains(when)));
         }
     });

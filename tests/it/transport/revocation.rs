@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use erps::{HandshakeError, TestCa, Tls, TlsError, Universe, Untrusted};
 
 use super::{HOST, Outcome, handshake, refused_client, refused_server, run};
-use crate::support::lab;
+use crate::support::test_server;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -162,11 +162,11 @@ fn revocation_list_expires_by_the_clock_of_the_universe() {
         let ca = TestCa::new();
         let list = ca.revocation_list_until(SystemTime::now() + HOUR);
         let tls = with_lists(ca.tls(&["localhost"]), list);
-        let (builder, _watch) = lab::daemon();
+        let (builder, _watch) = test_server::daemon();
         let daemon = builder.transport(tls.clone()).start_link().await.unwrap();
         let guest = || {
             let tls = ca.tls(&["guest"]).server_name("localhost");
-            lab::client(&daemon).transport(tls)
+            test_server::client(&daemon).transport(tls)
         };
         erps::time::sleep(HOUR * 59 / 60).await;
         guest().connect().await.unwrap();

@@ -18,8 +18,8 @@ use smol::{Timer, future};
 use super::{HOST, handshake, run};
 use crate::support::{
     events::Warnings,
-    lab::{self, Lab, LabServer, is_served},
     pem::Pem,
+    test_server::{self, TestProtocol, TestServer, assert_served},
 };
 
 pub(super) const MINUTE: Duration = Duration::from_secs(60);
@@ -117,7 +117,7 @@ fn reload_reads_revocation_lists_and_keeps_options() {
 
 #[test]
 fn watch_reloads_changed_files_until_it_is_dropped() {
-    Warnings::during(|warnings| {
+    Warnings::capture(|warnings| {
         Universe::simulated(1).run(async {
             let ca = TestCa::new();
             let pem = Pem::new(&ca, &ca.issue(&["first"]));
@@ -155,7 +155,7 @@ fn watch_works_on_the_real_clock() {
         let tls = tls(&pem);
         let _watch = tls.watch(Duration::ZERO);
         renew(&pem, &ca, "second");
-        lab::eventually("the new certificate is used", || tls.generation() == 2).await;
+        test_server::eventually("the new certificate is used", || tls.generation() == 2).await;
     });
 }
 
@@ -217,17 +217,17 @@ fn rotation_drops_all_sessions() {
 /// A daemon with the `Tls` settings of the daemon and of its clients.
 struct RotatingDaemon {
     ca: TestCa,
-    daemon: erps::Linked<Daemon<LabServer>>,
+    daemon: erps::Linked<Daemon<TestServer>>,
     server: Tls,
     client: Tls,
-    _watch: lab::Watch,
+    _watch: test_server::Watch,
 }
 
 impl RotatingDaemon {
     async fn new() -> Self {
         let ca = TestCa::new();
         let (server, client) = (ca.tls(&HOST), ca.tls(&["client"]));
-        let (builder, watch) = lab::daemon();
+        let (builder, watch) = test_server::daemon();
         let builder = builder.transport(server.clone());
         Self {
             daemon: builder.start_link().await.unwrap(),
@@ -238,8 +238,8 @@ impl RotatingDaemon {
         }
     }
 
-    async fn connect(&self) -> Client<Lab> {
-        let client = lab::client(&self.daemon).transport(self.client.clone());
+    async fn connect(&self) -> Client<TestProtocol> {
+        let client = test_server::client(&self.daemon).transport(self.client.clone());
         let client = client.reconnect(Reconnect::Never);
         client.connect().await.expect("new connections succeed")
     }
@@ -254,7 +254,7 @@ impl RotatingDaemon {
     }
 }
 
-fn generation(client: &Client<Lab>) -> Option<u64> {
+fn generation(client: &Client<TestProtocol>) -> Option<u64> {
     match client.status() {
         Status::Connected(peer) => peer.generation,
         other => panic!("{other:?}"),
@@ -269,10 +269,10 @@ fn connection_reports_the_generation_of_its_certificate() {
         rotating.rotate();
         let new = rotating.connect().await;
         assert_eq!((generation(&old), generation(&new)), (Some(1), Some(2)));
-        is_served(&old).await;
-        let (builder, _watch) = lab::daemon();
+        assert_served(&old).await;
+        let (builder, _watch) = test_server::daemon();
         let plain = builder.start_link().await.unwrap();
-        let plain = lab::client(&plain).connect().await.unwrap();
+        let plain = test_server::client(&plain).connect().await.unwrap();
         assert_eq!(generation(&plain), None);
     });
 }
@@ -298,7 +298,7 @@ async fn rotated_under_load(
     let calling = futures::future::join_all(clients.iter().map(async |client| {
         let mut next = Instant::now();
         while !over.load(Relaxed) {
-            is_served(client).await;
+            assert_served(client).await;
             calls.fetch_add(1, Relaxed);
             next += pause;
             Timer::at(next).await;
@@ -306,7 +306,7 @@ async fn rotated_under_load(
     }));
     let connecting = async {
         while !over.load(Relaxed) {
-            is_served(&rotating.connect().await).await;
+            assert_served(&rotating.connect().await).await;
             connections.fetch_add(1, Relaxed);
         }
     };

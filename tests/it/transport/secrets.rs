@@ -310,7 +310,7 @@ fn damaged_pem_does_not_appear_in_errors_events_or_debug() {
         let text = damages
             .iter()
             .fold(pem.into_bytes(), |text, it| it.apply(text));
-        Warnings::and_all_else_during(|events| {
+        Warnings::capture_all(|events| {
             let said = give_everywhere(&text, &ca, &own, &files);
             said.iter().for_each(|text| detector.check(text));
             events.take().iter().for_each(|text| detector.check(text));

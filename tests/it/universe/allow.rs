@@ -22,7 +22,7 @@ use smol::future;
 
 use crate::support::{
     events::Warnings,
-    lab::{self, Lab, LabServer, here, run, universe_of},
+    test_server::{self, TestProtocol, TestServer, current_universe, run, universe_of},
 };
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -72,13 +72,13 @@ impl Worker {
     }
 
     async fn is_in(&self) -> Option<u64> {
-        self.does(async { here() }).await
+        self.does(async { current_universe() }).await
     }
 }
 
-async fn universe_of_server(server: &ServerRef<LabServer>) -> Option<u64> {
-    match server.call(lab::Call::Universe).await.unwrap() {
-        lab::Reply::Universe(id) => id,
+async fn universe_of_server(server: &ServerRef<TestServer>) -> Option<u64> {
+    match server.call(test_server::Call::Universe).await.unwrap() {
+        test_server::Reply::Universe(id) => id,
         other => panic!("{other:?}"),
     }
 }
@@ -104,7 +104,7 @@ fn a_task_that_was_spawned_outside_is_in_the_universe_that_allows_it() {
 #[test]
 fn a_future_may_be_allowed_before_it_is_spawned() {
     let universe = Universe::new();
-    let mut future = universe::inherit(async { here() });
+    let mut future = universe::inherit(async { current_universe() });
     universe.allow(&future.resident()).unwrap();
     assert_eq!(smol::block_on(future), Some(universe.id()));
 }
@@ -114,7 +114,7 @@ fn what_a_task_owns_is_dropped_where_it_is_even_if_it_never_ran_there() {
     struct Tells(Sender<Option<u64>>);
     impl Drop for Tells {
         fn drop(&mut self) {
-            let _ = self.0.try_send(here());
+            let _ = self.0.try_send(current_universe());
         }
     }
     let (say, hear) = async_channel::unbounded();
@@ -162,10 +162,10 @@ fn who_is_polled_while_its_universe_ends_may_be_taken_into_another() {
     let (first, second) = (Universe::new(), Universe::new());
     let meet = Arc::clone(&meeting);
     let mut future = universe::inherit(async move {
-        let before = here();
+        let before = current_universe();
         meet.wait();
         meet.wait();
-        (before, here())
+        (before, current_universe())
     });
     let resident = future.resident();
     first.allow(&resident).unwrap();
@@ -238,7 +238,8 @@ fn a_task_keeps_no_universe_alive_that_allowed_it_and_goes_back_when_it_has_ende
             assert_eq!(worker.is_in().await, Some(universe.id()));
             drop(universe);
             // The worker may be at its last poll in it.
-            lab::eventually("its values are dropped", || Arc::strong_count(&value) == 1).await;
+            test_server::eventually("its values are dropped", || Arc::strong_count(&value) == 1)
+                .await;
             assert_eq!(worker.is_in().await, before);
         }
     });
@@ -251,8 +252,11 @@ fn a_task_that_has_ended_is_allowed_nowhere() {
         drop(worker.jobs);
         worker.task.await;
         assert_eq!(universe.allow(&worker.resident), Err(AllowError::Ended));
-        let (seed, _watch) = lab::seed();
-        let server = ServerRef::<LabServer>::builder(seed).start().await.unwrap();
+        let (seed, _watch) = test_server::seed();
+        let server = ServerRef::<TestServer>::builder(seed)
+            .start()
+            .await
+            .unwrap();
         let task: TaskRef = server.task().clone();
         task.shutdown(Default::default()).await;
         assert_eq!(universe.allow(&server), Err(AllowError::Ended));
@@ -262,7 +266,7 @@ fn a_task_that_has_ended_is_allowed_nowhere() {
 #[test]
 fn a_server_is_where_it_is_allowed() {
     run(async {
-        let (seed, _watch) = lab::seed();
+        let (seed, _watch) = test_server::seed();
         let server = ServerRef::builder(seed).start_link().await.unwrap();
         assert_eq!(universe_of_server(&server).await, None);
         let universe = Universe::new();
@@ -274,15 +278,15 @@ fn a_server_is_where_it_is_allowed() {
 #[test]
 fn a_daemon_starts_its_servers_where_it_is_allowed() {
     run(async {
-        let (daemon, before, _watch) = lab::pair().await;
+        let (daemon, before, _watch) = test_server::pair().await;
         let universe = Universe::new();
         universe.allow(&daemon).unwrap();
-        let after = lab::client(&daemon).connect().await.unwrap();
+        let after = test_server::client(&daemon).connect().await.unwrap();
         assert_eq!(universe_of(&after).await, Some(universe.id()));
         assert_eq!(universe_of(&before).await, None);
         drop((after, universe));
-        lab::eventually("the server is gone", || daemon.info().connections == 1).await;
-        let last = lab::client(&daemon).connect().await.unwrap();
+        test_server::eventually("the server is gone", || daemon.info().connections == 1).await;
+        let last = test_server::client(&daemon).connect().await.unwrap();
         assert_eq!(universe_of(&last).await, None);
     });
 }
@@ -295,7 +299,7 @@ fn a_supervisor_starts_its_children_where_it_is_allowed() {
         universe.allow(&supervisor).unwrap();
         let (say, hear) = async_channel::unbounded();
         let spec = ChildSpec::task("child", move |_| {
-            say.try_send(here()).unwrap();
+            say.try_send(current_universe()).unwrap();
             future::pending()
         });
         supervisor.start_child(spec).await.unwrap();
@@ -307,22 +311,22 @@ fn a_supervisor_starts_its_children_where_it_is_allowed() {
 fn a_client_takes_its_handler_along() {
     struct Tells(Sender<Option<u64>>);
     impl ClientHandler for Tells {
-        type Protocol = Lab;
+        type Protocol = TestProtocol;
         type Info = ();
         async fn handle_connect(
             &mut self,
             _: PeerInfo,
             _: &mut ClientContext<Self>,
         ) -> Result<(), BoxError> {
-            self.0.try_send(here())?;
+            self.0.try_send(current_universe())?;
             Ok(())
         }
     }
     run(async {
-        let (daemon, _client, _watch) = lab::pair().await;
+        let (daemon, _client, _watch) = test_server::pair().await;
         let (say, hear) = async_channel::unbounded();
-        let client = lab::client(&daemon).handler(move || Tells(say.clone()));
-        let client: Client<Lab> = client.connect().await.unwrap();
+        let client = test_server::client(&daemon).handler(move || Tells(say.clone()));
+        let client: Client<TestProtocol> = client.connect().await.unwrap();
         assert_eq!(hear.recv().await, Ok(None));
         let universe = Universe::new();
         universe.allow(&client).unwrap();
@@ -366,7 +370,10 @@ fn a_task_that_waits_when_it_is_allowed_wakes_by_the_clock_of_the_universe() {
             universe.allow(&worker.resident).unwrap();
             // It was never polled, or sleeps by the waker that it had outside: what is sent to it now
             // keeps the clock from leaping.
-            let hears = universe.scope(time::timeout(HOUR, worker.does(async { here() })));
+            let hears = universe.scope(time::timeout(
+                HOUR,
+                worker.does(async { current_universe() }),
+            ));
             assert_eq!(hears.await, Ok(Some(universe.id())));
         }
     });
@@ -427,7 +434,7 @@ impl Server for IdleServer {
     }
 
     async fn handle_timeout(&mut self, _: &mut Context<Self>) -> Result<(), BoxError> {
-        self.0.try_send(here())?;
+        self.0.try_send(current_universe())?;
         Ok(())
     }
 }
@@ -502,7 +509,7 @@ fn a_server_is_allowed_by_the_name_that_it_registers_when_it_starts() {
             async move {
                 let _name = NAMES.register("server", 0).unwrap();
                 future::yield_now().await;
-                say.send(here()).await.unwrap();
+                say.send(current_universe()).await.unwrap();
                 ExitReason::Killed
             }
         });
@@ -586,7 +593,7 @@ fn a_name_that_something_else_than_a_task_registers_later_is_not_let_in_with_a_w
     static NAMES: Registry<&str, u32> = Registry::unique();
     let universe = Universe::new();
     universe.allow_name(&NAMES, "late").unwrap();
-    Warnings::during(|warnings| {
+    Warnings::capture(|warnings| {
         let _other = NAMES.register("other", 0).unwrap();
         assert_eq!(warnings.take(), [""; 0]);
         let _late = NAMES.register("late", 0).unwrap();
@@ -595,7 +602,7 @@ fn a_name_that_something_else_than_a_task_registers_later_is_not_let_in_with_a_w
             matches!(&said[..], [one] if one.contains("not allowed in")),
             "{said:?}"
         );
-        assert_eq!(here(), None);
+        assert_eq!(current_universe(), None);
     });
 }
 

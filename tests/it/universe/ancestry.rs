@@ -7,7 +7,7 @@ use erps::{
     Protocol, ReplyTo, Server, ServerRef, ServerSupervisor, Sharded, Universe,
 };
 
-use crate::support::lab;
+use crate::support::test_server;
 
 static STRICT: Sharded<u32> = Sharded::new(|| 1).strict();
 
@@ -125,7 +125,7 @@ fn a_server_under_a_supervisor_names_it_too() {
 fn a_child_of_a_supervisor_in_no_universe_names_both_by_the_lines_of_the_program() {
     let _trails_are_kept_from_here_on = Universe::new();
     let (told, telling) = async_channel::unbounded();
-    lab::run(async {
+    test_server::run(async {
         let (builder, above) = (DynamicSupervisor::builder(), line!());
         let supervisor = builder.name("kin").start_link();
         let body = move |_| {
@@ -151,7 +151,7 @@ fn a_child_of_a_supervisor_in_no_universe_names_both_by_the_lines_of_the_program
 #[test]
 fn a_plain_server_in_no_universe_names_itself() {
     let _trails_are_kept_from_here_on = Universe::new();
-    lab::run(async {
+    test_server::run(async {
         let (builder, made) = (ServerRef::<Tells>::builder(()), line!());
         let server = builder.start_link().await.unwrap();
         let (told, _) = server.call(()).await.unwrap();

@@ -8,7 +8,7 @@ use erps::{
 };
 use smol::{future, io::AsyncWriteExt as _};
 
-use crate::support::{fixture, panics::allowed, time::settled};
+use crate::support::{panics::allowed, subprocess, time::settled};
 
 const ODD: [Duration; 5] = [
     Duration::ZERO,
@@ -164,7 +164,7 @@ async fn is_given_long() {}
 #[test]
 fn a_test_may_be_given_as_long_as_the_environment_can_say() {
     let limit = u32::MAX.to_string();
-    fixture::passes(
+    subprocess::passes(
         "universe::durations::is_given_long",
         &[("ERPS_TIMEOUT", &limit)],
     );

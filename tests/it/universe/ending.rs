@@ -20,7 +20,7 @@ use smol::future;
 use crate::support::{
     cores::cores,
     events::Warnings,
-    lab::{self, Call, Lab, LabServer, Reply, here, is_served},
+    test_server::{self, Call, Reply, TestProtocol, TestServer, assert_served, current_universe},
 };
 
 /// What a run panics with.
@@ -71,27 +71,27 @@ fn made(what: &str, line: u32) -> String {
     format!("{what} created at {}:{line}", file!())
 }
 
-const DAEMON: &str = "the daemon of `it::support::lab::LabServer`";
-const SERVER: &str = "the server `it::support::lab::LabServer`";
+const DAEMON: &str = "the daemon of `it::support::test_server::TestServer`";
+const SERVER: &str = "the server `it::support::test_server::TestServer`";
 
 /// Nobody listens there.
 const NOWHERE: (&str, u16) = ("127.0.0.1", 1);
 
 #[test]
 fn a_run_that_leaves_nothing_is_silent() {
-    Warnings::during(|warnings| {
+    Warnings::capture(|warnings| {
         let real = Universe::new();
         let answer = real.run(async {
-            let (_daemon, client, _watch) = lab::pair().await;
-            is_served(&client).await;
+            let (_daemon, client, _watch) = test_server::pair().await;
+            assert_served(&client).await;
             42
         });
         assert_eq!(answer, 42);
         assert_eq!(real.live_resources(), []);
         let simulated = Universe::simulated(1);
         simulated.run(async {
-            let (seed, _watch) = lab::seed();
-            let server = ServerRef::<LabServer>::builder(seed).start_link();
+            let (seed, _watch) = test_server::seed();
+            let server = ServerRef::<TestServer>::builder(seed).start_link();
             let pong = server.await.unwrap().call(Call::Ping).await;
             assert_eq!(pong.unwrap(), Reply::Pong);
         });
@@ -103,8 +103,8 @@ fn a_run_that_leaves_nothing_is_silent() {
 
 #[test]
 fn a_daemon_that_nobody_ends_is_told_with_its_supervisor() {
-    let (seed, _watch) = lab::seed();
-    let (builder, line) = (Daemon::<LabServer>::builder(seed), line!());
+    let (seed, _watch) = test_server::seed();
+    let (builder, line) = (Daemon::<TestServer>::builder(seed), line!());
     let lines = [made(DAEMON, line), made("the supervisor `servers`", line)];
     leaves(builder.clone().start(), &lines);
     Universe::simulated(7).run(async { drop(builder.start_link().await.unwrap()) });
@@ -112,8 +112,8 @@ fn a_daemon_that_nobody_ends_is_told_with_its_supervisor() {
 
 #[test]
 fn in_real_time_leaks_are_told_too() {
-    let (seed, _watch) = lab::seed();
-    let (builder, line) = (Daemon::<LabServer>::builder(seed), line!());
+    let (seed, _watch) = test_server::seed();
+    let (builder, line) = (Daemon::<TestServer>::builder(seed), line!());
     let told = failure(&real(), builder.start());
     let head = "the universe `a::b` has ended, and these have not:\n";
     assert!(told.starts_with(head), "{told}");
@@ -122,7 +122,7 @@ fn in_real_time_leaks_are_told_too() {
 
 #[test]
 fn a_client_that_somebody_keeps_is_told() {
-    let (builder, line) = (Client::<Lab>::builder(NOWHERE), line!());
+    let (builder, line) = (Client::<TestProtocol>::builder(NOWHERE), line!());
     let clean = builder.clone();
     leaves(
         async { builder.start() },
@@ -133,11 +133,11 @@ fn a_client_that_somebody_keeps_is_told() {
 
 #[test]
 fn a_server_that_nobody_ends_is_told() {
-    let (seed, _watch) = lab::seed();
-    let (builder, line) = (ServerRef::<LabServer>::builder(seed), line!());
+    let (seed, _watch) = test_server::seed();
+    let (builder, line) = (ServerRef::<TestServer>::builder(seed), line!());
     leaves(builder.start(), &[made(SERVER, line)]);
-    let (seed, _watch) = lab::seed();
-    let clean = ServerRef::<LabServer>::builder(seed).start_link();
+    let (seed, _watch) = test_server::seed();
+    let clean = ServerRef::<TestServer>::builder(seed).start_link();
     Universe::simulated(7).run(async { drop(clean.await.unwrap()) });
 }
 
@@ -164,8 +164,8 @@ fn a_supervisor_that_nobody_ends_is_told_with_its_children() {
 fn a_call_that_somebody_keeps_is_told_with_its_time_limit() {
     let mut line = 0;
     let main = async {
-        let (seed, _watch) = lab::seed();
-        let server = ServerRef::<LabServer>::builder(seed).start_link();
+        let (seed, _watch) = test_server::seed();
+        let server = ServerRef::<TestServer>::builder(seed).start_link();
         let server = server.await.unwrap();
         let handle = ServerRef::clone(&server);
         line = line!() + 1;
@@ -176,8 +176,8 @@ fn a_call_that_somebody_keeps_is_told_with_its_time_limit() {
     let told = failure(&named(), main);
     assert!(told.contains(&made("a call", line)), "{told}");
     named().run(async {
-        let (seed, _watch) = lab::seed();
-        let server = ServerRef::<LabServer>::builder(seed).start_link();
+        let (seed, _watch) = test_server::seed();
+        let server = ServerRef::<TestServer>::builder(seed).start_link();
         let server = server.await.unwrap();
         assert!(future::poll_once(server.call(Call::Hold)).await.is_none());
     });
@@ -187,7 +187,7 @@ fn a_call_that_somebody_keeps_is_told_with_its_time_limit() {
 fn a_call_to_another_place_is_told_by_the_line_of_the_caller() {
     let mut line = 0;
     let told = failure(&real(), async {
-        let (_daemon, client, _watch) = lab::pair().await;
+        let (_daemon, client, _watch) = test_server::pair().await;
         line = line!() + 1;
         let mut call = Box::pin(async move { client.call(Call::Hold).await });
         assert!(future::poll_once(&mut call).await.is_none());
@@ -195,7 +195,7 @@ fn a_call_to_another_place_is_told_by_the_line_of_the_caller() {
     });
     assert!(told.contains(&made("a call", line)), "{told}");
     Universe::new().run(async {
-        let (_daemon, client, _watch) = lab::pair().await;
+        let (_daemon, client, _watch) = test_server::pair().await;
         let mut call = Box::pin(client.call(Call::Hold));
         assert!(future::poll_once(&mut call).await.is_none());
     });
@@ -205,7 +205,7 @@ fn a_call_to_another_place_is_told_by_the_line_of_the_caller() {
 struct Careless(Sender<ReplyTo<Reply>>);
 
 impl Server for Careless {
-    type Protocol = Lab;
+    type Protocol = TestProtocol;
     type Seed = Sender<ReplyTo<Reply>>;
     type Info = ();
 
@@ -252,7 +252,9 @@ fn a_remote_call_that_nobody_answers_is_told_by_who_asks_whom_for_what() {
     let peer = OnceLock::new();
     let main = async {
         let daemon = builder.start_link().await.unwrap();
-        let client = Client::<Lab>::builder(daemon.local_addr()).connect().await;
+        let client = Client::<TestProtocol>::builder(daemon.local_addr())
+            .connect()
+            .await;
         let client = client.unwrap();
         let call = async { drop(client.call(Call::Ping).await) };
         let held = async { given_away.recv().await.unwrap() };
@@ -310,7 +312,8 @@ fn what_lives_on_after_all_was_cancelled_is_told_as_such() {
 #[test]
 fn what_the_statics_of_the_universe_hold_is_no_leak() {
     static NAME: Sharded<Mutex<Option<Registration>>> = Sharded::new(Mutex::default);
-    static CLIENT: Sharded<Client<Lab>> = Sharded::new(|| Client::<Lab>::builder(NOWHERE).start());
+    static CLIENT: Sharded<Client<TestProtocol>> =
+        Sharded::new(|| Client::<TestProtocol>::builder(NOWHERE).start());
     let universe = named();
     universe.run(async {
         *NAME.get().lock().unwrap() = NAMES.register("corner", 4747).ok();
@@ -352,7 +355,7 @@ fn a_thread_that_runs_on_is_told() {
     drop(go);
     thread.unwrap().join().unwrap();
     named().run(async {
-        let thread = thread::spawn(universe::inherit_fn(here));
+        let thread = thread::spawn(universe::inherit_fn(current_universe));
         assert!(thread.join().unwrap().is_some());
     });
 }
@@ -440,11 +443,11 @@ struct Reports(Sender<Option<u64>>);
 
 impl Drop for Reports {
     fn drop(&mut self) {
-        let _ = self.0.try_send(here());
+        let _ = self.0.try_send(current_universe());
     }
 }
 
-/// A supervisor that lives on with a child that holds something.
+/// A supervisor that stays open with a child that holds something.
 async fn holding<T: Clone + Send + Sync + 'static>(held: T) {
     let idle = move |me: TaskRef| {
         let held = held.clone();
@@ -478,9 +481,9 @@ fn the_panic_of_what_is_run_is_the_only_one() {
             panic!("of a destructor")
         }
     }
-    let (seed, _watch) = lab::seed();
+    let (seed, _watch) = test_server::seed();
     let told = failure(&named(), async {
-        let _daemon = Daemon::<LabServer>::builder(seed).start().await.unwrap();
+        let _daemon = Daemon::<TestServer>::builder(seed).start().await.unwrap();
         panic!("as the test asks")
     });
     assert_eq!(told, "as the test asks");
@@ -502,8 +505,8 @@ fn a_universe_in_which_all_wait_for_nothing_is_stuck() {
     let real = Instant::now();
     let universe = named();
     let told = failure(&universe, async {
-        let (seed, _watch) = lab::seed();
-        let server = ServerRef::<LabServer>::builder(seed).start_link();
+        let (seed, _watch) = test_server::seed();
+        let server = ServerRef::<TestServer>::builder(seed).start_link();
         let server = server.await.unwrap();
         drop(server.call_within(Call::Hold, Duration::MAX).await);
     });
@@ -611,13 +614,13 @@ fn timers_that_are_over_and_those_that_never_began_are_no_leak() {
 fn what_daemons_and_clients_do_on_the_network_is_told_as_theirs() {
     let mut lines = [0, 0];
     let main = async {
-        let (seed, watch) = lab::seed();
+        let (seed, watch) = test_server::seed();
         lines = [line!() + 1, line!() + 3];
-        let daemon = Daemon::<LabServer>::builder(seed).port(4747);
+        let daemon = Daemon::<TestServer>::builder(seed).port(4747);
         let daemon = daemon.start_link().await.unwrap();
-        let client = Client::<Lab>::builder(("127.0.0.1", 4747));
+        let client = Client::<TestProtocol>::builder(("127.0.0.1", 4747));
         let client = client.connect().await.unwrap();
-        is_served(&client).await;
+        assert_served(&client).await;
         (daemon, client, watch)
     };
     let told = failure(&named(), main);

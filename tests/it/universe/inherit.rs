@@ -15,8 +15,8 @@ use futures::StreamExt as _;
 use smol::future;
 
 use crate::support::{
-    lab::{here, run},
     panics::expected,
+    test_server::{current_universe, run},
 };
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -65,7 +65,7 @@ fn a_pool_of_threads_runs_each_closure_in_its_universe() {
     for universe in &universes {
         let say = say.clone();
         let expected = universe.id();
-        let job = move || say.send(here() == Some(expected)).unwrap();
+        let job = move || say.send(current_universe() == Some(expected)).unwrap();
         pool.run(universe.enter(|| universe::inherit_fn(job)));
     }
     drop(say);
@@ -96,11 +96,11 @@ fn a_place_leads_to_its_universe_with_futures_too() {
     let there = universe.enter(CapturedContext::capture);
     assert_eq!(there.universe(), Some(&universe));
     assert_eq!(
-        smol::block_on(there.scope(async { here() })),
+        smol::block_on(there.scope(async { current_universe() })),
         here_in(&universe)
     );
     let nowhere = CapturedContext::capture();
-    assert_eq!(universe.enter(|| nowhere.enter(here)), None);
+    assert_eq!(universe.enter(|| nowhere.enter(current_universe)), None);
 }
 
 fn here_in(universe: &Universe) -> Option<u64> {
@@ -124,12 +124,12 @@ fn what_waits_for_a_timer_or_a_stream_wakes_in_its_universe() {
         let seen = run(universe.scope(async {
             let mut seen = Vec::new();
             time::sleep(Duration::from_millis(1)).await;
-            seen.push(here());
+            seen.push(current_universe());
             let _ = time::timeout(Duration::from_millis(1), future::pending::<()>()).await;
-            seen.push(here());
+            seen.push(current_universe());
             let numbers = futures::stream::iter(0..2).then(|_| async {
                 future::yield_now().await;
-                here()
+                current_universe()
             });
             seen.extend(numbers.collect::<Vec<_>>().await);
             seen
@@ -143,7 +143,7 @@ struct Tells(mpsc::Sender<Option<u64>>);
 
 impl Drop for Tells {
     fn drop(&mut self) {
-        let _ = self.0.send(here());
+        let _ = self.0.send(current_universe());
     }
 }
 

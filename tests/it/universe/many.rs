@@ -14,7 +14,7 @@ use futures::future::join_all;
 use serde::{Deserialize, Serialize};
 use smol::lock::{self, Semaphore, SemaphoreGuard};
 
-use crate::support::{cores::cores, extent::short_or_long};
+use crate::support::{cores::cores, scale::short_or_long};
 
 /// How many are there at once.
 const AT_ONCE: usize = 500;

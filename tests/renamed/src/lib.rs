@@ -1,4 +1,4 @@
-//! A library that calls erps `net`.
+//! A library that depends on erps under the name `net`.
 //!
 //! ```test_harness
 //! #[net::test]
@@ -12,7 +12,7 @@ pub use net as inner;
 #[cfg(test)]
 mod tests {
     #[net::test]
-    async fn a_unit_test_finds_the_library_by_the_name_in_cargo_toml() {
+    async fn unit_test_uses_the_name_in_cargo_toml() {
         assert!(net::Universe::current().is_some());
     }
 }

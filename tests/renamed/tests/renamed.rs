@@ -1,27 +1,27 @@
-//! The attribute in a package that calls the library `net`.
+//! The attribute in a package that depends on erps under the name `net`.
 
 use std::time::Duration;
 
 use net::{BoxError, Universe, time};
 
 #[net::test]
-async fn an_integration_test_finds_the_library_by_the_name_in_cargo_toml() {
+async fn integration_test_uses_the_name_in_cargo_toml() {
     assert!(Universe::current().is_some());
 }
 
 #[net::test(simulated, seeds = 3, timeout = 30)]
-async fn options_are_the_same_under_another_name() -> Result<(), BoxError> {
+async fn options_work_under_another_name() -> Result<(), BoxError> {
     time::sleep(Duration::from_secs(3600)).await;
     Ok(())
 }
 
 #[net::test(crate = "net")]
-async fn the_name_may_be_given() {
+async fn crate_option_sets_the_name() {
     assert!(Universe::current().is_some());
 }
 
 #[net::test(crate = "::erps_renamed::inner", simulated)]
-async fn the_name_may_be_a_path_of_another_crate() {
+async fn crate_option_accepts_a_path() {
     assert_eq!(Universe::current().unwrap().seed(), Some(0));
 }
 

@@ -24,7 +24,7 @@ fn refused(req: &str) -> VersionReqError {
 // Identifiers
 
 #[test]
-fn an_identifier_is_padded_with_zero_bytes() {
+fn identifier_is_padded_with_zero_bytes() {
     let name = Identifier::new("oracle").unwrap();
     let mut field = [0; 36];
     field[..6].copy_from_slice(b"oracle");
@@ -36,7 +36,7 @@ fn an_identifier_is_padded_with_zero_bytes() {
 }
 
 #[test]
-fn an_identifier_of_36_bytes_fits_and_one_of_37_does_not() {
+fn identifier_is_limited_to_36_bytes() {
     let longest = "x".repeat(36);
     assert_eq!(Identifier::new(&longest).unwrap().to_string(), longest);
     let error = Identifier::new(&"x".repeat(37)).unwrap_err();
@@ -48,13 +48,13 @@ fn an_identifier_of_36_bytes_fits_and_one_of_37_does_not() {
 }
 
 #[test]
-fn the_length_of_an_identifier_counts_bytes_not_characters() {
+fn identifier_length_counts_bytes() {
     assert!(Identifier::new(&"é".repeat(18)).is_ok());
     assert!(Identifier::new(&"é".repeat(19)).is_err());
 }
 
 #[test]
-fn an_identifier_may_hold_a_zero_byte_but_not_end_in_one() {
+fn identifier_must_not_end_in_a_zero_byte() {
     let inner = Identifier::new("a\0b").unwrap();
     assert_eq!(inner.to_str(), Some("a\0b"));
     assert_eq!(Identifier::new("a\0"), Err(IdentifierError::EndsInNul));
@@ -62,7 +62,7 @@ fn an_identifier_may_hold_a_zero_byte_but_not_end_in_one() {
 }
 
 #[test]
-fn the_default_identifier_is_empty() {
+fn default_identifier_is_empty() {
     assert_eq!(Identifier::default(), Identifier::EMPTY);
     assert_eq!("".parse(), Ok(Identifier::EMPTY));
     assert_eq!(Identifier::EMPTY.to_str(), Some(""));
@@ -70,20 +70,20 @@ fn the_default_identifier_is_empty() {
 }
 
 #[test]
-fn an_identifier_that_is_not_utf8_displays_but_has_no_str() {
+fn non_utf8_identifier_displays_but_has_no_str() {
     let mut field = [0; 36];
     field[..3].copy_from_slice(b"a\xffb");
     let broken = Identifier::from_wire(field);
     assert_eq!(broken.to_str(), None);
     assert_eq!(broken.to_string(), "a\u{fffd}b");
     assert_eq!(format!("{broken:?}"), "Identifier(\"a\u{fffd}b\")");
-    // What it displays as is another identifier.
+    // Its display form is another identifier.
     assert_ne!(broken, Identifier::new("a\u{fffd}b").unwrap());
 }
 
 proptest! {
     #[test]
-    fn every_identifier_comes_back_from_the_wire(name in "\\PC{0,12}") {
+    fn identifier_round_trips_through_its_wire_form(name in "\\PC{0,12}") {
         prop_assume!(name.len() <= 36);
         let identifier = Identifier::try_from(name.as_str()).unwrap();
         let read = Identifier::from_wire(*identifier.as_wire());
@@ -95,7 +95,7 @@ proptest! {
 // Versions
 
 #[test]
-fn a_version_is_three_numbers_of_one_byte() {
+fn version_has_three_one_byte_numbers() {
     assert_eq!(version("1.2.3"), Version::new(1, 2, 3));
     assert_eq!(version("0.0.0"), Version::default());
     assert_eq!(version("255.254.253").to_string(), "255.254.253");
@@ -109,7 +109,7 @@ fn versions_are_ordered_by_major_then_minor_then_patch() {
 }
 
 #[test]
-fn a_version_over_255_is_refused_where_the_original_wraps() {
+fn version_number_over_255_is_rejected() {
     for text in ["256.0.0", "0.256.0", "0.0.256"] {
         let error = text.parse::<Version>().unwrap_err();
         let part = "256".to_owned();
@@ -122,7 +122,7 @@ fn a_version_over_255_is_refused_where_the_original_wraps() {
 }
 
 #[test]
-fn a_version_has_exactly_three_parts() {
+fn version_without_three_parts_is_rejected() {
     for (text, found) in [("", 1), ("1", 1), ("1.2", 2), ("1.2.3.4", 4)] {
         let error = text.parse::<Version>().unwrap_err();
         assert_eq!(error, VersionError::NotThreeParts { found }, "{text}");
@@ -130,7 +130,7 @@ fn a_version_has_exactly_three_parts() {
 }
 
 #[test]
-fn a_version_has_nothing_but_plain_numbers() {
+fn version_with_signs_spaces_or_leading_zeros_is_rejected() {
     for (text, wrong) in [
         ("+1.2.3", "+1"),
         ("1.-2.3", "-2"),
@@ -155,7 +155,7 @@ fn a_version_has_nothing_but_plain_numbers() {
 
 proptest! {
     #[test]
-    fn every_version_reads_back_from_its_text(major: u8, minor: u8, patch: u8) {
+    fn version_round_trips_through_its_text(major: u8, minor: u8, patch: u8) {
         let version = Version::new(major, minor, patch);
         prop_assert_eq!(version.to_string().parse(), Ok(version));
     }
@@ -163,9 +163,10 @@ proptest! {
 
 // Requirements
 
-/// From the documentation of Elixir's `Version`, and its tests. First the versions taken, then the others.
+/// From the documentation and tests of Elixir's `Version`: first versions that match, then versions that do
+/// not.
 #[test]
-fn a_requirement_matches_the_same_versions_as_in_elixir() {
+fn requirement_matches_as_in_elixir() {
     let table: &[(&str, &[&str], &[&str])] = &[
         ("2.3.0", &["2.3.0"], &["2.4.0", "2.3.1", "2.2.255"]),
         ("== 2.0.0", &["2.0.0"], &["2.0.1", "1.255.255"]),
@@ -266,7 +267,7 @@ fn and_binds_tighter_than_or_on_either_side() {
 }
 
 #[test]
-fn a_requirement_may_have_numbers_above_255() {
+fn requirement_numbers_may_exceed_255() {
     for req in [
         "== 256.0.0",
         ">= 1.2.256 and < 1.3.0",
@@ -287,7 +288,7 @@ fn a_requirement_may_have_numbers_above_255() {
             assert!(takes(req, text), "{req:?} should take {text}");
         }
     }
-    // Out of reach in one part is not out of reach in all: 1.255.255 < 1.256.0 < 2.0.0.
+    // One part is out of range, the whole is not: 1.255.255 < 1.256.0 < 2.0.0.
     assert!(takes("< 1.256.0", "1.255.255"));
     assert!(!takes("< 1.256.0", "2.0.0"));
     assert!(takes("~> 1.300 or > 1.300.0", "2.0.0"));
@@ -314,13 +315,13 @@ fn spaces_are_ignored_except_around_and_and_or() {
     ] {
         refused(req);
     }
-    // To Elixir only the space is one.
+    // Elixir ignores spaces only.
     refused("==\t1.0.0");
     refused("1.0.0\n");
 }
 
 #[test]
-fn the_error_for_an_invalid_requirement_has_position_and_reason() {
+fn invalid_requirement_error_has_position_and_reason() {
     let expected = |at| format!("expected a version such as 1.2.3 at byte {at}");
     let not_a_version = |found, at| {
         format!(
@@ -372,7 +373,7 @@ fn the_error_for_an_invalid_requirement_has_position_and_reason() {
 }
 
 #[test]
-fn a_requirement_prints_its_text() {
+fn requirement_displays_its_text() {
     let text = "  ~> 1.2 or ==  0.1.3 ";
     let req: VersionReq = text.parse().unwrap();
     assert_eq!(req.to_string(), text);
@@ -382,13 +383,13 @@ fn a_requirement_prints_its_text() {
 
 proptest! {
     #[test]
-    fn no_text_makes_reading_a_requirement_panic(text in "[ ~=!<>.0-9andoré+-]{0,24}") {
+    fn parsing_any_text_does_not_panic(text in "[ ~=!<>.0-9andoré+-]{0,24}") {
         let _ = text.parse::<VersionReq>();
         let _ = text.parse::<Version>();
     }
 
     #[test]
-    fn each_operator_compares_as_versions_do(a: [u8; 3], b: [u8; 3], near: bool) {
+    fn operators_compare_like_versions(a: [u8; 3], b: [u8; 3], near: bool) {
         let a = Version::new(a[0], a[1], a[2]);
         let b = if near { Version { patch: b[2], ..a } } else { Version::new(b[0], b[1], b[2]) };
         let holds = |sign: &str| takes(&format!("{sign} {b}"), &a.to_string());

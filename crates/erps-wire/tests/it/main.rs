@@ -1,4 +1,4 @@
-//! Packets, and the names and versions in their headers.
+//! Packets, and the identifiers and versions in their headers.
 
 mod identity;
 mod packet;

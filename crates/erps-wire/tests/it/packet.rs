@@ -1,4 +1,4 @@
-//! Packets: the golden bytes, encoding, and what a receiver takes. The decoder has a file of its own.
+//! Packets: golden bytes, encoding, and acceptance. The decoder's tests have their own file.
 
 mod decoder;
 
@@ -11,7 +11,7 @@ use serde_json::Value;
 
 // The golden packets
 
-/// One record of the golden file that has bytes.
+/// A record of the golden file that has bytes.
 struct Golden(Value);
 
 impl Golden {
@@ -22,7 +22,7 @@ impl Golden {
         records.into_iter().filter(wanted).map(Self).collect()
     }
 
-    /// Those that hold one good packet.
+    /// Returns the records of one valid packet.
     fn packets() -> Vec<Self> {
         let packets = Self::all(&["packet", "captured"]);
         assert_eq!(packets.len(), 79 + 8, "the golden file lost packets");
@@ -65,7 +65,7 @@ impl Golden {
         }
     }
 
-    /// The version given to the encoder; `None` where the original wraps it.
+    /// The version given to the encoder; `None` where Elixir's erps wraps it.
     fn version(&self) -> Option<Version> {
         self.str("version").parse().ok()
     }
@@ -79,10 +79,10 @@ impl Golden {
     }
 }
 
-/// A packet that outlives the buffer it was in.
+/// A packet copied out of the decoder's buffer.
 type Owned = (Header, Vec<u8>);
 
-/// Takes all packets there are, up to the first error.
+/// Takes all complete packets, up to the first error.
 fn drain(decoder: &mut Decoder, packets: &mut Vec<Owned>) -> Result<(), FrameError> {
     while let Some(packet) = decoder.next_packet()? {
         packets.push((packet.header, packet.payload.to_vec()));
@@ -90,7 +90,7 @@ fn drain(decoder: &mut Decoder, packets: &mut Vec<Owned>) -> Result<(), FrameErr
     Ok(())
 }
 
-/// What comes out of a decoder that is fed `pieces`, up to the first error.
+/// Feeds `pieces` to a decoder and returns its packets, up to the first error.
 fn decode<'a>(
     max_payload: usize,
     pieces: impl IntoIterator<Item = &'a [u8]>,
@@ -105,7 +105,7 @@ fn decode<'a>(
     (packets, end, decoder)
 }
 
-/// The one packet in `bytes`, and nothing after it.
+/// Decodes exactly one packet.
 fn decode_one(bytes: &[u8]) -> Owned {
     let (mut packets, end, decoder) = decode(MAX_PAYLOAD, [bytes]);
     assert_eq!(end, Ok(()));
@@ -127,7 +127,7 @@ fn cast(payload: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn every_golden_packet_decodes_to_what_was_encoded() {
+fn golden_packets_decode_to_their_fields() {
     for golden in Golden::packets() {
         let (header, payload) = decode_one(&golden.bytes());
         let name = golden.name();
@@ -151,7 +151,7 @@ fn every_golden_packet_decodes_to_what_was_encoded() {
 }
 
 #[test]
-fn every_golden_packet_is_encoded_byte_for_byte() {
+fn golden_packets_are_encoded_byte_for_byte() {
     let mut wrapped = Vec::new();
     for golden in Golden::packets() {
         let Some(version) = golden.version() else {
@@ -162,12 +162,12 @@ fn every_golden_packet_is_encoded_byte_for_byte() {
         let ours = encode(golden.kind(), version, identifier, &golden.payload());
         assert_eq!(ours, golden.bytes(), "{}", golden.name());
     }
-    // A version over 255 cannot be built here, so it cannot be wrapped.
+    // A version over 255 cannot be constructed, so it cannot wrap.
     assert_eq!(wrapped, ["call_version_over_byte_wraps"]);
 }
 
 #[test]
-fn header_fields_have_the_offsets_of_the_original() {
+fn header_fields_have_the_documented_offsets() {
     let bytes = encode(Kind::Call, Version::new(7, 8, 9), "id", b"payload");
     assert_eq!(bytes[..4], COOKIE);
     assert_eq!(bytes[4..8], [0, 0, 0, 7]);
@@ -180,7 +180,7 @@ fn header_fields_have_the_offsets_of_the_original() {
 // Kinds
 
 #[test]
-fn there_are_exactly_six_kinds() {
+fn six_packet_kinds_are_known() {
     let known: Vec<u8> = (0..=255)
         .filter(|byte| Kind::try_from(*byte).is_ok())
         .collect();
@@ -195,7 +195,7 @@ fn there_are_exactly_six_kinds() {
 // Encoding
 
 #[test]
-fn packets_are_encoded_one_after_the_other_into_one_buffer() {
+fn packets_are_appended_to_one_buffer() {
     let mut out = b"before".to_vec();
     let (version, name) = (Version::new(1, 2, 3), "oracle".parse().unwrap());
     for payload in [b"one".as_slice(), b"", b"three"] {
@@ -213,7 +213,7 @@ fn packets_are_encoded_one_after_the_other_into_one_buffer() {
 }
 
 #[test]
-fn a_payload_over_the_limit_is_not_encoded() {
+fn payload_over_the_limit_is_not_encoded() {
     let name = Identifier::EMPTY;
     for (size, fits) in [(63, true), (64, true), (65, false), (70, false)] {
         let mut out = b"before".to_vec();
@@ -239,7 +239,7 @@ fn a_payload_over_the_limit_is_not_encoded() {
 }
 
 #[test]
-fn a_cancelled_packet_leaves_the_buffer_as_it_was() {
+fn cancel_restores_the_buffer() {
     let mut out = b"before".to_vec();
     let begun = packet::begin(&mut out, Kind::Call, Version::default(), &Identifier::EMPTY);
     out.extend_from_slice(b"half a pay");
@@ -247,7 +247,7 @@ fn a_cancelled_packet_leaves_the_buffer_as_it_was() {
     assert_eq!(out, b"before");
 }
 
-// What a receiver takes
+// Acceptance
 
 fn oracle() -> Acceptance {
     Acceptance {
@@ -257,7 +257,7 @@ fn oracle() -> Acceptance {
 }
 
 #[test]
-fn golden_packets_are_rejected_with_the_texts_of_the_original() {
+fn golden_packets_are_rejected_with_the_texts_of_elixirs_erps() {
     for (name, verdict) in [
         ("call_payload_not_a_pair", Ok(())),
         ("identifier_wrong", Err("wrong identifier")),
@@ -280,7 +280,7 @@ fn golden_packets_are_rejected_with_the_texts_of_the_original() {
 }
 
 #[test]
-fn a_receiver_without_identifier_and_versions_accepts_any() {
+fn acceptance_without_identifier_and_versions_accepts_any() {
     let header = Header {
         kind: Kind::Call,
         version: Version::new(9, 0, 0),
@@ -317,13 +317,13 @@ fn a_receiver_without_identifier_and_versions_accepts_any() {
 }
 
 #[test]
-fn a_keepalive_is_always_accepted() {
+fn keepalive_is_always_accepted() {
     let (header, _) = decode_one(&KEEPALIVE);
     assert_eq!(oracle().check(&header), Ok(()));
 }
 
 #[test]
-fn any_single_byte_of_hmac_or_signature_counts_as_authentication() {
+fn any_nonzero_byte_of_hmac_or_signature_counts_as_authentication() {
     for at in 0..HEADER_LEN + 1 {
         let mut bytes = cast(b"x");
         bytes[at] ^= 1;
@@ -334,7 +334,7 @@ fn any_single_byte_of_hmac_or_signature_counts_as_authentication() {
 }
 
 #[test]
-fn an_identifier_that_is_not_utf8_frames_and_is_the_wrong_one() {
+fn non_utf8_identifier_is_decoded_and_rejected() {
     let mut bytes = cast(b"x");
     bytes[12..18].copy_from_slice(b"orac\xff\xfe");
     let (header, _) = decode_one(&bytes);

@@ -1,4 +1,4 @@
-//! What a payload may cost: counted work, bounded memory, bounded stacks and bounded texts.
+//! Bounds on the cost of a payload: work, memory, stack and text.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Write;
@@ -78,7 +78,7 @@ fn by_default_lists_of_numbers_fill_16_mebibytes() {
 }
 
 #[test]
-fn a_compressed_term_over_the_ratio_limit_is_refused() {
+fn compressed_term_over_the_ratio_limit_is_rejected() {
     let limit = 256;
     for (plain, refused) in [
         (vec![0; (1 << 20) - 5], false),
@@ -95,7 +95,7 @@ fn a_compressed_term_over_the_ratio_limit_is_refused() {
         }
         let generous = Limits::default().ratio(2000);
         assert!(etf::check(&packed, &generous).is_ok());
-        // What the default would refuse is not compressed here.
+        // The encoder does not compress what the default limits would reject.
         let ours = etf::compress(payload.clone(), 9).unwrap();
         assert_eq!(ours == payload, refused);
         assert!(etf::check(&ours, &Limits::default()).is_ok());
@@ -103,7 +103,7 @@ fn a_compressed_term_over_the_ratio_limit_is_refused() {
 }
 
 #[test]
-fn a_binary_of_ten_mebibytes_is_within_the_default_limits() {
+fn ten_mebibyte_binary_is_within_the_default_limits() {
     let term = Term::tuple([Term::from(1), Term::binary(vec![7; 10 << 20])]);
     let payload = etf::to_vec(&term).unwrap();
     assert_eq!(etf::from_slice::<Term>(&payload).unwrap(), term);
@@ -173,7 +173,7 @@ fn nested_tails_are_one_list() {
     );
 }
 
-/// Where each level copies the elements of the next, this takes minutes.
+/// Copying the elements of the next level at each level would take minutes.
 #[test]
 fn nested_tails_are_decoded_in_linear_time() {
     let mut bytes = vec![131];
@@ -198,7 +198,7 @@ fn error_texts_are_bounded_for_any_payload() {
     enum One {
         A,
     }
-    /// Its own error quotes what it was given.
+    /// Its own error quotes its input.
     #[derive(Debug)]
     struct Quoting;
 

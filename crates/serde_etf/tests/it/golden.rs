@@ -1,4 +1,4 @@
-//! Payloads that the original library wrote, and a second opinion by Erlang itself.
+//! Payloads written by Elixir's erps, and a cross-check with Erlang.
 
 use std::process::Command;
 
@@ -18,7 +18,7 @@ fn unhex(hex: &str) -> Vec<u8> {
         .collect()
 }
 
-/// The payload of a packet, if it has a whole header before it.
+/// Returns the payload of a packet with a complete header.
 pub(super) fn payload(packet: &serde_json::Value) -> Option<Vec<u8>> {
     let bytes = unhex(packet["hex"].as_str()?);
     bytes.get(96..).map(<[u8]>::to_vec)
@@ -34,7 +34,7 @@ pub(super) fn negative(name: &str) -> Vec<u8> {
     .unwrap()
 }
 
-/// What Elixir prints shorter than it is.
+/// Returns the term that Elixir prints abbreviated.
 fn spelled_out(elixir: &str) -> Term {
     term(&match elixir {
         "{100, {:echo, %Version{major: 1, minor: 2, patch: 3}}}" => {
@@ -52,7 +52,7 @@ fn spelled_out(elixir: &str) -> Term {
 }
 
 #[test]
-fn every_golden_payload_is_the_term_it_is_said_to_be() {
+fn golden_payloads_decode_to_their_terms() {
     let mut seen = 0;
     for packet in golden() {
         let kind = packet["kind"].as_str().unwrap_or_default();
@@ -75,8 +75,8 @@ fn every_golden_payload_is_the_term_it_is_said_to_be() {
 }
 
 #[test]
-fn a_term_is_compressed_when_the_original_compresses_it() {
-    // With the `compressed` option OTP 25 writes UTF-8 atoms, as we always do.
+fn terms_are_compressed_as_by_elixirs_erps() {
+    // With the `compressed` option OTP 25 writes UTF-8 atoms, as this library always does.
     let mut plain = 0;
     for packet in golden() {
         if packet["compressed"].is_null() || packet["kind"] != "packet" {
@@ -100,7 +100,7 @@ fn a_term_is_compressed_when_the_original_compresses_it() {
 }
 
 #[test]
-fn executable_terms_and_ports_have_an_error_of_their_own() {
+fn executable_terms_and_ports_have_their_own_errors() {
     for (name, tag) in [
         ("executable_external_fun_bare", 113),
         ("executable_local_fun", 112),
@@ -129,7 +129,7 @@ fn executable_terms_and_ports_have_an_error_of_their_own() {
                 .is_executable()
         );
     }
-    // The fun of old nodes, with two free variables.
+    // A function of an old node, with two free variables.
     let old = [
         131, 117, 0, 0, 0, 2, 103, 119, 1, b'n', 0, 0, 0, 0, 0, 0, 0, 0, 0, 119, 1, b'm', 97, 1,
         97, 1, 97, 5, 106,
@@ -144,7 +144,7 @@ fn executable_terms_and_ports_have_an_error_of_their_own() {
 }
 
 #[test]
-fn an_executable_term_is_found_in_nested_and_compressed_terms() {
+fn executable_terms_are_found_in_nested_and_compressed_terms() {
     let fun = &negative("executable_external_fun_bare")[1..];
     let mut deep = vec![131];
     deep.extend([104, 1].repeat(100));
@@ -161,7 +161,7 @@ fn an_executable_term_is_found_in_nested_and_compressed_terms() {
 }
 
 #[test]
-fn each_malformed_payload_has_its_error() {
+fn malformed_payloads_have_their_errors() {
     for (name, error) in [
         ("etf_bad_version_byte", DecodeError::Version(130)),
         ("etf_truncated_term", DecodeError::Truncated),
@@ -277,7 +277,7 @@ fn a_pair_is_found_in_a_compressed_payload_too() {
     assert_eq!(request.decode::<&str>().unwrap(), text);
 }
 
-/// Has Erlang decode our bytes and encode what it understood.
+/// Lets Erlang decode the encoded terms and encode them again.
 #[test]
 fn erlang_decodes_encoded_terms() {
     const SCRIPT: &str = "#!/usr/bin/env escript\n\

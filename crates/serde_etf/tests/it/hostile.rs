@@ -1,4 +1,4 @@
-//! Bytes no honest peer would send.
+//! Malformed and hostile input.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -10,7 +10,7 @@ use serde_etf::{self as etf, DecodeError, Limits, Term};
 use super::golden::{golden, payload};
 use super::{Call, Point};
 
-/// Whatever the bytes are, they are a value or an error.
+/// Asserts that decoding returns, with a value or an error.
 fn survives(bytes: &[u8]) {
     for limits in [Limits::default(), Limits::default().safe(false)] {
         let Ok(checked) = etf::check(bytes, &limits) else {
@@ -86,7 +86,7 @@ static GOLDEN_PAYLOADS: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
 });
 
 #[test]
-fn every_golden_payload_cut_short_is_an_error() {
+fn truncated_golden_payloads_are_errors() {
     for packet in golden() {
         if packet["kind"] != "packet" {
             continue;

@@ -1,4 +1,4 @@
-//! What other programs may send for a type, beside what is written for it here.
+//! Forms that other programs may send for a type, besides the form written here.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt::Debug;
@@ -123,7 +123,7 @@ fn an_integer_of_any_size_decodes_as_the_nearest_float() {
             float(&format!("-{}", digit.repeat(digits)));
         }
     }
-    // On both sides of the middle between two floats, and in it.
+    // On both sides of the middle between two floats, and exactly in it.
     for shift in [1, 11, 75, 76, 77, 300, 900] {
         let middle = (1_u128 << 53) + 1;
         let mut magnitude = vec![0_u8; shift / 8];
@@ -141,7 +141,7 @@ fn an_integer_of_any_size_decodes_as_the_nearest_float() {
 }
 
 #[test]
-fn a_float_beyond_single_precision_is_refused() {
+fn float_beyond_single_precision_is_rejected() {
     takes("1.5", 1.5_f32);
     takes("-3.4028234663852886e38", f32::MIN);
     refuses::<f32>("1.0e39", "expected f32, found float `1e39`");

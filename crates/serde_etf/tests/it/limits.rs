@@ -10,7 +10,7 @@ use serde_etf::{self as etf, DecodeError, Limits, Term};
 
 use super::{from_elixir, term};
 
-/// So many tuples around an integer.
+/// Nests an integer in this many tuples.
 fn nested(depth: usize) -> Vec<u8> {
     let mut bytes = vec![131];
     bytes.extend([104, 1].repeat(depth));
@@ -19,7 +19,7 @@ fn nested(depth: usize) -> Vec<u8> {
 }
 
 #[test]
-fn a_term_over_the_depth_limit_is_refused() {
+fn term_over_the_depth_limit_is_rejected() {
     let too_deep = |limit| Err::<(), _>(DecodeError::Depth { limit });
     assert!(etf::from_slice::<Term>(&nested(512)).is_ok());
     assert_eq!(
@@ -34,7 +34,7 @@ fn a_term_over_the_depth_limit_is_refused() {
             too_deep(limit)
         );
     }
-    // Depth is what is open at once, not what has been.
+    // Depth counts open levels, not closed ones.
     let wide = Term::list((0..1000).map(|_| term("[{[1]}]")));
     assert!(etf::check(&etf::to_vec(&wide).unwrap(), &Limits::default().depth(4)).is_ok());
 }
@@ -116,7 +116,7 @@ fn zipped(announced: u32, plain: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn a_compressed_term_over_the_size_limit_is_refused() {
+fn compressed_term_over_the_size_limit_is_rejected() {
     let plain = &etf::to_vec(&"x".repeat(1000)).unwrap()[1..];
     let packed = zipped(1005, plain);
     let check = |limit| etf::check(&packed, &Limits::default().inflated(limit)).map(drop);
@@ -126,13 +126,13 @@ fn a_compressed_term_over_the_size_limit_is_refused() {
 }
 
 #[test]
-fn a_compressed_term_with_a_wrong_announced_size_is_refused() {
+fn compressed_term_with_a_wrong_announced_size_is_rejected() {
     let plain = &etf::to_vec(&"x".repeat(1000)).unwrap()[1..];
     for announced in [0, 1004, 1006, 1 << 20] {
         let error = etf::from_slice::<Term>(&zipped(announced, plain)).unwrap_err();
         assert_eq!(error, DecodeError::Compressed, "{announced}");
     }
-    // Nor is a compressed term within a compressed one a term.
+    // A compressed term within a compressed one is invalid.
     let twice = zipped(plain.len() as u32 + 20, &zipped(1005, plain)[1..]);
     assert!(etf::from_slice::<Term>(&twice).is_err());
     let whole = zipped(1005, plain);
@@ -142,7 +142,7 @@ fn a_compressed_term_with_a_wrong_announced_size_is_refused() {
 }
 
 #[test]
-fn a_bomb_of_500_megabytes_is_refused_before_it_inflates() {
+fn zip_bomb_is_rejected_before_it_inflates() {
     let size = 500_000_000_u32;
     let mut bytes = vec![131, 80];
     bytes.extend((size + 5).to_be_bytes());
@@ -160,7 +160,7 @@ fn a_bomb_of_500_megabytes_is_refused_before_it_inflates() {
         etf::from_slice::<IgnoredAny>(&bomb).map(drop),
         Err(DecodeError::Inflated { limit })
     );
-    // It may lie about its size; it is inflated no further than that.
+    // Its announced size can be false; inflating stops at that size.
     bomb[2..6].copy_from_slice(&1000_u32.to_be_bytes());
     let before = peak_memory();
     assert_eq!(
@@ -170,7 +170,7 @@ fn a_bomb_of_500_megabytes_is_refused_before_it_inflates() {
     assert!(peak_memory() - before < 100_000_000);
 }
 
-/// The most bytes this process has held at once; zero where the system does not say.
+/// Returns the peak memory of this process; zero if the system does not provide it.
 fn peak_memory() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
@@ -192,7 +192,7 @@ fn announced_lengths_allocate_no_memory() {
 }
 
 #[test]
-fn duplicate_map_keys_are_refused() {
+fn duplicate_map_keys_are_rejected() {
     let map = |keys: &mut dyn Iterator<Item = u32>| {
         let keys: Vec<_> = keys.collect();
         let mut bytes = vec![131, 116];
@@ -204,7 +204,7 @@ fn duplicate_map_keys_are_refused() {
         }
         bytes
     };
-    // On both sides of every way of counting: pairwise, sorted, on the heap.
+    // On both sides of each algorithm's threshold: pairwise, sorted, on the heap.
     for count in [2, 15, 16, 17, 18, 100, 10_000] {
         let distinct = map(&mut (0..count));
         assert!(etf::from_slice::<IgnoredAny>(&distinct).is_ok(), "{count}");
@@ -218,7 +218,7 @@ fn duplicate_map_keys_are_refused() {
             );
         }
     }
-    // In different maps, and as key and value, the same term may stand.
+    // The same term may occur in different maps, and as key and value.
     assert!(from_elixir::<Term>("[%{a: 1}, %{a: :a}, %{a: %{a: 1}, b: %{a: 1}}]").is_ok());
     // 1 and 1.0 are different keys; 1 in two forms is one key, which only the dynamic term sees.
     assert!(from_elixir::<Term>("%{1 => 1, 1.0 => 1}").is_ok());
@@ -230,7 +230,7 @@ fn duplicate_map_keys_are_refused() {
 
 #[test]
 fn equal_keys_of_nested_maps_are_no_duplicates() {
-    // Maps within keys, within values, deeper than what is kept inline.
+    // Maps within keys and values, deeper than what is stored inline.
     let mut map = term("%{a: 1, b: 2}");
     for i in 0..40 {
         map = Term::map([(map.clone(), Term::from(i)), (Term::from(i), map)]);

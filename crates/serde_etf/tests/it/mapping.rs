@@ -1,4 +1,4 @@
-//! serde's types and Erlang's, row by row and both ways.
+//! The mapping between serde's types and Erlang's, in both directions.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::{self, Debug};
@@ -18,7 +18,7 @@ struct Pair(u8, String);
 #[derive(Debug, PartialEq, Deserialize, Serialize)]
 struct Unit;
 
-/// Encodes to the term, and decodes from it.
+/// Asserts that a value encodes to the term and decodes from it.
 #[track_caller]
 fn maps<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: T, elixir: &str) {
     let bytes = etf::to_vec(&value).unwrap();
@@ -59,7 +59,7 @@ fn integers_are_integers_up_to_128_bits() {
 }
 
 #[test]
-fn the_error_for_an_integer_out_of_range_names_it() {
+fn integer_out_of_range_error_names_the_integer() {
     refuses::<u8>("256", "invalid value: integer `256`, expected u8");
     refuses::<u8>("-1", "invalid value: integer `-1`, expected u8");
     refuses::<i32>(
@@ -102,7 +102,7 @@ fn integers_take_the_smallest_form() {
     let large = |bytes| etf::to_vec(&Term::integer(false, &vec![1; bytes])).unwrap();
     assert_eq!(large(255)[..4], [131, 110, 255, 0]);
     assert_eq!(large(256)[..7], [131, 111, 0, 0, 1, 0, 0]);
-    // Not the smallest, but right.
+    // Not the smallest form, but valid.
     assert_eq!(
         etf::from_slice::<u8>(&[131, 110, 3, 0, 7, 0, 0]).unwrap(),
         7
@@ -304,7 +304,7 @@ fn values_borrow_from_the_payload() {
 }
 
 #[test]
-fn a_failed_encoding_leaves_the_buffer_as_it_was() {
+fn failed_encoding_restores_the_buffer() {
     let mut out = vec![131, 104, 2, 97, 1];
     let before = out.clone();
     assert!(etf::encode_into(&mut out, &("text", f64::NAN)).is_err());
@@ -318,7 +318,7 @@ fn a_failed_encoding_leaves_the_buffer_as_it_was() {
 }
 
 #[test]
-fn a_visitor_that_stops_early_is_an_error() {
+fn visitor_that_stops_early_is_an_error() {
     struct First;
 
     impl<'de> Deserialize<'de> for First {

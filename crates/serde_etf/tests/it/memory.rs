@@ -1,4 +1,4 @@
-//! What terms take in memory, and what is counted for them.
+//! The memory of terms, and the estimate the limit is based on.
 
 use std::process::Command;
 use std::{fmt, fs, thread};
@@ -58,7 +58,7 @@ fn values_in_serdes_buffer_count_towards_the_memory_limit() {
     assert!(checked.decode::<IgnoredAny>().is_ok());
 }
 
-/// What the process holds, in bytes; zero where the system does not say.
+/// Returns the resident memory of the process in bytes; zero if the system does not provide it.
 fn resident() -> usize {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
@@ -68,7 +68,7 @@ fn resident() -> usize {
 
 type Shape = fn() -> Vec<u8>;
 
-/// Payloads of terms that take some megabytes each, by name.
+/// Payloads of terms that take a few megabytes each, by name.
 const SHAPES: [(&str, Shape); 15] = [
     ("small maps", || {
         list_of(5_000, &[116, 0, 0, 0, 1, 106, 106])
@@ -116,7 +116,7 @@ const SHAPES: [(&str, Shape); 15] = [
     }),
 ];
 
-/// A term that is counted like a [`Term`], and not kept.
+/// Counted like a [`Term`] and discarded.
 struct Counted;
 
 impl<'de> Deserialize<'de> for Counted {
@@ -137,7 +137,7 @@ impl Visitor<'_> for Counted {
     }
 }
 
-/// Each shape is measured in a process of its own, which runs this test again.
+/// Measures each shape in its own process, which runs this test again.
 #[test]
 fn estimated_memory_is_close_to_allocated_memory() {
     const SHAPE: &str = "ERPS_TEST_SHAPE";

@@ -1,4 +1,4 @@
-//! The reference of a call or reply, when the rest of it is refused.
+//! Reading the reference of a call or reply whose other element is rejected.
 
 use std::io::Write;
 
@@ -32,7 +32,7 @@ fn second(payload: &[u8], max: usize) -> Option<Vec<u8>> {
 }
 
 #[test]
-fn a_reference_is_read_beside_a_refused_request() {
+fn reference_is_read_although_the_request_is_rejected() {
     let deep = [[104, 1].repeat(100_000), vec![106]].concat();
     let maps = [
         &[108, 0, 1, 0, 0][..],
@@ -83,13 +83,13 @@ fn a_reference_is_read_beside_a_refused_request() {
 }
 
 #[test]
-fn the_first_of_a_pair_is_read_whatever_bytes_follow() {
+fn first_of_pair_is_read_for_any_following_bytes() {
     for rest in [&[][..], &[0], &[109, 255, 255, 255, 255], &[80, 131, 0]] {
         let call = [&[131, 104, 2, 97, 7], rest].concat();
         assert_eq!(first_of_pair(&call, MAX), Some(vec![131, 97, 7]));
         assert_eq!(second(&call, MAX), None);
     }
-    // A size that is not true, a stream that is cut off, and one that inflates to 16 MiB.
+    // A false size, a truncated stream, and a stream that inflates to 16 MiB.
     let large = [
         &[131, 104, 2, 97, 7, 109, 0, 255, 0, 0][..],
         &vec![0; 0xff_0000],
@@ -105,7 +105,7 @@ fn the_first_of_a_pair_is_read_whatever_bytes_follow() {
 }
 
 #[test]
-fn the_second_of_a_pair_is_not_read_beyond_the_limits() {
+fn second_of_pair_respects_the_limits() {
     let mut large = vec![131, 104, 2, 109, 0, 255, 0, 0];
     large.resize(large.len() + 0xff_0000, 0);
     large.extend([97, 7]);
@@ -140,7 +140,7 @@ fn a_term_that_is_not_a_pair_has_neither_element() {
         assert_eq!(first_of_pair(payload, MAX), None);
         assert_eq!(second(payload, MAX), None);
     }
-    // A reference is sent back, so that it is held to what is taken.
+    // A reference is sent back, so it must pass the same checks as a term.
     let fun = &negative("executable_external_fun_bare")[1..];
     let [call, packed_call, reply, packed_reply] = pairs(fun, &[106]);
     assert_eq!(first_of_pair(&call, 1000), None);

@@ -1,4 +1,4 @@
-//! The dynamic term: its bytes, its syntax, and itself inside typed values.
+//! The dynamic term: its encoding, its syntax, and its use within typed values.
 
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
@@ -151,7 +151,7 @@ fn bitstrings_read_and_print() {
     assert_eq!(parse("<<5::size(3)>>"), Term::bits([0b1010_0000], 3));
     assert_eq!(parse("<< 65 , 66 >>"), Term::from("AB"));
     assert_eq!(parse("<<>>"), Term::from(""));
-    // OTP never writes whole bytes this way, but reads it.
+    // OTP never writes whole bytes this way, but accepts it.
     assert_eq!(
         etf::from_slice::<Term>(&[131, 77, 0, 0, 0, 1, 8, 65]),
         Ok(Term::from("A"))
@@ -237,7 +237,7 @@ fn a_term_inside_a_typed_value_round_trips() {
     };
     let bytes = etf::to_vec(&value).unwrap();
     assert_eq!(etf::from_slice::<Envelope>(&bytes).unwrap(), value);
-    // A packed list, too.
+    // Also a packed list of bytes.
     let packed: Vec<Term> = etf::from_slice(&[131, 107, 0, 2, 1, 2]).unwrap();
     assert_eq!(packed, [Term::from(1), Term::from(2)]);
 }
@@ -319,12 +319,12 @@ fn any_term() -> impl Strategy<Value = Term> {
 
 proptest! {
     #[test]
-    fn every_term_survives_its_bytes(term in any_term()) {
+    fn term_round_trips_through_its_encoding(term in any_term()) {
         prop_assert_eq!(round_trip(&term), term);
     }
 
     #[test]
-    fn every_term_survives_its_syntax(term in any_term()) {
+    fn term_round_trips_through_its_syntax(term in any_term()) {
         let text = term.to_string();
         prop_assert_eq!(text.parse::<Term>(), Ok(term), "{}", text);
     }
@@ -335,14 +335,14 @@ proptest! {
     }
 
     #[test]
-    fn a_term_cut_short_is_no_term(term in any_term(), cut in any::<prop::sample::Index>()) {
+    fn truncated_term_is_an_error(term in any_term(), cut in any::<prop::sample::Index>()) {
         let bytes = etf::to_vec(&term).unwrap();
         let cut = cut.index(bytes.len());
         prop_assert!(etf::from_slice::<Term>(&bytes[..cut]).is_err());
     }
 
     #[test]
-    fn a_compressed_term_is_the_same_term(term in any_term(), level in 0..10_u8) {
+    fn compressed_term_decodes_to_the_same_term(term in any_term(), level in 0..10_u8) {
         let plain = etf::to_vec(&Term::list([term.clone(), term.clone(), term])).unwrap();
         let packed = etf::compress(plain.clone(), level).unwrap();
         prop_assert!(packed.len() <= plain.len());

@@ -1,4 +1,4 @@
-//! What serde could not read from its buffer: refused when it is encoded, or kept in its encoded form.
+//! Values that serde could not decode from its buffer are rejected by the encoder, or kept in encoded form.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
@@ -18,7 +18,7 @@ fn assert_refused<T: Serialize>(value: T) {
 }
 
 #[test]
-fn wide_integers_behind_a_tag_or_in_a_flattened_map_are_refused_by_the_encoder() {
+fn encoder_rejects_wide_integers_behind_a_tag_or_in_a_flattened_map() {
     #[derive(Debug, PartialEq, Deserialize, Serialize)]
     #[serde(tag = "type")]
     enum Tagged {
@@ -101,9 +101,9 @@ fn wide_integers_outside_of_buffers_round_trip() {
     });
 }
 
-/// Nothing distinguishes them from an untagged enum when they are encoded, so they are refused too.
+/// When encoded, these look like an untagged enum, so they are rejected too.
 #[test]
-fn large_types_that_write_only_a_wide_integer_are_refused_by_the_encoder() {
+fn encoder_rejects_large_types_that_write_only_a_wide_integer() {
     #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
     #[serde(into = "u128", from = "u128")]
     struct Into {
@@ -148,7 +148,7 @@ fn large_types_that_write_only_a_wide_integer_are_refused_by_the_encoder() {
 }
 
 #[test]
-fn wide_integers_in_a_flattened_tagged_enum_are_refused_by_the_encoder() {
+fn encoder_rejects_wide_integers_in_a_flattened_tagged_enum() {
     #[derive(Debug, PartialEq, Deserialize, Serialize)]
     struct Outer {
         first: u8,
@@ -167,7 +167,7 @@ fn wide_integers_in_a_flattened_tagged_enum_are_refused_by_the_encoder() {
 }
 
 #[test]
-fn wide_integers_in_an_untagged_enum_are_refused_by_the_encoder() {
+fn encoder_rejects_wide_integers_in_an_untagged_enum() {
     #[derive(Debug, PartialEq, Deserialize, Serialize)]
     #[serde(untagged)]
     enum Id {
@@ -180,7 +180,7 @@ fn wide_integers_in_an_untagged_enum_are_refused_by_the_encoder() {
 }
 
 #[test]
-fn a_wide_integer_in_a_buffer_is_refused_by_the_decoder_with_advice() {
+fn decoder_rejects_a_wide_integer_in_a_buffer_with_advice() {
     #[derive(Debug, PartialEq, Deserialize, Serialize)]
     struct Outer {
         #[serde(flatten)]

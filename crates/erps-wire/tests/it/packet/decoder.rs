@@ -1,4 +1,4 @@
-//! Streams in any pieces, what is refused when, and how much memory it takes.
+//! The decoder: streams in pieces, errors, and memory.
 
 use erps_wire::decoder::{Decoder, FrameError, MAX_PAYLOAD, READ_CHUNK};
 use erps_wire::packet::{HEADER_LEN, KEEPALIVE, Kind};
@@ -6,14 +6,14 @@ use proptest::prelude::*;
 
 use super::{Golden, Owned, cast, decode, decode_one, drain};
 
-/// Takes all packets there are from a stream that is in order.
+/// Takes all packets from a valid stream.
 fn take_all(decoder: &mut Decoder) -> Vec<Owned> {
     let mut packets = Vec::new();
     drain(decoder, &mut packets).unwrap();
     packets
 }
 
-/// All golden packets in one stream, and what should come out of it.
+/// Returns all golden packets in one stream, and the expected packets.
 fn glued() -> (Vec<u8>, Vec<Owned>) {
     let all = Golden::packets();
     let stream = all.iter().flat_map(Golden::bytes).collect();
@@ -24,7 +24,7 @@ fn glued() -> (Vec<u8>, Vec<Owned>) {
 // Pieces
 
 #[test]
-fn a_golden_packet_split_anywhere_decodes_to_the_same() {
+fn golden_packet_split_anywhere_decodes() {
     for golden in Golden::packets() {
         let bytes = golden.bytes();
         let whole = decode_one(&bytes);
@@ -43,7 +43,7 @@ fn a_golden_packet_split_anywhere_decodes_to_the_same() {
 }
 
 #[test]
-fn golden_packets_in_chunks_of_any_size_decode_to_the_same() {
+fn golden_packets_in_chunks_of_any_size_decode() {
     let (stream, expected) = glued();
     for size in [1, 2, 3, 7, 95, 96, 97, 1000, stream.len()] {
         let (packets, end, decoder) = decode(MAX_PAYLOAD, stream.chunks(size));
@@ -54,7 +54,7 @@ fn golden_packets_in_chunks_of_any_size_decode_to_the_same() {
 }
 
 #[test]
-fn a_keepalive_between_packets_is_nine_bytes_and_no_more() {
+fn keepalive_between_packets_is_nine_bytes() {
     let stream = [
         &KEEPALIVE[..],
         &cast(b"x"),
@@ -74,7 +74,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn a_stream_cut_at_random_comes_out_the_same(sizes in prop::collection::vec(1usize..2000, 1..64)) {
+    fn stream_in_random_pieces_decodes(sizes in prop::collection::vec(1usize..2000, 1..64)) {
         let (stream, expected) = glued();
         let mut rest = stream.as_slice();
         let pieces = sizes.iter().cycle().map_while(|size| {
@@ -88,15 +88,15 @@ proptest! {
     }
 }
 
-// What is refused
+// Errors
 
-/// What comes out of some bytes: these packets, then an error or what remains.
+/// The result of decoding: packet kinds, then an error or what remains.
 type Outcome = (Vec<Kind>, Result<Left, FrameError>);
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Left {
     Nothing,
-    /// A part of a packet, which waits for the rest.
+    /// An incomplete packet.
     Partial,
 }
 
@@ -110,8 +110,8 @@ fn outcome_of(bytes: &[u8], piece: usize) -> Outcome {
     (kinds.collect(), end.map(|()| left))
 }
 
-/// What the design says of each negative record, as far as framing goes. What is wrong with a payload, an
-/// identifier or a version frames like anything else.
+/// The expected result for each negative record as far as framing goes; an invalid payload, identifier or
+/// version does not affect framing.
 fn expected_of(name: &str) -> Outcome {
     use FrameError::{BadCookie, KeepaliveWithPayload, TooLarge, UnknownKind};
     use Kind::{Call, Error, Keepalive, Push};
@@ -130,7 +130,7 @@ fn expected_of(name: &str) -> Outcome {
         | "eight_bytes_size_0"
         | "header_one_byte_short"
         | "truncated_payload" => (vec![], Ok(Left::Partial)),
-        // The last byte of the payload is where the next packet should begin.
+        // The last byte of the payload is in the place of the next packet.
         "size_field_one_too_small" => fails(&[Call], BadCookie { at: 0, found: b'g' }),
         "size_field_0xffffffff" => fails(&[], too_large(0xffff_ffff)),
         "size_field_0x7fffffff" => fails(&[], too_large(0x7fff_ffff)),
@@ -140,7 +140,7 @@ fn expected_of(name: &str) -> Outcome {
         "type_code_5_unknown" => fails(&[], UnknownKind(5)),
         "type_code_255_unknown" => fails(&[], UnknownKind(255)),
         "type_code_0_with_full_header_and_payload" => fails(&[], KeepaliveWithPayload { size: 12 }),
-        // After nine bytes it is a keepalive; the version is where the next packet should begin.
+        // After nine bytes it is a keepalive; the version is in the place of the next packet.
         "type_code_0_with_full_header_no_payload" => {
             fails(&[Keepalive], BadCookie { at: 0, found: 1 })
         }
@@ -151,7 +151,7 @@ fn expected_of(name: &str) -> Outcome {
 }
 
 #[test]
-fn every_negative_packet_frames_as_designed_in_pieces_of_any_size() {
+fn negative_packets_are_framed_as_specified_in_pieces_of_any_size() {
     let negatives = Golden::all(&["negative"]);
     assert_eq!(negatives.len(), 45, "the golden file lost negatives");
     let mut failing = 0;
@@ -166,7 +166,7 @@ fn every_negative_packet_frames_as_designed_in_pieces_of_any_size() {
     assert_eq!(failing, 11, "a name in the table fits no record");
 }
 
-/// Feeds byte for byte and gives the offset of the byte that brought the error.
+/// Feeds byte by byte and returns the offset of the byte that caused the error.
 fn offset_of_error(max_payload: usize, bytes: &[u8]) -> Option<(usize, FrameError)> {
     let mut decoder = Decoder::new(max_payload);
     bytes.iter().enumerate().find_map(|(offset, byte)| {
@@ -176,7 +176,7 @@ fn offset_of_error(max_payload: usize, bytes: &[u8]) -> Option<(usize, FrameErro
 }
 
 #[test]
-fn an_error_is_returned_at_the_first_invalid_byte() {
+fn error_is_returned_at_the_first_invalid_byte() {
     let good = cast(b"hello");
     let with = |at: usize, byte: u8| {
         let mut bytes = good.clone();
@@ -199,7 +199,7 @@ fn an_error_is_returned_at_the_first_invalid_byte() {
 }
 
 #[test]
-fn an_oversized_packet_of_unknown_kind_is_reported_as_oversized() {
+fn oversized_packet_of_unknown_kind_is_reported_as_oversized() {
     let mut bytes = cast(b"hello");
     bytes[4] = 0xff;
     bytes[8] = 0xff;
@@ -213,7 +213,7 @@ fn an_oversized_packet_of_unknown_kind_is_reported_as_oversized() {
 }
 
 #[test]
-fn a_received_payload_over_the_limit_is_an_error() {
+fn received_payload_over_the_limit_is_an_error() {
     for (size, fits) in [(63, true), (64, true), (65, false)] {
         let (packets, end, _) = decode(64, [cast(&vec![7; size]).as_slice()]);
         if fits {
@@ -229,7 +229,7 @@ fn a_received_payload_over_the_limit_is_an_error() {
 }
 
 #[test]
-fn after_an_error_no_packet_is_returned() {
+fn decoder_returns_no_packet_after_an_error() {
     let error = FrameError::BadCookie { at: 0, found: b'G' };
     let mut decoder = Decoder::new(MAX_PAYLOAD);
     decoder.extend(&cast(b"before"));
@@ -282,12 +282,12 @@ fn error_texts_name_the_cause() {
 // Memory
 
 #[test]
-fn a_new_decoder_allocates_nothing() {
+fn new_decoder_allocates_nothing() {
     assert_eq!(Decoder::new(MAX_PAYLOAD).capacity(), 0);
 }
 
 #[test]
-fn an_announced_length_allocates_nothing_until_the_bytes_arrive() {
+fn announced_length_allocates_nothing_until_the_bytes_arrive() {
     let bytes = cast(&vec![7; MAX_PAYLOAD]);
     let mut decoder = Decoder::new(MAX_PAYLOAD);
     for arrived in [1024, 100_000, 1_000_000] {
@@ -307,7 +307,7 @@ fn an_announced_length_allocates_nothing_until_the_bytes_arrive() {
 }
 
 #[test]
-fn the_buffer_is_bounded_by_the_largest_packet_and_one_read() {
+fn buffer_is_bounded_by_the_largest_packet_and_one_read() {
     let limit = 1_000_000;
     let bytes = cast(&vec![7; limit]);
     let mut decoder = Decoder::new(limit);
@@ -322,7 +322,7 @@ fn the_buffer_is_bounded_by_the_largest_packet_and_one_read() {
 }
 
 #[test]
-fn the_buffer_shrinks_again_after_a_large_packet() {
+fn buffer_shrinks_after_a_large_packet() {
     let mut decoder = Decoder::new(MAX_PAYLOAD);
     decoder.extend(&cast(&vec![7; 1 << 20]));
     assert_eq!(take_all(&mut decoder).len(), 1);
@@ -352,7 +352,7 @@ fn release_frees_an_empty_buffer_and_keeps_a_partial_packet() {
 }
 
 #[test]
-fn a_busy_stream_of_small_packets_reuses_one_buffer() {
+fn stream_of_small_packets_reuses_one_buffer() {
     let stream = cast(&[7; 900]).repeat(2000);
     let mut decoder = Decoder::new(MAX_PAYLOAD);
     let mut packets = 0;
@@ -381,7 +381,7 @@ fn filling_more_than_the_spare_part_panics() {
 }
 
 #[test]
-fn a_decoder_is_midway_from_the_first_byte_of_a_packet_to_its_last() {
+fn is_midway_from_the_first_byte_of_a_packet_to_its_last() {
     let bytes = [cast(b"hello"), KEEPALIVE.to_vec()].concat();
     let mut decoder = Decoder::new(MAX_PAYLOAD);
     assert!(!decoder.has_partial_packet());
@@ -395,9 +395,9 @@ fn a_decoder_is_midway_from_the_first_byte_of_a_packet_to_its_last() {
     assert!(!decoder.has_partial_packet());
 }
 
-// Anything at all
+// Arbitrary bytes
 
-/// Bytes that get past the first checks now and then.
+/// Bytes of which some pass the first checks.
 fn noise() -> impl Strategy<Value = Vec<u8>> {
     let packet = (any::<[u8; 2]>(), 0usize..200, any::<u8>()).prop_map(|(change, len, fill)| {
         let mut bytes = cast(&vec![fill; len]);
@@ -416,7 +416,7 @@ fn noise() -> impl Strategy<Value = Vec<u8>> {
 
 proptest! {
     #[test]
-    fn any_bytes_in_any_pieces_are_bounded_and_come_out_the_same(
+    fn any_bytes_in_any_pieces_decode_alike_within_bounds(
         parts in prop::collection::vec(noise(), 1..12),
         piece in 1usize..300,
         limit in 0usize..250,
@@ -425,7 +425,7 @@ proptest! {
         let mut decoder = Decoder::new(limit);
         let mut packets = Vec::new();
         let mut end = Ok(());
-        // Goes on after an error, as no caller should.
+        // Continues after an error, as no caller should.
         for bytes in stream.chunks(piece) {
             decoder.extend(bytes);
             prop_assert!(decoder.buffered() <= HEADER_LEN + limit + piece);

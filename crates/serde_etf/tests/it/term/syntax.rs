@@ -1,11 +1,11 @@
-//! What is no term in Elixir's syntax.
+//! Invalid terms in Elixir's syntax.
 
 use serde_etf::Term;
 
 use super::parse;
 
 #[test]
-fn the_error_for_an_invalid_literal_has_its_position() {
+fn invalid_literal_error_has_its_position() {
     for (text, position, expected) in [
         ("", 0, "a term"),
         ("{1, 2", 5, "}"),
@@ -40,7 +40,7 @@ fn the_error_for_an_invalid_literal_has_its_position() {
 }
 
 #[test]
-fn the_parser_takes_512_levels_and_no_more() {
+fn parser_accepts_up_to_512_levels() {
     let nested = |levels| format!("{}1{}", "[".repeat(levels), "]".repeat(levels));
     assert!(nested(512).parse::<Term>().is_ok());
     let error = nested(513).parse::<Term>().unwrap_err();
@@ -48,7 +48,7 @@ fn the_parser_takes_512_levels_and_no_more() {
     let tails = |levels| format!("{}1{}", "[1 | ".repeat(levels), "]".repeat(levels));
     assert!(tails(512).parse::<Term>().is_ok());
     assert!(tails(513).parse::<Term>().is_err());
-    // What is closed no longer counts.
+    // Closed levels do not count.
     let wide = format!("[{}]", "[1 | [2 | [3, {}, %{}]]],".repeat(1000) + "1");
     assert_eq!(parse(&wide).as_list().unwrap().len(), 1001);
     assert!("[".repeat(1_000_000).parse::<Term>().is_err());

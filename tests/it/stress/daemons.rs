@@ -1,4 +1,4 @@
-//! Four daemons, and the books of what happens there.
+//! Four daemons, and records of what happens to their connections.
 
 use std::{
     collections::BTreeMap,
@@ -15,71 +15,71 @@ use erps::{
     Universe, time,
 };
 
-use super::guest::Guest;
+use super::client::TestClient;
 use crate::support::{
-    lab::{self, LabServer, Life, Watch},
+    test_server::{self, Lifecycle, TestServer, Watch},
     time::{ms, secs},
 };
 
-/// How long everything may take that has to come to an end.
+/// How long it may take until everything has exited.
 const LIMIT: std::time::Duration = secs(60);
 
-/// What the guests know, and what is known of them.
-pub(super) struct Books {
+/// What clients need, and what is recorded of them.
+pub(super) struct Records {
     pub(super) seed: u64,
-    /// For those who behave.
+    /// The daemons for well-behaved clients.
     pub(super) plain: SocketAddr,
     pub(super) tls: SocketAddr,
-    /// These lose their patience soon.
-    pub(super) hasty_plain: SocketAddr,
-    pub(super) hasty_tls: SocketAddr,
-    pub(super) papers: Tls,
-    /// Nobody here trusts these.
-    pub(super) forged: Tls,
-    /// Calls of those who behave, which have to be answered.
+    /// Daemons with short timeouts.
+    pub(super) impatient_plain: SocketAddr,
+    pub(super) impatient_tls: SocketAddr,
+    pub(super) tls_settings: Tls,
+    /// A certificate of an unknown CA.
+    pub(super) untrusted: Tls,
+    /// Calls of well-behaved clients, all of which must be answered.
     pub(super) asked: AtomicU64,
     pub(super) answered: AtomicU64,
-    lives: Mutex<BTreeMap<&'static str, u64>>,
+    lifecycle: Mutex<BTreeMap<&'static str, u64>>,
 }
 
-impl Books {
-    pub(super) fn lived(&self, how: &'static str) {
-        *self.lives.lock().unwrap().entry(how).or_default() += 1;
+impl Records {
+    pub(super) fn record_run(&self, how: &'static str) {
+        *self.lifecycle.lock().unwrap().entry(how).or_default() += 1;
     }
 }
 
-pub(super) struct House {
-    books: Arc<Books>,
-    doors: Vec<Door>,
+pub(super) struct Daemons {
+    records: Arc<Records>,
+    entries: Vec<Entry>,
 }
 
-struct Door {
-    daemon: Linked<Daemon<LabServer>>,
+struct Entry {
+    daemon: Linked<Daemon<TestServer>>,
     watch: Watch,
     ends: smol::Task<Ends>,
 }
 
-/// How the connections of a daemon came to their end.
+/// How the connections of a daemon closed.
 #[derive(Default)]
 struct Ends {
     accepted: u64,
     by_reason: BTreeMap<String, u64>,
 }
 
-impl House {
+impl Daemons {
     pub(super) async fn open(seed: u64) -> Self {
         let ca = TestCa::new();
         let patient = ServerOptions::new();
-        let hasty = || {
+        let impatient = || {
             ServerOptions::new()
                 .first_packet_timeout(ms(300))
                 .packet_timeout(ms(300))
                 .write_timeout(ms(300))
         };
-        let options = [patient.clone(), patient, hasty(), hasty()];
-        let mut doors = Vec::new();
+        let options = [patient.clone(), patient, impatient(), impatient()];
+        let mut entries = Vec::new();
         for (number, options) in options.into_iter().enumerate() {
-            let (mut builder, watch) = lab::daemon();
+            let (mut builder, watch) = test_server::daemon();
             builder = builder.server_options(options);
             if number % 2 == 1 {
                 builder = builder.transport(ca.tls(&["127.0.0.1"]));
@@ -89,95 +89,95 @@ impl House {
             }
             let daemon = builder.start_link().await.unwrap();
             let ends = erps::spawn(Ends::count(daemon.events()));
-            doors.push(Door {
+            entries.push(Entry {
                 daemon,
                 watch,
                 ends,
             });
         }
-        let addresses: Vec<_> = doors.iter().map(|it| it.daemon.local_addr()).collect();
-        let &[plain, tls, hasty_plain, hasty_tls] = addresses.as_slice() else {
+        let addresses: Vec<_> = entries.iter().map(|it| it.daemon.local_addr()).collect();
+        let &[plain, tls, impatient_plain, impatient_tls] = addresses.as_slice() else {
             unreachable!("there are four");
         };
-        let books = Books {
+        let records = Records {
             seed,
             plain,
             tls,
-            hasty_plain,
-            hasty_tls,
-            papers: ca.tls(&["guest"]),
-            forged: TestCa::new().tls(&["guest"]),
+            impatient_plain,
+            impatient_tls,
+            tls_settings: ca.tls(&["client"]),
+            untrusted: TestCa::new().tls(&["client"]),
             asked: AtomicU64::new(0),
             answered: AtomicU64::new(0),
-            lives: Mutex::default(),
+            lifecycle: Mutex::default(),
         };
         Self {
-            books: Arc::new(books),
-            doors,
+            records: Arc::new(records),
+            entries,
         }
     }
 
-    pub(super) fn books(&self) -> &Arc<Books> {
-        &self.books
+    pub(super) fn records(&self) -> &Arc<Records> {
+        &self.records
     }
 
-    /// All that lives in the universe, in some order.
-    pub(super) fn living(&self) -> Vec<String> {
-        let living = Universe::current().unwrap().live_resources();
-        let mut living: Vec<_> = living.iter().map(ToString::to_string).collect();
-        living.sort();
-        living
+    /// Returns everything that lives in the universe, sorted.
+    pub(super) fn leftovers(&self) -> Vec<String> {
+        let leftovers = Universe::current().unwrap().live_resources();
+        let mut leftovers: Vec<_> = leftovers.iter().map(ToString::to_string).collect();
+        leftovers.sort();
+        leftovers
     }
 
-    /// Waits until all guests have left, and nothing lives that did not before they came.
-    pub(super) async fn is_empty(&self, before: &[String]) {
+    /// Waits until all connections are closed and nothing is left that did not exist `before`.
+    pub(super) async fn assert_empty(&self, before: &[String]) {
         let limit = time::now() + LIMIT;
         loop {
             let mut left = String::new();
-            for door in &self.doors {
-                let info = door.daemon.info();
+            for entry in &self.entries {
+                let info = entry.daemon.info();
                 if info.connections + info.handshakes + info.servers > 0 {
-                    writeln!(left, "{info:?}, {:?}", door.daemon.connections()).unwrap();
+                    writeln!(left, "{info:?}, {:?}", entry.daemon.connections()).unwrap();
                 }
             }
-            let living = self.living();
-            if left.is_empty() && living == before {
+            let leftovers = self.leftovers();
+            if left.is_empty() && leftovers == before {
                 break;
             }
-            let seed = self.books.seed;
+            let seed = self.records.seed;
             assert!(
                 time::now() < limit,
-                "seed {seed}: after the storm there are {left}and there live {living:#?}, before {before:#?}"
+                "seed {seed}: after all clients finished there are {left}and {leftovers:#?}, before {before:#?}"
             );
             time::sleep(ms(10)).await;
         }
-        let (asked, answered) = (&self.books.asked, &self.books.answered);
+        let (asked, answered) = (&self.records.asked, &self.records.answered);
         assert_eq!(asked.load(Relaxed), answered.load(Relaxed));
     }
 
-    /// With room for one, one is let in: who has left is not counted, under no address and no certificate.
-    pub(super) async fn has_room_for_one(&self) {
-        for door in &self.doors {
-            door.daemon.set_limits(|limits| {
+    /// Asserts that one client is accepted with limits of one: closed connections are counted nowhere.
+    pub(super) async fn assert_accepts_one(&self) {
+        for entry in &self.entries {
+            entry.daemon.set_limits(|limits| {
                 limits.at_limit = AtLimit::Close;
                 limits.connections = 1;
                 limits.per_address = Some(1);
                 limits.per_identity = Some(1);
             });
         }
-        let mut guest = Guest::new(self, self.books.seed, 0);
-        for address in [self.books.plain, self.books.tls] {
-            guest.behave_at(address).await;
+        let mut client = TestClient::new(self, self.records.seed, 0);
+        for address in [self.records.plain, self.records.tls] {
+            client.call_and_close_at(address).await;
         }
     }
 
-    /// Checks that everything has come to an end once, and tells how.
+    /// Asserts that every connection and server ended exactly once, and prints how.
     pub(super) async fn close(self) {
         let (mut accepted, mut ends) = (0, BTreeMap::<String, u64>::new());
-        for door in self.doors {
-            let info = door.daemon.info();
-            drop(door.daemon);
-            let counted = door.ends.await;
+        for entry in self.entries {
+            let info = entry.daemon.info();
+            drop(entry.daemon);
+            let counted = entry.ends.await;
             assert_eq!(counted.accepted, info.accepted);
             let ended: u64 = counted.by_reason.values().sum();
             assert_eq!(ended, info.accepted, "{:?}", counted.by_reason);
@@ -185,23 +185,27 @@ impl House {
             for (reason, count) in counted.by_reason {
                 *ends.entry(reason).or_default() += count;
             }
-            let lives = std::iter::from_fn(|| door.watch.lives.try_recv().ok());
+            let lifecycle = std::iter::from_fn(|| entry.watch.lifecycle.try_recv().ok());
             let (begun, over): (Vec<_>, Vec<_>) =
-                lives.partition(|life| matches!(life, Life::Init));
-            assert_eq!(begun.len(), over.len(), "servers that began and ended");
+                lifecycle.partition(|life| matches!(life, Lifecycle::Init));
+            assert_eq!(
+                begun.len(),
+                over.len(),
+                "servers that started and terminated"
+            );
         }
-        let Books {
+        let Records {
             seed,
             answered,
-            lives,
+            lifecycle,
             ..
-        } = &*self.books;
+        } = &*self.records;
         let answered = answered.load(Relaxed);
         println!("seed {seed}: {accepted} connections, {answered} calls answered right");
-        for (how, count) in lives.lock().unwrap().iter() {
+        for (how, count) in lifecycle.lock().unwrap().iter() {
             println!("  {count:>7} {how}");
         }
-        println!("and how they ended:");
+        println!("closed with:");
         for (reason, count) in ends {
             println!("  {count:>7} {reason}");
         }
@@ -215,7 +219,7 @@ impl Ends {
             match event {
                 DaemonEvent::Accepted { .. } => all.accepted += 1,
                 DaemonEvent::Closed { stage, reason, .. } => {
-                    // Without what differs from one to the other.
+                    // Without the part that differs between connections.
                     let reason = match reason {
                         CloseReason::Server(reason) => reason.to_string(),
                         CloseReason::Handshake(failure) => failure.to_string(),

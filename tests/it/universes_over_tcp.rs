@@ -1,4 +1,4 @@
-//! Universes and the network: who lives in whose, and that TCP is a wormhole.
+//! Universes over connections: which universe daemons, servers and client handlers run in.
 
 use std::{
     collections::BTreeSet,
@@ -15,21 +15,22 @@ use erps::{
 };
 use futures::future::join_all;
 
-use crate::support::lab::{
-    self, Cast, Lab, LabServer, OwnThread, eventually, here, is_served, run, universe_of,
+use crate::support::test_server::{
+    self, Cast, TestProtocol, TestServer, ThreadExecutor, assert_served, current_universe,
+    eventually, run, universe_of,
 };
 
-/// A handler that reports which universe each of its callbacks is in.
-struct Witness(Sender<(&'static str, Option<u64>)>);
+/// A client handler that reports the universe of each callback.
+struct UniverseReporter(Sender<(&'static str, Option<u64>)>);
 
-impl Witness {
+impl UniverseReporter {
     fn report(&self, callback: &'static str) {
-        let _ = self.0.try_send((callback, here()));
+        let _ = self.0.try_send((callback, current_universe()));
     }
 }
 
-impl ClientHandler for Witness {
-    type Protocol = Lab;
+impl ClientHandler for UniverseReporter {
+    type Protocol = TestProtocol;
     type Info = ();
 
     async fn init(&mut self, _: &mut ClientContext<Self>) -> Result<(), BoxError> {
@@ -60,32 +61,35 @@ impl ClientHandler for Witness {
     }
 }
 
-async fn witness(
-    daemon: &Daemon<LabServer>,
-) -> (Client<Lab>, Receiver<(&'static str, Option<u64>)>) {
-    let (seen, sights) = async_channel::unbounded();
-    let client = lab::client(daemon).handler(move || Witness(seen.clone()));
-    (client.connect().await.unwrap(), sights)
+async fn reporting_client(
+    daemon: &Daemon<TestServer>,
+) -> (Client<TestProtocol>, Receiver<(&'static str, Option<u64>)>) {
+    let (seen, reports) = async_channel::unbounded();
+    let client = test_server::client(daemon).handler(move || UniverseReporter(seen.clone()));
+    (client.connect().await.unwrap(), reports)
 }
 
-/// A supervisor that lives in `universe`.
+/// Starts a supervisor in `universe`.
 fn supervisor_in(universe: &Universe) -> Linked<DynamicSupervisor> {
     universe.enter(|| DynamicSupervisor::builder().start_link())
 }
 
-/// Where the server of a daemon lives that was started in `home`, or in none, with these servers.
-async fn born_in(home: Option<&Universe>, supervisor: impl Into<ServerSupervisor>) -> Option<u64> {
-    let (builder, _watch) = lab::daemon();
+/// Returns the universe of a server whose daemon was started in `home`, or in none, with this supervisor.
+async fn universe_of_server(
+    home: Option<&Universe>,
+    supervisor: impl Into<ServerSupervisor>,
+) -> Option<u64> {
+    let (builder, _watch) = test_server::daemon();
     let start = builder.server_supervisor(supervisor).start_link();
     let daemon = match home {
         Some(home) => home.scope(start).await,
         None => start.await,
     };
     let daemon = daemon.unwrap();
-    universe_of(&lab::client(&daemon).connect().await.unwrap()).await
+    universe_of(&test_server::client(&daemon).connect().await.unwrap()).await
 }
 
-/// What a custom supervisor is for here: to start servers in `elsewhere`, by any means.
+/// A custom supervisor that starts servers in `elsewhere`, by any means.
 fn custom<F>(
     elsewhere: &Universe,
     start: impl Fn(ServerSpec) -> F + Send + Sync + 'static,
@@ -94,130 +98,142 @@ where
     F: Future<Output = Result<erps::Started, BoxError>> + Send + 'static,
 {
     let elsewhere = elsewhere.clone();
-    ServerSupervisor::custom(move |recipe| elsewhere.scope(start(recipe)))
+    ServerSupervisor::custom(move |spec| elsewhere.scope(start(spec)))
 }
 
 #[test]
-fn server_and_handler_live_in_the_universe_of_the_test_that_starts_daemon_and_client() {
+fn server_and_client_handler_run_in_the_universe_of_their_start() {
     let home = Universe::new();
     let id = Some(home.id());
     run(home.scope(async {
-        let (builder, _watch) = lab::daemon();
+        let (builder, _watch) = test_server::daemon();
         let daemon = builder.start_link().await.unwrap();
-        let (client, sights) = witness(&daemon).await;
+        let (client, reports) = reporting_client(&daemon).await;
         assert_eq!(universe_of(&client).await, id);
         client.cast(Cast::Push("news".into())).await.unwrap();
         for callback in ["init", "handle_connect", "handle_push"] {
-            assert_eq!(sights.recv().await.unwrap(), (callback, id));
+            assert_eq!(reports.recv().await.unwrap(), (callback, id));
         }
         client.task().shutdown(Shutdown::Infinity).await;
-        assert_eq!(sights.recv().await.unwrap(), ("terminate", id));
+        assert_eq!(reports.recv().await.unwrap(), ("terminate", id));
     }));
 }
 
 #[test]
-fn a_supervisor_in_another_universe_starts_servers_in_the_daemons() {
+fn supervisor_of_another_universe_starts_servers_in_the_daemons_universe() {
     run(async {
         let (home, elsewhere) = (Universe::new(), Universe::new());
         let supervisor = supervisor_in(&elsewhere);
-        let found = born_in(Some(&home), DynamicSupervisor::clone(&supervisor)).await;
+        let found = universe_of_server(Some(&home), DynamicSupervisor::clone(&supervisor)).await;
         assert_eq!(found, Some(home.id()));
     });
 }
 
 #[test]
-fn one_supervisor_starts_servers_in_the_universe_of_each_of_its_daemons() {
+fn shared_supervisor_starts_servers_in_the_universe_of_each_daemon() {
     run(async {
         let supervisor = DynamicSupervisor::builder().start_link();
         let homes = [Universe::new(), Universe::new(), Universe::new()];
         let found = homes
             .iter()
-            .map(|home| born_in(Some(home), DynamicSupervisor::clone(&supervisor)));
+            .map(|home| universe_of_server(Some(home), DynamicSupervisor::clone(&supervisor)));
         let expected: Vec<_> = homes.iter().map(|home| Some(home.id())).collect();
         assert_eq!(join_all(found).await, expected);
     });
 }
 
 #[test]
-fn a_custom_supervisor_starts_servers_in_the_daemons_universe_on_whatever_thread() {
+fn custom_supervisor_starts_servers_in_the_daemons_universe_from_any_thread() {
     run(async {
         let (home, elsewhere) = (Universe::new(), Universe::new());
-        let on_a_thread = custom(&elsewhere, |recipe| async {
+        let on_a_thread = custom(&elsewhere, |spec| async {
             let (started, ready) = futures::channel::oneshot::channel();
             thread::spawn(universe::inherit_fn(|| {
-                let _ = started.send(futures_lite::future::block_on(recipe.start()));
+                let _ = started.send(futures_lite::future::block_on(spec.start()));
             }));
             ready.await?
         });
-        assert_eq!(born_in(Some(&home), on_a_thread).await, Some(home.id()));
+        assert_eq!(
+            universe_of_server(Some(&home), on_a_thread).await,
+            Some(home.id())
+        );
     });
 }
 
 #[test]
-fn a_custom_supervisor_starts_servers_in_the_daemons_universe_on_whatever_executor() {
+fn custom_supervisor_starts_servers_in_the_daemons_universe_from_any_executor() {
     run(async {
         let (home, elsewhere) = (Universe::new(), Universe::new());
-        let own = OwnThread::new();
+        let own = ThreadExecutor::new();
         let supervisor = elsewhere.enter(|| {
             let builder = DynamicSupervisor::builder();
             builder.executor(Arc::clone(&own.executor)).start_link()
         });
         let handle = DynamicSupervisor::clone(&supervisor);
-        let given_on = custom(&elsewhere, move |recipe| {
+        let given_on = custom(&elsewhere, move |spec| {
             let handle = handle.clone();
-            async move { Ok(handle.start_child(recipe).await?.into()) }
+            async move { Ok(handle.start_child(spec).await?.into()) }
         });
-        assert_eq!(born_in(Some(&home), given_on).await, Some(home.id()));
+        assert_eq!(
+            universe_of_server(Some(&home), given_on).await,
+            Some(home.id())
+        );
 
         let executor = Arc::clone(&own.executor);
-        let spawned = custom(&elsewhere, move |recipe| {
-            executor.spawn(universe::inherit(recipe.start()))
+        let spawned = custom(&elsewhere, move |spec| {
+            executor.spawn(universe::inherit(spec.start()))
         });
-        assert_eq!(born_in(Some(&home), spawned).await, Some(home.id()));
+        assert_eq!(
+            universe_of_server(Some(&home), spawned).await,
+            Some(home.id())
+        );
     });
 }
 
 #[test]
-fn a_custom_supervisors_closure_itself_runs_in_the_daemons_universe() {
+fn custom_supervisors_closure_runs_in_the_daemons_universe() {
     run(async {
         let home = Universe::new();
-        let (seen, sights) = async_channel::unbounded();
-        let supervisor = ServerSupervisor::custom(move |recipe| {
-            seen.try_send(here()).unwrap();
-            recipe.start()
+        let (seen, reports) = async_channel::unbounded();
+        let supervisor = ServerSupervisor::custom(move |spec| {
+            seen.try_send(current_universe()).unwrap();
+            spec.start()
         });
-        assert_eq!(born_in(Some(&home), supervisor).await, Some(home.id()));
-        assert_eq!(sights.recv().await.unwrap(), Some(home.id()));
+        assert_eq!(
+            universe_of_server(Some(&home), supervisor).await,
+            Some(home.id())
+        );
+        assert_eq!(reports.recv().await.unwrap(), Some(home.id()));
     });
 }
 
 #[test]
-fn a_daemon_keeps_its_universe_whoever_connects() {
+fn servers_run_in_the_daemons_universe_for_clients_of_any_universe() {
     run(async {
         let home = Universe::new();
-        let (builder, _watch) = lab::daemon();
+        let (builder, _watch) = test_server::daemon();
         let daemon = home.scope(builder.start_link()).await.unwrap();
-        let strangers = [Universe::new(), Universe::new()];
-        for stranger in &strangers {
+        let others = [Universe::new(), Universe::new()];
+        for other in &others {
             let visit = async {
-                let (client, sights) = witness(&daemon).await;
+                let (client, reports) = reporting_client(&daemon).await;
                 assert_eq!(universe_of(&client).await, Some(home.id()));
-                assert_eq!(sights.recv().await.unwrap(), ("init", Some(stranger.id())));
+                assert_eq!(reports.recv().await.unwrap(), ("init", Some(other.id())));
             };
-            stranger.scope(visit).await;
+            other.scope(visit).await;
         }
-        let client = lab::client(&daemon).connect().await.unwrap();
+        let client = test_server::client(&daemon).connect().await.unwrap();
         assert_eq!(universe_of(&client).await, Some(home.id()), "from none");
     });
 }
 
 #[test]
-fn a_daemon_of_no_universe_stays_in_none_whoever_connects() {
+fn servers_of_a_daemon_outside_universes_run_outside_universes() {
     run(async {
-        let (builder, _watch) = lab::daemon();
+        let (builder, _watch) = test_server::daemon();
         let daemon = builder.start_link().await.unwrap();
         let visit = async {
-            let client = lab::client(&daemon).connect().await.unwrap();
+            let client = test_server::client(&daemon).connect().await.unwrap();
             assert_eq!(universe_of(&client).await, None);
         };
         Universe::new().scope(visit).await;
@@ -225,32 +241,32 @@ fn a_daemon_of_no_universe_stays_in_none_whoever_connects() {
 }
 
 #[test]
-fn a_daemon_started_outside_has_its_servers_outside_even_if_their_supervisor_is_inside() {
+fn servers_run_outside_universes_although_their_supervisor_is_in_one() {
     run(async {
         let supervisor = supervisor_in(&Universe::new());
-        let found = born_in(None, DynamicSupervisor::clone(&supervisor)).await;
+        let found = universe_of_server(None, DynamicSupervisor::clone(&supervisor)).await;
         assert_eq!(found, None);
     });
 }
 
 #[test]
-fn without_forward_callers_a_daemon_is_in_none_and_its_servers_where_their_supervisor_is() {
+fn without_forward_callers_servers_run_in_their_supervisors_universe() {
     run(async {
-        let (home, nest) = (Universe::new(), Universe::new());
-        let supervisor = supervisor_in(&nest);
-        for (given, expected) in [(true, Some(nest.id())), (false, None)] {
-            let (seen, sights) = async_channel::unbounded();
-            let (mut builder, _watch) = lab::daemon();
+        let (home, other) = (Universe::new(), Universe::new());
+        let supervisor = supervisor_in(&other);
+        for (given, expected) in [(true, Some(other.id())), (false, None)] {
+            let (seen, reports) = async_channel::unbounded();
+            let (mut builder, _watch) = test_server::daemon();
             if given {
                 builder = builder.server_supervisor(DynamicSupervisor::clone(&supervisor));
             }
             let start = builder
                 .forward_callers(false)
-                .on_start(move |_| seen.try_send(here()).unwrap())
+                .on_start(move |_| seen.try_send(current_universe()).unwrap())
                 .start_link();
             let daemon = home.scope(start).await.unwrap();
-            assert_eq!(sights.recv().await.unwrap(), None);
-            let connect = async { lab::client(&daemon).connect().await.unwrap() };
+            assert_eq!(reports.recv().await.unwrap(), None);
+            let connect = async { test_server::client(&daemon).connect().await.unwrap() };
             let client = home.scope(connect).await;
             assert_eq!(universe_of(&client).await, expected);
         }
@@ -258,32 +274,34 @@ fn without_forward_callers_a_daemon_is_in_none_and_its_servers_where_their_super
 }
 
 #[test]
-fn the_universe_is_that_of_the_await_of_start_and_not_of_the_builder() {
+fn daemon_runs_in_the_universe_of_start_and_not_of_its_builder() {
     run(async {
-        let (builder, _watch) = Universe::new().enter(lab::daemon);
+        let (builder, _watch) = Universe::new().enter(test_server::daemon);
         let home = Universe::new();
         let daemon = home.scope(builder.start_link()).await.unwrap();
-        let client = lab::client(&daemon).connect().await.unwrap();
+        let client = test_server::client(&daemon).connect().await.unwrap();
         assert_eq!(universe_of(&client).await, Some(home.id()));
     });
 }
 
 #[test]
-fn a_supervised_daemon_keeps_its_universe_and_its_port_when_it_is_restarted() {
+fn restarted_daemon_keeps_its_universe_and_port() {
     run(async {
-        let (home, nest) = (Universe::simulated(1), Universe::new());
-        let supervisor = supervisor_in(&nest);
-        let (builder, _watch) = lab::daemon();
+        let (home, other) = (Universe::simulated(1), Universe::new());
+        let supervisor = supervisor_in(&other);
+        let (builder, _watch) = test_server::daemon();
         let (started, starts) = async_channel::unbounded();
-        let builder = builder
-            .port(4747)
-            .on_start(move |daemon| started.try_send((daemon.clone(), here())).unwrap());
+        let builder = builder.port(4747).on_start(move |daemon| {
+            started
+                .try_send((daemon.clone(), current_universe()))
+                .unwrap()
+        });
         let spec = home.enter(|| builder.child_spec("daemon"));
         supervisor.start_child(spec).await.unwrap();
         for _ in 0..3 {
             let (daemon, seen) = starts.recv().await.unwrap();
             assert_eq!((daemon.port(), seen), (4747, Some(home.id())));
-            let builder = lab::client(&daemon);
+            let builder = test_server::client(&daemon);
             let client = home.scope(builder.connect()).await.unwrap();
             assert_eq!(universe_of(&client).await, Some(home.id()));
             daemon.task().kill();
@@ -291,56 +309,59 @@ fn a_supervised_daemon_keeps_its_universe_and_its_port_when_it_is_restarted() {
     });
 }
 
-static NAMES: erps::Registry<&str, ServerRef<LabServer>> = erps::Registry::unique();
+static NAMES: erps::Registry<&str, ServerRef<TestServer>> = erps::Registry::unique();
 
 #[test]
-fn a_restarted_server_is_in_its_universe_too() {
+fn restarted_server_keeps_its_universe() {
     run(async {
-        let (home, nest) = (Universe::new(), Universe::new());
-        let supervisor = supervisor_in(&nest);
-        let (seed, watch) = lab::seed();
-        let builder = ServerRef::<LabServer>::builder(seed).name(&NAMES, "lab");
+        let (home, other) = (Universe::new(), Universe::new());
+        let supervisor = supervisor_in(&other);
+        let (seed, watch) = test_server::seed();
+        let builder = ServerRef::<TestServer>::builder(seed).name(&NAMES, "test");
         let spec = home.enter(|| builder.child_spec("server"));
         supervisor
             .start_child(spec.restart(Restart::Permanent))
             .await
             .unwrap();
         for _ in 0..3 {
-            while !matches!(watch.lives.recv().await, Ok(lab::Life::Init)) {}
-            let find = || home.enter(|| NAMES.find("lab"));
-            eventually("it has its name", || find().is_some()).await;
+            while !matches!(
+                watch.lifecycle.recv().await,
+                Ok(test_server::Lifecycle::Init)
+            ) {}
+            let find = || home.enter(|| NAMES.find("test"));
+            eventually("the name is registered", || find().is_some()).await;
             let server = find().unwrap();
-            let found = server.call(lab::Call::Universe).await.unwrap();
-            assert_eq!(found, lab::Reply::Universe(Some(home.id())));
-            assert!(server.call(lab::Call::Crash).await.is_err());
+            let found = server.call(test_server::Call::Universe).await.unwrap();
+            assert_eq!(found, test_server::Reply::Universe(Some(home.id())));
+            assert!(server.call(test_server::Call::Crash).await.is_err());
             server.exited().await;
         }
     });
 }
 
-// ---- statics that are sharded by universe ----
+// ---- statics sharded by universe ----
 
-/// What was put here, by whomever, in one universe.
-static SHELF: erps::Sharded<Mutex<BTreeSet<u64>>> = erps::Sharded::new(Mutex::default);
+/// The items stored in each universe.
+static ITEMS: erps::Sharded<Mutex<BTreeSet<u64>>> = erps::Sharded::new(Mutex::default);
 
 fn put(item: u64) {
-    SHELF.with(|shelf| assert!(shelf.lock().unwrap().insert(item), "{item} twice"));
+    ITEMS.with(|items| assert!(items.lock().unwrap().insert(item), "{item} twice"));
 }
 
-struct Shelf;
+struct Items;
 
-impl Protocol for Shelf {
+impl Protocol for Items {
     type Call = u64;
     type Reply = Vec<u64>;
     type Cast = ();
     type Push = ();
 }
 
-/// Puts what it is called with on the shelf, and answers with all that is there.
-struct Keeper;
+/// Stores the item it is called with and replies with all items.
+struct ItemServer;
 
-impl Server for Keeper {
-    type Protocol = Shelf;
+impl Server for ItemServer {
+    type Protocol = Items;
     type Seed = ();
     type Info = ();
 
@@ -355,13 +376,13 @@ impl Server for Keeper {
         _: &mut Context<Self>,
     ) -> Result<(), BoxError> {
         put(item);
-        from.reply(SHELF.with(|shelf| shelf.lock().unwrap().iter().copied().collect()));
+        from.reply(ITEMS.with(|items| items.lock().unwrap().iter().copied().collect()));
         Ok(())
     }
 }
 
 #[test]
-fn a_hundred_universes_at_once_share_nothing() {
+fn hundred_concurrent_universes_share_nothing() {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .build()
@@ -369,21 +390,25 @@ fn a_hundred_universes_at_once_share_nothing() {
     let life = |home: u64| {
         let runtime = runtime.handle().clone();
         async move {
-            let daemon = Daemon::<Keeper>::builder(()).start_link().await.unwrap();
-            let client = Client::<Shelf>::builder(daemon.local_addr());
+            let daemon = Daemon::<ItemServer>::builder(())
+                .start_link()
+                .await
+                .unwrap();
+            let client = Client::<Items>::builder(daemon.local_addr());
             let first = home * 1000;
             let ask = |n: u64| {
                 let client = client.clone();
                 async move {
                     put(first + n);
                     let client = client.connect().await.unwrap();
-                    // The server puts it on the same shelf as its client, and no other is seen.
+                    // The server stores its item in the shard of its client's universe, and sees no other
+                    // shard.
                     let seen = client.call(first + 100 + n).await.unwrap();
                     assert!(seen.iter().all(|item| item / 1000 == home), "{seen:?}");
                     assert!(seen.contains(&(first + n)) && seen.contains(&(first + 100 + n)));
-                    SHELF.with(|shelf| {
+                    ITEMS.with(|items| {
                         assert!(
-                            shelf
+                            items
                                 .lock()
                                 .unwrap()
                                 .is_superset(&seen.into_iter().collect())
@@ -406,38 +431,45 @@ fn a_hundred_universes_at_once_share_nothing() {
             }
             on_a_thread.await;
             let expected = (0..5).chain(100..105).map(|n| first + n).collect();
-            SHELF.with(|shelf| assert_eq!(*shelf.lock().unwrap(), expected));
+            ITEMS.with(|items| assert_eq!(*items.lock().unwrap(), expected));
         }
     };
     run(async {
         let universes: Vec<_> = (0..100).map(|_| Universe::new()).collect();
-        let lives = universes
+        let lifecycle = universes
             .iter()
             .map(|home| smol::spawn(home.scope(life(home.id()))));
-        join_all(lives).await;
-        SHELF.with(|shelf| assert!(shelf.lock().unwrap().is_empty(), "that of none"));
+        join_all(lifecycle).await;
+        ITEMS.with(|items| {
+            assert!(
+                items.lock().unwrap().is_empty(),
+                "the shard outside of universes"
+            )
+        });
     });
 }
 
-// ---- a universe ends ----
+// ---- universes are dropped ----
 
 static HELD: erps::Sharded<()> = erps::Sharded::new(|| ());
 
-/// Lives a little in a universe of its own and returns what tells whether anything of it is left.
-async fn live_and_end<F>(end: impl FnOnce(Linked<Daemon<LabServer>>, Client<Lab>) -> F) -> Weak<()>
+/// Uses a daemon and a client in a new universe, and returns a weak reference to its shard.
+async fn run_and_stop<F>(
+    end: impl FnOnce(Linked<Daemon<TestServer>>, Client<TestProtocol>) -> F,
+) -> Weak<()>
 where
     F: Future<Output = ()>,
 {
     let home = Universe::new();
     let life = async {
-        let (builder, _watch) = lab::daemon();
+        let (builder, _watch) = test_server::daemon();
         let daemon = builder.start_link().await.unwrap();
-        let (client, _sights) = witness(&daemon).await;
-        is_served(&client).await;
+        let (client, _sights) = reporting_client(&daemon).await;
+        assert_served(&client).await;
         let mut pushes = Box::pin(client.pushes());
         assert!(
             futures::StreamExt::next(&mut pushes).await.is_none(),
-            "they go to the handler"
+            "pushes go to the handler"
         );
         end(daemon, client).await;
     };
@@ -448,38 +480,38 @@ where
 }
 
 #[test]
-fn what_was_shut_down_keeps_no_universe_alive() {
+fn shut_down_daemon_and_client_do_not_keep_their_universe_alive() {
     run(async {
-        let held = live_and_end(|daemon, client| async move {
+        let held = run_and_stop(|daemon, client| async move {
             client.task().shutdown(Shutdown::Infinity).await;
             daemon.shutdown().await;
         })
         .await;
-        eventually("the universe ends", || held.strong_count() == 0).await;
+        eventually("the universe is dropped", || held.strong_count() == 0).await;
     });
 }
 
 #[test]
-fn what_was_killed_keeps_no_universe_alive() {
+fn killed_daemon_and_client_do_not_keep_their_universe_alive() {
     run(async {
-        let held = live_and_end(|daemon, client| async move {
+        let held = run_and_stop(|daemon, client| async move {
             client.task().kill();
             daemon.task().kill();
             daemon.exited().await;
         })
         .await;
-        eventually("the universe ends", || held.strong_count() == 0).await;
+        eventually("the universe is dropped", || held.strong_count() == 0).await;
     });
 }
 
 #[test]
-fn what_was_only_dropped_keeps_no_universe_alive() {
+fn dropped_daemon_and_client_do_not_keep_their_universe_alive() {
     run(async {
-        let held = live_and_end(|daemon, client| async move {
+        let held = run_and_stop(|daemon, client| async move {
             client.task().request_shutdown();
             drop(daemon);
         })
         .await;
-        eventually("the universe ends", || held.strong_count() == 0).await;
+        eventually("the universe is dropped", || held.strong_count() == 0).await;
     });
 }

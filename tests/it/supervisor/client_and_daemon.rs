@@ -12,7 +12,9 @@ use erps::{
 
 use smol::future;
 
-use crate::support::lab::{self, Call, Lab, LabServer, Life, Reply, is_served};
+use crate::support::test_server::{
+    self, Call, Lifecycle, Reply, TestProtocol, TestServer, assert_served,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 const PORT: u16 = 4747;
@@ -35,11 +37,14 @@ async fn servers(supervisor: &DynamicSupervisor) -> Vec<TaskRef> {
 #[test]
 fn server_terminates_with_disconnected_when_its_client_is_killed() {
     run(async {
-        let (daemon, client, watch) = lab::pair().await;
-        is_served(&client).await;
+        let (daemon, client, watch) = test_server::pair().await;
+        assert_served(&client).await;
         client.task().kill();
-        assert!(matches!(watch.lives.recv().await.unwrap(), Life::Init));
-        let Life::Terminated(reason) = watch.lives.recv().await.unwrap() else {
+        assert!(matches!(
+            watch.lifecycle.recv().await.unwrap(),
+            Lifecycle::Init
+        ));
+        let Lifecycle::Terminated(reason) = watch.lifecycle.recv().await.unwrap() else {
             panic!("a second `init`");
         };
         assert!(matches!(reason, ExitReason::Disconnected), "{reason}");
@@ -53,13 +58,13 @@ fn server_terminates_with_disconnected_when_its_client_is_killed() {
 fn client_reconnects_to_a_new_server_when_its_server_is_killed() {
     run(async {
         let supervisor = DynamicSupervisor::builder().start_link();
-        let (builder, _watch) = lab::daemon();
+        let (builder, _watch) = test_server::daemon();
         let builder = builder.server_supervisor(DynamicSupervisor::clone(&supervisor));
         let daemon = builder.start_link().await.unwrap();
-        let client = lab::client(&daemon).connect().await.unwrap();
+        let client = test_server::client(&daemon).connect().await.unwrap();
         let mut former = Vec::new();
         for _ in 0..5 {
-            is_served(&client).await;
+            assert_served(&client).await;
             let [server] = &servers(&supervisor).await[..] else {
                 panic!("not exactly one server");
             };
@@ -82,21 +87,21 @@ fn supervised_client_and_daemon_reconnect_when_either_is_killed() {
     run(async {
         let (clients, client) = async_channel::unbounded();
         let (daemons, daemon) = async_channel::unbounded();
-        let (builder, _watch) = lab::daemon();
+        let (builder, _watch) = test_server::daemon();
         let builder = builder.port(PORT);
         let builder = builder.on_start(move |it| drop(daemons.try_send(it.clone())));
         let there = Supervisor::builder().child(builder.child_spec("daemon"));
         let there = there.max_restarts(100, SECOND).start_link().await.unwrap();
-        let builder = Client::<Lab>::builder(("127.0.0.1", PORT));
+        let builder = Client::<TestProtocol>::builder(("127.0.0.1", PORT));
         let builder = builder.on_start(move |it| drop(clients.try_send(it.clone())));
         let here = Supervisor::builder().child(builder.child_spec("client"));
         let here = here.max_restarts(100, SECOND).start_link().await.unwrap();
 
-        let mut current_daemon: Daemon<LabServer> = daemon.recv().await.unwrap();
-        let mut current_client: Client<Lab> = client.recv().await.unwrap();
+        let mut current_daemon: Daemon<TestServer> = daemon.recv().await.unwrap();
+        let mut current_client: Client<TestProtocol> = client.recv().await.unwrap();
         for round in 0..10 {
             current_client.until(Status::is_connected).await;
-            is_served(&current_client).await;
+            assert_served(&current_client).await;
             assert_eq!(current_daemon.info().connections, 1, "{round}");
             if round % 2 == 0 {
                 current_client.task().kill();
@@ -117,16 +122,16 @@ fn supervised_client_and_daemon_reconnect_when_either_is_killed() {
 #[test]
 fn clients_reconnect_to_a_restarted_daemon() {
     run(async {
-        let (builder, _watch) = lab::daemon();
+        let (builder, _watch) = test_server::daemon();
         let spec = builder.port(PORT).child_spec("daemon");
         let supervisor = Supervisor::builder().max_restarts(100, SECOND).child(spec);
         let supervisor = supervisor.start_link().await.unwrap();
-        let builder = Client::<Lab>::builder(("127.0.0.1", PORT));
+        let builder = Client::<TestProtocol>::builder(("127.0.0.1", PORT));
         let clients = [builder.clone().start(), builder.start()];
         for exits in 1..4 {
             for client in &clients {
                 client.until(Status::is_connected).await;
-                is_served(client).await;
+                assert_served(client).await;
             }
             let tree = supervisor.tree().await.unwrap();
             let daemon = tree.find("daemon").unwrap().state.task().unwrap().clone();
@@ -143,23 +148,30 @@ fn clients_reconnect_to_a_restarted_daemon() {
 #[test]
 fn supervisor_shutdown_stops_the_daemon_and_its_servers() {
     run(async {
-        let (builder, watch) = lab::daemon();
+        let (builder, watch) = test_server::daemon();
         let spec = builder.port(PORT).child_spec("daemon");
         let supervisor = Supervisor::builder()
             .child(spec)
             .start_link()
             .await
             .unwrap();
-        let client = Client::<Lab>::builder(("127.0.0.1", PORT)).connect().await;
-        is_served(&client.unwrap()).await;
-        assert!(matches!(watch.lives.recv().await.unwrap(), Life::Init));
+        let client = Client::<TestProtocol>::builder(("127.0.0.1", PORT))
+            .connect()
+            .await;
+        assert_served(&client.unwrap()).await;
+        assert!(matches!(
+            watch.lifecycle.recv().await.unwrap(),
+            Lifecycle::Init
+        ));
         supervisor.as_ref().shutdown(Shutdown::Infinity).await;
-        let terminated = watch.lives.try_recv().unwrap();
+        let terminated = watch.lifecycle.try_recv().unwrap();
         assert!(
-            matches!(terminated, Life::Terminated(_)),
+            matches!(terminated, Lifecycle::Terminated(_)),
             "no `terminate` before the exit"
         );
-        let refused = Client::<Lab>::builder(("127.0.0.1", PORT)).connect().await;
+        let refused = Client::<TestProtocol>::builder(("127.0.0.1", PORT))
+            .connect()
+            .await;
         assert!(refused.is_err());
     });
 }
@@ -168,7 +180,7 @@ fn supervisor_shutdown_stops_the_daemon_and_its_servers() {
 #[test]
 fn custom_supervisor_owns_the_servers_and_can_reject_connections() {
     run(async {
-        let (builder, _watch) = lab::daemon();
+        let (builder, _watch) = test_server::daemon();
         let own = Supervisor::builder()
             .name("own")
             .start_link()
@@ -190,10 +202,10 @@ fn custom_supervisor_owns_the_servers_and_can_reject_connections() {
         });
         let daemon = builder.server_supervisor(supervisor).start_link().await;
         let daemon = daemon.unwrap();
-        let connect = async || lab::client(&daemon).connect().await.unwrap();
+        let connect = async || test_server::client(&daemon).connect().await.unwrap();
         let (first, second) = (connect().await, connect().await);
-        is_served(&first).await;
-        is_served(&second).await;
+        assert_served(&first).await;
+        assert_served(&second).await;
         let tree = own.tree().await.unwrap();
         assert_eq!(tree.children.len(), 2, "{tree}");
         assert!(tree.find("guest 1").unwrap().peer.is_some(), "{tree}");
@@ -205,7 +217,7 @@ fn custom_supervisor_owns_the_servers_and_can_reject_connections() {
         own.terminate_child("guest 1").await.unwrap();
         first.until(Status::is_connected).await;
         assert_eq!(first.call(Call::Ping).await.unwrap(), Reply::Pong);
-        is_served(&second).await;
+        assert_served(&second).await;
         drop(daemon);
         settled().await;
         assert_eq!(own.count_children().await.unwrap().specs, 0);

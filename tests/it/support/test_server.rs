@@ -15,10 +15,10 @@ use erps::{
 };
 use serde::{Deserialize, Serialize};
 
-pub(crate) struct Lab;
+pub(crate) struct TestProtocol;
 
-impl Protocol for Lab {
-    const IDENTIFIER: &'static str = "lab";
+impl Protocol for TestProtocol {
+    const IDENTIFIER: &'static str = "test";
     const VERSION: &'static str = "1.2.3";
     const ACCEPTS: &'static str = "~> 1.2";
     type Call = Call;
@@ -73,7 +73,7 @@ pub(crate) enum Cast {
 
 /// What a server reports of its lifecycle.
 #[derive(Clone, Debug)]
-pub(crate) enum Life {
+pub(crate) enum Lifecycle {
     Init,
     Terminated(ExitReason),
 }
@@ -81,36 +81,45 @@ pub(crate) enum Life {
 /// The seed: where servers report their lifecycle, and the gate that blocks a handler.
 #[derive(Clone, Debug)]
 pub(crate) struct Seed {
-    pub(crate) lives: async_channel::Sender<Life>,
+    pub(crate) lifecycle: async_channel::Sender<Lifecycle>,
     pub(crate) gate: async_channel::Receiver<()>,
 }
 
 /// The test's ends of the channels in a seed.
 #[derive(Debug)]
 pub(crate) struct Watch {
-    pub(crate) lives: async_channel::Receiver<Life>,
+    pub(crate) lifecycle: async_channel::Receiver<Lifecycle>,
     pub(crate) gate: async_channel::Sender<()>,
 }
 
 pub(crate) fn seed() -> (Seed, Watch) {
-    let (life, lives) = async_channel::unbounded();
+    let (life, lifecycle) = async_channel::unbounded();
     let (open, gate) = async_channel::unbounded();
-    (Seed { lives: life, gate }, Watch { lives, gate: open })
+    (
+        Seed {
+            lifecycle: life,
+            gate,
+        },
+        Watch {
+            lifecycle,
+            gate: open,
+        },
+    )
 }
 
-pub(crate) struct LabServer {
+pub(crate) struct TestServer {
     seed: Seed,
     held: Vec<ReplyTo<Reply>>,
     casts: Vec<u64>,
 }
 
-impl Server for LabServer {
-    type Protocol = Lab;
+impl Server for TestServer {
+    type Protocol = TestProtocol;
     type Seed = Seed;
     type Info = String;
 
     async fn init(seed: Seed, _: &mut Context<Self>) -> Result<Self, InitError> {
-        let _ = seed.lives.try_send(Life::Init);
+        let _ = seed.lifecycle.try_send(Lifecycle::Init);
         Ok(Self {
             seed,
             held: Vec::new(),
@@ -127,7 +136,7 @@ impl Server for LabServer {
         match call {
             Call::Ping => from.reply(Reply::Pong),
             Call::Echo(bytes) => from.reply(Reply::Bytes(bytes)),
-            Call::Universe => from.reply(Reply::Universe(here())),
+            Call::Universe => from.reply(Reply::Universe(current_universe())),
             Call::Peer => {
                 let identity = cx.peer().and_then(|peer| peer.identity.as_ref());
                 let name = identity.and_then(|it| it.common_name()).map(str::to_owned);
@@ -172,27 +181,30 @@ impl Server for LabServer {
     }
 
     async fn terminate(&mut self, reason: &ExitReason, _: &mut Context<Self>) {
-        let _ = self.seed.lives.try_send(Life::Terminated(reason.clone()));
+        let _ = self
+            .seed
+            .lifecycle
+            .try_send(Lifecycle::Terminated(reason.clone()));
     }
 }
 
 /// Returns a builder for a daemon of test servers.
-pub(crate) fn daemon() -> (DaemonBuilder<LabServer>, Watch) {
+pub(crate) fn daemon() -> (DaemonBuilder<TestServer>, Watch) {
     let (seed, watch) = seed();
     (Daemon::builder(seed), watch)
 }
 
 /// The reply timeout in tests that do not test timeouts: nearly as long as a test may [run]. On a busy
 /// machine the default of five seconds is too short.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(50);
+pub(crate) const REPLY_TIMEOUT: Duration = Duration::from_secs(50);
 
 /// Returns a builder for a client of this daemon, with a long reply timeout.
-pub(crate) fn client(daemon: &Daemon<LabServer>) -> ClientBuilder<Lab> {
-    Client::builder(daemon.local_addr()).reply_timeout(PATIENCE)
+pub(crate) fn client(daemon: &Daemon<TestServer>) -> ClientBuilder<TestProtocol> {
+    Client::builder(daemon.local_addr()).reply_timeout(REPLY_TIMEOUT)
 }
 
 /// Starts a daemon and a client connected to it over plain TCP.
-pub(crate) async fn pair() -> (Linked<Daemon<LabServer>>, Client<Lab>, Watch) {
+pub(crate) async fn pair() -> (Linked<Daemon<TestServer>>, Client<TestProtocol>, Watch) {
     let (builder, watch) = daemon();
     let daemon = builder.start_link().await.expect("a free port");
     let client = client(&daemon).connect().await.expect("a listening daemon");
@@ -221,18 +233,18 @@ pub(crate) async fn eventually(what: &str, mut condition: impl FnMut() -> bool) 
 ///
 /// A port can stay in use for a moment: a process that another test is spawning holds all sockets of this
 /// process between fork and exec.
-pub(crate) async fn freed(address: std::net::SocketAddr) {
+pub(crate) async fn until_free(address: std::net::SocketAddr) {
     let bind = || std::net::TcpListener::bind(address).is_ok();
     eventually("the port is free", bind).await;
 }
 
 /// Returns the id of the current universe.
-pub(crate) fn here() -> Option<u64> {
+pub(crate) fn current_universe() -> Option<u64> {
     Universe::current().map(|universe| universe.id())
 }
 
 /// Returns the id of the universe that the client's server runs in.
-pub(crate) async fn universe_of(client: &Client<Lab>) -> Option<u64> {
+pub(crate) async fn universe_of(client: &Client<TestProtocol>) -> Option<u64> {
     match client.call(Call::Universe).await {
         Ok(Reply::Universe(id)) => id,
         other => panic!("{other:?}"),
@@ -240,19 +252,19 @@ pub(crate) async fn universe_of(client: &Client<Lab>) -> Option<u64> {
 }
 
 /// Asserts that the client's server answers a call.
-pub(crate) async fn is_served(client: &Client<Lab>) {
+pub(crate) async fn assert_served(client: &Client<TestProtocol>) {
     assert_eq!(client.call(Call::Ping).await.unwrap(), Reply::Pong);
 }
 
 /// An executor on a thread of its own, without a reactor for sockets and timers. It runs ready tasks and
 /// parks, until dropped.
-pub(crate) struct OwnThread {
+pub(crate) struct ThreadExecutor {
     pub(crate) executor: Arc<smol::Executor<'static>>,
     pub(crate) id: std::thread::ThreadId,
     _stop: async_channel::Sender<()>,
 }
 
-impl OwnThread {
+impl ThreadExecutor {
     pub(crate) fn new() -> Self {
         let executor = Arc::new(smol::Executor::new());
         let (stop, stopped) = async_channel::bounded::<()>(1);
@@ -270,7 +282,7 @@ impl OwnThread {
 
 /// Returns a loopback address that no other test binds or connects from, so that a port freed there is not
 /// reused by another test. (Linux accepts all of 127/8.)
-pub(crate) fn alone() -> Ipv4Addr {
+pub(crate) fn unique_loopback() -> Ipv4Addr {
     static NEXT: AtomicU16 = AtomicU16::new(1);
     let [high, low] = NEXT.fetch_add(1, Relaxed).to_be_bytes();
     Ipv4Addr::new(127, 1, high, low)

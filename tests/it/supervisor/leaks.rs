@@ -17,9 +17,9 @@ use erps::{
 
 use crate::support::{
     cores::cores,
-    extent::short_or_long,
-    fixture,
-    lab::{Call, Lab, Reply},
+    scale::short_or_long,
+    subprocess,
+    test_server::{Call, Reply, TestProtocol},
 };
 
 fn many() -> usize {
@@ -104,7 +104,7 @@ fn many_children_are_restarted_and_shut_down_without_leaks() {
 struct Counting(#[expect(dead_code, reason = "it is there to be dropped")] Counted);
 
 impl Server for Counting {
-    type Protocol = Lab;
+    type Protocol = TestProtocol;
     type Seed = Count;
     type Info = ();
 
@@ -143,7 +143,7 @@ async fn once(n: usize, count: &Count) {
     let client = ChildSpec::new("client", move || {
         let (address, of) = (*address.lock().unwrap(), of.clone());
         async move {
-            let client = Client::<Lab>::builder(address.unwrap()).start();
+            let client = Client::<TestProtocol>::builder(address.unwrap()).start();
             let task = client.task().clone();
             *of.lock().unwrap() = Some(client);
             Ok(task.into())
@@ -254,5 +254,5 @@ fn real_loops(loops: usize) {
 #[test]
 #[cfg(target_os = "linux")]
 fn trees_on_real_sockets_leak_no_descriptor_or_thread() {
-    fixture::passes("supervisor::many::hundreds_of_trees_on_real_sockets", &[]);
+    subprocess::passes("supervisor::leaks::hundreds_of_trees_on_real_sockets", &[]);
 }

@@ -1,12 +1,12 @@
-//! What a crowd of bad peers costs a good one: the time to connect and to have a first call answered.
+//! What many bad peers cost a good one: the time to connect and to receive a first reply.
 //!
 //! ```text
-//! cargo run --release --manifest-path benches/Cargo.toml --bin crowd
+//! cargo run --release --manifest-path benches/Cargo.toml --bin many_peers
 //! ```
 //!
-//! Two daemons are in this process; the crowd, in one of its own, is at one of them. The good client visits
-//! them in turns, so that the ratio is of the same minute. The last crowd comes back whenever it is sent away,
-//! a thousand ten times a second: a good client may have to make way, and then tries again.
+//! This process runs two daemons; another process opens the bad peers to one of them. The good client measures
+//! both in turns, so that the ratio is taken at the same time. The last kind of bad peer reconnects whenever it is
+//! disconnected, a thousand of them ten times a second: the good client can be evicted, and then tries again.
 
 use std::{
     env,
@@ -21,11 +21,11 @@ use erps::{
     TestCa, Tls,
 };
 
-/// How many peers a crowd has.
-const CROWD: usize = 1000;
-/// How often each daemon is visited.
+/// The number of bad peers.
+const PEERS: usize = 1000;
+/// How often each daemon is measured.
 const VISITS: usize = 400;
-/// Descriptors for both ends of a crowd, in each process.
+/// File descriptors for both ends of the connections, in each process.
 const DESCRIPTORS: &str = "4096";
 
 struct Echo;
@@ -64,10 +64,10 @@ fn main() {
     match &arguments[..] {
         [word, address, first] if word == "stay" || word == "return" => {
             let address = address.parse().expect("an address");
-            be_a_crowd(address, first.as_bytes(), word == "return");
+            connect_bad_peers(address, first.as_bytes(), word == "return");
         }
         [word] if word == "measure" => smol::block_on(measure()),
-        // With descriptors enough.
+        // With enough file descriptors.
         _ => {
             let status = with_descriptors().arg("measure").status();
             assert!(status.expect("a shell").success());
@@ -75,7 +75,7 @@ fn main() {
     }
 }
 
-/// This program again, where it may have as many descriptors as it needs.
+/// Runs this program again with a higher limit of file descriptors.
 fn with_descriptors() -> Command {
     let mut shell = Command::new("sh");
     let run = format!("ulimit -n {DESCRIPTORS}; exec \"$0\" \"$@\"");
@@ -84,17 +84,16 @@ fn with_descriptors() -> Command {
     shell
 }
 
-/// Connects so many times, says a first word each time and nothing more. Who is sent away comes back, if
-/// they are such.
-fn be_a_crowd(address: SocketAddr, first: &[u8], returns: bool) {
+/// Opens the connections and sends the first bytes on each. Reopens closed connections if `returns` is set.
+fn connect_bad_peers(address: SocketAddr, first: &[u8], returns: bool) {
     let connect = || {
         let mut peer = TcpStream::connect(address).expect("a listener");
         peer.write_all(first).expect("an open socket");
         peer.set_nonblocking(true).expect("a socket");
         peer
     };
-    let mut peers: Vec<_> = (0..CROWD).map(|_| connect()).collect();
-    println!("all are there");
+    let mut peers: Vec<_> = (0..PEERS).map(|_| connect()).collect();
+    println!("connected all");
     while !returns {
         std::thread::park();
     }
@@ -108,10 +107,10 @@ fn be_a_crowd(address: SocketAddr, first: &[u8], returns: bool) {
     }
 }
 
-/// Ends with the measurement.
-struct Crowd(Child);
+/// The process of the bad peers, killed on drop.
+struct BadPeers(Child);
 
-impl Crowd {
+impl BadPeers {
     fn at(address: SocketAddr, first: &str, returns: bool) -> Self {
         let mut command = with_descriptors();
         let word = if returns { "return" } else { "stay" };
@@ -119,12 +118,12 @@ impl Crowd {
         let mut child = command.stdout(Stdio::piped()).spawn().expect("a child");
         let mut there = [0; 13];
         let output = child.stdout.as_mut().expect("it is piped");
-        output.read_exact(&mut there).expect("the crowd comes");
+        output.read_exact(&mut there).expect("all peers connect");
         Self(child)
     }
 }
 
-impl Drop for Crowd {
+impl Drop for BadPeers {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
@@ -136,15 +135,15 @@ type Change = fn(DaemonBuilder<EchoServer>) -> DaemonBuilder<EchoServer>;
 async fn measure() {
     let plain: Change = |it| it;
     let patient: Change = |it| {
-        it.max_pending_handshakes(CROWD)
+        it.max_pending_handshakes(PEERS)
             .handshake_timeout(Duration::from_secs(3600))
     };
-    println!("connect and first call, beside {CROWD} bad peers and alone: median, 99 of 100");
+    println!("connect and first call, beside {PEERS} bad peers and alone: median, 99 of 100");
     visits("silent, over TCP", plain, None, "", false).await;
     let ca = TestCa::new();
     let tls = Some(&ca);
     visits("silent, TLS not begun", patient, tls, "", false).await;
-    // The head of a record and of a ClientHello.
+    // The start of a TLS record and of a ClientHello.
     let hello = "\u{16}\u{3}\u{1}\u{2}";
     visits("stopped mid-handshake", patient, tls, hello, false).await;
     visits("the same, 256 at most, back", plain, tls, hello, true).await;
@@ -159,21 +158,21 @@ async fn visits(what: &str, change: Change, ca: Option<&TestCa>, first: &str, re
         };
         builder.start_link().await.expect("a free port")
     };
-    let (crowded, empty) = (start().await, start().await);
-    let papers = ca.map(|ca| ca.tls(&["client"]));
-    let crowd = Crowd::at(crowded.local_addr(), first, returns);
-    // All that can be accepted has been.
-    while crowded.info().accepted < CROWD as u64 {
+    let (busy, empty) = (start().await, start().await);
+    let tls = ca.map(|ca| ca.tls(&["client"]));
+    let bad_peers = BadPeers::at(busy.local_addr(), first, returns);
+    // Until all of them are accepted.
+    while busy.info().accepted < PEERS as u64 {
         smol::Timer::after(Duration::from_millis(10)).await;
     }
     let mut times = [Vec::new(), Vec::new()];
     for _ in 0..VISITS {
-        for (daemon, times) in [&crowded, &empty].into_iter().zip(&mut times) {
-            times.push(visit(daemon.local_addr(), papers.clone()).await);
+        for (daemon, times) in [&busy, &empty].into_iter().zip(&mut times) {
+            times.push(visit(daemon.local_addr(), tls.clone()).await);
         }
     }
-    let there = crowded.info();
-    drop(crowd);
+    let there = busy.info();
+    drop(bad_peers);
     let [beside, alone] = times.map(|mut times| {
         times.sort();
         [times[VISITS / 2], times[VISITS * 99 / 100]]
@@ -188,12 +187,12 @@ async fn visits(what: &str, change: Change, ca: Option<&TestCa>, first: &str, re
     );
 }
 
-/// How long it takes a good client to connect and have its first call answered.
-async fn visit(address: SocketAddr, papers: Option<Tls>) -> Duration {
+/// Returns how long a good client takes to connect and receive its first reply.
+async fn visit(address: SocketAddr, tls: Option<Tls>) -> Duration {
     let start = Instant::now();
     let builder = Client::<Echo>::builder(address);
-    let builder = match papers {
-        Some(papers) => builder.transport(papers),
+    let builder = match tls {
+        Some(tls) => builder.transport(tls),
         None => builder,
     };
     let client = loop {

@@ -1,4 +1,4 @@
-//! Clients heal, whatever took their connection, and say honestly what became of each call.
+//! Reconnecting clients: after every kind of connection loss, and with the right outcome for each call.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -15,27 +15,27 @@ use erps::{
 use smol::{future, io::AsyncReadExt as _, net::TcpListener};
 
 use crate::support::{
-    lab::{self, Call, Cast, Lab, is_served, pair, run},
     raw::{self, Raw},
+    test_server::{self, Call, Cast, TestProtocol, assert_served, pair, run},
     time::{HOUR, STEP, at_once, ms, secs, settled, timed},
 };
 
 const LONG: Duration = Duration::from_secs(50);
 
-/// Impatient, so that tests are quick.
-fn quick(address: SocketAddr) -> ClientBuilder<Lab> {
+/// A client with a short backoff.
+fn quick(address: SocketAddr) -> ClientBuilder<TestProtocol> {
     let backoff = Backoff::new(Duration::from_millis(1), Duration::from_millis(20));
     Client::builder(address).backoff(backoff)
 }
 
-/// Where daemons of simulated universes are, each of its own.
+/// The address of daemons in simulated universes.
 const HERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 4747);
 
 fn network() -> Network {
     Network::current().expect("a simulated universe")
 }
 
-/// When clients dialled in this universe.
+/// Returns when clients dialled in this universe.
 fn dials() -> Vec<Instant> {
     let clock = Universe::current().and_then(|it| it.clock());
     let clock = clock.expect("a simulated universe");
@@ -55,7 +55,7 @@ async fn connect_fails_with_the_first_attempt_and_leaves_no_client() {
         "{error:?}"
     );
     assert!(!error.is_likely_permanent());
-    let error = Client::<Lab>::builder(("no-such-host.invalid", 1))
+    let error = Client::<TestProtocol>::builder(("no-such-host.invalid", 1))
         .connect()
         .await;
     assert!(
@@ -65,7 +65,7 @@ async fn connect_fails_with_the_first_attempt_and_leaves_no_client() {
 }
 
 #[erps::test(simulated)]
-async fn a_client_may_be_started_before_its_daemon() {
+async fn client_started_before_its_daemon_connects_later() {
     let client = quick(HERE).start();
     let outcome = at_once(client.call(Call::Ping)).await;
     assert!(matches!(outcome, Err(CallError::Disconnected { .. })));
@@ -82,27 +82,27 @@ async fn a_client_may_be_started_before_its_daemon() {
         matches!(error, Some(ConnectError::Unreachable { .. })),
         "{error:?}"
     );
-    let (builder, _watch) = lab::daemon();
+    let (builder, _watch) = test_server::daemon();
     let _daemon = builder.port(HERE.port()).start_link().await.unwrap();
     let (_, took) = timed(client.until(Status::is_connected)).await;
     assert!(took < ms(20), "{took:?}");
     assert!(client.last_connect_error().is_none());
-    is_served(&client).await;
+    assert_served(&client).await;
 }
 
 #[erps::test(simulated)]
-async fn a_client_outlives_its_daemons_restarts() {
-    let (builder, _watch) = lab::daemon();
+async fn client_reconnects_after_restarts_of_its_daemon() {
+    let (builder, _watch) = test_server::daemon();
     let mut daemon = builder.clone().start_link().await.unwrap();
     let address = daemon.local_addr();
     let builder = builder.port(address.port());
     let client = quick(address).connect().await.unwrap();
     for _ in 0..5 {
-        is_served(&client).await;
+        assert_served(&client).await;
         let mut held = Box::pin(client.call_within(Call::Hold, LONG));
         assert!(future::poll_once(&mut held).await.is_none());
-        // Answered after the held call was taken, so that it is with the server.
-        is_served(&client).await;
+        // Answered after the held call was received, so the server has it.
+        assert_served(&client).await;
         daemon.shutdown().await;
         let error = at_once(held).await.unwrap_err();
         assert!(matches!(error, CallError::Unanswered), "{error:?}");
@@ -114,7 +114,7 @@ async fn a_client_outlives_its_daemons_restarts() {
 }
 
 #[erps::test(simulated, panics = "as the test asks")]
-async fn a_server_that_is_killed_is_replaced_by_another() {
+async fn client_reconnects_to_a_new_server_after_a_crash() {
     let (daemon, client, _watch) = pair().await;
     for _ in 0..20 {
         assert!(client.call_within(Call::Crash, LONG).await.is_err());
@@ -125,25 +125,25 @@ async fn a_server_that_is_killed_is_replaced_by_another() {
             "{gone:?}"
         );
         at_once(client.connect()).await.unwrap();
-        is_served(&client).await;
+        assert_served(&client).await;
     }
     settled().await;
     assert_eq!(daemon.info().servers, 1);
 }
 
 #[test]
-fn a_peer_that_resets_or_babbles_is_left_and_tried_again() {
+fn client_reconnects_after_a_reset_or_invalid_data() {
     run(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = quick(listener.local_addr().unwrap()).start();
-        // Closes at once.
+        // The peer closes immediately.
         drop(listener.accept().await.unwrap());
-        // Speaks another protocol.
+        // The peer speaks another protocol.
         let (mut babbler, _) = listener.accept().await.unwrap();
         smol::io::AsyncWriteExt::write_all(&mut babbler, b"220 hello\r\n")
             .await
             .unwrap();
-        // Resets: unread bytes are left in its socket.
+        // The peer resets the connection: unread bytes are left in its socket.
         let (resetter, _) = listener.accept().await.unwrap();
         client.until(Status::is_connected).await;
         let lost = client.call_within(Call::Ping, LONG);
@@ -160,7 +160,7 @@ fn a_peer_that_resets_or_babbles_is_left_and_tried_again() {
 }
 
 #[erps::test(simulated)]
-async fn a_client_told_to_disconnect_stays_away_until_told_to_connect() {
+async fn disconnected_client_dials_only_after_connect() {
     let (daemon, _, _watch) = pair().await;
     let client = quick(daemon.local_addr()).connect().await.unwrap();
     for _ in 0..5 {
@@ -174,9 +174,9 @@ async fn a_client_told_to_disconnect_stays_away_until_told_to_connect() {
             Err(CallError::Disconnected { .. })
         ));
         client.connect().await.unwrap();
-        is_served(&client).await;
+        assert_served(&client).await;
     }
-    // Changing one's mind at once leaves no doubt either.
+    // The last request wins, also when they follow each other immediately.
     for _ in 0..50 {
         let mut away = Box::pin(client.disconnect());
         let _ = future::poll_once(&mut away).await;
@@ -184,26 +184,26 @@ async fn a_client_told_to_disconnect_stays_away_until_told_to_connect() {
         client.connect().await.unwrap();
         client.until(Status::is_connected).await;
     }
-    is_served(&client).await;
+    assert_served(&client).await;
     settled().await;
     assert_eq!(daemon.info().servers, 1);
 }
 
 #[erps::test(simulated)]
-async fn connect_does_not_wait_for_the_back_off() {
-    let client = Client::<Lab>::builder(HERE).backoff(Backoff::new(HOUR, HOUR));
+async fn connect_skips_the_backoff() {
+    let client = Client::<TestProtocol>::builder(HERE).backoff(Backoff::new(HOUR, HOUR));
     let client = client.start();
     at_once(client.until(|status| matches!(status, Status::Waiting))).await;
     assert!(at_once(client.connect()).await.is_err());
-    let (builder, _watch) = lab::daemon();
+    let (builder, _watch) = test_server::daemon();
     let _daemon = builder.port(HERE.port()).start_link().await.unwrap();
     at_once(client.connect()).await.unwrap();
-    is_served(&client).await;
+    assert_served(&client).await;
     assert_eq!(dials().len(), 3);
 }
 
 #[erps::test(simulated, panics = "as the test asks")]
-async fn a_client_that_may_not_reconnect_ends_when_it_is_disconnected() {
+async fn client_with_reconnect_never_exits_when_disconnected() {
     let (daemon, _, _watch) = pair().await;
     let client = quick(daemon.local_addr()).reconnect(Reconnect::Never);
     let client = client.connect().await.unwrap();
@@ -219,15 +219,17 @@ async fn a_client_that_may_not_reconnect_ends_when_it_is_disconnected() {
     ));
 }
 
-/// A server of the test's own, and a client that is connected to it.
-async fn own_server(client: ClientBuilder<Lab>) -> (Raw<erps::network::Stream>, Client<Lab>) {
+/// A raw server, and a client connected to it.
+async fn own_server(
+    client: ClientBuilder<TestProtocol>,
+) -> (Raw<erps::network::Stream>, Client<TestProtocol>) {
     let listener: Listener = network().listen(HERE).unwrap();
     let client = client.connect().await.unwrap();
     (Raw::accept(&listener).await, client)
 }
 
 #[erps::test(simulated)]
-async fn keepalives_are_sent_as_often_as_was_asked() {
+async fn keepalives_are_sent_at_the_configured_interval() {
     let client = quick(HERE).keepalive(ms(20));
     let (mut server, client) = own_server(client).await;
     let start = time::now();
@@ -235,7 +237,7 @@ async fn keepalives_are_sent_as_often_as_was_asked() {
         assert_eq!(server.text().await.unwrap().0, Kind::Keepalive);
         assert_eq!(time::now() - start, n * ms(20));
     }
-    // What else is sent does not put them off.
+    // Other packets do not delay it.
     time::sleep(ms(20) - STEP).await;
     client.cast(Cast::Note(1)).await.unwrap();
     assert_eq!(server.text().await.unwrap().0, Kind::Cast);
@@ -244,7 +246,7 @@ async fn keepalives_are_sent_as_often_as_was_asked() {
 }
 
 #[erps::test(simulated)]
-async fn without_keepalives_an_idle_client_is_silent() {
+async fn idle_client_without_keepalive_sends_nothing() {
     let (mut server, client) = own_server(quick(HERE).keepalive(None)).await;
     assert!(time::timeout(24 * HOUR, server.text()).await.is_err());
     assert!(client.status().is_connected());
@@ -252,12 +254,12 @@ async fn without_keepalives_an_idle_client_is_silent() {
 
 /// A back-off of pauses that are very short at first, and very long in the end.
 #[erps::test(simulated, virtual_limit = "366d")]
-async fn the_back_off_begins_anew_after_a_connection_that_was_stable() {
+async fn backoff_resets_after_a_stable_connection() {
     for (lasts, is_stable) in [(secs(60) - STEP, false), (secs(60), true)] {
         let mut longest = Duration::ZERO;
         for _ in 0..10 {
             let backoff = Backoff::new(ms(1), HOUR);
-            let client = Client::<Lab>::builder(HERE).backoff(backoff);
+            let client = Client::<TestProtocol>::builder(HERE).backoff(backoff);
             let client = client.stable_after(secs(60)).start();
             time::sleep(24 * HOUR).await;
             let listener = network().listen(HERE).unwrap();
@@ -276,9 +278,9 @@ async fn the_back_off_begins_anew_after_a_connection_that_was_stable() {
     }
 }
 
-/// Elixir's server is asked one thing at a time.
+/// Elixir's server receives one packet at a time.
 #[erps::test(simulated)]
-async fn a_server_that_takes_one_packet_at_a_time_is_given_up_half_a_minute_after_a_late_call() {
+async fn elixir_server_is_disconnected_thirty_seconds_after_an_unanswered_call() {
     let client = quick(HERE).peer(erps::Peer::elixir()).keepalive(None);
     let (mut server, client) = own_server(client).await;
     let late = client.call_within(Call::Ping, ms(50)).await;
@@ -292,7 +294,7 @@ async fn a_server_that_takes_one_packet_at_a_time_is_given_up_half_a_minute_afte
 }
 
 #[erps::test(simulated)]
-async fn a_client_that_leaves_does_so_as_soon_as_its_casts_have_left() {
+async fn disconnect_returns_when_queued_casts_are_sent() {
     for casts in [0, 1, 20] {
         let (mut server, client) = own_server(quick(HERE)).await;
         for n in 0..casts {
@@ -311,7 +313,7 @@ async fn a_client_that_leaves_does_so_as_soon_as_its_casts_have_left() {
 }
 
 /// More than line and buffer hold.
-async fn many_casts(client: &Client<Lab>) -> u64 {
+async fn many_casts(client: &Client<TestProtocol>) -> u64 {
     network().set_default_link(Link::new().window(1000));
     for n in 0..1000 {
         client.cast(Cast::Note(n)).await.unwrap();
@@ -320,7 +322,7 @@ async fn many_casts(client: &Client<Lab>) -> u64 {
 }
 
 #[erps::test(simulated)]
-async fn a_client_that_leaves_tries_for_three_seconds_to_get_rid_of_its_casts() {
+async fn disconnect_sends_queued_casts_for_up_to_three_seconds() {
     for (by, in_time) in [(secs(3) - STEP, true), (secs(3) + STEP, false)] {
         let (mut server, client) = own_server(quick(HERE)).await;
         let casts = many_casts(&client).await;
@@ -338,16 +340,16 @@ async fn a_client_that_leaves_tries_for_three_seconds_to_get_rid_of_its_casts() 
     }
 }
 
-/// The last second is for the peer's farewell.
+/// The last second is for the peer's close.
 #[erps::test(simulated)]
-async fn a_server_that_reads_nothing_holds_a_client_up_for_four_seconds() {
+async fn disconnect_from_a_server_that_does_not_read_takes_four_seconds() {
     let (_server, client) = own_server(quick(HERE)).await;
     many_casts(&client).await;
     let (_, took) = timed(client.disconnect()).await;
     assert_eq!(took, secs(4));
 }
 
-/// Reports what it is told.
+/// Reports its callbacks.
 struct Reporter(async_channel::Sender<String>);
 
 impl Reporter {
@@ -357,7 +359,7 @@ impl Reporter {
 }
 
 impl ClientHandler for Reporter {
-    type Protocol = Lab;
+    type Protocol = TestProtocol;
     type Info = String;
 
     async fn init(&mut self, cx: &mut ClientContext<Self>) -> Result<(), BoxError> {
@@ -370,7 +372,7 @@ impl ClientHandler for Reporter {
         _: PeerInfo,
         cx: &mut ClientContext<Self>,
     ) -> Result<(), BoxError> {
-        // A handler may call its own server, and wait for it.
+        // A handler can call its own server and wait for the reply.
         let reply = cx.client().call(Call::Ping).await?;
         self.report(format!("connected: {reply:?}"))
     }
@@ -408,7 +410,7 @@ impl ClientHandler for Reporter {
 }
 
 #[erps::test(simulated, panics = "as the test asks")]
-async fn a_handler_is_told_of_connections_pushes_and_the_end() {
+async fn client_handler_receives_connections_pushes_infos_and_termination() {
     let (daemon, _, _watch) = pair().await;
     let (sender, reports) = async_channel::unbounded();
     let client = quick(daemon.local_addr())
@@ -436,10 +438,10 @@ async fn a_handler_is_told_of_connections_pushes_and_the_end() {
 }
 
 #[test]
-fn a_handler_that_fails_or_panics_ends_its_client() {
+fn failing_or_panicking_client_handler_stops_its_client() {
     struct Fails(bool);
     impl ClientHandler for Fails {
-        type Protocol = Lab;
+        type Protocol = TestProtocol;
         type Info = ();
         async fn handle_push(
             &mut self,
@@ -468,14 +470,14 @@ fn a_handler_that_fails_or_panics_ends_its_client() {
 }
 
 #[erps::test(simulated)]
-async fn a_client_tells_what_took_its_last_connection() {
+async fn last_disconnect_reports_the_reason() {
     let (daemon, _client, _watch) = pair().await;
     let client = quick(daemon.local_addr()).connect().await.unwrap();
     assert!(client.last_disconnect().is_none());
     client.disconnect().await;
     assert!(matches!(client.last_disconnect(), Some(Disconnect::Asked)));
 
-    // The first byte of a TLS record, as a server says that does not understand plaintext.
+    // The start of a TLS alert, as a TLS server sends it to a plaintext client.
     let listener = network().listen(HERE).unwrap();
     let client = quick(HERE).start();
     let (mut server, _) = listener.accept().await.unwrap();
@@ -492,8 +494,8 @@ async fn a_client_tells_what_took_its_last_connection() {
 }
 
 #[erps::test(simulated)]
-async fn a_client_tells_what_the_server_said_last_before_it_closed() {
-    let tired = raw::bytes(Kind::Error, &"tired");
+async fn last_disconnect_reports_the_servers_last_error() {
+    let tired = raw::bytes(Kind::Error, &"shutting down");
     let push = raw::bytes(Kind::Push, &"not yet");
     let says = |packets: &[&[u8]]| packets.concat();
     for (last, is_tired) in [
@@ -507,7 +509,7 @@ async fn a_client_tells_what_the_server_said_last_before_it_closed() {
         drop(server);
         client.until(|it| !it.is_connected()).await;
         match client.last_disconnect().unwrap() {
-            Disconnect::Reported(why) => assert!(is_tired && why == "tired", "{why}"),
+            Disconnect::Reported(why) => assert!(is_tired && why == "shutting down", "{why}"),
             other => assert!(!is_tired, "{other:?}"),
         }
     }

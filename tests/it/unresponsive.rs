@@ -1,5 +1,5 @@
-//! What must not jam: peers that never answer, never stop, or answer at the wrong moment, and
-//! settings that nobody would choose.
+//! Clients and servers stay responsive with peers that never answer, never stop sending or answer late, and
+//! with extreme settings.
 
 use std::{
     pin::pin,
@@ -19,16 +19,16 @@ use serde::{Deserialize, Deserializer, Serialize};
 use smol::future;
 
 use crate::support::{
-    lab::{self, Call, Cast, Lab, LabServer, Reply, eventually, pair, run},
     raw::{self, Raw},
+    test_server::{self, Call, Cast, Reply, TestProtocol, TestServer, eventually, pair, run},
     time::{HOUR, at_once, secs, settled, timed},
 };
 
 const LONG: Duration = Duration::from_secs(50);
 const SHORT: Duration = Duration::from_millis(50);
 
-/// A listener of the test's own, on the network of its universe, and a client that will come to it.
-fn simulated_server() -> (Listener, ClientBuilder<Lab>) {
+/// A raw listener on the simulated network, and a builder for a client that connects to it.
+fn simulated_server() -> (Listener, ClientBuilder<TestProtocol>) {
     let network = Network::current().unwrap();
     let address = ([127, 0, 0, 1], 4747).into();
     let listener = network.listen(address).unwrap();
@@ -37,7 +37,7 @@ fn simulated_server() -> (Listener, ClientBuilder<Lab>) {
 }
 
 #[erps::test(simulated)]
-async fn an_elixir_server_that_is_late_is_sent_nothing_more_until_it_has_answered() {
+async fn elixir_server_receives_no_packet_until_it_has_replied() {
     let (listener, client) = simulated_server();
     let client = client.peer(Peer::elixir()).keepalive(None).start();
     let mut server = Raw::accept(&listener).await;
@@ -48,7 +48,7 @@ async fn an_elixir_server_that_is_late_is_sent_nothing_more_until_it_has_answere
         matches!(first, Err(CallError::TimedOut { sent: true })),
         "{first:?}"
     );
-    // It is still at the first, so that two more would arrive together.
+    // The server still handles the first call, so two more would arrive together.
     for _ in 0..2 {
         let (next, took) = timed(client.call_within(Call::Ping, SHORT)).await;
         assert_eq!(took, SHORT);
@@ -77,7 +77,7 @@ async fn an_elixir_server_that_is_late_is_sent_nothing_more_until_it_has_answere
 }
 
 #[erps::test(simulated)]
-async fn a_call_times_out_although_the_server_never_stops_pushing() {
+async fn call_times_out_while_the_server_keeps_pushing() {
     // What is sent takes its time, or there would be none for the time-out.
     let line = Link::new().bandwidth(1_000_000);
     Network::current().unwrap().set_default_link(line);
@@ -101,7 +101,7 @@ async fn a_call_times_out_although_the_server_never_stops_pushing() {
 }
 
 #[erps::test(simulated)]
-async fn casts_that_were_queued_leave_before_a_client_does() {
+async fn queued_casts_are_sent_before_a_client_disconnects() {
     for ends in [false, true] {
         for peer in [
             Peer::Erps,
@@ -116,7 +116,7 @@ async fn casts_that_were_queued_leave_before_a_client_does() {
             for n in 0..20 {
                 client.cast(Cast::Note(n)).await.unwrap();
             }
-            // A packet at a time, if it is said to be Elixir's.
+            // One packet at a time if the peer is Elixir.
             let pause = match peer {
                 Peer::Elixir { pause } => pause,
                 _ => Duration::ZERO,
@@ -144,7 +144,7 @@ async fn casts_that_were_queued_leave_before_a_client_does() {
 }
 
 #[erps::test(simulated)]
-async fn whoever_asks_to_connect_or_disconnect_is_answered_whatever_others_ask() {
+async fn interleaved_connect_and_disconnect_requests_all_complete() {
     let (_daemon, client, _watch) = pair().await;
     for _ in 0..50 {
         client.disconnect().await;
@@ -167,8 +167,8 @@ async fn whoever_asks_to_connect_or_disconnect_is_answered_whatever_others_ask()
 }
 
 #[erps::test(simulated, virtual_limit = "366d")]
-async fn limits_without_end_and_without_length_are_limits_all_the_same() {
-    let (builder, _watch) = lab::daemon();
+async fn durations_of_zero_and_max_are_valid_timeouts() {
+    let (builder, _watch) = test_server::daemon();
     let options = ServerOptions::new()
         .first_packet_timeout(Duration::MAX)
         .packet_timeout(Duration::MAX)
@@ -183,7 +183,7 @@ async fn limits_without_end_and_without_length_are_limits_all_the_same() {
     let mut peer = Raw::dial(daemon.local_addr()).await;
     let call = raw::call(1, ":ping");
     peer.send(&call[..50]).await;
-    let client = lab::client(&daemon)
+    let client = test_server::client(&daemon)
         .keepalive(None)
         .stall_timeout(Duration::MAX)
         .connect_timeout(Duration::MAX)
@@ -202,17 +202,17 @@ async fn limits_without_end_and_without_length_are_limits_all_the_same() {
 }
 
 #[erps::test(simulated)]
-async fn a_keepalive_without_length_is_one_all_the_same() {
+async fn keepalive_of_zero_is_valid() {
     let (daemon, _client, _watch) = pair().await;
-    let client = lab::client(&daemon).keepalive(Duration::ZERO);
+    let client = test_server::client(&daemon).keepalive(Duration::ZERO);
     let client = client.connect().await.unwrap();
     assert_eq!(client.call(Call::Ping).await.unwrap(), Reply::Pong);
 }
 
 #[erps::test(simulated)]
-async fn a_call_is_held_to_the_limit_before_it_is_compressed() {
+async fn payload_limit_applies_before_compression() {
     let (daemon, _client, _watch) = pair().await;
-    let client = lab::client(&daemon).max_payload(1000).compressed(9);
+    let client = test_server::client(&daemon).max_payload(1000).compressed(9);
     let client = client.connect().await.unwrap();
     let outcome = client.call(Call::Echo(vec![0; 2000])).await;
     assert!(
@@ -224,19 +224,19 @@ async fn a_call_is_held_to_the_limit_before_it_is_compressed() {
 }
 
 #[erps::test(simulated)]
-async fn a_watcher_of_the_status_may_look_at_the_status() {
+async fn status_can_be_read_within_until() {
     let (_daemon, client, _watch) = pair().await;
     client.until(|_| client.status().is_connected()).await;
 }
 
-/// Waits at its gate for every push, and insists on a connection of its own making.
-struct Gatekeeper {
+/// Waits at a gate for every push, and reconnects by itself when disconnected.
+struct BlockingHandler {
     gate: async_channel::Receiver<()>,
     reports: async_channel::Sender<&'static str>,
 }
 
-impl ClientHandler for Gatekeeper {
-    type Protocol = Lab;
+impl ClientHandler for BlockingHandler {
+    type Protocol = TestProtocol;
     type Info = ();
 
     async fn handle_push(
@@ -260,21 +260,21 @@ impl ClientHandler for Gatekeeper {
         }
         cx.client().disconnect().await;
         cx.client().connect().await?;
-        self.reports.try_send("back again")?;
+        self.reports.try_send("reconnected")?;
         Ok(())
     }
 }
 
 #[erps::test(simulated, panics = "as the test asks")]
-async fn a_handler_that_is_busy_does_not_keep_its_client_from_healing() {
+async fn busy_client_handler_does_not_block_reconnecting() {
     let (daemon, _client, _watch) = pair().await;
     let (sender, reports) = async_channel::unbounded();
     let (open, gate) = async_channel::unbounded();
     let backoff = Backoff::new(Duration::from_millis(1), Duration::from_millis(20));
-    let client = lab::client(&daemon)
+    let client = test_server::client(&daemon)
         .max_pushes(1)
         .backoff(backoff)
-        .handler(move || Gatekeeper {
+        .handler(move || BlockingHandler {
             gate: gate.clone(),
             reports: sender.clone(),
         })
@@ -283,7 +283,7 @@ async fn a_handler_that_is_busy_does_not_keep_its_client_from_healing() {
         .unwrap();
     client.cast(Cast::Push("one".into())).await.unwrap();
     assert_eq!(reports.recv().await.unwrap(), "pushed");
-    // There is room for one push, and none for the news that the connection is gone.
+    // The handler's queue holds one push, and not the disconnect as well.
     client.cast(Cast::Push("two".into())).await.unwrap();
     let _ = client.call_within(Call::Crash, LONG).await;
     client.connect().await.unwrap();
@@ -293,13 +293,13 @@ async fn a_handler_that_is_busy_does_not_keep_its_client_from_healing() {
     for _ in 0..2 {
         open.send(()).await.unwrap();
     }
-    while reports.recv().await.unwrap() != "back again" {}
+    while reports.recv().await.unwrap() != "reconnected" {}
     client.until(Status::is_connected).await;
     assert_eq!(client.call(Call::Ping).await.unwrap(), Reply::Pong);
 }
 
-struct Odd;
-impl Protocol for Odd {
+struct SelfSending;
+impl Protocol for SelfSending {
     type Call = PanicsWhenRead;
     type Reply = ();
     type Cast = ();
@@ -315,21 +315,21 @@ impl<'de> Deserialize<'de> for PanicsWhenRead {
     }
 }
 
-/// Shows its handle and its end, and sends itself messages without end.
-struct OddServer(OddSeed);
+/// Exposes its handle and exit reason, and sends itself messages forever.
+struct SelfSendingServer(SelfSendingSeed);
 
 #[derive(Clone)]
-struct OddSeed {
-    this: Arc<Mutex<Option<ServerRef<OddServer>>>>,
+struct SelfSendingSeed {
+    this: Arc<Mutex<Option<ServerRef<SelfSendingServer>>>>,
     end: async_channel::Sender<ExitReason>,
 }
 
-impl Server for OddServer {
-    type Protocol = Odd;
-    type Seed = OddSeed;
+impl Server for SelfSendingServer {
+    type Protocol = SelfSending;
+    type Seed = SelfSendingSeed;
     type Info = ();
 
-    async fn init(seed: OddSeed, cx: &mut Context<Self>) -> Result<Self, InitError> {
+    async fn init(seed: SelfSendingSeed, cx: &mut Context<Self>) -> Result<Self, InitError> {
         *seed.this.lock().unwrap() = Some(cx.this().clone());
         Ok(Self(seed))
     }
@@ -353,20 +353,20 @@ impl Server for OddServer {
     }
 }
 
-fn odd_seed() -> (OddSeed, async_channel::Receiver<ExitReason>) {
+fn self_sending_seed() -> (SelfSendingSeed, async_channel::Receiver<ExitReason>) {
     let (end, ends) = async_channel::unbounded();
     let this = Arc::default();
-    (OddSeed { this, end }, ends)
+    (SelfSendingSeed { this, end }, ends)
 }
 
 #[erps::test(simulated, panics = "as the test asks")]
-async fn a_panic_while_a_call_is_read_ends_the_server_in_good_order() {
-    let (seed, ends) = odd_seed();
-    let daemon = Daemon::<OddServer>::builder(seed)
+async fn panic_while_decoding_a_call_terminates_the_server() {
+    let (seed, ends) = self_sending_seed();
+    let daemon = Daemon::<SelfSendingServer>::builder(seed)
         .start_link()
         .await
         .unwrap();
-    let client = Client::<Odd>::builder(daemon.local_addr())
+    let client = Client::<SelfSending>::builder(daemon.local_addr())
         .connect()
         .await
         .unwrap();
@@ -377,15 +377,15 @@ async fn a_panic_while_a_call_is_read_ends_the_server_in_good_order() {
 }
 
 #[erps::test(simulated)]
-async fn whoever_pushes_is_told_when_the_server_was_killed() {
-    let (seed, _ends) = odd_seed();
+async fn push_fails_with_disconnected_when_the_server_was_killed() {
+    let (seed, _ends) = self_sending_seed();
     let this = seed.this.clone();
-    let daemon = Daemon::<OddServer>::builder(seed)
+    let daemon = Daemon::<SelfSendingServer>::builder(seed)
         .server_options(ServerOptions::new().max_outgoing(1))
         .start_link()
         .await
         .unwrap();
-    let _client = Client::<Odd>::builder(daemon.local_addr())
+    let _client = Client::<SelfSending>::builder(daemon.local_addr())
         .connect()
         .await
         .unwrap();
@@ -393,7 +393,7 @@ async fn whoever_pushes_is_told_when_the_server_was_killed() {
     let server = this.lock().unwrap().clone().unwrap();
     server.task().kill();
     server.exited().await;
-    // With room for one byte, a second would wait for the first to leave.
+    // With room for one byte, a second push would wait until the first is sent.
     for _ in 0..3 {
         let pushed = server.push("news".into()).await;
         assert!(matches!(pushed, Err(PushError::Disconnected)), "{pushed:?}");
@@ -401,18 +401,18 @@ async fn whoever_pushes_is_told_when_the_server_was_killed() {
 }
 
 #[erps::test(simulated)]
-async fn a_push_waits_for_a_peer_that_does_not_read_and_try_push_says_so_instead() {
+async fn push_waits_and_try_push_fails_with_full_while_the_peer_does_not_read() {
     const WINDOW: usize = 100_000;
     const OUTGOING: usize = 64 * 1024;
     let network = Network::current().unwrap();
     network.set_default_link(Link::new().window(WINDOW));
-    let (seed, _ends) = odd_seed();
+    let (seed, _ends) = self_sending_seed();
     let this = seed.this.clone();
     let options = ServerOptions::new()
         .max_outgoing(OUTGOING)
         .first_packet_timeout(None)
         .write_timeout(2 * HOUR);
-    let daemon = Daemon::<OddServer>::builder(seed).server_options(options);
+    let daemon = Daemon::<SelfSendingServer>::builder(seed).server_options(options);
     let daemon = daemon.start_link().await.unwrap();
     let connect = async || -> (Raw<Stream>, _) {
         let peer = Raw::dial(daemon.local_addr()).await;
@@ -433,7 +433,7 @@ async fn a_push_waits_for_a_peer_that_does_not_read_and_try_push_says_so_instead
     }
     let bytes = taken * news.len();
     assert!(bytes > WINDOW && bytes < WINDOW + 3 * OUTGOING, "{bytes}");
-    // It is full for good, and holds nobody else up.
+    // The queue stays full, and other connections are not affected.
     time::sleep(HOUR).await;
     let full = to_slow.try_push(&news);
     assert!(matches!(full, Err(PushError::Full)), "{full:?}");
@@ -443,7 +443,7 @@ async fn a_push_waits_for_a_peer_that_does_not_read_and_try_push_says_so_instead
     assert!(future::poll_once(&mut waits).await.is_none());
     time::sleep(HOUR - secs(1)).await;
     assert!(future::poll_once(&mut waits).await.is_none());
-    // What was taken arrives, once it is read.
+    // Everything queued arrives once the peer reads.
     for _ in 0..taken {
         assert_eq!(slow.text().await.unwrap().1.len(), news.len() + 2);
     }
@@ -452,27 +452,30 @@ async fn a_push_waits_for_a_peer_that_does_not_read_and_try_push_says_so_instead
 }
 
 #[test]
-fn a_server_that_never_rests_lets_others_work_and_can_be_ended() {
+fn server_that_messages_itself_does_not_starve_others_and_can_be_shut_down() {
     run(async {
-        let (seed, ends) = odd_seed();
-        let restless = ServerRef::<OddServer>::builder(seed).start().await.unwrap();
-        restless.info(()).await.unwrap();
-        let (seed, _watch) = lab::seed();
-        let other = ServerRef::<LabServer>::builder(seed)
+        let (seed, ends) = self_sending_seed();
+        let busy = ServerRef::<SelfSendingServer>::builder(seed)
+            .start()
+            .await
+            .unwrap();
+        busy.info(()).await.unwrap();
+        let (seed, _watch) = test_server::seed();
+        let other = ServerRef::<TestServer>::builder(seed)
             .start_link()
             .await
             .unwrap();
         assert_eq!(other.call(Call::Ping).await.unwrap(), Reply::Pong);
-        restless.task().request_shutdown();
+        busy.task().request_shutdown();
         assert!(matches!(ends.recv().await.unwrap(), ExitReason::Shutdown));
     });
 }
 
 #[test]
-fn an_executor_that_is_dropped_takes_its_tasks_and_ports_along() {
+fn dropping_the_executor_kills_its_tasks_and_releases_ports() {
     run(async {
         let executor = Arc::new(smol::Executor::new());
-        let (builder, _watch) = lab::daemon();
+        let (builder, _watch) = test_server::daemon();
         let start = builder.executor(executor.clone()).start();
         let daemon = executor.run(start).await.unwrap();
         let address = daemon.local_addr();

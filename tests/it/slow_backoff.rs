@@ -1,4 +1,4 @@
-//! No error ends a client's attempts: what looks permanent is retried slowly.
+//! Errors that look permanent make a client retry slowly, never stop.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -15,7 +15,7 @@ use smol::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::support::{
     events::Warnings,
-    lab::{self, Call, Lab, LabServer, is_served},
+    test_server::{self, Call, TestProtocol, TestServer, assert_served},
     time::{HOUR, at_once, ms, secs, settled, timed},
 };
 
@@ -26,25 +26,25 @@ fn listen() -> Listener {
     network.listen(HERE).unwrap()
 }
 
-/// A client of TLS, whose usual back-off is very short.
-fn client(ca: &TestCa) -> ClientBuilder<Lab> {
+/// A TLS client with a backoff of a millisecond.
+fn client(ca: &TestCa) -> ClientBuilder<TestProtocol> {
     let backoff = Backoff::new(Duration::from_millis(1), Duration::from_millis(1));
     let client = Client::builder(HERE).transport(ca.tls(&["client"]));
     client.backoff(backoff)
 }
 
-async fn daemon(ca: &TestCa) -> Linked<Daemon<LabServer>> {
-    let builder = lab::daemon().0.port(HERE.port());
+async fn daemon(ca: &TestCa) -> Linked<Daemon<TestServer>> {
+    let builder = test_server::daemon().0.port(HERE.port());
     let builder = builder.transport(ca.tls(&["127.0.0.1"]));
     builder.start_link().await.unwrap()
 }
 
-/// An alert in plaintext, which nobody has to hold a key for.
+/// A plaintext TLS alert, which needs no keys.
 fn alert(level: u8, description: u8) -> [u8; 7] {
     [21, 3, 3, 0, 2, level, description]
 }
 
-/// Answers the next connection's hello with these bytes, and closes it.
+/// Answers the next connection's ClientHello with these bytes and closes it.
 async fn answer(listener: &Listener, bytes: &[u8]) {
     let (mut stream, _) = listener.accept().await.unwrap();
     let _ = stream.read(&mut [0; 4096]).await;
@@ -52,14 +52,14 @@ async fn answer(listener: &Listener, bytes: &[u8]) {
     let _ = stream.close().await;
 }
 
-/// A listener that answers each connection with these bytes.
+/// Answers every connection with these bytes.
 async fn answer_all(listener: Listener, bytes: [u8; 7]) {
     loop {
         answer(&listener, &bytes).await;
     }
 }
 
-/// When clients dialled in this universe.
+/// Returns when clients dialled in this universe.
 fn dials() -> Vec<Instant> {
     let clock = Universe::current().and_then(|it| it.clock()).unwrap();
     let start = clock.now() - clock.elapsed();
@@ -73,7 +73,7 @@ fn is_slow(status: &Status) -> bool {
 }
 
 #[erps::test(simulated)]
-async fn a_client_heals_after_a_tls_alert_of_any_description() {
+async fn client_reconnects_within_a_second_after_any_tls_alert() {
     let ca = TestCa::new();
     for description in 0..=255 {
         let listener = listen();
@@ -83,14 +83,14 @@ async fn a_client_heals_after_a_tls_alert_of_any_description() {
         let daemon = daemon(&ca).await;
         let (_, took) = timed(client.until(Status::is_connected)).await;
         assert!(took <= secs(1), "alert {description}: {took:?}");
-        is_served(&client).await;
+        assert_served(&client).await;
         drop(client);
         daemon.shutdown().await;
     }
 }
 
 #[erps::test(simulated)]
-async fn a_client_heals_after_whatever_a_stranger_sends() {
+async fn client_reconnects_after_invalid_data_from_a_server() {
     let ca = TestCa::new();
     let other = TestCa::new();
     for bytes in [
@@ -108,7 +108,7 @@ async fn a_client_heals_after_whatever_a_stranger_sends() {
         let client = client(&ca).start();
         answer(&listener, bytes).await;
         drop(listener);
-        // And a server that it does not trust.
+        // Then a server with an untrusted certificate.
         let untrusted = daemon(&other).await;
         time::sleep(ms(5)).await;
         untrusted.shutdown().await;
@@ -119,14 +119,14 @@ async fn a_client_heals_after_whatever_a_stranger_sends() {
             "{:?}: {took:?}",
             &bytes[..bytes.len().min(9)]
         );
-        is_served(&client).await;
+        assert_served(&client).await;
         drop(client);
         daemon.shutdown().await;
     }
 }
 
 #[erps::test(simulated)]
-async fn attempts_after_a_refusal_grow_to_one_in_half_a_minute_to_a_minute() {
+async fn slow_backoff_grows_to_thirty_to_sixty_seconds() {
     let ca = TestCa::new();
     let client = client(&ca).start();
     let refuse = answer_all(listen(), alert(2, 40));
@@ -149,7 +149,7 @@ async fn attempts_after_a_refusal_grow_to_one_in_half_a_minute_to_a_minute() {
 }
 
 #[erps::test(simulated)]
-async fn the_status_says_why_and_when_and_calls_fail_at_once() {
+async fn retrying_slowly_reports_error_and_next_attempt_and_calls_fail_immediately() {
     let ca = TestCa::new();
     let client = client(&ca).start();
     let listener = listen();
@@ -173,7 +173,7 @@ async fn the_status_says_why_and_when_and_calls_fail_at_once() {
 }
 
 #[erps::test(simulated)]
-async fn connect_does_not_wait_and_begins_the_slow_back_off_anew() {
+async fn connect_skips_and_resets_the_slow_backoff() {
     let ca = TestCa::new();
     let client = client(&ca).start();
     let refuse = answer_all(listen(), alert(2, 46));
@@ -188,11 +188,11 @@ async fn connect_does_not_wait_and_begins_the_slow_back_off_anew() {
     smol::future::or(refuse, test).await;
     let _daemon = daemon(&ca).await;
     at_once(client.connect()).await.unwrap();
-    is_served(&client).await;
+    assert_served(&client).await;
 }
 
 #[erps::test(simulated)]
-async fn a_client_that_retries_slowly_can_be_disconnected() {
+async fn disconnect_stops_slow_retries() {
     let ca = TestCa::new();
     let client = client(&ca).start();
     answer(&listen(), &alert(2, 40)).await;
@@ -205,11 +205,11 @@ async fn a_client_that_retries_slowly_can_be_disconnected() {
 }
 
 #[erps::test(simulated)]
-async fn the_slow_back_off_can_be_set_and_is_never_shorter_than_the_usual_one() {
+async fn slow_backoff_is_configurable_and_never_shorter_than_the_backoff() {
     let ca = TestCa::new();
     let quick = Backoff::new(Duration::ZERO, Duration::ZERO);
-    let for_ever = Backoff::new(Duration::MAX, Duration::MAX);
-    let never = client(&ca).slow_backoff(for_ever).start();
+    let never_again = Backoff::new(Duration::MAX, Duration::MAX);
+    let never = client(&ca).slow_backoff(never_again).start();
     answer(&listen(), &alert(2, 40)).await;
     let status = at_once(never.until(is_slow)).await;
     let none = matches!(
@@ -234,18 +234,18 @@ async fn the_slow_back_off_can_be_set_and_is_never_shorter_than_the_usual_one() 
 }
 
 #[test]
-fn repeated_failures_to_connect_are_one_warning_and_then_a_summary_each_ten_minutes() {
-    Warnings::during(|warnings| {
+fn repeated_connect_failures_log_one_warning_then_a_summary_every_ten_minutes() {
+    Warnings::capture(|warnings| {
         Universe::simulated(1).run(async {
             let ca = TestCa::new();
             let usual = Backoff::new(secs(1), secs(1));
             let client = client(&ca).backoff(usual).start();
-            // A thousand attempts in vain.
+            // Hundreds of failed attempts.
             time::sleep(secs(9 * 60)).await;
             let first = warnings.take();
             assert_eq!(first.len(), 1, "{first:?}");
             assert!(first[0].contains("cannot connect"), "{first:?}");
-            // Another reason is another warning.
+            // Another reason logs another warning.
             let refuse = answer_all(listen(), alert(2, 40));
             let refused = async {
                 time::sleep(HOUR).await;

@@ -1,6 +1,7 @@
-//! Work is bounded, not only bytes: a large packet or many of them do not keep an executor from its other tasks.
+//! The time a task keeps an executor busy is bounded: large messages and many packets do not starve other
+//! tasks.
 //!
-//! Counted in turns of the executor and in packets, never in time.
+//! Measured in polls and packets, never in time.
 
 use std::{
     collections::BTreeSet,
@@ -23,16 +24,16 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_bytes::ByteBuf;
 
 use crate::support::{
-    lab::{OwnThread, PATIENCE, run},
     raw::{self, Raw},
+    test_server::{REPLY_TIMEOUT, ThreadExecutor, run},
 };
 
-/// More than is encoded or decoded within a turn.
+/// More than is encoded or decoded within one poll.
 const LARGE: usize = 100 * 1024;
 
 // ---- a message whose encoding or decoding waits ----
 
-/// Those that were reached, and those that were opened.
+/// The gates that were reached, and the gates that were opened.
 static GATES: Mutex<(BTreeSet<u64>, BTreeSet<u64>)> =
     Mutex::new((BTreeSet::new(), BTreeSet::new()));
 static CHANGED: Condvar = Condvar::new();
@@ -42,7 +43,7 @@ fn gate() -> u64 {
     NEXT.fetch_add(1, Relaxed)
 }
 
-/// Blocks its thread until the gate is opened. If that is the executor's only thread, nobody opens it.
+/// Blocks its thread until the gate is opened. On the executor's only thread, the gate would never be opened.
 fn pass(gate: u64) {
     if gate == 0 {
         return;
@@ -54,16 +55,16 @@ fn pass(gate: u64) {
     let closed = |gates: &mut (_, BTreeSet<u64>)| !gates.1.contains(&gate);
     let (gates, limit) = CHANGED.wait_timeout_while(gates, limit, closed).unwrap();
     drop(gates);
-    assert!(!limit.timed_out(), "the executor is held up");
+    assert!(!limit.timed_out(), "the executor is blocked");
 }
 
-/// Opens the gate, by a task of the executor, once it has been reached.
-fn open(own: &Arc<OwnThread>, gate: u64) -> impl Future<Output = ()> + use<> {
+/// Opens the gate from a task of the executor, once it has been reached.
+fn open(own: &Arc<ThreadExecutor>, gate: u64) -> impl Future<Output = ()> + use<> {
     let own = Arc::clone(own);
     smol::unblock(move || open_from(&own, gate))
 }
 
-fn open_from(own: &OwnThread, gate: u64) {
+fn open_from(own: &ThreadExecutor, gate: u64) {
     let gates = GATES.lock().unwrap();
     let limit = Duration::from_secs(20);
     let unreached = |gates: &mut (BTreeSet<u64>, _)| !gates.0.contains(&gate);
@@ -76,7 +77,7 @@ fn open_from(own: &OwnThread, gate: u64) {
     }));
 }
 
-/// The body comes first: an encoding that is stopped for its size does not reach the gate.
+/// The body comes first: an encoding that is stopped at the size limit does not reach the gate.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Parcel {
     body: ByteBuf,
@@ -126,7 +127,7 @@ impl Parcel {
 struct Post;
 
 impl Protocol for Post {
-    const IDENTIFIER: &'static str = "lab";
+    const IDENTIFIER: &'static str = "test";
     const VERSION: &'static str = "1.2.3";
     type Call = Ask;
     type Reply = Answer;
@@ -137,7 +138,7 @@ impl Protocol for Post {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 enum Ask {
     Take(Parcel),
-    /// Answered with a large parcel that waits where it is encoded or decoded.
+    /// Answered with a large parcel that waits while it is encoded or decoded.
     Give {
         encode: u64,
         decode: u64,
@@ -147,7 +148,7 @@ enum Ask {
         encode: u64,
         decode: u64,
     },
-    /// Which of the messages so far were large.
+    /// Answered with which of the messages so far were large.
     Seen,
     Small,
 }
@@ -159,7 +160,7 @@ enum Answer {
     Seen(Vec<bool>),
 }
 
-struct Office {
+struct PostServer {
     seen: Vec<bool>,
     ended: async_channel::Sender<ExitReason>,
 }
@@ -172,7 +173,7 @@ fn parcel(encode: u64, decode: u64) -> Parcel {
     }
 }
 
-impl Server for Office {
+impl Server for PostServer {
     type Protocol = Post;
     type Seed = async_channel::Sender<ExitReason>;
     type Info = ();
@@ -214,91 +215,91 @@ impl Server for Office {
 }
 
 /// A daemon on a thread of its own.
-struct House {
-    own: Arc<OwnThread>,
-    daemon: Linked<Daemon<Office>>,
+struct DaemonThread {
+    own: Arc<ThreadExecutor>,
+    daemon: Linked<Daemon<PostServer>>,
     ended: async_channel::Receiver<ExitReason>,
 }
 
-async fn house(options: ServerOptions) -> House {
-    let own = Arc::new(OwnThread::new());
+async fn daemon_thread(options: ServerOptions) -> DaemonThread {
+    let own = Arc::new(ThreadExecutor::new());
     let (end, ended) = async_channel::unbounded();
-    let daemon = Daemon::<Office>::builder(end)
+    let daemon = Daemon::<PostServer>::builder(end)
         .server_options(options)
         .executor(Arc::clone(&own.executor))
         .start_link()
         .await
         .unwrap();
-    House { own, daemon, ended }
+    DaemonThread { own, daemon, ended }
 }
 
-impl House {
+impl DaemonThread {
     fn client(&self) -> ClientBuilder<Post> {
-        Client::builder(self.daemon.local_addr()).reply_timeout(PATIENCE)
+        Client::builder(self.daemon.local_addr()).reply_timeout(REPLY_TIMEOUT)
     }
 }
 
-/// The client's own thread, and the client.
-async fn client(house: &House) -> (Arc<OwnThread>, Client<Post>) {
-    let own = Arc::new(OwnThread::new());
-    let client = house.client().executor(Arc::clone(&own.executor));
+/// A client on a thread of its own.
+async fn client(daemon_thread: &DaemonThread) -> (Arc<ThreadExecutor>, Client<Post>) {
+    let own = Arc::new(ThreadExecutor::new());
+    let client = daemon_thread.client().executor(Arc::clone(&own.executor));
     (own, client.connect().await.unwrap())
 }
 
-// ---- what is large is handled elsewhere ----
+// ---- large messages are encoded and decoded on other threads ----
 
 #[test]
-fn a_large_call_is_decoded_while_the_servers_executor_goes_on() {
+fn large_call_is_decoded_without_blocking_the_servers_executor() {
     run(async {
-        let house = house(ServerOptions::new()).await;
-        let client = house.client().connect().await.unwrap();
+        let daemon_thread = daemon_thread(ServerOptions::new()).await;
+        let client = daemon_thread.client().connect().await.unwrap();
         let gate = gate();
         let call = client.call(Ask::Take(Parcel::decode_at(gate)));
-        let open = open(&house.own, gate);
+        let open = open(&daemon_thread.own, gate);
         let (outcome, ()) = join(call, open).await;
         assert_eq!(outcome.unwrap(), Answer::Done);
     });
 }
 
 #[test]
-fn a_large_reply_is_encoded_while_the_servers_executor_goes_on() {
+fn large_reply_is_encoded_without_blocking_the_servers_executor() {
     run(async {
-        let house = house(ServerOptions::new()).await;
-        let client = house.client().connect().await.unwrap();
+        let daemon_thread = daemon_thread(ServerOptions::new()).await;
+        let client = daemon_thread.client().connect().await.unwrap();
         let gate = gate();
         let (encode, decode) = (gate, 0);
         let call = client.call(Ask::Give { encode, decode });
-        let open = open(&house.own, gate);
+        let open = open(&daemon_thread.own, gate);
         let (outcome, ()) = join(call, open).await;
         assert!(matches!(outcome, Ok(Answer::Parcel(_))), "{outcome:?}");
     });
 }
 
 #[test]
-fn a_large_push_is_encoded_while_the_servers_executor_goes_on() {
+fn large_push_is_encoded_without_blocking_the_servers_executor() {
     run(async {
-        let house = house(ServerOptions::new()).await;
-        let client = house.client().connect().await.unwrap();
+        let daemon_thread = daemon_thread(ServerOptions::new()).await;
+        let client = daemon_thread.client().connect().await.unwrap();
         let mut pushes = client.pushes();
         let gate = gate();
         let (encode, decode) = (gate, 0);
         client.cast(Ask::Push { encode, decode }).await.unwrap();
-        let open = open(&house.own, gate);
+        let open = open(&daemon_thread.own, gate);
         let (push, ()) = join(pushes.next(), open).await;
         assert_eq!(push, Some(Parcel::large()));
     });
 }
 
 #[test]
-fn a_large_call_and_a_large_cast_are_encoded_while_their_callers_executor_goes_on() {
+fn large_call_and_cast_are_encoded_without_blocking_the_callers_executor() {
     run(async {
-        let house = house(ServerOptions::new()).await;
-        let (own, client) = client(&house).await;
+        let daemon_thread = daemon_thread(ServerOptions::new()).await;
+        let (own, client) = client(&daemon_thread).await;
         for is_cast in [false, true] {
             let gate = gate();
             let parcel = Ask::Take(Parcel::encode_at(gate));
             let client = client.clone();
-            // Sent by a task of the executor that must not be held up.
+            // Sent by a task of the executor that must not be blocked.
             let send = own.executor.spawn(async move {
                 match is_cast {
                     true => client.cast(parcel).await.unwrap(),
@@ -312,10 +313,10 @@ fn a_large_call_and_a_large_cast_are_encoded_while_their_callers_executor_goes_o
 }
 
 #[test]
-fn a_large_reply_and_a_large_push_are_decoded_while_the_clients_executor_goes_on() {
+fn large_reply_and_push_are_decoded_without_blocking_the_clients_executor() {
     run(async {
-        let house = house(ServerOptions::new()).await;
-        let (own, client) = client(&house).await;
+        let daemon_thread = daemon_thread(ServerOptions::new()).await;
+        let (own, client) = client(&daemon_thread).await;
         let mut pushes = client.pushes();
         for is_push in [false, true] {
             let (encode, decode) = (0, gate());
@@ -333,13 +334,13 @@ fn a_large_reply_and_a_large_push_are_decoded_while_the_clients_executor_goes_on
     });
 }
 
-// ---- and nothing else changes ----
+// ---- the order and outcome of calls do not change ----
 
 #[test]
-fn calls_and_casts_keep_their_order_behind_a_large_one() {
+fn calls_and_casts_keep_their_order_behind_a_large_message() {
     run(async {
-        let house = house(ServerOptions::new()).await;
-        let client = house.client().connect().await.unwrap();
+        let daemon_thread = daemon_thread(ServerOptions::new()).await;
+        let client = daemon_thread.client().connect().await.unwrap();
         let large = || Ask::Take(Parcel::large());
         let seen = client.call(Ask::Seen);
         let (a, b, c, d, seen) = join5(
@@ -360,10 +361,10 @@ fn calls_and_casts_keep_their_order_behind_a_large_one() {
 }
 
 #[test]
-fn what_follows_a_large_reply_does_not_overtake_it() {
+fn large_reply_is_not_overtaken() {
     run(async {
-        let house = house(ServerOptions::new().compressed(1)).await;
-        let mut peer = Raw::connect(house.daemon.local_addr()).await;
+        let daemon_thread = daemon_thread(ServerOptions::new().compressed(1)).await;
+        let mut peer = Raw::connect(daemon_thread.daemon.local_addr()).await;
         let (encode, decode) = (0, 0);
         let mut bytes = raw::bytes(Kind::Call, &(1, Ask::Give { encode, decode }));
         bytes.extend(raw::bytes(Kind::Call, &(2, Ask::Small)));
@@ -383,11 +384,16 @@ fn what_follows_a_large_reply_does_not_overtake_it() {
 }
 
 #[test]
-fn a_large_message_over_the_limit_of_a_packet_fails_where_it_was_sent() {
+fn large_message_over_the_payload_limit_fails_at_its_sender() {
     run(async {
         let limit = 64 * 1024;
-        let house = house(ServerOptions::new().max_payload(limit)).await;
-        let small = house.client().max_payload(limit).connect().await.unwrap();
+        let daemon_thread = daemon_thread(ServerOptions::new().max_payload(limit)).await;
+        let small = daemon_thread
+            .client()
+            .max_payload(limit)
+            .connect()
+            .await
+            .unwrap();
         let (encode, decode) = (0, 0);
 
         let call = small.call(Ask::Take(Parcel::large())).await;
@@ -402,7 +408,7 @@ fn a_large_message_over_the_limit_of_a_packet_fails_where_it_was_sent() {
 
         let push = small.cast(Ask::Push { encode, decode }).await;
         push.unwrap();
-        let ended = house.ended.recv().await.unwrap();
+        let ended = daemon_thread.ended.recv().await.unwrap();
         let ExitReason::Error(error) = ended else {
             panic!("{ended:?}");
         };
@@ -412,30 +418,30 @@ fn a_large_message_over_the_limit_of_a_packet_fails_where_it_was_sent() {
 }
 
 #[test]
-fn a_panic_while_a_large_call_is_decoded_ends_its_server_only() {
-    /// Panics whoever decodes it.
+fn panic_while_decoding_a_large_call_stops_only_its_server() {
+    /// Panics when it is decoded.
     #[derive(Debug, Serialize)]
-    struct Bomb(#[serde(with = "serde_bytes")] Vec<u8>);
+    struct PanicsOnDecode(#[serde(with = "serde_bytes")] Vec<u8>);
 
-    impl<'de> Deserialize<'de> for Bomb {
+    impl<'de> Deserialize<'de> for PanicsOnDecode {
         fn deserialize<D: serde::Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
             panic!("as the test asks")
         }
     }
 
-    struct Bombs;
+    struct PanicsOnDecodeProtocol;
 
-    impl Protocol for Bombs {
-        type Call = Option<Bomb>;
+    impl Protocol for PanicsOnDecodeProtocol {
+        type Call = Option<PanicsOnDecode>;
         type Reply = ();
         type Cast = ();
         type Push = ();
     }
 
-    struct Range(async_channel::Sender<ExitReason>);
+    struct ReportingServer(async_channel::Sender<ExitReason>);
 
-    impl Server for Range {
-        type Protocol = Bombs;
+    impl Server for ReportingServer {
+        type Protocol = PanicsOnDecodeProtocol;
         type Seed = async_channel::Sender<ExitReason>;
         type Info = ();
 
@@ -445,7 +451,7 @@ fn a_panic_while_a_large_call_is_decoded_ends_its_server_only() {
 
         async fn handle_call(
             &mut self,
-            _: Option<Bomb>,
+            _: Option<PanicsOnDecode>,
             from: ReplyTo<()>,
             _: &mut Context<Self>,
         ) -> Result<(), BoxError> {
@@ -460,11 +466,17 @@ fn a_panic_while_a_large_call_is_decoded_ends_its_server_only() {
 
     run(async {
         let (end, ended) = async_channel::unbounded();
-        let daemon = Daemon::<Range>::builder(end).start_link().await.unwrap();
-        let client = || Client::<Bombs>::builder(daemon.local_addr()).reply_timeout(PATIENCE);
+        let daemon = Daemon::<ReportingServer>::builder(end)
+            .start_link()
+            .await
+            .unwrap();
+        let client = || {
+            Client::<PanicsOnDecodeProtocol>::builder(daemon.local_addr())
+                .reply_timeout(REPLY_TIMEOUT)
+        };
         let good = client().connect().await.unwrap();
         let bad = client().connect().await.unwrap();
-        let call = bad.call(Some(Bomb(vec![7; LARGE]))).await;
+        let call = bad.call(Some(PanicsOnDecode(vec![7; LARGE]))).await;
         assert!(matches!(call, Err(CallError::Unanswered)), "{call:?}");
         let reason = ended.recv().await.unwrap();
         assert!(reason.to_string().contains("as the test asks"), "{reason}");
@@ -473,16 +485,16 @@ fn a_panic_while_a_large_call_is_decoded_ends_its_server_only() {
 }
 
 #[test]
-fn a_large_cast_whose_future_is_dropped_is_not_sent() {
+fn large_cast_dropped_while_encoding_is_not_sent() {
     run(async {
-        let house = house(ServerOptions::new()).await;
-        let (own, client) = client(&house).await;
+        let daemon_thread = daemon_thread(ServerOptions::new()).await;
+        let (own, client) = client(&daemon_thread).await;
         let gate = gate();
         let mut cast = Box::pin(client.cast(Ask::Take(Parcel::encode_at(gate))));
         let is_pending = smol::future::poll_once(cast.as_mut()).await.is_none();
-        assert!(is_pending, "it waits until it has been encoded");
+        assert!(is_pending, "the cast waits for its encoding");
         drop(cast);
-        // It may have come as far as its gate.
+        // The encoding may have reached its gate.
         GATES.lock().unwrap().1.insert(gate);
         let seen = client.call(Ask::Seen).await.unwrap();
         assert_eq!(seen, Answer::Seen(Vec::new()));
@@ -490,15 +502,15 @@ fn a_large_cast_whose_future_is_dropped_is_not_sent() {
     });
 }
 
-// ---- a turn is measured in work ----
+// ---- a poll is bounded by work ----
 
-/// Counts how often it had its turn.
-struct Witness(Arc<AtomicU64>);
+/// Counts how often its task was polled.
+struct PollCounter(Arc<AtomicU64>);
 
-impl Witness {
-    fn on(own: &OwnThread) -> Self {
-        let turns = Arc::new(AtomicU64::new(0));
-        let counted = Arc::clone(&turns);
+impl PollCounter {
+    fn on(own: &ThreadExecutor) -> Self {
+        let polls = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&polls);
         let count = async move {
             loop {
                 counted.fetch_add(1, Relaxed);
@@ -506,14 +518,14 @@ impl Witness {
             }
         };
         own.executor.spawn(count).detach();
-        Self(turns)
+        Self(polls)
     }
 }
 
 struct Bytes;
 
 impl Protocol for Bytes {
-    const IDENTIFIER: &'static str = "lab";
+    const IDENTIFIER: &'static str = "test";
     const VERSION: &'static str = "1.2.3";
     type Call = ();
     type Reply = Vec<u64>;
@@ -521,7 +533,7 @@ impl Protocol for Bytes {
     type Push = ();
 }
 
-/// Notes for each cast how many turns the witness had had by then.
+/// Records for each cast how often the counting task had been polled.
 struct Notes(Arc<AtomicU64>, Vec<u64>);
 
 impl Server for Notes {
@@ -529,8 +541,8 @@ impl Server for Notes {
     type Seed = Arc<AtomicU64>;
     type Info = ();
 
-    async fn init(turns: Self::Seed, _: &mut Context<Self>) -> Result<Self, InitError> {
-        Ok(Self(turns, Vec::new()))
+    async fn init(polls: Self::Seed, _: &mut Context<Self>) -> Result<Self, InitError> {
+        Ok(Self(polls, Vec::new()))
     }
 
     async fn handle_call(
@@ -549,17 +561,17 @@ impl Server for Notes {
     }
 }
 
-/// How many turns another task of the executor had, at least, while these casts were handled.
-async fn turns_beside(casts: usize, payload: &[u8]) -> usize {
-    let own = OwnThread::new();
-    let Witness(turns) = Witness::on(&own);
-    let daemon = Daemon::<Notes>::builder(turns)
+/// Returns how often, at least, another task of the executor was polled while these casts were handled.
+async fn polls_beside(casts: usize, payload: &[u8]) -> usize {
+    let own = ThreadExecutor::new();
+    let PollCounter(polls) = PollCounter::on(&own);
+    let daemon = Daemon::<Notes>::builder(polls)
         .executor(Arc::clone(&own.executor))
         .start_link()
         .await
         .unwrap();
     let mut peer = Raw::connect(daemon.local_addr()).await;
-    let packet = raw::raw_bytes("lab", "1.2.3", Kind::Cast, payload);
+    let packet = raw::raw_bytes("test", "1.2.3", Kind::Cast, payload);
     let mut bytes = packet.repeat(casts);
     bytes.extend(raw::bytes(Kind::Call, &(1, ())));
     peer.send(&bytes).await;
@@ -572,31 +584,31 @@ async fn turns_beside(casts: usize, payload: &[u8]) -> usize {
 }
 
 #[test]
-fn at_most_two_packets_that_inflate_to_nearly_a_turn_share_one() {
+fn packets_that_inflate_to_a_full_batch_are_handled_in_separate_polls() {
     run(async {
         let plain = etf::to_vec(&ByteBuf::from(vec![0; 65_000])).unwrap();
         let packed = etf::compress(plain, 9).unwrap();
         assert!(packed.len() < 500, "{}", packed.len());
-        let turns = turns_beside(60, &packed).await;
-        assert!(turns >= 25, "{turns} turns for 60 packets");
+        let polls = polls_beside(60, &packed).await;
+        assert!(polls >= 25, "{polls} polls for 60 packets");
     });
 }
 
 #[test]
-fn small_packets_share_a_turn() {
+fn small_packets_are_handled_in_one_poll() {
     run(async {
         let small = etf::to_vec(&ByteBuf::from(vec![0; 10])).unwrap();
-        let turns = turns_beside(1000, &small).await;
-        assert!((2..=100).contains(&turns), "{turns} turns for 1000 packets");
+        let polls = polls_beside(1000, &small).await;
+        assert!((2..=100).contains(&polls), "{polls} polls for 1000 packets");
     });
 }
 
-// ---- a call that can be named is answered ----
+// ---- a call with a readable reference is answered ----
 
 struct Untyped;
 
 impl Protocol for Untyped {
-    const IDENTIFIER: &'static str = "lab";
+    const IDENTIFIER: &'static str = "test";
     const VERSION: &'static str = "1.2.3";
     type Call = Term;
     type Reply = Term;
@@ -626,7 +638,7 @@ impl Server for Mirror {
     }
 }
 
-/// A list in a list in a list …
+/// A list nested in lists.
 fn deep(levels: usize) -> Vec<u8> {
     let mut term = [108, 0, 0, 0, 1].repeat(levels);
     term.push(106);
@@ -642,7 +654,7 @@ fn list(count: u32, element: &[u8]) -> Vec<u8> {
     term
 }
 
-/// Terms that are over a limit of their own each, and a word of the error.
+/// Terms that each exceed another limit, and a word of the error.
 fn over_limits() -> [(&'static str, Vec<u8>); 4] {
     let map = [116, 0, 0, 0, 1, 106, 106];
     [
@@ -654,12 +666,12 @@ fn over_limits() -> [(&'static str, Vec<u8>); 4] {
 }
 
 #[erps::test(simulated)]
-async fn a_call_over_a_limit_of_its_term_is_answered_by_its_reference() {
+async fn call_over_a_term_limit_receives_an_error_with_its_reference() {
     let daemon = Daemon::<Mirror>::builder(()).start_link().await.unwrap();
     let mut peer = Raw::dial(daemon.local_addr()).await;
     for (word, term) in over_limits() {
         let payload = [&[131, 104, 2, 97, 77], &term[..]].concat();
-        peer.send(&raw::raw_bytes("lab", "1.2.3", Kind::Call, &payload))
+        peer.send(&raw::raw_bytes("test", "1.2.3", Kind::Call, &payload))
             .await;
         let (kind, text) = peer.text().await.expect("an answer");
         assert_eq!(kind, Kind::Error);
@@ -672,19 +684,19 @@ async fn a_call_over_a_limit_of_its_term_is_answered_by_its_reference() {
 }
 
 #[erps::test(simulated)]
-async fn a_compressed_call_over_a_limit_is_answered_by_its_reference() {
+async fn compressed_call_over_the_ratio_receives_an_error_with_its_reference() {
     let daemon = Daemon::<Mirror>::builder(()).start_link().await.unwrap();
     let mut peer = Raw::dial(daemon.local_addr()).await;
     let term = (77, ByteBuf::from(vec![0; 15 << 20]));
     let plain = etf::to_vec(&term).unwrap();
-    // Our own encoder does not send what is over the ratio.
+    // This library's encoder does not send terms over the ratio.
     assert_eq!(etf::compress(plain.clone(), 9).unwrap(), plain);
     let mut packed = vec![131, 80];
     packed.extend((plain.len() as u32 - 1).to_be_bytes());
     let mut encoder = ZlibEncoder::new(packed, Compression::best());
     encoder.write_all(&plain[1..]).unwrap();
     let payload = encoder.finish().unwrap();
-    peer.send(&raw::raw_bytes("lab", "1.2.3", Kind::Call, &payload))
+    peer.send(&raw::raw_bytes("test", "1.2.3", Kind::Call, &payload))
         .await;
     let (kind, text) = peer.text().await.expect("an answer");
     assert_eq!(kind, Kind::Error);
@@ -692,7 +704,7 @@ async fn a_compressed_call_over_a_limit_is_answered_by_its_reference() {
 }
 
 #[erps::test(simulated)]
-async fn a_reply_over_a_limit_of_its_term_ends_its_call_as_undecodable() {
+async fn reply_over_a_term_limit_fails_its_call_with_undecodable() {
     let network = Network::current().expect("a simulated universe");
     let listener = network.listen(([127, 0, 0, 1], 0).into()).unwrap();
     let client = Client::<Untyped>::builder(listener.local_addr()).start();
@@ -700,7 +712,7 @@ async fn a_reply_over_a_limit_of_its_term_ends_its_call_as_undecodable() {
     client.until(Status::is_connected).await;
     for (reference, (word, term)) in (1..).zip(over_limits()) {
         if word == "truncated" {
-            // Where a reply ends cannot be told, and its reference comes last.
+            // The end of such a reply is unknown, and its reference comes last.
             continue;
         }
         let answer = async {
