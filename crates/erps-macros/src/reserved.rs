@@ -36,6 +36,7 @@ const CLIENT: &[&str] = &[
 const SERVER: &[&str] = &[
     "handle_call",
     "handle_cast",
+    "handle_drain",
     "handle_info",
     "handle_timeout",
     "init",
