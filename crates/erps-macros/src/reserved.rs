@@ -47,6 +47,7 @@ const SERVER: &[&str] = &[
 const CONTEXT: &[&str] = &[
     "as_ref",
     "builder",
+    "busy",
     "call",
     "call_as",
     "call_with",
