@@ -39,6 +39,7 @@ const SERVER: &[&str] = &[
     "handle_drain",
     "handle_info",
     "handle_timeout",
+    "handle_drain",
     "init",
     "terminate",
 ];

@@ -37,9 +37,9 @@ pub(crate) const SERVER: Role = Role {
     types_text: "are `Seed`, `Info` and `Protocol`",
     callbacks: &[
         "init",
-        "handle_drain",
         "handle_info",
         "handle_timeout",
+        "handle_drain",
         "terminate",
     ],
     written: &["handle_call", "handle_cast"],
