@@ -23,7 +23,7 @@ use smol::stream::StreamExt as _;
 struct Chat;
 
 impl Protocol for Chat {
-    type Call = String; // the name of somebody who enters
+    type Call = String; // the name of a new member
     type Reply = ();
     type Cast = ();
     type Push = String;

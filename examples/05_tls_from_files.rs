@@ -8,7 +8,7 @@
 //!
 //! ```text
 //! the server says: you are billing
-//! the stranger is told: the peer rejected this end's certificate: unknown_ca (48): it does not trust the CA that issued it, or an intermediate certificate is missing
+//! the unknown client fails: the peer rejected this end's certificate: unknown_ca (48): it does not trust the CA that issued it, or an intermediate certificate is missing
 //! 1 server was started
 //! ```
 
@@ -67,7 +67,7 @@ fn main() -> Result<(), BoxError> {
     fs::write(files.path("ca.pem"), ca.pem())?;
     files.write("server", &ca, "localhost")?;
     files.write("client", &ca, "billing")?;
-    files.write("stranger", &other_ca, "billing")?;
+    files.write("unknown", &other_ca, "billing")?;
 
     smol::block_on(async {
         let started = Arc::default();
@@ -82,10 +82,10 @@ fn main() -> Result<(), BoxError> {
         assert_eq!(answer, "you are billing");
         println!("the server says: {answer}");
 
-        let stranger = to_daemon.transport(files.tls("stranger")?);
-        let error = stranger.connect().await.unwrap_err();
+        let unknown = to_daemon.transport(files.tls("unknown")?);
+        let error = unknown.connect().await.unwrap_err();
         assert!(error.is_likely_permanent());
-        println!("the stranger is told: {error}");
+        println!("the unknown client fails: {error}");
 
         assert_eq!(started.load(Relaxed), 1);
         println!("{} server was started", started.load(Relaxed));

@@ -180,7 +180,7 @@ pub use erps_macros::protocol;
 /// | `type Seed` | `()` |
 /// | `type Info` | `()` |
 /// | `async fn init(seed: …) -> Result<Self, InitError>` | `Self::default()` |
-/// | `handle_info`, `handle_timeout`, `terminate` | those of [`Server`](crate::Server) |
+/// | `handle_info`, `handle_timeout`, `handle_drain`, `terminate` | those of [`Server`](crate::Server) |
 /// | `type Protocol` | the trait's name with `Protocol` after it |
 ///
 /// Each may leave out its `cx`, and `init` its seed. Everything else belongs in another `impl`.

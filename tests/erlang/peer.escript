@@ -1,8 +1,8 @@
 #!/usr/bin/env escript
 %%! +S 1 -kernel logger_level emergency
-%% Both ends of erps 0.7 as the original has them, one `recv` taken for one packet, with nothing of
-%% ours. The tests drive it with terms on its standard input, and read terms, one a line, from its
-%% standard output.
+%% Client and server of the protocol of erps 0.7, independent of the library. Like Elixir's erps, both take
+%% what one `recv` returns as one packet. Tests send terms to standard input, and read one term per line
+%% from standard output.
 %%
 %%   peer.escript client PORT TRANSPORT [IDENTIFIER VERSION]
 %%   peer.escript server TRANSPORT [IDENTIFIER]
@@ -17,9 +17,9 @@
 -define(CALL, 4).
 -define(CAST, 8).
 
-%% The original's client looks at its socket this often, in milliseconds.
+%% The interval at which Elixir's client reads its socket, in milliseconds.
 -define(WINDOW, 100).
-%% How long it takes, after the last packet, to be sure that there are no more.
+%% How long to wait after the last packet before no more are expected, in milliseconds.
 -define(QUIET, 1500).
 -define(REPLY_TIMEOUT, 5000).
 
@@ -68,7 +68,7 @@ transport("tlsv1." ++ [Minor, $: | Dir], Options) ->
 
 say(Term) -> io:format("~0p~n", [Term]).
 
-%% A server lives until whoever drives it closes its input.
+%% A server runs until its standard input is closed.
 until_closed() ->
     case io:get_line("") of
         eof -> ok;
@@ -89,8 +89,8 @@ packet(#end_{version = {Major, Minor, Patch}} = End, Kind, Term) ->
 send(#end_{mod = Mod, socket = Socket} = End, Kind, Term) ->
     Mod:send(Socket, packet(End, Kind, Term)).
 
-%% What one `recv` returns is one packet, or its beginning. What it returns beyond that is an
-%% error, and gone.
+%% What one `recv` returns is one packet, or the start of one. Bytes beyond that are an error and are
+%% discarded.
 recv(#end_{mod = Mod, socket = Socket} = End, Timeout) ->
     case Mod:recv(Socket, 0, Timeout) of
         {ok, <<"erps", 0:32, ?KEEPALIVE>>} -> {?KEEPALIVE, <<>>, nil, 0};
@@ -125,7 +125,7 @@ client(End, Ref) ->
             client(Next, Ref + 1000)
     end.
 
-%% `term_to_binary`'s options, from now on.
+%% Sets the options of `term_to_binary`.
 obey({options, Options}, End, _) ->
     {ok, End#end_{options = Options}};
 obey(keepalive, End, _) ->
@@ -139,14 +139,14 @@ obey({call, Term}, End, Ref) ->
 %% A call whose reference is not a number.
 obey({call, Term, OwnRef}, End, _) ->
     {call(End, OwnRef, Term), End};
-%% As a call, and which tag the reply's payload has.
+%% Like a call, but returns the tag of the reply's payload.
 obey({form, Term}, End, Ref) ->
     ok = send(End, ?CALL, {Ref, Term}),
     {answer(End, Ref, deadline(?REPLY_TIMEOUT), fun(_, Form) -> Form end), End};
-%% Echoes each of many terms; tells of the first that comes back as another.
+%% Echoes many terms, and returns the first that differs.
 obey(echo_all, End, Ref) ->
     {echo_all(End, Ref, terms(), 0), End};
-%% Calls without waiting, as the many callers of one client do; then listens.
+%% Sends calls without waiting for replies, as concurrent callers do; then listens.
 obey({calls, Terms}, End, Ref) ->
     Refs = lists:seq(Ref, Ref + length(Terms) - 1),
     [ok = send(End, ?CALL, Call) || Call <- lists:zip(Refs, Terms)],
@@ -177,7 +177,7 @@ answer(End, Ref, Deadline, Take) ->
             end
     end.
 
-%% Whatever comes until nothing more does, and how often more than one packet came in a window.
+%% Returns what arrives until nothing more does, and how often more than one packet arrived in a window.
 listen(End, Heard, Lost, Deadline) ->
     timer:sleep(?WINDOW),
     case {recv(End, 10), is_over(Deadline)} of

@@ -228,7 +228,7 @@ async fn client_without_certificate_is_rejected() {
 #[erps::test(simulated)]
 async fn client_certificate_of_another_ca_is_rejected() {
     let server = TlsDaemon::new().await;
-    let own = TestCa::new().issue(&["stranger"]);
+    let own = TestCa::new().issue(&["unknown"]);
     let tls = Tls::from_pem(server.ca.pem(), own.certificate, own.key).unwrap();
     assert_rejected(&server, tls, "unknown_ca").await;
 }
@@ -486,7 +486,7 @@ async fn peer_that_closes_during_its_handshake_counts_as_failed() {
 #[erps::test(simulated)]
 async fn connect_makes_one_attempt_and_returns_its_error() {
     let server = TlsDaemon::new().await;
-    let own = TestCa::new().issue(&["stranger"]);
+    let own = TestCa::new().issue(&["unknown"]);
     let tls = Tls::from_pem(server.ca.pem(), own.certificate, own.key).unwrap();
     let (one_by_one, client) = (50, server.client(tls));
     for attempt in 1..=one_by_one {

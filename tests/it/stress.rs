@@ -83,7 +83,7 @@ async fn dozens_of_hostile_clients_leave_nothing_behind_in_simulated_time() {
         2 => Link::new().pieces(1000),
         _ => Link::new().window(5000),
     });
-    run_clients(seed, 20, secs(1)).await;
+    run_clients(seed, short_or_long(10, 20), secs(1)).await;
 }
 
 /// Runs this many clients concurrently for this long, and asserts that nothing is left afterwards.

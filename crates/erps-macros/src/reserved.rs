@@ -36,8 +36,10 @@ const CLIENT: &[&str] = &[
 const SERVER: &[&str] = &[
     "handle_call",
     "handle_cast",
+    "handle_drain",
     "handle_info",
     "handle_timeout",
+    "handle_drain",
     "init",
     "terminate",
 ];
@@ -46,6 +48,7 @@ const SERVER: &[&str] = &[
 const CONTEXT: &[&str] = &[
     "as_ref",
     "builder",
+    "busy",
     "call",
     "call_as",
     "call_with",

@@ -21,6 +21,14 @@ fn the_reserved_names_are_those_of_the_methods_of_erps() {
     assert_eq!(reserved("HANDLER"), methods("ClientHandler"));
 }
 
+#[test]
+fn the_attributes_know_all_callbacks() {
+    let roles = fs::read_to_string("src/implement/roles.rs").unwrap();
+    for name in methods("Server").union(&methods("ClientHandler")) {
+        assert!(roles.contains(&format!("\"{name}\"")), "{name}");
+    }
+}
+
 /// The names in a list of `reserved.rs`.
 fn reserved(list: &str) -> BTreeSet<String> {
     let items = items(Path::new("src/reserved.rs"));

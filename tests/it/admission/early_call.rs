@@ -71,7 +71,7 @@ fn call_sent_before_the_rejection_arrives_fails_with_disconnected() {
         let outcome = client.call(()).await;
         let why = client.last_disconnect();
         assert!(matches!(why, Some(Disconnect::Refused { .. })), "{why:?}");
-        let error = outcome.expect_err("nobody is there to answer");
+        let error = outcome.expect_err("no server answers");
         assert!(matches!(error, CallError::Disconnected { .. }), "{error:?}");
     });
 }

@@ -11,6 +11,7 @@ use erps::{
 
 use crate::support::{
     raw::{self, Raw},
+    scale::short_or_long,
     time::secs,
 };
 
@@ -159,7 +160,7 @@ fn connections_being_rejected_are_evicted_before_pending_handshakes() {
 
 #[test]
 fn connection_closed_right_after_its_reply_emits_served_and_closed() {
-    for seed in 0..100 {
+    for seed in 0..short_or_long(25, 100) {
         simulated(seed, |network| async move {
             let (builder, _watch) = test_server::daemon();
             let daemon = builder.start_link().await.unwrap();
@@ -194,7 +195,7 @@ fn connection_closed_right_after_its_reply_emits_served_and_closed() {
 
 #[test]
 fn each_of_many_connections_emits_one_closed_event_however_the_daemon_exits() {
-    for seed in 0..30 {
+    for seed in 0..short_or_long(10, 30) {
         simulated(seed, |network| async move {
             Universe::current()
                 .unwrap()

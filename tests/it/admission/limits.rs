@@ -398,9 +398,9 @@ fn limit_per_certificate_counts_all_its_addresses() {
         |builder: DaemonBuilder<TestServer>| builder.transport(tls).max_connections_per_identity(2);
     at(capped, |network, daemon| async move {
         let (greedy, modest) = (ca.issue(&["same name"]), ca.issue(&["same name"]));
-        let connect = |host: &'static str, papers| {
-            let papers = ca.tls_with(papers).server_name("shop");
-            let client = test_server::client(&daemon).transport(papers);
+        let connect = |host: &'static str, tls| {
+            let tls = ca.tls_with(tls).server_name("shop");
+            let client = test_server::client(&daemon).transport(tls);
             let client = client.reconnect(Reconnect::Never);
             network
                 .host(host)
@@ -436,8 +436,8 @@ fn admit_hooks_accept_or_reject_with_a_message() {
     };
     at(hooked, |network, daemon| async move {
         let home = network.host("home");
-        let mut stranger = connect_from(&network, &home, &daemon).await;
-        assert_rejected(&mut stranger, "refused: who are you?").await;
+        let mut rejected = connect_from(&network, &home, &daemon).await;
+        assert_rejected(&mut rejected, "refused: who are you?").await;
         let shop = network.host("shop");
         served(&mut connect_from(&network, &shop, &daemon).await).await;
         settled().await;

@@ -77,7 +77,7 @@ async fn first_is_closed<S>(daemon: Linked<Daemon<S>>, behaviours: Behaviours)
 where
     S: Server<Protocol = TestProtocol>,
 {
-    let behaviour = behaviours.lock().unwrap().expect("nobody came yet");
+    let behaviour = behaviours.lock().unwrap().expect("no connection yet");
     let client = || Client::<TestProtocol>::builder(daemon.local_addr());
     // It may be disconnected before it is polled.
     let first = client().reconnect(Reconnect::Never).start();

@@ -102,7 +102,7 @@ async fn suspend_resume_and_drain_apply_to_all_addresses() {
     let waiting = [dial(1000).await, dial(2000).await];
     for client in &waiting {
         let call = client.call_within(Call::Ping, secs(1)).await;
-        call.expect_err("nobody was accepted");
+        call.expect_err("no connection was accepted");
     }
     assert_eq!(daemon.info().accepted, 0);
     daemon.resume();

@@ -39,12 +39,12 @@ pub(super) struct Records {
     /// Calls of well-behaved clients, all of which must be answered.
     pub(super) asked: AtomicU64,
     pub(super) answered: AtomicU64,
-    lifecycle: Mutex<BTreeMap<&'static str, u64>>,
+    runs: Mutex<BTreeMap<&'static str, u64>>,
 }
 
 impl Records {
     pub(super) fn record_run(&self, how: &'static str) {
-        *self.lifecycle.lock().unwrap().entry(how).or_default() += 1;
+        *self.runs.lock().unwrap().entry(how).or_default() += 1;
     }
 }
 
@@ -109,7 +109,7 @@ impl Daemons {
             untrusted: TestCa::new().tls(&["client"]),
             asked: AtomicU64::new(0),
             answered: AtomicU64::new(0),
-            lifecycle: Mutex::default(),
+            runs: Mutex::default(),
         };
         Self {
             records: Arc::new(records),
@@ -197,12 +197,12 @@ impl Daemons {
         let Records {
             seed,
             answered,
-            lifecycle,
+            runs,
             ..
         } = &*self.records;
         let answered = answered.load(Relaxed);
         println!("seed {seed}: {accepted} connections, {answered} calls answered right");
-        for (how, count) in lifecycle.lock().unwrap().iter() {
+        for (how, count) in runs.lock().unwrap().iter() {
             println!("  {count:>7} {how}");
         }
         println!("closed with:");

@@ -201,7 +201,7 @@ fn many_trees_are_started_and_shut_down_without_leaks() {
     let _cores = cores(2);
     std::thread::scope(|scope| {
         for seed in 0..2 {
-            scope.spawn(move || loops(seed, many() / 2));
+            scope.spawn(move || loops(seed, short_or_long(200, 5000)));
         }
     });
 }

@@ -57,7 +57,7 @@ fn tree_lists_children_of_all_levels_in_order() {
             tree.find("x").unwrap().universe,
             test_server::current_universe()
         );
-        assert!(tree.find("nobody").is_none());
+        assert!(tree.find("missing").is_none());
     });
 }
 

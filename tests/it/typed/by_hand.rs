@@ -1,10 +1,11 @@
 //! Calls with reply types of their own, without the macro.
 
 use std::{
-    sync::{Condvar, Mutex},
+    sync::{Condvar, LazyLock, Mutex},
     time::Duration,
 };
 
+use async_channel::{Receiver, Sender};
 use erps::{
     AnyReply, BoxError, CallError, Caller as _, Client, Context, Daemon, InitError, Never,
     Protocol, ReplyTo, Request, Server, ServerError, ServerRef, Term,
@@ -178,11 +179,11 @@ async fn options_set_the_timeout_of_a_call() {
 }
 
 /// Gives away the `ReplyTo` of each call.
-struct Giver(async_channel::Sender<ReplyTo<AnyReply>>);
+struct Giver(Sender<ReplyTo<AnyReply>>);
 
 impl Server for Giver {
     type Protocol = Counter;
-    type Seed = async_channel::Sender<ReplyTo<AnyReply>>;
+    type Seed = Sender<ReplyTo<AnyReply>>;
     type Info = ();
 
     async fn init(seed: Self::Seed, _: &mut Context<Self>) -> Result<Self, InitError> {
@@ -232,8 +233,9 @@ async fn try_reply_of_a_typed_reply_returns_it_if_the_caller_is_gone() {
     );
 }
 
-/// Opened by the test.
-static GATE: (Mutex<bool>, Condvar) = (Mutex::new(false), Condvar::new());
+/// Reached by the `Deserialize` of [`Gated`], which then waits until the test opens it.
+static REACHED: LazyLock<(Sender<()>, Receiver<()>)> = LazyLock::new(async_channel::unbounded);
+static OPEN: (Mutex<bool>, Condvar) = (Mutex::new(false), Condvar::new());
 
 #[derive(Debug, Serialize)]
 struct Gated(ByteBuf);
@@ -241,14 +243,12 @@ struct Gated(ByteBuf);
 impl<'de> Deserialize<'de> for Gated {
     fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let bytes = ByteBuf::deserialize(from)?;
-        let (open, changed) = &GATE;
+        REACHED.0.try_send(()).unwrap();
+        let (open, changed) = &OPEN;
         let limit = Duration::from_secs(20);
         let open = open.lock().unwrap();
         let (open, _) = changed.wait_timeout_while(open, limit, |it| !*it).unwrap();
-        assert!(
-            *open,
-            "the gate was not opened: the connection's task decodes"
-        );
+        assert!(*open, "other calls waited for the decoding");
         Ok(Self(bytes))
     }
 }
@@ -258,11 +258,11 @@ async fn a_large_reply_that_is_being_decoded_delays_no_other_reply() {
     let (_daemon, client) = pair().await;
     let large = client.call_as::<Gated>(Call::Large);
     let others = async {
-        // The replies come in order: this one is behind the large one.
+        REACHED.1.recv().await.unwrap();
         assert_eq!(client.request(Total).await.unwrap(), 7);
         assert_eq!(client.request(Total).await.unwrap(), 7);
-        *GATE.0.lock().unwrap() = true;
-        GATE.1.notify_all();
+        *OPEN.0.lock().unwrap() = true;
+        OPEN.1.notify_all();
     };
     let (large, ()) = zip(large, others).await;
     assert_eq!(large.unwrap().0.len(), 100 * 1024);
