@@ -39,7 +39,6 @@ const SERVER: &[&str] = &[
     "handle_drain",
     "handle_info",
     "handle_timeout",
-    "handle_drain",
     "init",
     "terminate",
 ];
