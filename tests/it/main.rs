@@ -21,6 +21,7 @@ mod network;
 mod not_connected;
 mod outcomes;
 mod peer;
+mod prelude;
 mod probes;
 mod push;
 mod reconnect;
