@@ -74,6 +74,7 @@ async fn job_of_a_worker_whose_connection_ends_is_given_to_another() {
 
     let other = client(&ca, "worker-2").await;
     let take = erps::spawn(async move { other.take().await });
+    time::sleep(Duration::from_secs(1)).await;
     drop(worker);
     assert_eq!(take.await.unwrap(), Ok(job(1, "a")));
     assert_eq!(me.counts().await.unwrap(), counts(0, 1, 0));
