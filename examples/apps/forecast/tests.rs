@@ -4,8 +4,9 @@ use std::{collections::HashMap, future::ready, sync::Mutex};
 
 use erps::{Linked, time};
 use smol::future::{Boxed, FutureExt as _};
+use tokio::runtime::{Handle, Runtime};
 
-use super::{service::Service, *};
+use super::*;
 
 /// Sources in memory. The service takes two seconds, and knows one city.
 #[derive(Default)]
@@ -94,31 +95,25 @@ async fn failure_of_the_service_is_a_reply_and_the_connection_stays() -> Result<
     Ok(())
 }
 
-/// Runs with real sockets and threads, which a simulated universe cannot wait for.
-fn live(
-    timeout: Duration,
-    test: impl AsyncFnOnce(Client<ForecastProtocol>, &Service) -> Result<(), BoxError>,
-) -> Result<(), BoxError> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()?;
-    let service = runtime.block_on(service::start())?;
-    smol::block_on(async {
-        let sources = Live::new(service.url(), timeout).await?;
-        let daemon = Daemon::<ForecastServer>::builder(Arc::new(sources));
-        let daemon = daemon.tokio(runtime.handle().clone()).start_link().await?;
-        let client = Client::builder(daemon.local_addr()).reply_timeout(LONG);
-        test(client.connect().await?, &service).await
-    })
-}
-
 /// Only a bound.
 const LONG: Duration = Duration::from_secs(60);
 
+fn runtime() -> Result<Runtime, BoxError> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    Ok(builder.worker_threads(1).enable_all().build()?)
+}
+
+/// In no universe, as in production.
 #[test]
 fn hyper_and_the_database_work_in_the_runtime_of_the_builder() -> Result<(), BoxError> {
-    live(LONG, async |client, service| {
+    let runtime = runtime()?;
+    let service = runtime.block_on(service::start())?;
+    smol::block_on(async {
+        let sources = Live::new(service.url(), LONG).await?;
+        let daemon = Daemon::<ForecastServer>::builder(Arc::new(sources));
+        let daemon = daemon.tokio(runtime.handle().clone()).start_link().await?;
+        let client = Client::<ForecastProtocol>::builder(daemon.local_addr());
+        let client = client.reply_timeout(LONG).connect().await?;
         let lost = client.forecast("Atlantis".into()).await?.unwrap_err();
         assert_eq!(lost.0, "the service answers 404 Not Found");
         for _ in 0..2 {
@@ -129,11 +124,43 @@ fn hyper_and_the_database_work_in_the_runtime_of_the_builder() -> Result<(), Box
     })
 }
 
-#[test]
-fn timers_of_tokio_work_in_the_runtime_of_the_builder() -> Result<(), BoxError> {
-    live(Duration::from_millis(50), async |client, _| {
-        let late = client.forecast("Limbo".into()).await?.unwrap_err();
-        assert_eq!(late.0, "the service does not answer");
-        Ok(())
-    })
+/// The real sources, in simulated time. tokio does not hold the simulated clock, but `erps::unblock` does.
+struct Held(Live);
+
+fn held<T: Send + 'static>(future: Boxed<T>) -> Boxed<T> {
+    async { erps::unblock(|| Handle::current().block_on(future)).await }.boxed()
+}
+
+impl Sources for Held {
+    fn fetch(&self, city: String) -> Boxed<Result<f64, BoxError>> {
+        held(self.0.fetch(city))
+    }
+
+    fn remembered(&self, city: String) -> Boxed<Result<Option<f64>, BoxError>> {
+        held(self.0.remembered(city))
+    }
+
+    fn remember(&self, city: String, degrees: f64) -> Boxed<Result<(), BoxError>> {
+        held(self.0.remember(city, degrees))
+    }
+}
+
+#[erps::test(simulated)]
+async fn service_that_does_not_answer_fails_the_call_in_time() -> Result<(), BoxError> {
+    let runtime = runtime()?;
+    let handle = runtime.handle().clone();
+    let live = async {
+        let service = service::start().await?;
+        Live::new(service.url(), Duration::from_millis(50)).await
+    };
+    let live = erps::unblock(move || handle.block_on(live)).await?;
+    let daemon = Daemon::<ForecastServer>::builder(Arc::new(Held(live))).port(4747);
+    let _daemon = daemon.tokio(runtime.handle().clone()).start_link().await?;
+    let client = Client::<ForecastProtocol>::builder(("localhost", 4747));
+    let client = client.connect().await?;
+    let start = time::now();
+    let late = client.forecast("Limbo".into()).await?.unwrap_err();
+    assert_eq!(late.0, "the service does not answer");
+    assert_eq!(time::now(), start);
+    Ok(())
 }
