@@ -78,6 +78,7 @@ mod supervisor;
 mod task;
 mod text;
 mod throttle;
+mod timers;
 mod transport;
 pub mod wire;
 
@@ -112,12 +113,13 @@ pub use supervisor::{
     StartSupervisorError, Started, Strategy, Supervisor, SupervisorBuilder, SupervisorStopped,
     TerminateChildError, Tree, UntilError,
 };
-pub use task::{Linked, Shutdown, TaskRef, spawn, unblock};
+pub use task::{Linked, Shutdown, TaskHandle, TaskRef, spawn, unblock};
 pub use test_universe::{
     self as universe, Config, Host, Mock, Network, Registration, Registry, Sharded, Universe,
     network, time,
 };
 pub use test_universe_macros::erps_test as test;
+pub use timers::Timer;
 pub use transport::{
     Alert, BoxedStream, ByteStream, ExternalListener, Handshake, HandshakeError, PeerCredentials,
     PeerIdentity, Secured, Tcp, TcpOptions, Tls, TlsError, Transport, UnreadableCertificate,

@@ -37,3 +37,4 @@ mod unblock;
 mod universe;
 mod universes_over_tcp;
 mod unresponsive;
+mod work;
