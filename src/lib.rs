@@ -66,6 +66,7 @@ mod daemon;
 mod encode;
 mod endpoint;
 mod exit;
+mod group;
 mod link;
 mod macros;
 mod mailbox;
@@ -97,6 +98,7 @@ pub use daemon::{
 pub use endpoint::{AddressError, Endpoint};
 pub use erps_wire::{codec::PacketError, proxy::ProxyError};
 pub use exit::{BoxError, ExitReason, SendError};
+pub use group::{Broadcast, Group, Groups, WhenFull};
 pub use link::{Peer, PeerInfo};
 pub use macros::{handler, protocol, server};
 pub use protocol::{Message, Never, Protocol};

@@ -15,6 +15,7 @@
 //! The trait, its context and its handle are defined here, because each names the others. What can be
 //! done with a handle is above them: calls, pushes, and the start of a server.
 
+mod broadcast;
 mod builder;
 mod busy;
 mod call;
@@ -50,6 +51,7 @@ use crate::{
     universe::{Resident, Resides},
 };
 
+pub(crate) use broadcast::EncodedPush;
 pub use builder::ServerBuilder;
 pub use busy::Busy;
 pub use call::ServerError;
@@ -314,7 +316,7 @@ impl<S: Server> ServerRef<S> {
         &self.inner.mailbox
     }
 
-    fn send_queue(&self) -> Option<&SendQueue> {
+    pub(crate) fn send_queue(&self) -> Option<&SendQueue> {
         self.inner.core.send_queue.as_deref()
     }
 

@@ -11,6 +11,7 @@ mod erlang;
 mod examples;
 mod executors;
 mod fuzz;
+mod groups;
 mod handles;
 mod hostile;
 mod isolation;

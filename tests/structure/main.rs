@@ -33,6 +33,7 @@ const LAYERS: &str = "
     request:    protocol
     supervisor: endpoint exit backoff task
     server:     wire endpoint exit protocol task timers transport link mailbox send_queue reply request
+    group:      wire protocol task server
     client:     wire encode endpoint exit protocol task timers transport link mailbox reply request backoff text throttle
     daemon:     wire endpoint exit protocol task transport link server supervisor throttle
     child_spec: task protocol supervisor server client
