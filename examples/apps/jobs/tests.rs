@@ -217,7 +217,7 @@ async fn jobs_outlive_the_daemon() {
 fn configuration_and_command_line_are_understood() {
     let text = "daemon = 'localhost:4747'\nca = 'ca.pem'\ncertificate = 'me.pem'\nkey = 'me.key'";
     let config: Config = toml::from_str(text).unwrap();
-    assert_eq!(config.daemon, "localhost:4747");
+    assert_eq!(config.daemon, Address::from(("localhost", 4747)));
     assert!(toml::from_str::<Config>(&format!("{text}\nkeys = 1")).is_err());
     let words = ["jobs", "work", "sh", "-c", "wc"];
     let Command::Work { program } = Arguments::parse_from(words).command else {
