@@ -17,6 +17,7 @@ mod connection;
 mod error;
 mod flatten;
 mod handler;
+mod handler_work;
 mod message;
 mod pending;
 mod pushes;
@@ -30,6 +31,7 @@ mod state;
 mod status;
 mod subscriber;
 mod warnings;
+mod work;
 
 use std::{fmt, marker::PhantomData, panic::Location, sync::Arc, time::Duration};
 

@@ -66,6 +66,7 @@ mod daemon;
 mod encode;
 mod endpoint;
 mod exit;
+mod group;
 mod link;
 mod macros;
 mod mailbox;
@@ -78,6 +79,7 @@ mod supervisor;
 mod task;
 mod text;
 mod throttle;
+mod timers;
 mod transport;
 pub mod wire;
 
@@ -96,6 +98,7 @@ pub use daemon::{
 pub use endpoint::{AddressError, Endpoint};
 pub use erps_wire::{codec::PacketError, proxy::ProxyError};
 pub use exit::{BoxError, ExitReason, SendError};
+pub use group::{Broadcast, Group, Groups, WhenFull};
 pub use link::{Peer, PeerInfo};
 pub use macros::{handler, protocol, server};
 pub use protocol::{Message, Never, Protocol};
@@ -112,12 +115,13 @@ pub use supervisor::{
     StartSupervisorError, Started, Strategy, Supervisor, SupervisorBuilder, SupervisorStopped,
     TerminateChildError, Tree, UntilError,
 };
-pub use task::{Linked, Shutdown, TaskRef, spawn, unblock};
+pub use task::{Linked, Shutdown, TaskHandle, TaskRef, spawn, unblock};
 pub use test_universe::{
     self as universe, Config, Host, Mock, Network, Registration, Registry, Sharded, Universe,
     network, time,
 };
 pub use test_universe_macros::erps_test as test;
+pub use timers::Timer;
 pub use transport::{
     Alert, BoxedStream, ByteStream, ExternalListener, Handshake, HandshakeError, PeerCredentials,
     PeerIdentity, Secured, Tcp, TcpOptions, Tls, TlsError, Transport, UnreadableCertificate,
@@ -125,6 +129,17 @@ pub use transport::{
 };
 #[cfg(feature = "test-ca")]
 pub use transport::{TestCa, TestCertificate, TestRequest};
+
+/// The names that most programs use, for `use erps::prelude::*`.
+///
+/// `use erps::*` imports [`erps::test`](crate::test) too, and makes Rust's own `#[test]` ambiguous; this does not.
+pub mod prelude {
+    pub use crate::{
+        Address, BoxError, CallError, Client, Context, Daemon, DynamicSupervisor, ExitReason,
+        InitError, Linked, Protocol, ReplyTo, Server, ServerOptions, ServerRef, ServerSupervisor,
+        Supervisor, Tls, Universe,
+    };
+}
 
 /// The code in the README, compiled and run with the documentation tests.
 #[cfg(doctest)]

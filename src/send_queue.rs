@@ -110,6 +110,22 @@ impl SendQueue {
         })
     }
 
+    /// As [`append`](Self::append), for a packet that is sent to several peers.
+    pub(crate) fn append_copy(
+        &self,
+        class: PacketClass,
+        packet: &[u8],
+    ) -> Result<(), EnqueueError> {
+        if packet.len() > CHUNK {
+            // Copied outside the lock, and only if it may be appended.
+            self.queue().check(class, packet.len(), &self.limits)?;
+            return self.append(class, &mut packet.to_vec());
+        }
+        self.enqueue(class, packet.len(), |queue| {
+            queue.append_small(packet, self.limits.one_by_one);
+        })
+    }
+
     /// Appends a reply that is encoded when it is dequeued.
     pub(crate) fn append_unencoded(&self, reply: Encode) -> Result<(), EnqueueError> {
         self.enqueue(PacketClass::Reply, BUDGET, |queue| {

@@ -15,6 +15,7 @@
 //! The trait, its context and its handle are defined here, because each names the others. What can be
 //! done with a handle is above them: calls, pushes, and the start of a server.
 
+mod broadcast;
 mod builder;
 mod busy;
 mod call;
@@ -22,6 +23,7 @@ mod connection;
 mod connection_ref;
 mod drain;
 mod driver;
+mod handle;
 mod init_error;
 mod memory;
 mod options;
@@ -31,10 +33,12 @@ mod reject;
 mod request;
 mod run;
 mod start;
+mod timer;
+mod work;
 
 use std::{
     fmt,
-    sync::{Arc, OnceLock},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -42,14 +46,17 @@ use crate::{
     BoxError, ExitReason, PeerIdentity, PeerInfo, Protocol, ReplyTo, TaskRef,
     mailbox::Sender,
     send_queue::SendQueue,
-    task::Spawner,
+    task::{Children, Spawner},
+    timers::Timers,
     universe::{Resident, Resides},
 };
 
+pub(crate) use broadcast::EncodedPush;
 pub use builder::ServerBuilder;
 pub use busy::Busy;
 pub use call::ServerError;
 pub(crate) use connection_ref::ConnectionRef;
+use handle::Core;
 pub use init_error::InitError;
 pub(crate) use memory::worst_case_memory;
 pub use options::ServerOptions;
@@ -207,6 +214,8 @@ pub struct Context<S: Server> {
     peer: Option<PeerInfo>,
     stop: Option<ExitReason>,
     timeout: Option<Duration>,
+    children: Children,
+    timers: Timers<S::Info>,
 }
 
 impl<S: Server> Context<S> {
@@ -216,6 +225,8 @@ impl<S: Server> Context<S> {
             peer,
             stop: None,
             timeout: None,
+            children: Children::default(),
+            timers: Timers::new(),
         }
     }
 
@@ -264,6 +275,7 @@ impl<S: Server> fmt::Debug for Context<S> {
         f.debug_struct("Context")
             .field("this", &self.this)
             .field("peer", &self.peer)
+            .field("children", &self.children)
             .finish_non_exhaustive()
     }
 }
@@ -281,15 +293,6 @@ struct Inner<S: Server> {
     core: Core,
 }
 
-/// The part of a handle that does not depend on the server's type.
-struct Core {
-    task: TaskRef,
-    send_queue: Option<Arc<SendQueue>>,
-    spawner: Spawner,
-    /// Set once the server accepts no messages any more, before `terminate` runs.
-    stopped: OnceLock<ExitReason>,
-}
-
 impl<S: Server> ServerRef<S> {
     fn new(
         task: TaskRef,
@@ -297,12 +300,7 @@ impl<S: Server> ServerRef<S> {
         send_queue: Option<Arc<SendQueue>>,
         spawner: Spawner,
     ) -> Self {
-        let core = Core {
-            task,
-            send_queue,
-            spawner,
-            stopped: OnceLock::new(),
-        };
+        let core = Core::new(task, send_queue, spawner);
         Self {
             inner: Arc::new(Inner { mailbox, core }),
         }
@@ -318,7 +316,7 @@ impl<S: Server> ServerRef<S> {
         &self.inner.mailbox
     }
 
-    fn send_queue(&self) -> Option<&SendQueue> {
+    pub(crate) fn send_queue(&self) -> Option<&SendQueue> {
         self.inner.core.send_queue.as_deref()
     }
 
@@ -332,28 +330,17 @@ impl<S: Server> ServerRef<S> {
 
     /// Closes the mailbox, and sets the reason that its senders receive.
     fn close_mailbox(&self, reason: &ExitReason) {
-        let first = self.inner.core.stopped.set(reason.clone());
-        debug_assert!(first.is_ok(), "a server exits once");
+        self.inner.core.set_stopped(reason);
         self.inner.mailbox.close();
     }
 
     fn is_running(&self) -> bool {
-        let core = &self.inner.core;
-        core.stopped.get().is_none() && !core.task.is_killed_or_exited()
+        self.inner.core.is_running()
     }
 
     /// Returns why the mailbox is closed. Of a killed server this is known only once it has exited.
     async fn stopped(&self) -> ExitReason {
         self.inner.core.stopped().await
-    }
-}
-
-impl Core {
-    async fn stopped(&self) -> ExitReason {
-        match self.stopped.get() {
-            Some(reason) => reason.clone(),
-            None => self.task.exited().await,
-        }
     }
 }
 

@@ -14,6 +14,7 @@
 
 mod budget;
 mod caught;
+mod children;
 mod exit;
 mod facts;
 mod handle;
@@ -36,6 +37,8 @@ pub(crate) use crate::{
 };
 pub(crate) use budget::{BUDGET, Budget};
 pub(crate) use caught::{Caught, catch, panicked};
+pub(crate) use children::Children;
+pub use children::TaskHandle;
 pub(crate) use facts::Facts;
 pub use handle::TaskRef;
 pub use linked::Linked;

@@ -9,6 +9,7 @@ use super::{
     message::typed,
     settings::{HandlerTask, Settings},
     subscriber::ClientEvent,
+    work::Work,
 };
 use crate::{
     BoxError, ExitReason, PeerInfo, Protocol, SendError,
@@ -124,6 +125,7 @@ pub struct ClientContext<H: ClientHandler> {
     client: Client<H::Protocol>,
     this: HandlerRef<H>,
     stop: Option<ExitReason>,
+    pub(super) work: Work<H::Info>,
 }
 
 impl<H: ClientHandler> ClientContext<H> {
@@ -199,6 +201,8 @@ impl<H: ClientHandler> fmt::Debug for HandlerRef<H> {
 enum Next<H: ClientHandler> {
     Event(ClientEvent),
     Info(H::Info),
+    /// The function that makes the message of an interval has panicked.
+    Panicked(ExitReason),
     Ended,
 }
 
@@ -210,6 +214,7 @@ pub(super) fn start<H: ClientHandler>(
     settings: &Settings,
 ) -> HandlerTask {
     let (infos, mut inbox) = mailbox(settings.max_pushes);
+    let (owner, spawner) = (client.task().clone(), settings.spawner.clone());
     let stopwatch = Stopwatch::new(settings.slow_callback);
     let mut handler = Foreign::new(handler);
     let task = client.task().clone();
@@ -224,6 +229,7 @@ pub(super) fn start<H: ClientHandler>(
                     },
                     client,
                     stop: None,
+                    work: Work::new(owner, spawner),
                 };
                 let run = run::<H>(&mut handler, &mut cx, &mut events, &mut inbox, stopwatch);
                 let run = Caught::new(run);
@@ -231,6 +237,7 @@ pub(super) fn start<H: ClientHandler>(
                 events.close();
                 inbox.close();
                 Contained::new(handler.terminate(&reason, &mut cx)).await;
+                cx.work.children.cancel().await;
                 drop(handler.into_inner());
                 reason
             });
@@ -248,7 +255,7 @@ async fn run<H: ClientHandler>(
 ) -> ExitReason {
     let name = std::any::type_name::<H>();
     let mut outcome = stopwatch.watch(name, "init", handler.init(cx)).await;
-    let mut infos_first = true;
+    let (mut infos_first, mut ticked) = (true, false);
     loop {
         match outcome {
             // The client reconnects, and its handler receives both events.
@@ -263,12 +270,21 @@ async fn run<H: ClientHandler>(
         }
         let event = async { events.recv().await.map_or(Next::<H>::Ended, Next::Event) };
         let info = async { inbox.recv().await.map_or(Next::Ended, Next::Info) };
-        // Alternating, so that neither kind starves the other.
+        let tick = cx.work.tick();
+        let tick = async { tick.await.map_or_else(Next::Panicked, Next::Info) };
+        // Alternating, so that no kind starves the others.
         infos_first = !infos_first;
-        let next = match infos_first {
-            true => info.or(event).await,
-            false => event.or(info).await,
+        let messages = async {
+            match infos_first {
+                true => info.or(event).await,
+                false => event.or(info).await,
+            }
         };
+        let (next, is_tick) = match ticked {
+            true => with(messages, false).or(with(tick, true)).await,
+            false => with(tick, true).or(with(messages, false)).await,
+        };
+        ticked = is_tick;
         outcome = match next {
             Next::Event(ClientEvent::Connected(server)) => {
                 let callback = handler.handle_connect(server, cx);
@@ -286,9 +302,14 @@ async fn run<H: ClientHandler>(
                 let callback = handler.handle_info(info, cx);
                 stopwatch.watch(name, "handle_info", callback).await
             }
+            Next::Panicked(reason) => return reason,
             Next::Ended => return cx.client.ended().unwrap_or(ExitReason::Shutdown),
         };
     }
+}
+
+async fn with<T, U>(future: impl Future<Output = T>, value: U) -> (T, U) {
+    (future.await, value)
 }
 
 /// Returns true if a callback failed only because the connection was lost.

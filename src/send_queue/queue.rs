@@ -131,17 +131,22 @@ impl Queue {
     }
 
     pub(super) fn append(&mut self, packet: &mut Vec<u8>, alone: bool) {
-        let size = self.filling.len() + packet.len();
-        if alone || size > CHUNK {
-            self.end_chunk();
-        }
         if packet.len() > CHUNK {
+            self.end_chunk();
             let mut packet = std::mem::take(packet);
             packet.shrink_to_fit();
             self.full.push_back(Chunk::Bytes(packet));
         } else {
-            self.filling.extend_from_slice(packet);
+            self.append_small(packet, alone);
         }
+    }
+
+    /// Appends a packet that is not larger than a chunk.
+    pub(super) fn append_small(&mut self, packet: &[u8], alone: bool) {
+        if alone || self.filling.len() + packet.len() > CHUNK {
+            self.end_chunk();
+        }
+        self.filling.extend_from_slice(packet);
     }
 
     pub(super) fn append_unencoded(&mut self, packet: Encode) {

@@ -16,8 +16,8 @@ use crate::{
 impl<S: Server> ServerRef<S> {
     /// Sends the peer of the server's connection a push.
     ///
-    /// Waits while the send queue is full because the peer does not read. To push to many peers, use
-    /// [`try_push`](Self::try_push), so that the slowest does not delay the others.
+    /// Waits while the send queue is full because the peer does not read. To push to many peers, use a
+    /// [`Group`](crate::Group) or [`try_push`](Self::try_push), so that the slowest does not delay the others.
     ///
     /// A push of more than 64 KiB is encoded, and compressed, off the executor's threads.
     ///
@@ -92,12 +92,16 @@ impl<S: Server> Context<S> {
     }
 }
 
-/// A handle that sends the pushes of a protocol to the peer of a server: a [`Context`] or a [`ServerRef`].
+/// What sends the pushes of a protocol: a [`Context`] or a [`ServerRef`], to the peer of a server, or a
+/// [`Group`](crate::Group), to the peers of its members.
 ///
 /// The trait of pushes that [`erps::protocol`](macro@crate::protocol) writes has a method for each push, and is
 /// implemented for every `Pusher` of the protocol.
 pub trait Pusher<P: Protocol> {
-    /// Sends the peer a push.
+    /// What is returned for a push that was sent: nothing, or for a group the number of members that it was sent to.
+    type Sent;
+
+    /// Sends a push.
     ///
     /// # Errors
     ///
@@ -106,10 +110,12 @@ pub trait Pusher<P: Protocol> {
     /// # Cancel safety
     ///
     /// Dropped before it is ready, nothing is sent.
-    fn push(&self, push: P::Push) -> impl Future<Output = Result<(), PushError>> + Send;
+    fn push(&self, push: P::Push) -> impl Future<Output = Result<Self::Sent, PushError>> + Send;
 }
 
 impl<S: Server> Pusher<S::Protocol> for Context<S> {
+    type Sent = ();
+
     fn push(
         &self,
         push: <S::Protocol as Protocol>::Push,
@@ -119,6 +125,8 @@ impl<S: Server> Pusher<S::Protocol> for Context<S> {
 }
 
 impl<S: Server> Pusher<S::Protocol> for ServerRef<S> {
+    type Sent = ();
+
     fn push(
         &self,
         push: <S::Protocol as Protocol>::Push,
@@ -159,11 +167,11 @@ fn send_push(
         .map_err(push_error)
 }
 
-fn unsendable(error: PacketError) -> PushError {
+pub(super) fn unsendable(error: PacketError) -> PushError {
     PushError::Unsendable(Box::new(error))
 }
 
-fn push_error(why: EnqueueError) -> PushError {
+pub(super) fn push_error(why: EnqueueError) -> PushError {
     match why {
         EnqueueError::Closed => PushError::Disconnected,
         EnqueueError::Full => PushError::Full,

@@ -40,6 +40,7 @@ pub(super) async fn run<S: Server>(
     let mut server = Foreign::new(server);
     let mut events = Events {
         peer_first: false,
+        ticked: false,
         budget: Budget::default(),
         decoding: Decoding::none(),
         timeout: None,
@@ -98,6 +99,8 @@ pub(super) async fn run<S: Server>(
     if let (Err(panic), _) = terminated {
         tracing::error!(target: "erps", reason = %panic, "terminate panicked");
     }
+    // Calls that they have to answer fail before the connection is closed.
+    cx.children.cancel().await;
     drop(server.into_inner());
     if let Some(connection) = driver.connection {
         connection.close().await;
@@ -112,6 +115,8 @@ fn failed(outcome: Result<(), BoxError>) -> Result<(), ExitReason> {
 struct Events<P: Protocol> {
     /// Alternates between the peer and local callers when both have messages.
     peer_first: bool,
+    /// The last event was a timer's: other messages come first.
+    ticked: bool,
     /// A busy server yields when it is spent.
     budget: Budget,
     /// The packet that is being decoded on another thread.
@@ -155,6 +160,11 @@ impl<P: Protocol> Events<P> {
         {
             return Poll::Ready(Event::Drain(deadline));
         }
+        if !std::mem::take(&mut self.ticked)
+            && let Some(tick) = self.take_tick(cx)
+        {
+            return Poll::Ready(tick);
+        }
         self.peer_first = !self.peer_first;
         if !self.peer_first
             && let Some(message) = inbox.try_recv()
@@ -181,8 +191,25 @@ impl<P: Protocol> Events<P> {
             return Poll::Ready(Event::Exit(ExitReason::Shutdown));
         }
         self.budget.refill();
-        self.alarm
-            .poll(waker, self.timeout)
-            .map(|()| Event::Timeout)
+        loop {
+            let next_tick = cx.timers.next();
+            let next = next_tick.into_iter().chain(self.timeout).min();
+            ready!(self.alarm.poll(waker, next));
+            if let Some(tick) = self.take_tick(cx) {
+                return Poll::Ready(tick);
+            }
+            // Otherwise the timer was cancelled by another thread.
+            if self.timeout.is_some_and(|it| it <= now()) {
+                return Poll::Ready(Event::Timeout);
+            }
+        }
+    }
+
+    /// Returns the message of a timer that is due, if there is one.
+    fn take_tick<S: Server<Protocol = P>>(&mut self, cx: &Context<S>) -> Option<Event<S>> {
+        let tick = cx.timers.take_due()?;
+        self.ticked = true;
+        self.budget.count_packet(0);
+        Some(tick.map_or_else(Event::Exit, |info| Event::Call(Message::Info(info))))
     }
 }

@@ -39,7 +39,7 @@ impl TaskRef {
     }
 
     /// Handles the exit of the linked task with this id.
-    fn linked_exited(&self, id: u64, reason: &ExitReason) {
+    pub(super) fn linked_exited(&self, id: u64, reason: &ExitReason) {
         if let Life::Running { links, .. } = &mut *self.life() {
             links.remove(&id);
         }

@@ -25,14 +25,16 @@ const LAYERS: &str = "
     macros:
     protocol:   wire
     task:       exit endpoint throttle
+    timers:     task exit
     transport:  endpoint task exit
     link:       wire encode endpoint transport task
     send_queue: wire encode task
     reply:      wire exit endpoint protocol task send_queue
     request:    protocol
     supervisor: endpoint exit backoff task
-    server:     wire endpoint exit protocol task transport link mailbox send_queue reply request
-    client:     wire encode endpoint exit protocol task transport link mailbox reply request backoff text throttle
+    server:     wire endpoint exit protocol task timers transport link mailbox send_queue reply request
+    group:      wire protocol task server
+    client:     wire encode endpoint exit protocol task timers transport link mailbox reply request backoff text throttle
     daemon:     wire endpoint exit protocol task transport link server supervisor throttle
     child_spec: task protocol supervisor server client
 ";

@@ -91,6 +91,13 @@ impl Codec {
         })
     }
 
+    /// Returns whether both encode a value as the same packet.
+    #[must_use]
+    pub fn encodes_as(&self, other: &Self) -> bool {
+        let settings = |it: &Self| (it.identifier, it.version, it.max_payload, it.compression);
+        settings(self) == settings(other)
+    }
+
     fn packet(
         &self,
         out: &mut Vec<u8>,

@@ -25,7 +25,7 @@ fn senders(protocol: &Protocol) -> TokenStream {
     let name = protocol.named("Pushes");
     let protocol_name = protocol.named("Protocol");
     let says = format!(
-        "The pushes of [`{}`], as methods of a `Context` and a `ServerRef`.",
+        "The pushes of [`{}`], as methods of a `Context`, a `ServerRef` and a `Group`.",
         protocol.name
     );
     let methods = protocol.of(Kind::Push).map(|item| {
@@ -40,7 +40,10 @@ fn senders(protocol: &Protocol) -> TokenStream {
                 &self,
                 #parameters
             ) -> impl ::core::future::Future<
-                Output = ::core::result::Result<(), #library::PushError>
+                Output = ::core::result::Result<
+                    <Self as #library::Pusher<#protocol_name>>::Sent,
+                    #library::PushError,
+                >
             > + ::core::marker::Send {
                 #library::Pusher::<#protocol_name>::push(self, #message)
             }

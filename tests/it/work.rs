@@ -1,0 +1,5 @@
+//! What a server begins and that ends with it: tasks, monitors and timers.
+
+mod client;
+mod tasks;
+mod timers;
