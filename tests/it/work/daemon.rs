@@ -15,7 +15,7 @@ trait Admin {
 
 /// Keeps a handle to its own daemon, which must not keep that alive.
 struct AdminServer {
-    kept: Option<Daemon<AdminServer>>,
+    kept: Option<Daemon<Self>>,
 }
 
 #[erps::server]
