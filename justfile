@@ -41,6 +41,10 @@ examples:
 example N:
     cargo run --quiet --example "$(basename examples/"$(printf %02d "{{ N }}")"_*.rs .rs)"
 
+# Runs the tests of the programs in examples/apps, which have dependencies of their own.
+apps:
+    cargo test -p erps-apps
+
 # Runs the tests on 64 threads, and each test made by `erps::test` in 20 concurrent copies, to find state that
 # tests share by mistake. Skipped are tests that depend on real time, because of Erlang nodes or of what they
 # measure: under this load they would test the machine.
@@ -78,11 +82,11 @@ deny:
 
 # Compares the public API of each crate with its last release. Needs cargo-semver-checks.
 semver:
-    cargo semver-checks --workspace --exclude erps-renamed
+    cargo semver-checks --workspace --exclude erps-renamed --exclude erps-apps
 
 # Builds every crate from its package archive, as crates.io does.
 package:
-    cargo package --workspace --exclude erps-renamed --allow-dirty
+    cargo package --workspace --exclude erps-renamed --exclude erps-apps --allow-dirty
 
 # Prints the order in which the crates are published: each after its dependencies.
 publish-order:
@@ -90,7 +94,7 @@ publish-order:
 
 # Publishes every crate in that order, without uploading.
 publish-dry-run:
-    cargo publish --workspace --exclude erps-renamed --dry-run --allow-dirty
+    cargo publish --workspace --exclude erps-renamed --exclude erps-apps --dry-run --allow-dirty
 
 # Runs one fuzz target, or all in turn, for this many seconds: `just fuzz server 600`. Needs a nightly toolchain
 # and cargo-fuzz. Copy inputs that crash to tests/it/corpus, where the tests run them.

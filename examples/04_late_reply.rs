@@ -1,40 +1,37 @@
-//! Replies after the handler has returned, and from other threads.
+//! Slow calls side by side, and other replies that are given after the handler has returned.
 //!
-//! `ReplyTo` can be kept in the server's state and answered while another message is handled, or moved to a thread or
-//! task. Meanwhile the server handles other messages, so that calls of one client can be answered out of order. Dropping
-//! a `ReplyTo` fails the call at once.
+//! A server handles one message at a time, but a handler need not answer before it returns: with `#[reply_later]` it
+//! receives a `ReplyTo`, the caller of one call. Moved into a task, it is answered when the task is done, and meanwhile the
+//! server handles the next call. So the calls of one client run side by side, and may be answered out of order. Work that
+//! computes or blocks belongs into `erps::unblock`, in the same way.
+//!
+//! A `ReplyTo` can also be kept in the server's state, and answered while another message is handled. Dropping it fails
+//! the call at once.
 //!
 //! It prints:
 //!
 //! ```text
-//! from a thread: 5050
+//! called: 3, 2, 1; answered: 1, 2, 3
+//! computed by a thread: 5050
 //! kept, then answered: 7
 //! dropped: the server dropped the call without a reply
 //! ```
 
-use std::thread;
+use std::{sync::Mutex, time::Duration};
 
-use erps::{BoxError, CallError, Client, Context, Daemon, InitError, Protocol, ReplyTo, Server};
-use serde::{Deserialize, Serialize};
+use erps::{BoxError, CallError, Client, Daemon, ReplyTo, time};
 use smol::future;
 
-#[derive(Debug, Serialize, Deserialize)]
-enum Call {
-    /// The sum of the numbers up to this one.
-    Sum(u64),
-    /// The next number that another client announces.
-    Wait,
-    Announce(u64),
-    Ignore,
-}
-
-struct Numbers;
-
-impl Protocol for Numbers {
-    type Call = Call;
-    type Reply = u64;
-    type Cast = ();
-    type Push = ();
+#[erps::protocol]
+trait Numbers {
+    /// Returns the number, after a tenth of a second for each unit of it.
+    async fn slow(n: u64) -> u64;
+    /// Returns the sum of the numbers up to this one.
+    async fn sum(n: u64) -> u64;
+    /// Waits for the next number that is announced.
+    async fn wait() -> u64;
+    async fn announce(n: u64);
+    async fn ignore();
 }
 
 #[derive(Default)]
@@ -42,54 +39,69 @@ struct NumbersServer {
     waiting: Vec<ReplyTo<u64>>,
 }
 
-impl Server for NumbersServer {
-    type Protocol = Numbers;
-    type Seed = ();
-    type Info = ();
-
-    async fn init(_: (), _: &mut Context<Self>) -> Result<Self, InitError> {
-        Ok(Self::default())
+#[erps::server]
+impl Numbers for NumbersServer {
+    #[reply_later]
+    async fn slow(&mut self, n: u64, from: ReplyTo<u64>) {
+        let answer = async move {
+            // A database, or another service.
+            time::sleep(Duration::from_millis(100) * n as u32).await;
+            from.reply(n);
+        };
+        erps::spawn(answer).detach();
     }
 
-    async fn handle_call(
-        &mut self,
-        call: Call,
-        from: ReplyTo<u64>,
-        _: &mut Context<Self>,
-    ) -> Result<(), BoxError> {
-        match call {
-            Call::Sum(n) => drop(thread::spawn(move || from.reply((1..=n).sum()))),
-            Call::Wait => self.waiting.push(from),
-            Call::Announce(n) => {
-                for waiting in self.waiting.drain(..) {
-                    waiting.reply(n);
-                }
-                from.reply(n);
-            }
-            Call::Ignore => drop(from),
+    #[reply_later]
+    async fn sum(&mut self, n: u64, from: ReplyTo<u64>) {
+        erps::unblock(move || from.reply((1..=n).sum())).detach();
+    }
+
+    #[reply_later]
+    async fn wait(&mut self, from: ReplyTo<u64>) {
+        self.waiting.push(from);
+    }
+
+    async fn announce(&mut self, n: u64) {
+        for from in self.waiting.drain(..) {
+            from.reply(n);
         }
-        Ok(())
+    }
+
+    #[reply_later]
+    async fn ignore(&mut self, from: ReplyTo<()>) {
+        drop(from);
     }
 }
 
 fn main() -> Result<(), BoxError> {
     smol::block_on(async {
         let daemon = Daemon::<NumbersServer>::builder(()).start_link().await?;
-        let client = Client::<Numbers>::builder(daemon.local_addr())
+        let client = Client::<NumbersProtocol>::builder(daemon.local_addr())
             .connect()
             .await?;
 
-        let sum = client.call(Call::Sum(100)).await?;
+        let answered = Mutex::new(Vec::new());
+        let call = async |n: u64| {
+            let answer = client.slow(n).await?;
+            answered.lock().unwrap().push(answer.to_string());
+            Ok::<_, CallError>(())
+        };
+        // All three are sent before the first is answered.
+        future::try_zip(call(3), future::try_zip(call(2), call(1))).await?;
+        let answered = answered.into_inner()?.join(", ");
+        assert_eq!(answered, "1, 2, 3");
+        println!("called: 3, 2, 1; answered: {answered}");
+
+        let sum = client.sum(100).await?;
         assert_eq!(sum, 5050);
-        println!("from a thread: {sum}");
+        println!("computed by a thread: {sum}");
 
-        // Both calls are sent before either is answered; the second lets the server answer the first.
-        let (kept, announced) =
-            future::zip(client.call(Call::Wait), client.call(Call::Announce(7))).await;
-        assert_eq!((kept?, announced?), (7, 7));
-        println!("kept, then answered: 7");
+        // The second call lets the server answer the first.
+        let (kept, ()) = future::try_zip(client.wait(), client.announce(7)).await?;
+        assert_eq!(kept, 7);
+        println!("kept, then answered: {kept}");
 
-        let error = client.call(Call::Ignore).await.unwrap_err();
+        let error = client.ignore().await.unwrap_err();
         assert!(matches!(error, CallError::Unanswered));
         println!("dropped: {error}");
         Ok(())

@@ -6,7 +6,9 @@ use std::{error::Error, fmt, sync::Arc};
 
 use crate::universe::integration::Shown;
 
-/// The error type of handlers and callbacks: `?` converts every error into it.
+/// The error type of handlers and callbacks: `?` converts every error into it, `anyhow::Error` included.
+///
+/// The other way, in a function that returns `anyhow::Result`, is `.map_err(anyhow::Error::from_boxed)`.
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
 /// Why a server, a client, a daemon or a supervisor exited.

@@ -130,6 +130,17 @@ pub use transport::{
 #[cfg(feature = "test-ca")]
 pub use transport::{TestCa, TestCertificate, TestRequest};
 
+/// The names that most programs use, for `use erps::prelude::*`.
+///
+/// `use erps::*` imports [`erps::test`](crate::test) too, and makes Rust's own `#[test]` ambiguous; this does not.
+pub mod prelude {
+    pub use crate::{
+        Address, BoxError, CallError, Client, Context, Daemon, DynamicSupervisor, ExitReason,
+        InitError, Linked, Protocol, ReplyTo, Server, ServerOptions, ServerRef, ServerSupervisor,
+        Supervisor, Tls, Universe,
+    };
+}
+
 /// The code in the README, compiled and run with the documentation tests.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

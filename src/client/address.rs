@@ -12,7 +12,7 @@ use crate::{AddressError, Endpoint, endpoint::host, transport::Target};
 ///
 /// As text, `unix:` and a path is a Unix socket. `unix:` and digits is a port of a host named `unix`; write the file of
 /// that name as `unix:./4747`. Parsing an invalid text returns an [`AddressError`] that states what to write. Converting
-/// a pair of a host and a port never fails; if it is invalid, connecting fails with
+/// a text, or a pair of a host and a port, with `into` never fails; if it is invalid, connecting fails with
 /// [`ConnectError::Address`](crate::ConnectError::Address).
 ///
 /// # Example
@@ -23,6 +23,7 @@ use crate::{AddressError, Endpoint, endpoint::host, transport::Target};
 /// let pair = Address::from(("localhost", 4747));
 /// let text: Address = "localhost:4747".parse().unwrap();
 /// assert_eq!(pair, text);
+/// assert_eq!(pair, "localhost:4747".into());
 ///
 /// let link_local: Address = "[fe80::1%eth0]:4747".parse().unwrap();
 /// assert_eq!(link_local, Address::from(("fe80::1%eth0", 4747)));
@@ -58,6 +59,21 @@ impl<H: Into<String>> From<(H, u16)> for Address {
     fn from((host, port): (H, u16)) -> Self {
         // An invalid host is not kept: it may contain a password.
         Self::inet(&host.into(), port).unwrap_or_else(|error| Self(Target::Invalid(error)))
+    }
+}
+
+/// As [`parse`](str::parse). If the text is invalid, connecting to the address fails.
+impl From<&str> for Address {
+    fn from(text: &str) -> Self {
+        text.parse()
+            .unwrap_or_else(|error| Self(Target::Invalid(error)))
+    }
+}
+
+/// As [`parse`](str::parse). If the text is invalid, connecting to the address fails.
+impl From<String> for Address {
+    fn from(text: String) -> Self {
+        text.as_str().into()
     }
 }
 

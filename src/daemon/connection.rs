@@ -53,7 +53,9 @@ pub(super) fn start(
     }
     let shared = Arc::clone(shared);
     let own_spawner = spawner.clone();
-    let span = tracing::info_span!(target: "erps", "connection", peer = %address);
+    let name = tracing::field::Empty;
+    let span = tracing::info_span!(target: "erps", "connection", peer = %address, name);
+    let own_span = span.clone();
     spawner.start(format_args!("the connection of {address}"), |task| {
         let run = async move {
             let record = Arc::clone(permit.record());
@@ -67,6 +69,9 @@ pub(super) fn start(
                 }
             };
             record.set_secured(&peer);
+            if let Some(name) = peer.identity.as_ref().and_then(|it| it.name()) {
+                own_span.record("name", name);
+            }
             let started = start_server(&shared, own_spawner, permit, stream, peer.clone()).await;
             match started {
                 Ok(()) => record.set_served(peer),

@@ -146,7 +146,10 @@ impl Connected {
 
 fn span(peer: Option<&PeerInfo>) -> tracing::Span {
     match peer {
-        Some(peer) => tracing::info_span!(target: "erps", "connection", peer = %peer.address),
+        Some(peer) => {
+            let name = peer.identity.as_ref().and_then(|it| it.name());
+            tracing::info_span!(target: "erps", "connection", peer = %peer.address, name)
+        }
         None => tracing::Span::none(),
     }
 }

@@ -119,6 +119,14 @@ impl PeerIdentity {
         self.0.common_names.iter().flatten().map(String::as_str)
     }
 
+    /// Returns the name that logs show: the common name, or else the first DNS name or URI.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        let alternative = || self.dns_names().first().or(self.uris().first());
+        self.common_name()
+            .or_else(|| alternative().map(String::as_str))
+    }
+
     /// Returns the DNS names among the subject's alternative names. Omits names that are not plain ASCII.
     #[must_use]
     pub fn dns_names(&self) -> &[String] {

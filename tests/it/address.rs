@@ -116,3 +116,18 @@ async fn certificate_is_verified_without_the_trailing_dot_of_the_host_name() {
     let client = client.transport(ca.tls(&["client"])).connect().await;
     assert_served(&client.unwrap()).await;
 }
+
+#[erps::test(simulated)]
+async fn builder_accepts_an_address_as_text_and_connecting_to_an_invalid_one_fails() {
+    let (builder, _watch) = test_server::daemon();
+    let _daemon = builder.port(4747).start_link().await.unwrap();
+    for text in ["localhost:4747", "127.0.0.1:4747"] {
+        let client = Client::<TestProtocol>::builder(text);
+        assert!(client.connect().await.is_ok());
+        let client = Client::<TestProtocol>::builder(String::from(text));
+        assert!(client.connect().await.is_ok());
+    }
+    let client = Client::<TestProtocol>::builder("localhost");
+    let error = client.connect().await.unwrap_err();
+    assert!(matches!(&error, ConnectError::Address(_)), "{error:?}");
+}

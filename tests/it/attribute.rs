@@ -3,8 +3,8 @@
 //! Some are fixtures: they fail, or ask the environment. They are ignored, and run by others in a
 //! process of their own.
 
+mod livelock;
 mod panics;
-mod spin;
 
 use std::{
     collections::BTreeSet,
@@ -24,17 +24,17 @@ use erps::{BoxError, Universe, time, universe::Check};
 use crate::support::subprocess;
 
 #[erps::test]
-async fn a_test_is_in_a_universe_of_the_real_world() {
+async fn attribute_runs_a_test_in_a_universe_with_the_real_clock() {
     assert_eq!(Universe::current().unwrap().seed(), None);
 }
 
 #[erps::test(simulated, virtual_limit = "366d")]
-async fn a_simulated_test_lasts_a_year_at_once() {
+async fn simulated_test_sleeps_a_year_at_once() {
     time::sleep(Duration::from_secs(365 * 24 * 3600)).await;
 }
 
 #[erps::test]
-async fn a_test_may_return_a_result() -> Result<(), BoxError> {
+async fn test_can_return_a_result() -> Result<(), BoxError> {
     assert_eq!("17".parse::<u64>()?, 17);
     Ok(())
 }
@@ -47,15 +47,15 @@ pub(crate) async fn a_test_may_be_expected_to_panic() {
 }
 
 #[erps::test]
-async fn a_test_runs_on_a_thread_that_is_called_like_it() {
-    let name = "attribute::a_test_runs_on_a_thread_that_is_called_like_it";
+async fn test_runs_on_a_thread_with_its_name() {
+    let name = "attribute::test_runs_on_a_thread_with_its_name";
     assert_eq!(thread::current().name(), Some(name));
 }
 
 #[test]
-fn a_test_by_hand_runs_with_all_its_seeds() {
+fn check_runs_with_all_its_seeds() {
     static SEEN: Mutex<BTreeSet<u64>> = Mutex::new(BTreeSet::new());
-    let name = concat!(module_path!(), "::a_test_by_hand_runs_with_all_its_seeds");
+    let name = concat!(module_path!(), "::check_runs_with_all_its_seeds");
     Check::new(name)
         .env_prefix("ERPS")
         .simulated()
@@ -200,7 +200,7 @@ fn again(text: &str) -> &str {
 }
 
 #[test]
-fn a_seed_that_fails_is_found_and_fails_again() {
+fn failing_seed_is_found_and_reproduced() {
     let text = fails("unlucky_with_seed_300", &[]);
     let line =
         "ERPS_SEED=300 cargo test -p erps attribute::unlucky_with_seed_300 -- --exact --ignored";
@@ -212,7 +212,7 @@ fn a_seed_that_fails_is_found_and_fails_again() {
 }
 
 #[test]
-fn a_seed_that_has_bad_luck_has_it_again() {
+fn seed_determines_random_numbers_of_a_failure() {
     let found = fails("unlucky_by_chance", &[("ERPS_SEEDS", "1000")]);
     let line = again(&found);
     let seed = line.strip_prefix("ERPS_SEED=").unwrap();
@@ -226,7 +226,7 @@ fn a_seed_that_has_bad_luck_has_it_again() {
 }
 
 #[test]
-fn a_panic_is_shown_at_its_own_place() {
+fn panic_is_reported_at_its_own_line() {
     let source = fs::read_to_string(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(file!()));
     let source = source.unwrap();
     let mut lines = (1..).zip(source.lines());
@@ -244,10 +244,10 @@ fn a_panic_is_shown_at_its_own_place() {
 }
 
 #[test]
-fn an_error_is_shown() {
+fn returned_error_is_reported() {
     let text = fails("returns_an_error", &[]);
     assert!(
-        text.contains("the test returned an error: \"as the test asks\"\n"),
+        text.contains("the test returned an error: as the test asks\n"),
         "{text}"
     );
     assert_eq!(
@@ -257,7 +257,7 @@ fn an_error_is_shown() {
 }
 
 #[test]
-fn seeds_are_a_number_or_a_range_in_decimal_or_hexadecimal() {
+fn seed_variables_take_decimal_and_hexadecimal_numbers_and_ranges() {
     let seeds = |name, value| -> Vec<u64> {
         let text = passes("says_its_seed", &[(name, value)]);
         let lines = text
@@ -272,7 +272,7 @@ fn seeds_are_a_number_or_a_range_in_decimal_or_hexadecimal() {
 }
 
 #[test]
-fn one_seed_outdoes_many() {
+fn seed_variable_overrides_seeds_variable() {
     let both = [("ERPS_SEED", "5"), ("ERPS_SEEDS", "100")];
     let text = passes("says_its_seed", &both);
     assert_eq!(text.matches("\n[").count(), 1, "{text}");
@@ -280,14 +280,14 @@ fn one_seed_outdoes_many() {
 }
 
 #[test]
-fn copies_run_at_once() {
+fn copies_run_concurrently() {
     passes("waits_for_three_copies", &[("ERPS_REPLICATION", "3")]);
     let few = [("ERPS_REPLICATION", "2"), ("ERPS_TIMEOUT", "1")];
     fails("waits_for_three_copies", &few);
 }
 
 #[test]
-fn a_copy_that_fails_stops_the_others() {
+fn failing_copy_stops_the_others() {
     let begun = Instant::now();
     let text = fails("one_copy_fails", &[("ERPS_REPLICATION", "20")]);
     assert!(begun.elapsed() < Duration::from_secs(30));
@@ -298,7 +298,7 @@ fn a_copy_that_fails_stops_the_others() {
 }
 
 #[test]
-fn a_test_that_waits_for_ever_fails_and_is_dropped() {
+fn waiting_test_times_out_and_is_dropped() {
     for fixture in ["waits_for_ever", "naps_for_ever"] {
         let text = fails(fixture, &[("ERPS_TIMEOUT", "1")]);
         let hangs = "the test timed out after 1s of real time, and was dropped";
@@ -312,7 +312,7 @@ fn a_test_that_waits_for_ever_fails_and_is_dropped() {
 }
 
 #[test]
-fn a_test_that_blocks_for_ever_fails_and_is_left_behind() {
+fn blocking_test_times_out_and_its_thread_is_left_running() {
     let text = fails("blocks_for_ever", &[]);
     let hangs = "the test timed out after 1s of real time, and 1 of its threads could not be stopped, since they compute or \
                  block, as in a `block_on` or at a lock that is held over an `.await`; the main future is being polled\n";
@@ -324,7 +324,7 @@ fn a_test_that_blocks_for_ever_fails_and_is_left_behind() {
 }
 
 #[test]
-fn what_the_environment_says_that_makes_no_sense_fails_the_test() {
+fn malformed_variable_fails_every_test() {
     let malformed = [
         ("ERPS_SEED", "x"),
         ("ERPS_SEED", ""),
@@ -348,7 +348,7 @@ fn what_the_environment_says_that_makes_no_sense_fails_the_test() {
 }
 
 #[test]
-fn a_leak_fails_the_test_by_its_name_and_says_where_it_was_made() {
+fn leak_fails_the_test_with_the_line_that_created_it() {
     let text = fails("leaves_somebody_behind", &[]);
     let universe = "the universe `it::attribute::leaves_somebody_behind` (seed 0) has ended";
     assert!(text.contains(universe), "{text}");
@@ -370,10 +370,10 @@ fn is_shown_at_the_test(text: &str) {
 }
 
 #[test]
-fn the_error_of_a_test_is_shown_and_not_what_it_left_behind_for_it() {
+fn returned_error_is_reported_instead_of_leaks() {
     let text = fails("fails_and_leaves_somebody_behind", &[]);
     assert!(
-        text.contains("the test returned an error: \"the cause\""),
+        text.contains("the test returned an error: the cause"),
         "{text}"
     );
     assert!(!text.contains("have not"), "{text}");
@@ -381,7 +381,7 @@ fn the_error_of_a_test_is_shown_and_not_what_it_left_behind_for_it() {
 }
 
 #[test]
-fn a_test_that_hangs_shows_what_there_was_beside_it() {
+fn timed_out_test_reports_live_resources() {
     let text = fails("waits_beside_a_supervisor", &[]);
     assert!(
         text.contains("the supervisor `idle` created at tests/it/attribute.rs"),

@@ -41,7 +41,7 @@ const PROBLEMS: [Problem; 30] = [
         "out of descriptors, accepting pauses for growing delays with one event; connections stay open",
         &[
             "hostile::descriptors::daemon_out_of_descriptors_pauses_accepting_serves_its_connections_and_recovers",
-            "network::library::a_daemon_short_of_descriptors_pauses_longer_each_time_and_recovers",
+            "network::library::accept_pauses_grow_while_descriptors_are_exhausted",
             "admission::events::descriptor_shortage_emits_one_pause_and_one_resume_event",
             "admission::events::persistent_accept_error_pauses_with_growing_delays",
             "sockets::restart::failed_listener_is_rebound_and_connections_stay_open",
@@ -92,9 +92,9 @@ const PROBLEMS: [Problem; 30] = [
         "the first packet, an incomplete packet and a stalled write have timeouts by default",
         &[
             "hostile::packet_timeout_closes_a_connection_with_an_incomplete_packet",
-            "network::timeouts::half_a_packet_is_waited_for_until_its_time",
-            "network::timeouts::a_peer_that_does_not_read_is_given_up_at_its_time",
-            "network::timeouts::a_peer_that_never_sends_a_packet_is_given_up_at_its_time",
+            "network::timeouts::packet_timeout_closes_a_connection_with_half_a_packet",
+            "network::timeouts::write_timeout_closes_a_connection_whose_peer_does_not_read",
+            "network::timeouts::idle_timeout_closes_a_peer_that_sends_no_packet",
         ],
     ),
     problem(
@@ -132,16 +132,16 @@ const PROBLEMS: [Problem; 30] = [
         &[
             "reconnect::client_reconnects_after_restarts_of_its_daemon",
             "reconnect::client_reconnects_after_a_reset_or_invalid_data",
-            "network::chaos::whatever_happens_calls_end_in_time_and_clients_heal",
+            "network::chaos::calls_end_in_time_and_clients_reconnect_under_random_faults",
         ],
     ),
     problem(
         "clients reconnect all at once",
         "the backoff is randomised and grows",
         &[
-            "network::library::a_client_tries_again_as_its_backoff_says",
+            "network::library::reconnects_follow_the_backoff",
             "reconnect::backoff_resets_after_a_stable_connection",
-            "network::herd::many_clients_do_not_reconnect_at_once",
+            "network::herd::jitter_spreads_reconnects_of_many_clients",
         ],
     ),
     problem(
@@ -185,8 +185,8 @@ const PROBLEMS: [Problem; 30] = [
         "TCP keepalive and user timeout detect peers that do not acknowledge",
         &[
             "transport::options::tcp_keepalive_is_set_on_both_ends_unless_disabled",
-            "network::timeouts::both_ends_of_an_idle_connection_that_is_dead_find_out_by_keepalive",
-            "network::timeouts::a_client_that_sends_gives_a_vanished_server_up_when_the_user_timeout_is_over",
+            "network::timeouts::keepalive_closes_both_ends_of_a_dead_idle_connection",
+            "network::timeouts::user_timeout_closes_a_client_of_a_vanished_server",
         ],
     ),
     problem(
@@ -238,7 +238,7 @@ const PROBLEMS: [Problem; 30] = [
             "supervisor::links::name_is_free_when_its_server_has_exited",
             "supervisor::links::server_that_fails_in_init_is_not_registered",
             "supervisor::races::name_has_at_most_one_live_owner_and_is_free_after_its_exit",
-            "universe::registry::a_name_is_free_as_soon_as_its_owner_has_panicked",
+            "test-universe::universe::registry::name_is_unregistered_when_its_owner_panics",
         ],
     ),
     problem(
@@ -284,16 +284,16 @@ const PROBLEMS: [Problem; 30] = [
             "universe::many::over_smol",
             "universe::many::over_tokio",
             "universe::many::over_threads",
-            "network::parallel_tests_may_all_bind_the_same_port",
+            "network::parallel_tests_can_listen_on_the_same_port",
         ],
     ),
     problem(
         "errors about ownership do not help, and identity is lost at the second spawn",
         "every spawn inherits the universe; errors of strict statics name the spawns and the fix",
         &[
-            "universe::ancestry::a_server_that_was_not_forwarded_names_connection_daemon_and_test",
-            "universe::strict::what_was_spawned_without_its_universe_is_told_what_to_do",
-            "universe::strict::what_inherited_no_universe_is_told_who_spawned_it",
+            "universe::ancestry::spawn_trace_of_a_server_names_connection_daemon_and_test",
+            "test-universe::universe::strict::strict_static_used_outside_names_the_line_and_the_fix",
+            "test-universe::universe::strict::strict_static_used_outside_names_the_known_spawns",
             "universes_over_tcp::restarted_server_keeps_its_universe",
         ],
     ),
@@ -309,10 +309,10 @@ const PROBLEMS: [Problem; 30] = [
         "the end of a test logs noise",
         "a clean end is silent; leaks fail the test and are reported with where they were created",
         &[
-            "universe::ending::a_run_that_leaves_nothing_is_silent",
-            "universe::ending::a_daemon_that_nobody_ends_is_told_with_its_supervisor",
-            "universe::ending::a_remote_call_that_nobody_answers_is_told_by_who_asks_whom_for_what",
-            "universe::ending::what_is_cancelled_is_dropped_in_its_universe_and_starts_nothing_any_more",
+            "universe::leaks::run_without_leaks_logs_nothing",
+            "universe::leaks::leaked_daemon_is_reported_with_its_supervisor",
+            "universe::leaks::unanswered_remote_call_is_reported_with_peer_server_and_request",
+            "universe::leaks::cancelled_child_is_dropped_in_its_universe_and_not_restarted",
         ],
     ),
 ];

@@ -22,6 +22,7 @@ mod network;
 mod not_connected;
 mod outcomes;
 mod peer;
+mod prelude;
 mod probes;
 mod push;
 mod reconnect;

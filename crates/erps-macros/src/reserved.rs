@@ -40,7 +40,6 @@ const SERVER: &[&str] = &[
     "handle_drain",
     "handle_info",
     "handle_timeout",
-    "handle_drain",
     "init",
     "terminate",
 ];

@@ -26,6 +26,8 @@ pub enum EncodeError {
     Wide,
     /// A key of a flattened map is a tuple, list or map, which serde cannot decode.
     Key,
+    /// The value of an `Option::Some` is `nil`, as `Some(())` and `Some(None)` are: it would be decoded as `None`.
+    SomeNil,
     /// A compression level is above 9.
     Level(u8),
     /// The value's own `Serialize` failed.
@@ -49,6 +51,9 @@ impl Display for EncodeError {
             Self::Key => f.write_str(
                 "a key of a flattened map is a tuple, list or map, which serde cannot decode: use a string, a number \
                  or a unit variant, or do not flatten the map",
+            ),
+            Self::SomeNil => f.write_str(
+                "the value of a `Some` is `nil`, which is decoded as `None`: use an enum with named variants instead",
             ),
             Self::Level(level) => write!(f, "compression level {level} is above 9"),
             Self::Custom(message) => f.write_str(message),

@@ -47,6 +47,8 @@
 //!   encoder does not detect them, and the decoder rejects them. Everywhere else they are supported.
 //! - *Tuples that begin with a unit variant*, if the same value also has variants with content, or a `Result`. Such a
 //!   tuple and `{:variant, a}` are the same term: all of them in one value are decoded as tuples, or all as variants.
+//! - `Some(())`, `Some(None)` *and other values of a* `Some` *that are* `nil`: the encoder rejects them
+//!   ([`EncodeError::SomeNil`]), because they would be decoded as `None`.
 //! - *Variants named* `nil`, `true` or `false`.
 //! - *Types with a compact form*, such as `IpAddr`: their `Deserialize` expects text there. Write them as text with
 //!   `#[serde(with)]`.

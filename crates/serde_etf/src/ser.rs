@@ -4,7 +4,10 @@ use serde::ser::{self, Serialize};
 
 use crate::encoder::{Context, Encoder, Handover};
 use crate::ser_compound::{Keys, List, Map, Tuple};
-use crate::{EncodeError, marker, output_limit, result, write};
+use crate::{EncodeError, marker, output_limit, result, tag, write};
+
+/// The atom `nil`, encoded.
+const NIL: &[u8] = &[tag::SMALL_ATOM_UTF8, 3, b'n', b'i', b'l'];
 
 /// Every integer is written by its value, whatever its type.
 macro_rules! integers {
@@ -93,7 +96,12 @@ impl<'a> ser::Serializer for Encoder<'a> {
 
     #[inline]
     fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), EncodeError> {
-        value.serialize(Encoder::of(self.out, value, self.context.inner()))
+        let start = self.out.len();
+        value.serialize(Encoder::of(self.out, value, self.context.inner()))?;
+        match &self.out[start..] {
+            NIL => Err(EncodeError::SomeNil),
+            _ => Ok(()),
+        }
     }
 
     #[inline]

@@ -1,6 +1,6 @@
 //! Why a test failed, and what it reports.
 
-use std::{fmt, io, time::Duration};
+use std::{any::Any, error::Error, fmt, io, time::Duration};
 
 use crate::unwind::Panic;
 
@@ -101,13 +101,35 @@ impl Outcome for () {
     }
 }
 
-impl<O: Outcome, E: fmt::Debug> Outcome for Result<O, E> {
+impl<O: Outcome, E: fmt::Debug + 'static> Outcome for Result<O, E> {
     fn failure(self) -> Option<String> {
         match self {
             Ok(outcome) => outcome.failure(),
-            Err(error) => Some(format!("{error:?}")),
+            Err(error) => Some(text_of(&error)),
         }
     }
+}
+
+/// Returns the text of a boxed error and its sources, and of any other value what `Debug` prints.
+fn text_of<E: fmt::Debug + 'static>(error: &E) -> String {
+    let value: &dyn Any = error;
+    if let Some(error) = value.downcast_ref::<Box<dyn Error + Send + Sync>>() {
+        chain(error.as_ref())
+    } else if let Some(error) = value.downcast_ref::<Box<dyn Error>>() {
+        chain(error.as_ref())
+    } else {
+        format!("{error:?}")
+    }
+}
+
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text += &format!(": {error}");
+        source = error.source();
+    }
+    text
 }
 
 /// Fails the test.

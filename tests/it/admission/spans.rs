@@ -138,6 +138,33 @@ fn connection_events_are_logged_within_their_span() {
 }
 
 #[test]
+fn connection_span_holds_the_name_in_the_certificate() {
+    subprocess::passes("admission::spans::name_in_the_certificate_is_logged", &[]);
+}
+
+#[test]
+#[ignore = "run by another test, in its own process"]
+fn name_in_the_certificate_is_logged() {
+    let ca = TestCa::new();
+    let log = Log::default();
+    subscriber::with_default(log.clone(), || {
+        Universe::simulated(1).run(async {
+            let daemon = Daemon::<Chatterbox>::builder(()).transport(ca.tls(&["localhost"]));
+            let daemon = daemon.start_link().await.unwrap();
+            let client = Client::<Chat>::builder(("localhost", daemon.port()));
+            let client = client.transport(ca.tls(&["worker-7"]));
+            let client = client.connect().await.unwrap();
+            client.call("one".to_owned()).await.unwrap();
+        });
+    });
+    let pages = std::mem::take(&mut *log.0.lock().unwrap());
+    let call = pages.events.iter().find(|it| it.0.contains("message=call"));
+    let (_, spans) = call.expect("the call is logged");
+    let span = spans.last().unwrap();
+    assert!(span.contains("name=\"worker-7\""), "{span}");
+}
+
+#[test]
 #[ignore = "run by another test, in its own process"]
 fn servers_are_logged_within_their_span() {
     let supervisors: [fn(DaemonBuilder<Chatterbox>) -> DaemonBuilder<Chatterbox>; 2] = [

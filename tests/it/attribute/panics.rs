@@ -119,7 +119,7 @@ async fn a_server_panics() {
 }
 
 #[test]
-fn a_panic_in_any_task_fails_the_test_by_task_text_and_line() {
+fn panic_of_a_task_fails_the_test_with_task_message_and_line() {
     let file = file!();
     let rows = [
         ("a_spawned_task_panics", "a future created at"),
@@ -147,7 +147,7 @@ fn a_panic_in_any_task_fails_the_test_by_task_text_and_line() {
 }
 
 #[erps::test(panics = "as the test asks")]
-async fn a_test_whose_tasks_panic_as_it_expects_passes() {
+async fn expected_panic_of_a_task_passes_the_test() {
     spawned().await;
     child().await;
     destructor().await;
@@ -156,15 +156,15 @@ async fn a_test_whose_tasks_panic_as_it_expects_passes() {
 }
 
 #[erps::test(simulated, seeds = 3, allow_panics)]
-async fn a_test_passes_whatever_the_panics_that_it_allows() {
+async fn allowed_panics_of_tasks_pass_the_test() {
     spawned().await;
 }
 
 #[erps::test(allow_panics = "as the test asks")]
-async fn a_panic_that_is_allowed_need_not_come() {}
+async fn allowed_panic_is_not_required() {}
 
 #[erps::test(simulated)]
-async fn panics_are_expected_before_or_after_they_come() {
+async fn expect_panics_works_before_and_after_the_panic() {
     let here = Universe::current().unwrap();
     here.expect_panics("the test asks");
     spawned().await;
@@ -184,7 +184,7 @@ async fn another_panic_is_expected() {
 async fn a_panic_is_expected_that_does_not_come() {}
 
 #[test]
-fn a_panic_that_is_expected_and_does_not_come_fails_the_test() {
+fn missing_expected_panic_fails_the_test() {
     for fixture in [
         "another_panic_is_expected",
         "a_panic_is_expected_that_does_not_come",
@@ -214,7 +214,7 @@ async fn a_task_panics_and_the_test_hangs() {
 }
 
 #[test]
-fn a_test_that_fails_by_itself_tells_of_panics_in_its_tasks_too() {
+fn failing_test_reports_panics_of_its_tasks() {
     let text = fails("panics::a_task_and_the_test_panic", &[]);
     assert!(text.contains("the test itself"), "{text}");
     assert!(text.contains("a future created at"), "{text}");
@@ -228,12 +228,12 @@ fn a_test_that_fails_by_itself_tells_of_panics_in_its_tasks_too() {
 
 #[erps::test(simulated, allow_panics)]
 #[should_panic(expected = "the test itself")]
-async fn a_panic_of_the_test_itself_is_not_allowed_by_that() {
+async fn allow_panics_does_not_cover_the_test_itself() {
     panic!("the test itself");
 }
 
 #[test]
-fn the_list_of_panics_is_bounded() {
+fn panic_list_is_limited() {
     let universe = Universe::simulated(1);
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         universe.run(async {

@@ -113,7 +113,7 @@ fn survive(seed: u64) {
 }
 
 #[test]
-fn whatever_happens_calls_end_in_time_and_clients_heal() {
+fn calls_end_in_time_and_clients_reconnect_under_random_faults() {
     let _core = cores(1);
     for seed in 0..short_or_long(4, 20) {
         survive(seed);

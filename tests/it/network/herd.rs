@@ -48,7 +48,7 @@ async fn start(clients: u64) -> Linked<Daemon<TestServer>> {
 }
 
 #[test]
-fn many_clients_do_not_reconnect_at_once() {
+fn jitter_spreads_reconnects_of_many_clients() {
     let _core = cores(1);
     let many = short_or_long(500, 10_000);
     simulated(1, |network| async move {

@@ -24,7 +24,7 @@ fn is_up(status: &Status) -> bool {
 }
 
 #[test]
-fn a_client_dials_a_host_by_its_name() {
+fn client_resolves_a_simulated_host() {
     simulated(1, |network| async move {
         let (_daemon, _watch) = alpha(&network).await;
         let client = Client::<TestProtocol>::builder(("alpha", PORT))
@@ -54,7 +54,7 @@ fn a_client_dials_a_host_by_its_name() {
 }
 
 #[test]
-fn calls_over_tls_need_no_network() {
+fn tls_works_on_the_simulated_network() {
     simulated(1, |network| async move {
         network.set_default_link(Link::new().latency(ms(10)).pieces(100));
         let ca = TestCa::new();
@@ -74,7 +74,7 @@ fn calls_over_tls_need_no_network() {
 }
 
 #[test]
-fn a_healed_partition_of_ten_minutes_takes_no_real_time() {
+fn partition_of_ten_minutes_takes_no_real_time() {
     let real = Instant::now();
     simulated(1, |network| async move {
         network.set_default_link(Link::new().latency(ms(20)));
@@ -100,7 +100,7 @@ fn a_healed_partition_of_ten_minutes_takes_no_real_time() {
 }
 
 #[test]
-fn a_client_that_was_refused_heals() {
+fn refused_client_reconnects() {
     simulated(1, |network| async move {
         let (daemon, _watch) = alpha(&network).await;
         let client = Client::<TestProtocol>::builder(("alpha", PORT));
@@ -118,7 +118,7 @@ fn a_client_that_was_refused_heals() {
 }
 
 #[test]
-fn small_pieces_do_not_break_packets() {
+fn packets_survive_reads_of_a_few_bytes() {
     simulated(1, |network| async move {
         let line = Link::new().latency(ms(1)).jitter(ms(3));
         network.set_default_link(line.pieces(3).window(50));
@@ -136,7 +136,7 @@ fn small_pieces_do_not_break_packets() {
 }
 
 #[test]
-fn a_daemon_that_is_killed_leaves_nothing_behind() {
+fn killed_daemon_closes_its_port_and_connections() {
     simulated(1, |network| async move {
         let (daemon, _watch) = alpha(&network).await;
         let client = Client::<TestProtocol>::builder(("alpha", PORT))
@@ -153,7 +153,7 @@ fn a_daemon_that_is_killed_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_client_tries_again_as_its_backoff_says() {
+fn reconnects_follow_the_backoff() {
     simulated(1, |network| async move {
         let backoff = Backoff::new(ms(100), secs(3));
         let client = Client::<TestProtocol>::builder(("alpha", PORT)).backoff(backoff);
@@ -181,7 +181,7 @@ fn a_client_tries_again_as_its_backoff_says() {
 }
 
 #[test]
-fn a_daemon_short_of_descriptors_pauses_longer_each_time_and_recovers() {
+fn accept_pauses_grow_while_descriptors_are_exhausted() {
     simulated(1, |network| async move {
         let (_daemon, _watch) = alpha(&network).await;
         for _ in 0..2 {
@@ -203,7 +203,7 @@ fn a_daemon_short_of_descriptors_pauses_longer_each_time_and_recovers() {
 }
 
 #[test]
-fn a_client_that_does_not_linger_resets_its_connection() {
+fn zero_linger_resets_the_connection() {
     simulated(1, |network| async move {
         let (_daemon, _watch) = alpha(&network).await;
         let client = Client::<TestProtocol>::builder(("alpha", PORT));
@@ -253,7 +253,7 @@ fn trace(seed: u64) -> Vec<Event> {
 }
 
 #[test]
-fn the_same_seed_makes_the_same_history() {
+fn same_seed_gives_the_same_events() {
     let [first, again, other] = [5, 5, 6].map(trace);
     assert!(first.len() > 500);
     for (n, (one, two)) in first.iter().zip(&again).enumerate() {
@@ -291,6 +291,6 @@ fn order(seed: u64) -> Vec<usize> {
 }
 
 #[test]
-fn calls_that_are_lost_together_end_in_the_order_they_were_made() {
+fn lost_calls_fail_in_the_order_of_sending() {
     assert_eq!(order(1), (0..30).collect::<Vec<_>>());
 }

@@ -50,7 +50,7 @@ async fn end(watch: &Watch) -> (ExitReason, Duration) {
 }
 
 #[test]
-fn an_answer_within_the_connect_timeout_is_in_time() {
+fn connect_succeeds_within_the_connect_timeout() {
     simulated(1, |network| async move {
         let (builder, _watch) = test_server::daemon();
         let daemon = builder.start_link().await.unwrap();
@@ -68,7 +68,7 @@ fn an_answer_within_the_connect_timeout_is_in_time() {
 }
 
 #[test]
-fn a_peer_has_the_handshake_timeout_to_say_its_word() {
+fn daemon_closes_a_peer_without_hello_after_the_handshake_timeout() {
     for (by, is_in_time) in [(secs(7) - STEP, true), (secs(7) + STEP, false)] {
         simulated(1, |network| async move {
             let (builder, watch) = test_server::daemon();
@@ -85,7 +85,7 @@ fn a_peer_has_the_handshake_timeout_to_say_its_word() {
 }
 
 #[test]
-fn a_server_has_the_handshake_timeout_to_say_its_word() {
+fn client_closes_a_server_without_hello_after_the_handshake_timeout() {
     for (by, is_in_time) in [(secs(7) - STEP, true), (secs(7) + STEP, false)] {
         simulated(1, |network| async move {
             let listener = network.listen(local(PORT)).unwrap();
@@ -115,7 +115,7 @@ fn a_server_has_the_handshake_timeout_to_say_its_word() {
 }
 
 #[test]
-fn a_silent_tls_peer_is_dropped_at_its_time() {
+fn silent_tls_peer_is_closed_after_the_handshake_timeout() {
     simulated(1, |network| async move {
         let (builder, _watch) = test_server::daemon();
         let tls = TestCa::new().tls(&["localhost"]);
@@ -128,7 +128,7 @@ fn a_silent_tls_peer_is_dropped_at_its_time() {
 }
 
 #[test]
-fn a_peer_that_does_not_read_is_given_up_at_its_time() {
+fn write_timeout_closes_a_connection_whose_peer_does_not_read() {
     simulated(1, |network| async move {
         network.set_default_link(Link::new().window(1000));
         let (builder, watch) = test_server::daemon();
@@ -157,7 +157,7 @@ fn a_peer_that_does_not_read_is_given_up_at_its_time() {
 }
 
 #[test]
-fn a_client_gives_up_a_server_that_a_black_hole_took() {
+fn write_timeout_closes_a_client_of_a_black_holed_server() {
     simulated(1, |network| async move {
         let (builder, _watch) = test_server::daemon();
         let daemon = builder.start_link().await.unwrap();
@@ -181,7 +181,7 @@ fn a_client_gives_up_a_server_that_a_black_hole_took() {
 }
 
 #[test]
-fn half_a_packet_is_waited_for_until_its_time() {
+fn packet_timeout_closes_a_connection_with_half_a_packet() {
     for (by, is_in_time) in [(secs(30) - STEP, true), (secs(30) + STEP, false)] {
         simulated(1, |network| async move {
             let (builder, watch) = test_server::daemon();
@@ -203,7 +203,7 @@ fn half_a_packet_is_waited_for_until_its_time() {
 }
 
 #[test]
-fn a_packet_that_a_slow_line_brings_has_its_time_from_the_first_byte_on() {
+fn packet_timeout_starts_with_the_first_byte() {
     for (bytes, is_in_time) in [(2_900, true), (3_300, false)] {
         simulated(1, |network| async move {
             let (builder, watch) = test_server::daemon();
@@ -229,7 +229,7 @@ fn a_packet_that_a_slow_line_brings_has_its_time_from_the_first_byte_on() {
 }
 
 #[test]
-fn an_idle_client_says_every_minute_that_it_lives() {
+fn idle_client_sends_a_keepalive_every_minute() {
     simulated(1, |network| async move {
         let listener = network.listen(local(PORT)).unwrap();
         let client = Client::<TestProtocol>::builder(local(PORT))
@@ -273,7 +273,7 @@ async fn loses_its_connection(client: &Client<TestProtocol>) {
 }
 
 #[test]
-fn a_client_that_sends_gives_a_vanished_server_up_when_the_user_timeout_is_over() {
+fn user_timeout_closes_a_client_of_a_vanished_server() {
     simulated(1, |network| async move {
         let options = TcpOptions::new().user_timeout(secs(25)).keepalive(None);
         let (_daemon, client, _watch) = estranged(&network, options).await;
@@ -288,7 +288,7 @@ fn a_client_that_sends_gives_a_vanished_server_up_when_the_user_timeout_is_over(
 }
 
 #[test]
-fn both_ends_of_an_idle_connection_that_is_dead_find_out_by_keepalive() {
+fn keepalive_closes_both_ends_of_a_dead_idle_connection() {
     // The user timeout ends the asking, after two questions at least and three at most.
     for (limit, asking) in [(None, 30), (Some(secs(1)), 10), (Some(secs(65)), 25)] {
         simulated(1, |network| async move {
@@ -306,7 +306,7 @@ fn both_ends_of_an_idle_connection_that_is_dead_find_out_by_keepalive() {
 }
 
 #[test]
-fn without_either_a_vanished_peer_is_believed_in_for_ever() {
+fn vanished_peer_is_kept_without_user_timeout_and_keepalive() {
     simulated(1, |network| async move {
         let options = TcpOptions::new().user_timeout(None).keepalive(None);
         let (daemon, client, _watch) = estranged(&network, options).await;
@@ -317,7 +317,7 @@ fn without_either_a_vanished_peer_is_believed_in_for_ever() {
 }
 
 #[test]
-fn a_partition_that_is_healed_in_time_is_survived() {
+fn connection_survives_a_partition_shorter_than_the_timeouts() {
     for (lasts, survives) in [(secs(60) - STEP, true), (secs(60) + STEP, false)] {
         simulated(1, |network| async move {
             let (shop, home) = (network.host("shop"), network.host("home"));
@@ -344,7 +344,7 @@ fn a_partition_that_is_healed_in_time_is_survived() {
 }
 
 #[test]
-fn a_peer_that_never_sends_a_packet_is_given_up_at_its_time() {
+fn idle_timeout_closes_a_peer_that_sends_no_packet() {
     for (by, is_in_time) in [(secs(150) - STEP, true), (secs(150) + STEP, false)] {
         // A keepalive is enough, and half a packet is not.
         for packet in [&raw::cast("{:note, 1}")[..], &erps::wire::packet::KEEPALIVE] {
@@ -377,7 +377,7 @@ fn a_peer_that_never_sends_a_packet_is_given_up_at_its_time() {
 }
 
 #[test]
-fn a_client_that_only_listens_is_no_silent_peer() {
+fn client_without_calls_is_not_closed_by_the_idle_timeout() {
     simulated(1, |_| async move {
         let (builder, _watch) = test_server::daemon();
         let daemon = builder.start_link().await.unwrap();
@@ -389,7 +389,7 @@ fn a_client_that_only_listens_is_no_silent_peer() {
 }
 
 #[test]
-fn without_a_limit_a_peer_may_be_silent_for_ever() {
+fn silent_peer_is_kept_without_an_idle_timeout() {
     simulated(1, |network| async move {
         let (builder, _watch) = test_server::daemon();
         let options = ServerOptions::new().first_packet_timeout(None);

@@ -61,7 +61,7 @@ fn events(seed: u64) -> Vec<Event> {
 }
 
 #[test]
-fn with_certificates_made_there_the_same_seed_has_the_same_events() {
+fn same_seed_gives_the_same_events_over_tls() {
     let all: Vec<_> = (0..short_or_long(8, 50)).map(events).collect();
     for (seed, first) in (0..).zip(&all) {
         let second = events(seed);

@@ -84,7 +84,7 @@ async fn universe_of_server(server: &ServerRef<TestServer>) -> Option<u64> {
 }
 
 #[test]
-fn a_task_that_was_spawned_outside_is_in_the_universe_that_allows_it() {
+fn allowed_task_is_in_the_universe() {
     static VALUE: Sharded<AtomicU32> = Sharded::new(AtomicU32::default);
     run(async {
         let worker = Worker::new();
@@ -102,7 +102,7 @@ fn a_task_that_was_spawned_outside_is_in_the_universe_that_allows_it() {
 }
 
 #[test]
-fn a_future_may_be_allowed_before_it_is_spawned() {
+fn future_can_be_allowed_before_it_is_spawned() {
     let universe = Universe::new();
     let mut future = universe::inherit(async { current_universe() });
     universe.allow(&future.resident()).unwrap();
@@ -110,7 +110,7 @@ fn a_future_may_be_allowed_before_it_is_spawned() {
 }
 
 #[test]
-fn what_a_task_owns_is_dropped_where_it_is_even_if_it_never_ran_there() {
+fn allowed_task_is_dropped_in_the_universe_without_being_polled_there() {
     struct Tells(Sender<Option<u64>>);
     impl Drop for Tells {
         fn drop(&mut self) {
@@ -130,7 +130,7 @@ fn what_a_task_owns_is_dropped_where_it_is_even_if_it_never_ran_there() {
 }
 
 #[test]
-fn a_task_may_be_allowed_twice_into_the_same_universe() {
+fn task_can_be_allowed_twice_into_the_same_universe() {
     run(async {
         let (worker, universe) = (Worker::new(), Universe::new());
         universe.allow(&worker.resident).unwrap();
@@ -142,7 +142,7 @@ fn a_task_may_be_allowed_twice_into_the_same_universe() {
 }
 
 #[test]
-fn who_is_in_one_universe_is_not_taken_into_another() {
+fn allow_fails_with_elsewhere_for_a_task_of_another_universe() {
     run(async {
         let (worker, first, second) = (Worker::new(), Universe::new(), Universe::new());
         first.allow(&worker.resident).unwrap();
@@ -157,7 +157,7 @@ fn who_is_in_one_universe_is_not_taken_into_another() {
 }
 
 #[test]
-fn who_is_polled_while_its_universe_ends_may_be_taken_into_another() {
+fn task_polled_while_its_universe_ends_can_be_allowed_into_another() {
     let meeting = Arc::new(Barrier::new(2));
     let (first, second) = (Universe::new(), Universe::new());
     let meet = Arc::clone(&meeting);
@@ -179,7 +179,7 @@ fn who_is_polled_while_its_universe_ends_may_be_taken_into_another() {
 }
 
 #[test]
-fn a_waker_from_before_still_wakes_a_task() {
+fn waker_from_before_allow_still_wakes_the_task() {
     run(async {
         let (home, other) = (Universe::simulated(1), Universe::new());
         let worker = home.enter(Worker::new);
@@ -209,7 +209,7 @@ fn a_waker_from_before_still_wakes_a_task() {
 }
 
 #[test]
-fn a_task_is_sent_on_by_those_who_are_where_it_is() {
+fn task_is_moved_on_by_code_of_its_universe() {
     run(async {
         let (home, other) = (Universe::new(), Universe::new());
         let worker = home.enter(Worker::new);
@@ -224,7 +224,7 @@ fn a_task_is_sent_on_by_those_who_are_where_it_is() {
 }
 
 #[test]
-fn a_task_keeps_no_universe_alive_that_allowed_it_and_goes_back_when_it_has_ended() {
+fn allowed_task_returns_when_the_universe_ends_and_does_not_keep_it_alive() {
     static HELD: Sharded<Mutex<Option<Arc<()>>>> = Sharded::new(Mutex::default);
     run(async {
         let home = Universe::new();
@@ -246,7 +246,7 @@ fn a_task_keeps_no_universe_alive_that_allowed_it_and_goes_back_when_it_has_ende
 }
 
 #[test]
-fn a_task_that_has_ended_is_allowed_nowhere() {
+fn allow_fails_with_ended_for_a_finished_task() {
     run(async {
         let (worker, universe) = (Worker::new(), Universe::new());
         drop(worker.jobs);
@@ -264,7 +264,7 @@ fn a_task_that_has_ended_is_allowed_nowhere() {
 }
 
 #[test]
-fn a_server_is_where_it_is_allowed() {
+fn allowed_server_is_in_the_universe() {
     run(async {
         let (seed, _watch) = test_server::seed();
         let server = ServerRef::builder(seed).start_link().await.unwrap();
@@ -276,7 +276,7 @@ fn a_server_is_where_it_is_allowed() {
 }
 
 #[test]
-fn a_daemon_starts_its_servers_where_it_is_allowed() {
+fn allowed_daemon_starts_servers_in_the_universe() {
     run(async {
         let (daemon, before, _watch) = test_server::pair().await;
         let universe = Universe::new();
@@ -292,7 +292,7 @@ fn a_daemon_starts_its_servers_where_it_is_allowed() {
 }
 
 #[test]
-fn a_supervisor_starts_its_children_where_it_is_allowed() {
+fn allowed_supervisor_starts_children_in_the_universe() {
     run(async {
         let supervisor = DynamicSupervisor::builder().start_link();
         let universe = Universe::new();
@@ -308,7 +308,7 @@ fn a_supervisor_starts_its_children_where_it_is_allowed() {
 }
 
 #[test]
-fn a_client_takes_its_handler_along() {
+fn allowed_client_takes_its_handler_along() {
     struct Tells(Sender<Option<u64>>);
     impl ClientHandler for Tells {
         type Protocol = TestProtocol;
@@ -337,7 +337,7 @@ fn a_client_takes_its_handler_along() {
 }
 
 #[test]
-fn a_simulated_clock_goes_by_the_tasks_that_are_allowed() {
+fn simulated_clock_waits_for_allowed_tasks() {
     run(async {
         let worker = Worker::new();
         worker.is_in().await;
@@ -362,7 +362,7 @@ fn a_simulated_clock_goes_by_the_tasks_that_are_allowed() {
 }
 
 #[test]
-fn a_task_that_waits_when_it_is_allowed_wakes_by_the_clock_of_the_universe() {
+fn allowed_task_waits_by_the_clock_of_the_universe() {
     run(async {
         for _ in 0..50 {
             let worker = Worker::new();
@@ -380,7 +380,7 @@ fn a_task_that_waits_when_it_is_allowed_wakes_by_the_clock_of_the_universe() {
 }
 
 #[test]
-fn a_timer_keeps_the_clock_it_began_with_and_is_due_when_that_has_ended() {
+fn timer_keeps_its_clock_and_is_due_when_that_universe_ends() {
     run(async {
         let worker = Worker::new();
         let universe = Universe::simulated(1);
@@ -440,7 +440,7 @@ impl Server for IdleServer {
 }
 
 #[test]
-fn a_servers_time_out_goes_by_the_clock_of_where_it_is() {
+fn allowed_server_times_out_by_the_clock_of_the_universe() {
     run(async {
         let (say, hear) = async_channel::unbounded();
         let server = ServerRef::<IdleServer>::builder(say).start_link().await;
@@ -466,7 +466,7 @@ async fn register(
 }
 
 #[test]
-fn a_task_is_allowed_by_the_name_that_it_has() {
+fn allow_name_allows_the_task_that_has_the_name() {
     static NAMES: Registry<&str, u32> = Registry::unique();
     run(async {
         let worker = Worker::new();
@@ -482,7 +482,7 @@ fn a_task_is_allowed_by_the_name_that_it_has() {
 }
 
 #[test]
-fn a_task_is_allowed_by_name_as_soon_as_it_registers_it_and_when_another_one_does() {
+fn allow_name_allows_tasks_that_register_the_name_later() {
     static NAMES: Registry<&str, u32> = Registry::unique();
     run(async {
         let universe = Universe::new();
@@ -497,7 +497,7 @@ fn a_task_is_allowed_by_name_as_soon_as_it_registers_it_and_when_another_one_doe
 }
 
 #[test]
-fn a_server_is_allowed_by_the_name_that_it_registers_when_it_starts() {
+fn allow_name_allows_a_server_that_registers_the_name_in_init() {
     static NAMES: Registry<&str, u32> = Registry::unique();
     run(async {
         let universe = Universe::new();
@@ -522,7 +522,7 @@ fn a_server_is_allowed_by_the_name_that_it_registers_when_it_starts() {
 }
 
 #[test]
-fn all_who_have_registered_a_name_are_allowed() {
+fn allow_name_allows_all_tasks_of_a_duplicate_key() {
     static TOPICS: Registry<&str, u32> = Registry::duplicate();
     run(async {
         let workers = [Worker::new(), Worker::new()];
@@ -539,7 +539,7 @@ fn all_who_have_registered_a_name_are_allowed() {
 }
 
 #[test]
-fn a_name_is_asked_for_by_one_universe_at_a_time() {
+fn allow_name_fails_with_elsewhere_while_another_universe_has_the_name() {
     static NAMES: Registry<&str, u32> = Registry::unique();
     run(async {
         let (first, second) = (Universe::new(), Universe::new());
@@ -558,7 +558,7 @@ fn a_name_is_asked_for_by_one_universe_at_a_time() {
 }
 
 #[test]
-fn a_name_whose_task_is_elsewhere_is_not_asked_for() {
+fn allow_name_fails_with_elsewhere_for_a_task_of_another_universe() {
     static NAMES: Registry<&str, u32> = Registry::unique();
     run(async {
         let (first, second) = (Universe::new(), Universe::new());
@@ -576,7 +576,7 @@ fn a_name_whose_task_is_elsewhere_is_not_asked_for() {
 }
 
 #[test]
-fn a_name_that_no_task_has_registered_is_not_allowed() {
+fn allow_name_fails_with_immovable_for_a_name_of_a_thread() {
     static NAMES: Registry<&str, u32> = Registry::unique();
     static STRICT: Registry<&str, u32> = Registry::unique().strict();
     let _name = thread::spawn(|| NAMES.register("thread", 0).unwrap());
@@ -589,7 +589,7 @@ fn a_name_that_no_task_has_registered_is_not_allowed() {
 }
 
 #[test]
-fn a_name_that_something_else_than_a_task_registers_later_is_not_let_in_with_a_warning() {
+fn allowed_name_registered_by_a_thread_later_logs_a_warning() {
     static NAMES: Registry<&str, u32> = Registry::unique();
     let universe = Universe::new();
     universe.allow_name(&NAMES, "late").unwrap();
@@ -607,7 +607,7 @@ fn a_name_that_something_else_than_a_task_registers_later_is_not_let_in_with_a_w
 }
 
 #[test]
-fn names_of_a_universe_are_not_those_of_another() {
+fn allow_name_ignores_names_of_universes() {
     static NAMES: Registry<&str, u32> = Registry::unique();
     run(async {
         let (home, other) = (Universe::new(), Universe::new());

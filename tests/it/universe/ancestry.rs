@@ -67,7 +67,7 @@ fn lines(lines: &[(&str, u32)]) -> String {
 }
 
 #[test]
-fn a_server_that_was_not_forwarded_names_connection_daemon_and_test() {
+fn spawn_trace_of_a_server_names_connection_daemon_and_test() {
     let universe = Universe::new().named("a::b");
     let mut made = 0;
     let main = async {
@@ -95,7 +95,7 @@ fn a_server_that_was_not_forwarded_names_connection_daemon_and_test() {
 }
 
 #[test]
-fn a_server_under_a_supervisor_names_it_too() {
+fn spawn_trace_of_a_supervised_server_names_the_supervisor() {
     let universe = Universe::new();
     let mut made = 0;
     let main = async {
@@ -122,7 +122,7 @@ fn a_server_under_a_supervisor_names_it_too() {
 }
 
 #[test]
-fn a_child_of_a_supervisor_in_no_universe_names_both_by_the_lines_of_the_program() {
+fn spawn_trace_of_a_child_outside_names_child_and_supervisor() {
     let _trails_are_kept_from_here_on = Universe::new();
     let (told, telling) = async_channel::unbounded();
     test_server::run(async {
@@ -149,7 +149,7 @@ fn a_child_of_a_supervisor_in_no_universe_names_both_by_the_lines_of_the_program
 }
 
 #[test]
-fn a_plain_server_in_no_universe_names_itself() {
+fn spawn_trace_of_a_server_outside_names_the_server() {
     let _trails_are_kept_from_here_on = Universe::new();
     test_server::run(async {
         let (builder, made) = (ServerRef::<Tells>::builder(()), line!());

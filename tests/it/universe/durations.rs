@@ -42,7 +42,7 @@ async fn ends_soon<T>(something: impl Future<Output = T>) -> bool {
 }
 
 #[test]
-fn a_sleep_and_a_timeout_last_as_long_as_they_say() {
+fn sleep_and_timeout_take_any_duration() {
     with_each(async |odd| {
         assert_eq!(ends_soon(time::sleep(odd)).await, odd < BETWEEN, "{odd:?}");
         let never = time::timeout(odd, future::pending::<()>());
@@ -52,7 +52,7 @@ fn a_sleep_and_a_timeout_last_as_long_as_they_say() {
 }
 
 #[test]
-fn a_clock_that_is_put_forward_far_goes_on() {
+fn clock_advances_after_any_advance() {
     with_each(async |odd| {
         let clock = Universe::current().unwrap().clock().unwrap();
         for _ in 0..3 {
@@ -75,7 +75,7 @@ fn crashes() -> ChildSpec {
 }
 
 #[test]
-fn a_supervisor_counts_restarts_within_any_time() {
+fn restart_intensity_takes_any_duration() {
     with_each(async |odd| {
         // They come a second apart.
         let delay = RestartDelay::Fixed(Duration::from_secs(1));
@@ -90,7 +90,7 @@ fn a_supervisor_counts_restarts_within_any_time() {
 }
 
 #[test]
-fn a_restart_waits_for_any_time() {
+fn restart_delay_takes_any_duration() {
     with_each(async |odd| {
         let growing = RestartDelay::Growing {
             backoff: Backoff::new(odd, odd),
@@ -107,7 +107,7 @@ fn a_restart_waits_for_any_time() {
 }
 
 #[test]
-fn a_child_has_any_time_to_end() {
+fn shutdown_within_takes_any_duration() {
     with_each(async |odd| {
         let stubborn = ChildSpec::task("stubborn", |_| future::pending::<ExitReason>());
         let stubborn = stubborn
@@ -122,7 +122,7 @@ fn a_child_has_any_time_to_end() {
 }
 
 #[test]
-fn a_tree_is_waited_for_for_any_time() {
+fn waiting_for_a_tree_takes_any_duration() {
     with_each(async |odd| {
         let supervisor = DynamicSupervisor::builder().start_link();
         assert!(supervisor.until(odd, |_| true).await.is_ok());
@@ -132,7 +132,7 @@ fn a_tree_is_waited_for_for_any_time() {
 }
 
 #[test]
-fn a_line_takes_any_time() {
+fn link_latency_and_jitter_take_any_duration() {
     with_each(async |odd| {
         for line in [Link::new().latency(odd), Link::new().jitter(odd)] {
             let network = Network::current().unwrap();
@@ -151,8 +151,8 @@ fn a_line_takes_any_time() {
 }
 
 #[test]
-fn a_test_may_take_for_ever() {
-    let name = concat!(module_path!(), "::a_test_may_take_for_ever");
+fn check_timeout_takes_the_longest_duration() {
+    let name = concat!(module_path!(), "::check_timeout_takes_the_longest_duration");
     let check = Check::new(name).timeout(Duration::MAX);
     check.run(async || settled().await);
 }
@@ -162,7 +162,7 @@ fn a_test_may_take_for_ever() {
 async fn is_given_long() {}
 
 #[test]
-fn a_test_may_be_given_as_long_as_the_environment_can_say() {
+fn timeout_variable_takes_the_largest_number() {
     let limit = u32::MAX.to_string();
     subprocess::passes(
         "universe::durations::is_given_long",

@@ -356,3 +356,23 @@ fn visitor_that_stops_early_is_an_error() {
         );
     }
 }
+
+#[test]
+fn some_whose_value_is_nil_is_rejected_by_the_encoder() {
+    let rejected = [
+        etf::to_vec(&Some(())),
+        etf::to_vec(&Some(None::<u8>)),
+        etf::to_vec(&vec![(1, Some(Term::atom("nil")))]),
+    ];
+    for encoded in rejected {
+        assert!(matches!(encoded, Err(EncodeError::SomeNil)), "{encoded:?}");
+    }
+    let round_trips = [Some(Some(3)), None];
+    for value in round_trips {
+        let bytes = etf::to_vec(&value).unwrap();
+        assert_eq!(
+            etf::from_slice::<Option<Option<u8>>>(&bytes).unwrap(),
+            value
+        );
+    }
+}

@@ -9,15 +9,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use erps::{
-    Universe, time,
-    universe::{self, Clock},
-};
+use test_universe::{self as universe, Clock, Universe, time};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
 #[test]
-fn an_hour_of_waiting_takes_no_time() {
+fn sleep_of_an_hour_takes_no_real_time() {
     let real = Instant::now();
     let universe = Universe::simulated(1);
     universe.run(async {
@@ -30,7 +27,7 @@ fn an_hour_of_waiting_takes_no_time() {
 }
 
 #[test]
-fn two_universes_have_two_clocks() {
+fn clocks_of_two_universes_are_independent() {
     let (a, b) = (Universe::simulated(1), Universe::simulated(1));
     a.run(time::sleep(HOUR));
     assert_eq!(a.clock().unwrap().elapsed(), HOUR);
@@ -38,10 +35,10 @@ fn two_universes_have_two_clocks() {
 }
 
 #[test]
-fn the_clock_stands_still_while_a_task_runs_elsewhere() {
+fn clock_stands_still_while_a_task_runs_on_another_thread() {
     let universe = Universe::simulated(1);
     universe.run(async {
-        let (say, hear) = async_channel::bounded::<()>(1);
+        let (say, hear) = smol::channel::bounded::<()>(1);
         let start = time::now();
         let alarm = async {
             time::sleep(HOUR).await;
@@ -67,7 +64,7 @@ fn the_clock_stands_still_while_a_task_runs_elsewhere() {
 }
 
 #[test]
-fn without_run_the_clock_leaps_too() {
+fn clock_advances_without_run_too() {
     let universe = Universe::simulated(1);
     smol::block_on(universe.scope(async {
         let nap = smol::spawn(universe::inherit(time::sleep(HOUR)));
@@ -96,7 +93,7 @@ fn order_of(seed: u64) -> Vec<u32> {
 }
 
 #[test]
-fn the_seed_decides() {
+fn same_seed_gives_the_same_order_and_random_numbers() {
     assert_eq!(order_of(7), order_of(7));
     assert_ne!(order_of(7), order_of(8));
 }
@@ -113,7 +110,7 @@ fn outcomes<T: Ord, F: Future<Output = T>>(race: impl Fn() -> F) -> BTreeMap<T, 
 
 /// The order in which those come who are due at the same time; the last one is the test itself.
 async fn race() -> Vec<u32> {
-    let (come, comers) = async_channel::unbounded();
+    let (come, comers) = smol::channel::unbounded();
     let runs = |n| {
         let come = come.clone();
         async move {
@@ -121,7 +118,7 @@ async fn race() -> Vec<u32> {
             come.send(n).await.unwrap();
         }
     };
-    let tasks = [0, 1, 2].map(|n| erps::spawn(runs(n)));
+    let tasks = [0, 1, 2].map(|n| test_universe::spawn(runs(n)));
     runs(3).await;
     for task in tasks {
         task.await;
@@ -130,14 +127,14 @@ async fn race() -> Vec<u32> {
 }
 
 #[test]
-fn of_a_few_who_are_due_at_once_any_may_be_the_next_the_test_itself_included() {
+fn seed_decides_the_order_of_timers_that_are_due_at_once() {
     let orders = outcomes(race);
     assert_eq!(orders.len(), 24, "{orders:?}");
     assert!(orders.values().all(|it| *it > 10), "{orders:?}");
 }
 
 #[test]
-fn a_test_may_lose_what_it_does_at_the_same_time_as_a_task_of_its_own() {
+fn seed_decides_the_order_of_the_main_future_and_its_tasks() {
     let lost_updates = outcomes(async || {
         let value = Arc::new(AtomicU32::new(0));
         let adds = |value: Arc<AtomicU32>| async move {
@@ -147,7 +144,7 @@ fn a_test_may_lose_what_it_does_at_the_same_time_as_a_task_of_its_own() {
                 value.store(read + 1, Relaxed);
             }
         };
-        let task = erps::spawn(adds(Arc::clone(&value)));
+        let task = test_universe::spawn(adds(Arc::clone(&value)));
         adds(Arc::clone(&value)).await;
         task.await;
         value.load(Relaxed)
@@ -157,7 +154,7 @@ fn a_test_may_lose_what_it_does_at_the_same_time_as_a_task_of_its_own() {
 }
 
 #[test]
-fn no_time_passes_between_the_end_of_a_foreign_task_and_the_waking_of_whoever_waits() {
+fn clock_stands_still_between_the_end_of_an_external_task_and_its_waiter() {
     for _ in 0..50 {
         Universe::simulated(1).run(async {
             let busy = async {
@@ -177,9 +174,9 @@ fn no_time_passes_between_the_end_of_a_foreign_task_and_the_waking_of_whoever_wa
 }
 
 #[test]
-fn the_clock_moves_on_after_a_run() {
+fn clock_advances_after_a_run() {
     let universe = Universe::simulated(1);
-    let (go, gone) = async_channel::bounded::<()>(1);
+    let (go, gone) = smol::channel::bounded::<()>(1);
     let nap = async move {
         gone.recv().await.unwrap();
         time::sleep(10 * HOUR).await;
@@ -197,7 +194,7 @@ fn the_clock_moves_on_after_a_run() {
 fn sleepers(clock: &Clock, sleep: [Duration; 3]) -> [smol::Task<Duration>; 3] {
     sleep.map(|sleep| {
         let clock = clock.clone();
-        erps::spawn(async move {
+        test_universe::spawn(async move {
             time::sleep(sleep).await;
             clock.elapsed()
         })
@@ -205,12 +202,12 @@ fn sleepers(clock: &Clock, sleep: [Duration; 3]) -> [smol::Task<Duration>; 3] {
 }
 
 #[test]
-fn a_clock_that_is_put_forward_wakes_whoever_is_due_and_no_other_universe_notices() {
+fn advance_wakes_due_timers_of_its_universe_only() {
     let (universe, other) = (Universe::simulated(1), Universe::simulated(1));
     let (clock, others) = (universe.clock().unwrap(), other.clock().unwrap());
     universe.run(async {
         let due = sleepers(&clock, [HOUR, 2 * HOUR, 3 * HOUR]);
-        let later = erps::spawn(time::sleep(9 * HOUR));
+        let later = test_universe::spawn(time::sleep(9 * HOUR));
         // Until all of them sleep.
         time::sleep(HOUR / 2).await;
         clock.advance(4 * HOUR);
@@ -227,7 +224,7 @@ fn a_clock_that_is_put_forward_wakes_whoever_is_due_and_no_other_universe_notice
 }
 
 #[test]
-fn a_clock_can_be_put_forward_from_a_thread_of_others_and_where_nobody_runs_the_universe() {
+fn advance_works_from_other_threads_and_without_run() {
     let universe = Universe::simulated(1);
     let clock = universe.clock().unwrap();
     std::thread::spawn(move || clock.advance(HOUR))
@@ -244,7 +241,7 @@ fn a_clock_can_be_put_forward_from_a_thread_of_others_and_where_nobody_runs_the_
 
 #[test]
 #[should_panic(expected = "is being run already")]
-fn a_universe_is_run_once_at_a_time() {
+fn concurrent_run_of_one_universe_panics() {
     let universe = Universe::simulated(1);
     let same = universe.clone();
     universe.run(async move { same.run(async {}) });

@@ -10,14 +10,11 @@ use std::{
     time::Duration,
 };
 
-use erps::{Sharded, Universe, time, universe, universe::CapturedContext};
 use futures::StreamExt as _;
 use smol::future;
+use test_universe::{self as universe, CapturedContext, Sharded, Universe, time};
 
-use crate::support::{
-    panics::expected,
-    test_server::{current_universe, run},
-};
+use crate::support::{current_universe, expected, run};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -58,7 +55,7 @@ impl Pool {
 }
 
 #[test]
-fn a_pool_of_threads_runs_each_closure_in_its_universe() {
+fn thread_pool_runs_each_inherited_closure_in_its_universe() {
     let pool = Pool::new();
     let universes: Vec<_> = (0..10).map(|_| Universe::new()).collect();
     let (say, hear) = mpsc::channel();
@@ -73,7 +70,7 @@ fn a_pool_of_threads_runs_each_closure_in_its_universe() {
 }
 
 #[test]
-fn a_callback_that_is_kept_runs_in_its_universe_as_often_as_it_is_called() {
+fn captured_context_runs_callbacks_in_its_universe_any_number_of_times() {
     let mut callbacks: Vec<Box<dyn FnMut(u32) -> u32 + Send>> = Vec::new();
     let universe = Universe::new();
     universe.enter(|| {
@@ -91,7 +88,7 @@ fn a_callback_that_is_kept_runs_in_its_universe_as_often_as_it_is_called() {
 }
 
 #[test]
-fn a_place_leads_to_its_universe_with_futures_too() {
+fn captured_context_scopes_futures_in_its_universe() {
     let universe = Universe::new();
     let there = universe.enter(CapturedContext::capture);
     assert_eq!(there.universe(), Some(&universe));
@@ -108,7 +105,7 @@ fn here_in(universe: &Universe) -> Option<u64> {
 }
 
 #[test]
-fn a_universe_may_be_entered_twice() {
+fn universe_can_be_entered_twice() {
     let universe = Universe::new();
     universe.enter(|| {
         add(1);
@@ -119,7 +116,7 @@ fn a_universe_may_be_entered_twice() {
 }
 
 #[test]
-fn what_waits_for_a_timer_or_a_stream_wakes_in_its_universe() {
+fn future_woken_by_a_timer_or_stream_is_in_its_universe() {
     for universe in [Universe::new(), Universe::simulated(1)] {
         let seen = run(universe.scope(async {
             let mut seen = Vec::new();
@@ -148,7 +145,7 @@ impl Drop for Tells {
 }
 
 #[test]
-fn what_a_closure_owns_is_dropped_in_its_universe_whether_it_has_run_or_not() {
+fn captures_of_an_inherited_closure_are_dropped_in_its_universe() {
     let universe = Universe::new();
     let (told, tells) = mpsc::channel();
     let owns = || {
@@ -164,11 +161,11 @@ fn what_a_closure_owns_is_dropped_in_its_universe_whether_it_has_run_or_not() {
 }
 
 #[test]
-fn a_simulated_clock_stands_still_until_an_inherited_closure_has_run() {
+fn simulated_clock_stands_still_until_an_inherited_closure_returns() {
     let universe = Universe::simulated(1);
     universe.run(async {
         let start = time::now();
-        let (say, hear) = async_channel::bounded(1);
+        let (say, hear) = smol::channel::bounded(1);
         let busy = universe::inherit_fn(move || {
             for _ in 0..1000 {
                 thread::yield_now();
@@ -187,7 +184,7 @@ fn a_simulated_clock_stands_still_until_an_inherited_closure_has_run() {
 }
 
 #[test]
-fn a_simulated_clock_goes_on_after_a_closure_has_panicked() {
+fn simulated_clock_advances_after_an_inherited_closure_panics() {
     let universe = Universe::simulated(1);
     universe.run(expected(async {
         let there = CapturedContext::capture();
@@ -203,13 +200,13 @@ fn a_simulated_clock_goes_on_after_a_closure_has_panicked() {
 }
 
 #[test]
-fn a_simulated_clock_stands_still_while_a_callback_runs_and_not_before() {
+fn simulated_clock_stands_still_only_while_a_callback_runs() {
     let universe = Universe::simulated(1);
     universe.run(async {
         let there = CapturedContext::capture();
         let start = time::now();
         time::sleep(HOUR).await;
-        let (say, hear) = async_channel::bounded(1);
+        let (say, hear) = smol::channel::bounded(1);
         // From here on somebody is awake, until the callback is.
         let begins = universe::inherit_fn(|| ());
         let thread = thread::spawn(move || {
@@ -228,7 +225,7 @@ fn a_simulated_clock_stands_still_while_a_callback_runs_and_not_before() {
 }
 
 #[test]
-fn a_thread_that_waits_for_a_simulated_clock_does_so_in_a_scope() {
+fn thread_can_wait_for_the_simulated_clock_in_a_captured_scope() {
     let universe = Universe::simulated(1);
     let done = Arc::new(AtomicBool::new(false));
     universe.run(async {

@@ -2,10 +2,10 @@
 
 use std::pin::Pin;
 
-use erps::network::Event;
 use futures::{StreamExt as _, stream::FuturesUnordered};
+use test_universe::network::Event;
 
-use crate::support::events::Warnings;
+use crate::support::Warnings;
 
 use super::*;
 
@@ -15,7 +15,7 @@ fn count(network: &Network, what: impl Fn(&EventKind) -> bool) -> usize {
 }
 
 #[test]
-fn a_partition_holds_bytes_until_it_is_healed() {
+fn partition_holds_bytes_until_it_is_healed() {
     simulated(1, |network| async move {
         network.set_default_link(Link::new().latency(ms(10)));
         let (mut near, mut far, _listener) = ends(&network).await;
@@ -38,7 +38,7 @@ fn a_partition_holds_bytes_until_it_is_healed() {
 }
 
 #[test]
-fn who_waits_since_before_the_partition_hears_of_its_end() {
+fn pending_read_completes_after_the_partition_is_healed() {
     simulated(1, |network| async move {
         network.set_default_link(Link::new().latency(ms(10)));
         let (mut near, mut far, _listener) = ends(&network).await;
@@ -61,7 +61,7 @@ fn who_waits_since_before_the_partition_hears_of_its_end() {
 }
 
 #[test]
-fn what_has_arrived_is_read_in_spite_of_a_partition() {
+fn arrived_bytes_are_read_during_a_partition() {
     simulated(1, |network| async move {
         network.set_default_link(Link::new().latency(ms(10)));
         let (mut near, mut far, _listener) = ends(&network).await;
@@ -73,13 +73,13 @@ fn what_has_arrived_is_read_in_spite_of_a_partition() {
 }
 
 #[test]
-fn a_partition_concerns_two_hosts_only() {
+fn partition_affects_two_hosts_only() {
     simulated(1, |network| async move {
         let hosts = ["alpha", "beta", "gamma"].map(|name| network.host(name));
         let [alpha, beta, gamma] = &hosts;
         let _listener = alpha.enter(|| network.listen(alpha.address(PORT))).unwrap();
         network.partition(alpha, beta);
-        let dial = |from: &erps::Host| from.scope(network.connect(alpha.address(PORT)));
+        let dial = |from: &test_universe::Host| from.scope(network.connect(alpha.address(PORT)));
         dial(gamma).await.unwrap();
         let unheard = time::timeout(secs(60), dial(beta)).await;
         assert!(unheard.is_err());
@@ -94,7 +94,7 @@ fn a_partition_concerns_two_hosts_only() {
 }
 
 #[test]
-fn the_answer_to_a_dial_is_held_too() {
+fn partition_holds_the_answer_to_a_connect() {
     simulated(1, |network| async move {
         network.set_default_link(Link::new().latency(ms(10)));
         let listener = network.listen(local(PORT)).unwrap();
@@ -117,7 +117,7 @@ fn the_answer_to_a_dial_is_held_too() {
 }
 
 #[test]
-fn a_black_hole_swallows_what_is_sent_and_says_nothing() {
+fn black_hole_drops_sent_bytes_silently() {
     simulated(1, |network| async move {
         network.set_default_link(Link::new().latency(ms(10)).window(100));
         let (mut near, mut far, listener) = ends(&network).await;
@@ -145,7 +145,7 @@ fn a_black_hole_swallows_what_is_sent_and_says_nothing() {
 }
 
 #[test]
-fn a_connection_that_a_black_hole_takes_leaves_the_backlog() {
+fn black_holed_connection_leaves_the_backlog() {
     simulated(1, |network| async move {
         network.set_default_link(Link::new().latency(ms(10)));
         let listener = network.listen_with(local(PORT), 1).unwrap();
@@ -158,7 +158,7 @@ fn a_connection_that_a_black_hole_takes_leaves_the_backlog() {
 }
 
 #[test]
-fn a_reset_fails_both_ends_and_loses_what_was_not_read() {
+fn reset_fails_both_ends_and_drops_unread_bytes() {
     simulated(1, |network| async move {
         let (mut near, mut far, _listener) = ends(&network).await;
         near.write_all(b"lost").await.unwrap();
@@ -178,7 +178,7 @@ fn a_reset_fails_both_ends_and_loses_what_was_not_read() {
 }
 
 #[test]
-fn one_connection_of_many_is_reset() {
+fn reset_of_one_connection_does_not_affect_others() {
     simulated(1, |network| async move {
         let (mut near, mut far, listener) = ends(&network).await;
         let mut other = network.connect(listener.local_addr()).await.unwrap();
@@ -207,7 +207,7 @@ fn one_connection_of_many_is_reset() {
 }
 
 #[test]
-fn who_aborts_resets_the_other_end() {
+fn abort_resets_the_other_end() {
     simulated(1, |network| async move {
         network.set_default_link(Link::new().latency(ms(10)));
         let (mut near, far, _listener) = ends(&network).await;
@@ -219,7 +219,7 @@ fn who_aborts_resets_the_other_end() {
 }
 
 #[test]
-fn nobody_listens_is_told_after_a_round_trip() {
+fn connect_without_a_listener_fails_after_a_round_trip() {
     simulated(1, |network| async move {
         network.set_default_link(Link::new().latency(ms(10)));
         let (outcome, took) = timed(network.connect(local(PORT))).await;
@@ -235,7 +235,7 @@ fn nobody_listens_is_told_after_a_round_trip() {
 }
 
 #[test]
-fn a_full_backlog_does_not_answer_until_there_is_room() {
+fn connect_to_a_full_backlog_waits_for_a_free_slot() {
     simulated(1, |network| async move {
         let listener = network.listen_with(local(PORT), 2).unwrap();
         let _waiting = [
@@ -259,7 +259,7 @@ fn a_full_backlog_does_not_answer_until_there_is_room() {
 }
 
 #[test]
-fn those_in_the_backlog_of_a_listener_that_is_dropped_are_reset() {
+fn dropping_a_listener_resets_the_connections_in_its_backlog() {
     simulated(1, |network| async move {
         let listener = network.listen_with(local(PORT), 1).unwrap();
         let mut waiting = network.connect(local(PORT)).await.unwrap();
@@ -277,7 +277,7 @@ fn those_in_the_backlog_of_a_listener_that_is_dropped_are_reset() {
 }
 
 #[test]
-fn accepts_fail_on_demand_and_leave_the_connection_where_it_is() {
+fn injected_accept_error_leaves_the_connection_in_the_backlog() {
     simulated(1, |network| async move {
         let listener = network.listen(local(PORT)).unwrap();
         network.fail_accepts("localhost", PORT, 24, 2);
@@ -293,7 +293,7 @@ fn accepts_fail_on_demand_and_leave_the_connection_where_it_is() {
 }
 
 #[test]
-fn what_happened_is_remembered_and_can_be_read() {
+fn events_are_kept_and_displayed() {
     simulated(1, |network| async move {
         network.set_default_link(Link::new().latency(ms(10)));
         let listener = network.listen(local(PORT)).unwrap();
@@ -321,7 +321,7 @@ fn what_happened_is_remembered_and_can_be_read() {
 }
 
 #[test]
-fn who_waits_for_room_in_a_backlog_hears_of_a_refusal() {
+fn connect_waiting_for_a_backlog_slot_fails_when_the_port_is_refused() {
     simulated(1, |network| async move {
         let listener = network.listen_with(local(PORT), 1).unwrap();
         let _first = network.connect(local(PORT)).await.unwrap();
@@ -343,7 +343,7 @@ fn who_waits_for_room_in_a_backlog_hears_of_a_refusal() {
 type Fault = fn(&Network);
 
 #[test]
-fn a_fault_of_a_host_that_nobody_has_named_is_warned_of() {
+fn fault_on_an_unknown_host_logs_a_warning() {
     Warnings::capture(|warnings| {
         simulated(1, |network| async move {
             let alpha = network.host("alpha");
@@ -374,7 +374,7 @@ fn a_fault_of_a_host_that_nobody_has_named_is_warned_of() {
 }
 
 #[test]
-fn a_partition_cuts_what_is_arriving_in_two() {
+fn partition_delivers_the_arrived_part_of_a_write() {
     // What has arrived is read before it, or meanwhile.
     for reads_before in [true, false] {
         simulated(1, |network| async move {
@@ -405,7 +405,7 @@ fn a_partition_cuts_what_is_arriving_in_two() {
 }
 
 #[test]
-fn a_black_hole_swallows_what_has_not_arrived_of_a_write() {
+fn black_hole_drops_the_part_of_a_write_that_has_not_arrived() {
     simulated(1, |network| async move {
         network.set_default_link(Link::new().bandwidth(1000));
         let (mut near, mut far, _listener) = ends(&network).await;
@@ -418,7 +418,7 @@ fn a_black_hole_swallows_what_has_not_arrived_of_a_write() {
 }
 
 #[test]
-fn who_leaves_while_bytes_arrive_resets_the_connection_when_more_come() {
+fn dropping_an_end_while_bytes_arrive_resets_the_connection() {
     simulated(1, |network| async move {
         network.set_default_link(Link::new().latency(ms(10)).bandwidth(1));
         let (mut near, mut far, _listener) = ends(&network).await;

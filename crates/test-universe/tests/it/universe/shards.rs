@@ -9,10 +9,10 @@ use std::{
     thread,
 };
 
-use erps::{Config, Mock, Registry, Sharded, Universe, universe};
+use test_universe::{self as universe, Config, Mock, Registry, Sharded, Universe};
 
 #[test]
-fn what_is_set_is_seen_in_this_universe_only() {
+fn set_changes_the_value_of_the_current_universe_only() {
     static LIMIT: Sharded<u32> = Sharded::new(|| 10);
     let (left, right) = (Universe::new(), Universe::new());
     left.enter(|| LIMIT.set(1));
@@ -27,7 +27,7 @@ fn what_is_set_is_seen_in_this_universe_only() {
 }
 
 #[test]
-fn a_universe_in_a_universe_has_a_shard_of_its_own() {
+fn nested_universe_has_a_value_of_its_own() {
     static LIMIT: Sharded<u32> = Sharded::new(|| 10);
     Universe::new().enter(|| {
         LIMIT.set(1);
@@ -40,7 +40,7 @@ fn a_universe_in_a_universe_has_a_shard_of_its_own() {
 }
 
 #[test]
-fn replace_returns_the_former_value_which_who_holds_it_keeps() {
+fn replace_returns_the_former_value_which_holders_keep() {
     static LIMIT: Sharded<u32> = Sharded::new(|| 10);
     Universe::new().enter(|| {
         assert_eq!(*LIMIT.replace(1), 10);
@@ -53,7 +53,7 @@ fn replace_returns_the_former_value_which_who_holds_it_keeps() {
 }
 
 #[test]
-fn what_is_cleared_is_dropped_and_made_anew() {
+fn clear_drops_the_value_and_the_next_use_initializes_it() {
     static MADE: AtomicU32 = AtomicU32::new(0);
     static TICKET: Sharded<Arc<u32>> = Sharded::new(|| Arc::new(MADE.fetch_add(1, Relaxed)));
     for universe in [None, Some(Universe::new())] {
@@ -71,7 +71,7 @@ fn what_is_cleared_is_dropped_and_made_anew() {
 }
 
 #[test]
-fn clearing_one_universe_leaves_the_others_alone() {
+fn clear_does_not_affect_other_universes() {
     static LIMIT: Sharded<u32> = Sharded::new(|| 10);
     let (left, right) = (Universe::new(), Universe::new());
     left.enter(|| LIMIT.set(1));
@@ -84,7 +84,7 @@ fn clearing_one_universe_leaves_the_others_alone() {
 }
 
 #[test]
-fn what_is_set_first_is_not_made() {
+fn set_before_the_first_use_skips_the_initializer() {
     static NEVER: Sharded<u32> = Sharded::new(|| panic!("it is set before it is asked for"));
     NEVER.set(1);
     assert_eq!(*NEVER.get(), 1);
@@ -95,7 +95,7 @@ fn what_is_set_first_is_not_made() {
 }
 
 #[test]
-fn many_who_ask_at_once_have_the_value_made_once() {
+fn concurrent_first_uses_initialize_once() {
     static MADE: AtomicU32 = AtomicU32::new(0);
     static SLOW: Sharded<u32> = Sharded::new(|| {
         thread::yield_now();
@@ -115,7 +115,7 @@ fn many_who_ask_at_once_have_the_value_made_once() {
 }
 
 #[test]
-fn what_is_set_while_a_value_is_made_does_not_wait_for_it_and_is_not_lost() {
+fn set_during_initialization_neither_waits_nor_is_lost() {
     static MAKING: Barrier = Barrier::new(2);
     static SLOW: Sharded<u32> = Sharded::new(|| {
         MAKING.wait();
@@ -137,7 +137,7 @@ fn what_is_set_while_a_value_is_made_does_not_wait_for_it_and_is_not_lost() {
 }
 
 #[test]
-fn of_values_put_in_at_once_each_is_returned_to_someone_but_the_last() {
+fn concurrent_replaces_return_every_value_but_the_last() {
     static TOKEN: Sharded<u32> = Sharded::new(|| 0);
     let universe = Universe::new();
     let returned = thread::scope(|threads| {
@@ -155,7 +155,7 @@ fn of_values_put_in_at_once_each_is_returned_to_someone_but_the_last() {
 }
 
 #[test]
-fn who_reads_while_others_set_sees_the_one_or_the_other() {
+fn get_during_set_returns_the_old_or_the_new_value() {
     static PAIR: Sharded<(u32, u32)> = Sharded::new(|| (0, 0));
     let universe = Universe::new();
     thread::scope(|threads| {
@@ -183,7 +183,7 @@ impl Drop for OnDrop {
 }
 
 #[test]
-fn values_are_dropped_in_the_universe_they_lived_in() {
+fn values_are_dropped_in_their_universe() {
     static SEEN: Mutex<Vec<u64>> = Mutex::new(Vec::new());
     static VALUE: Sharded<OnDrop> = Sharded::new(|| {
         OnDrop(|| {
@@ -200,7 +200,7 @@ fn values_are_dropped_in_the_universe_they_lived_in() {
 }
 
 #[test]
-fn a_destructor_finds_the_other_values_of_its_universe() {
+fn destructor_can_use_other_values_of_its_universe() {
     static SEEN: Mutex<Vec<u32>> = Mutex::new(Vec::new());
     static NAME: Sharded<u32> = Sharded::new(|| 0);
     static EARLY: Sharded<OnDrop> =
@@ -218,14 +218,14 @@ fn a_destructor_finds_the_other_values_of_its_universe() {
 }
 
 #[test]
-fn two_values_whose_destructors_make_each_other_come_to_an_end() {
+fn destructors_that_create_each_others_values_terminate() {
     static CHICKEN: Sharded<OnDrop> = Sharded::new(|| OnDrop(|| drop(EGG.get())));
     static EGG: Sharded<OnDrop> = Sharded::new(|| OnDrop(|| drop(CHICKEN.get())));
     Universe::new().enter(|| drop(EGG.get()));
 }
 
 #[test]
-fn a_destructor_may_keep_its_universe() {
+fn destructor_may_keep_a_handle_to_its_universe() {
     static KEPT: Mutex<Option<Universe>> = Mutex::new(None);
     static VALUE: Sharded<OnDrop> =
         Sharded::new(|| OnDrop(|| *KEPT.lock().unwrap() = Universe::current()));
@@ -241,7 +241,7 @@ fn a_destructor_may_keep_its_universe() {
 
 /// Making or dropping a value under a lock that its neighbour needs would stop here for ever.
 #[test]
-fn making_dropping_and_replacing_one_value_may_use_another() {
+fn initializers_and_destructors_may_use_other_statics() {
     static BASE: Sharded<Arc<u32>> = Sharded::new(|| Arc::new(20));
     struct Uses(u32);
     impl Drop for Uses {
@@ -306,7 +306,7 @@ async fn live(id: u64) {
 }
 
 #[test]
-fn twenty_universes_on_each_of_64_threads_do_not_see_each_other() {
+fn twenty_universes_on_each_of_64_threads_are_isolated() {
     let together = Barrier::new(64);
     thread::scope(|threads| {
         for _ in 0..64 {

@@ -8,14 +8,14 @@ use std::{
     thread,
 };
 
-use erps::{Registry, Universe};
+use test_universe::{Registry, Universe};
 
 fn values<V: Copy>(values: &[Arc<V>]) -> Vec<V> {
     values.iter().map(|value| **value).collect()
 }
 
 #[test]
-fn a_unique_key_is_registered_once_and_the_error_says_where() {
+fn register_fails_for_a_taken_unique_key_and_names_the_line() {
     static NAMES: Registry<&str, u32> = Registry::unique();
     let (first, line) = (NAMES.register("a", 1).unwrap(), line!());
     let error = NAMES.register("a", 2).unwrap_err();
@@ -30,7 +30,7 @@ fn a_unique_key_is_registered_once_and_the_error_says_where() {
 }
 
 #[test]
-fn a_duplicate_key_has_its_values_in_the_order_of_registration() {
+fn duplicate_key_has_its_values_in_the_order_of_registration() {
     static TOPICS: Registry<&str, u32> = Registry::duplicate();
     let guards = [1, 2, 3].map(|value| TOPICS.register("news", value).unwrap());
     let _other = TOPICS.register("sports", 4).unwrap();
@@ -43,7 +43,7 @@ fn a_duplicate_key_has_its_values_in_the_order_of_registration() {
 }
 
 #[test]
-fn a_key_is_unique_in_its_universe_only() {
+fn unique_key_can_be_registered_once_per_universe() {
     static NAMES: Registry<&str, u32> = Registry::unique();
     let (left, right) = (Universe::new(), Universe::new());
     let in_left = left.enter(|| NAMES.register("a", 1).unwrap());
@@ -62,7 +62,7 @@ fn a_key_is_unique_in_its_universe_only() {
 }
 
 #[test]
-fn a_guard_that_is_dropped_in_another_universe_frees_the_name_in_its_own() {
+fn registration_dropped_in_another_universe_unregisters_in_its_own() {
     static NAMES: Registry<&str, u32> = Registry::unique();
     let (left, right) = (Universe::new(), Universe::new());
     let in_left = left.enter(|| NAMES.register("a", 1).unwrap());
@@ -75,7 +75,7 @@ fn a_guard_that_is_dropped_in_another_universe_frees_the_name_in_its_own() {
 }
 
 #[test]
-fn a_guard_outlives_its_universe_and_keeps_nothing_of_it() {
+fn registration_does_not_keep_its_universe_alive() {
     static NAMES: Registry<&str, Arc<()>> = Registry::unique();
     let (universe, value) = (Universe::new(), Arc::new(()));
     let guard = universe.enter(|| NAMES.register("a", Arc::clone(&value)).unwrap());
@@ -86,7 +86,7 @@ fn a_guard_outlives_its_universe_and_keeps_nothing_of_it() {
 }
 
 #[test]
-fn a_name_is_free_as_soon_as_its_owner_has_panicked() {
+fn name_is_unregistered_when_its_owner_panics() {
     static NAMES: Registry<&str, u32> = Registry::unique();
     let owner = thread::spawn(|| {
         let _name = NAMES.register("a", 1).unwrap();
@@ -97,7 +97,7 @@ fn a_name_is_free_as_soon_as_its_owner_has_panicked() {
 }
 
 #[test]
-fn dispatch_gives_the_values_of_the_universe_or_does_not_call_at_all() {
+fn dispatch_calls_with_the_values_of_the_universe_or_not_at_all() {
     static TOPICS: Registry<String, AtomicU32> = Registry::duplicate();
     let universe = Universe::new();
     let subscribe = || {
@@ -124,7 +124,7 @@ fn dispatch_gives_the_values_of_the_universe_or_does_not_call_at_all() {
 }
 
 #[test]
-fn select_reads_keys_and_values_of_the_universe_in_the_order_of_registration() {
+fn select_visits_the_universe_in_the_order_of_registration() {
     static NAMES: Registry<u32, u32> = Registry::duplicate();
     let universe = Universe::new();
     let _outside = NAMES.register(9, 9).unwrap();
@@ -143,7 +143,7 @@ fn select_reads_keys_and_values_of_the_universe_in_the_order_of_registration() {
 }
 
 #[test]
-fn what_dispatch_and_select_call_may_use_the_registry() {
+fn closures_of_dispatch_and_select_may_use_the_registry() {
     static NAMES: Registry<&str, u32> = Registry::duplicate();
     let held = Mutex::new(vec![NAMES.register("a", 1).unwrap()]);
     let more = |value| {
@@ -163,7 +163,7 @@ fn what_dispatch_and_select_call_may_use_the_registry() {
 }
 
 #[test]
-fn a_value_may_use_the_registry_when_it_is_dropped() {
+fn destructor_of_a_value_may_use_the_registry() {
     struct Leaves;
     impl Drop for Leaves {
         fn drop(&mut self) {
@@ -178,7 +178,7 @@ fn a_value_may_use_the_registry_when_it_is_dropped() {
 }
 
 #[test]
-fn of_many_who_want_a_unique_name_at_once_one_gets_it() {
+fn concurrent_registrations_of_a_unique_key_succeed_once() {
     static NAMES: Registry<&str, u32> = Registry::unique();
     let universe = Universe::new();
     let got = thread::scope(|threads| {

@@ -2,7 +2,7 @@
 
 use std::{panic, sync::Arc, thread};
 
-use erps::{Config, Mock, Registry, Sharded, Universe, universe, universe::ConfigError};
+use test_universe::{self as universe, Config, ConfigError, Mock, Registry, Sharded, Universe};
 
 /// `here!()` is this line of this file, as it stands in the texts.
 macro_rules! here {
@@ -30,7 +30,7 @@ fn on_a_thread<R: Send + 'static>(f: impl FnOnce() -> R + Send + 'static) -> R {
 }
 
 #[test]
-fn a_strict_static_is_like_any_other_in_a_universe() {
+fn strict_static_has_a_value_in_a_universe() {
     Universe::new().enter(|| {
         assert_eq!(*LIMIT.0.get(), 10);
         LIMIT.0.set(1);
@@ -39,13 +39,13 @@ fn a_strict_static_is_like_any_other_in_a_universe() {
 }
 
 #[test]
-fn a_lenient_static_has_a_value_in_no_universe() {
+fn lenient_static_has_a_value_outside_of_universes() {
     static LENIENT: Sharded<u32> = Sharded::new(|| 10);
     assert_eq!(*LENIENT.try_get().unwrap(), 10);
 }
 
 #[test]
-fn what_was_spawned_without_its_universe_is_told_what_to_do() {
+fn strict_static_used_outside_names_the_line_and_the_fix() {
     let asks = || (LIMIT.0.try_get().unwrap_err(), here!());
     let (error, asked) = Universe::new().enter(|| on_a_thread(asks));
     let expected = [
@@ -58,7 +58,7 @@ fn what_was_spawned_without_its_universe_is_told_what_to_do() {
 }
 
 #[test]
-fn what_inherited_no_universe_is_told_who_spawned_it() {
+fn strict_static_used_outside_names_the_known_spawns() {
     let _trails_are_kept_from_here_on = Universe::new();
     let (error, inner, outer) = on_a_thread(|| {
         let task = async {
@@ -84,7 +84,7 @@ fn what_inherited_no_universe_is_told_who_spawned_it() {
 }
 
 #[test]
-fn a_closure_is_told_who_made_it() {
+fn strict_static_used_outside_names_the_inherited_closure() {
     let _trails_are_kept_from_here_on = Universe::new();
     let (closure, at) = (universe::inherit_fn(|| LIMIT.0.try_get()), here!());
     let error = on_a_thread(closure).unwrap_err();
@@ -93,7 +93,7 @@ fn a_closure_is_told_who_made_it() {
 }
 
 #[test]
-fn a_trail_remembers_eight_spawns() {
+fn spawn_trace_keeps_eight_spawns() {
     fn nest(depth: u32) -> String {
         match depth {
             0 => LIMIT.0.try_get().unwrap_err().to_string(),
@@ -114,7 +114,7 @@ fn a_trail_remembers_eight_spawns() {
 }
 
 #[test]
-fn get_set_replace_and_clear_panic_with_the_same_text() {
+fn all_methods_of_a_strict_static_panic_with_the_same_text() {
     let above = line!();
     let uses: [fn(); 5] = [
         || drop(LIMIT.0.get()),
@@ -133,7 +133,7 @@ fn get_set_replace_and_clear_panic_with_the_same_text() {
 }
 
 #[test]
-fn everything_sharded_may_be_strict_and_says_what_it_is() {
+fn strict_config_registry_and_mock_name_their_type() {
     static CONFIG: Config = Config::new().strict();
     static NAMES: Registry<u8, u16> = Registry::duplicate().strict();
     static MOCK: Mock<u64> = Mock::new(|| Arc::new(1)).strict();

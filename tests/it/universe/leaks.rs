@@ -78,7 +78,7 @@ const SERVER: &str = "the server `it::support::test_server::TestServer`";
 const NOWHERE: (&str, u16) = ("127.0.0.1", 1);
 
 #[test]
-fn a_run_that_leaves_nothing_is_silent() {
+fn run_without_leaks_logs_nothing() {
     Warnings::capture(|warnings| {
         let real = Universe::new();
         let answer = real.run(async {
@@ -102,7 +102,7 @@ fn a_run_that_leaves_nothing_is_silent() {
 }
 
 #[test]
-fn a_daemon_that_nobody_ends_is_told_with_its_supervisor() {
+fn leaked_daemon_is_reported_with_its_supervisor() {
     let (seed, _watch) = test_server::seed();
     let (builder, line) = (Daemon::<TestServer>::builder(seed), line!());
     let lines = [made(DAEMON, line), made("the supervisor `servers`", line)];
@@ -111,7 +111,7 @@ fn a_daemon_that_nobody_ends_is_told_with_its_supervisor() {
 }
 
 #[test]
-fn in_real_time_leaks_are_told_too() {
+fn leaks_are_reported_with_the_real_clock() {
     let (seed, _watch) = test_server::seed();
     let (builder, line) = (Daemon::<TestServer>::builder(seed), line!());
     let told = failure(&real(), builder.start());
@@ -121,7 +121,7 @@ fn in_real_time_leaks_are_told_too() {
 }
 
 #[test]
-fn a_client_that_somebody_keeps_is_told() {
+fn leaked_client_is_reported() {
     let (builder, line) = (Client::<TestProtocol>::builder(NOWHERE), line!());
     let clean = builder.clone();
     leaves(
@@ -132,7 +132,7 @@ fn a_client_that_somebody_keeps_is_told() {
 }
 
 #[test]
-fn a_server_that_nobody_ends_is_told() {
+fn leaked_server_is_reported() {
     let (seed, _watch) = test_server::seed();
     let (builder, line) = (ServerRef::<TestServer>::builder(seed), line!());
     leaves(builder.start(), &[made(SERVER, line)]);
@@ -142,7 +142,7 @@ fn a_server_that_nobody_ends_is_told() {
 }
 
 #[test]
-fn a_supervisor_that_nobody_ends_is_told_with_its_children() {
+fn leaked_supervisor_is_reported_with_its_children() {
     let (builder, above) = (DynamicSupervisor::builder(), line!());
     let idle = |me: TaskRef| async move { me.shutdown_requested().await };
     let (spec, below) = (ChildSpec::task("idle", idle), line!());
@@ -161,7 +161,7 @@ fn a_supervisor_that_nobody_ends_is_told_with_its_children() {
 }
 
 #[test]
-fn a_call_that_somebody_keeps_is_told_with_its_time_limit() {
+fn leaked_local_call_is_reported() {
     let mut line = 0;
     let main = async {
         let (seed, _watch) = test_server::seed();
@@ -184,7 +184,7 @@ fn a_call_that_somebody_keeps_is_told_with_its_time_limit() {
 }
 
 #[test]
-fn a_call_to_another_place_is_told_by_the_line_of_the_caller() {
+fn leaked_remote_call_is_reported_with_the_line_of_the_caller() {
     let mut line = 0;
     let told = failure(&real(), async {
         let (_daemon, client, _watch) = test_server::pair().await;
@@ -225,7 +225,7 @@ impl Server for Careless {
 }
 
 #[test]
-fn a_call_that_nobody_answers_is_told_by_the_line_of_a_local_caller() {
+fn unanswered_local_call_is_reported_with_the_line_of_the_caller() {
     let (calls, given_away) = async_channel::unbounded();
     let mut line = 0;
     let main = async {
@@ -246,7 +246,7 @@ fn a_call_that_nobody_answers_is_told_by_the_line_of_a_local_caller() {
 }
 
 #[test]
-fn a_remote_call_that_nobody_answers_is_told_by_who_asks_whom_for_what() {
+fn unanswered_remote_call_is_reported_with_peer_server_and_request() {
     let (calls, given_away) = async_channel::unbounded();
     let (builder, line) = (Daemon::<Careless>::builder(calls), line!());
     let peer = OnceLock::new();
@@ -272,7 +272,7 @@ fn a_remote_call_that_nobody_answers_is_told_by_who_asks_whom_for_what() {
     };
     let told = failure(&real(), main);
     let unanswered = format!(
-        "an unanswered call :ping of {} to `it::universe::ending::Careless`",
+        "an unanswered call :ping of {} to `it::universe::leaks::Careless`",
         peer.get().unwrap(),
     );
     assert!(told.contains(&made(&unanswered, line)), "{told}");
@@ -281,7 +281,7 @@ fn a_remote_call_that_nobody_answers_is_told_by_who_asks_whom_for_what() {
 static NAMES: Registry<&str, u16> = Registry::unique();
 
 #[test]
-fn a_name_that_is_never_given_back_is_told() {
+fn leaked_name_is_reported() {
     let mut line = 0;
     let main = async {
         line = line!() + 1;
@@ -293,7 +293,7 @@ fn a_name_that_is_never_given_back_is_told() {
 }
 
 #[test]
-fn what_lives_on_after_all_was_cancelled_is_told_as_such() {
+fn resource_that_cannot_be_cancelled_is_reported_as_such() {
     static KEPT: Mutex<Option<Registration>> = Mutex::new(None);
     let mut line = 0;
     let main = async {
@@ -310,7 +310,7 @@ fn what_lives_on_after_all_was_cancelled_is_told_as_such() {
 }
 
 #[test]
-fn what_the_statics_of_the_universe_hold_is_no_leak() {
+fn values_of_statics_are_no_leak() {
     static NAME: Sharded<Mutex<Option<Registration>>> = Sharded::new(Mutex::default);
     static CLIENT: Sharded<Client<TestProtocol>> =
         Sharded::new(|| Client::<TestProtocol>::builder(NOWHERE).start());
@@ -323,7 +323,7 @@ fn what_the_statics_of_the_universe_hold_is_no_leak() {
 }
 
 #[test]
-fn what_others_run_is_told() {
+fn leaked_task_of_another_runtime_is_reported() {
     let runtime = tokio::runtime::Builder::new_multi_thread();
     let runtime = { runtime }.worker_threads(1).build().unwrap();
     let mut line = 0;
@@ -341,7 +341,7 @@ fn what_others_run_is_told() {
 }
 
 #[test]
-fn a_thread_that_runs_on_is_told() {
+fn leaked_thread_is_reported() {
     let (go, gone) = mpsc::channel::<()>();
     let mut line = 0;
     let mut thread = None;
@@ -361,7 +361,7 @@ fn a_thread_that_runs_on_is_told() {
 }
 
 #[test]
-fn what_lived_before_the_run_is_not_its_affair() {
+fn resources_from_before_the_run_are_ignored() {
     let universe = named();
     let before = universe.enter(|| NAMES.register("before", 1)).unwrap();
     universe.run(async { assert_eq!(NAMES.count(), 1) });
@@ -383,7 +383,7 @@ async fn takes(limit: Duration) -> Linked<DynamicSupervisor> {
 }
 
 #[test]
-fn what_ends_soon_enough_is_no_leak() {
+fn task_that_ends_within_the_shutdown_timeout_is_no_leak() {
     let universe = Universe::simulated(7);
     universe.run(async { drop(takes(Duration::from_secs(5)).await) });
     assert_eq!(universe.clock().unwrap().elapsed(), Duration::from_secs(5));
@@ -394,7 +394,7 @@ fn what_ends_soon_enough_is_no_leak() {
 }
 
 #[test]
-fn what_is_only_slow_to_compute_is_no_leak() {
+fn slow_task_that_makes_progress_is_no_leak() {
     let universe = named();
     universe.run(async {
         let slow = erps::spawn(async {
@@ -416,7 +416,7 @@ fn what_is_only_slow_to_compute_is_no_leak() {
 }
 
 #[test]
-fn a_task_that_never_waits_is_told_though_the_clock_stands_still() {
+fn task_that_never_waits_is_reported_as_livelock() {
     let _core = cores(1);
     let mut line = 0;
     let universe = named();
@@ -464,7 +464,7 @@ async fn holding<T: Clone + Send + Sync + 'static>(held: T) {
 }
 
 #[test]
-fn what_is_cancelled_is_dropped_in_its_universe_and_starts_nothing_any_more() {
+fn cancelled_child_is_dropped_in_its_universe_and_not_restarted() {
     let (seen, sights) = async_channel::unbounded();
     let universe = named();
     let told = failure(&universe, holding(Arc::new(Reports(seen))));
@@ -474,7 +474,7 @@ fn what_is_cancelled_is_dropped_in_its_universe_and_starts_nothing_any_more() {
 }
 
 #[test]
-fn the_panic_of_what_is_run_is_the_only_one() {
+fn panic_of_the_main_future_is_the_only_one() {
     struct Panics;
     impl Drop for Panics {
         fn drop(&mut self) {
@@ -501,7 +501,7 @@ fn the_panic_of_what_is_run_is_the_only_one() {
 }
 
 #[test]
-fn a_universe_in_which_all_wait_for_nothing_is_stuck() {
+fn universe_without_runnable_tasks_and_timers_is_deadlocked() {
     let real = Instant::now();
     let universe = named();
     let told = failure(&universe, async {
@@ -523,7 +523,7 @@ fn local(port: u16) -> SocketAddr {
 }
 
 #[test]
-fn a_listener_of_the_network_that_somebody_keeps_is_told() {
+fn leaked_listener_is_reported() {
     let mut line = 0;
     let main = async {
         let network = Network::current().unwrap();
@@ -539,7 +539,7 @@ fn a_listener_of_the_network_that_somebody_keeps_is_told() {
 }
 
 #[test]
-fn both_ends_of_a_connection_that_somebody_keeps_are_told() {
+fn leaked_ends_of_a_connection_are_reported() {
     let mut lines = [0, 0];
     let main = async {
         let network = Network::current().unwrap();
@@ -557,7 +557,7 @@ fn both_ends_of_a_connection_that_somebody_keeps_are_told() {
 }
 
 #[test]
-fn a_connection_that_a_thread_of_others_holds_is_told_to_live_on() {
+fn connection_held_by_another_thread_cannot_be_cancelled() {
     let mut line = 0;
     let (keep, _kept) = mpsc::channel();
     let main = async {
@@ -574,7 +574,7 @@ fn a_connection_that_a_thread_of_others_holds_is_told_to_live_on() {
 }
 
 #[test]
-fn a_timer_that_somebody_keeps_is_told_once_it_has_begun() {
+fn leaked_running_timer_is_reported() {
     for universe in [named, real] {
         let mut lines = [0, 0];
         let told = failure(&universe(), async {
@@ -592,7 +592,7 @@ fn a_timer_that_somebody_keeps_is_told_once_it_has_begun() {
 }
 
 #[test]
-fn timers_that_are_over_and_those_that_never_began_are_no_leak() {
+fn finished_and_unpolled_timers_are_no_leak() {
     let universe = named();
     let kept = universe.run(async {
         let second = Duration::from_secs(1);
@@ -611,7 +611,7 @@ fn timers_that_are_over_and_those_that_never_began_are_no_leak() {
 }
 
 #[test]
-fn what_daemons_and_clients_do_on_the_network_is_told_as_theirs() {
+fn connections_of_daemons_and_clients_are_not_reported_separately() {
     let mut lines = [0, 0];
     let main = async {
         let (seed, watch) = test_server::seed();
@@ -633,7 +633,7 @@ fn what_daemons_and_clients_do_on_the_network_is_told_as_theirs() {
 }
 
 #[test]
-fn the_timer_of_a_task_is_the_tasks_affair() {
+fn timer_of_a_task_is_not_reported_separately() {
     let mut line = 0;
     let main = async {
         line = line!() + 1;

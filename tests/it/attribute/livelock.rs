@@ -107,7 +107,7 @@ async fn waits_beside_two_that_wake_each_other() {
 }
 
 #[test]
-fn a_test_that_spins_fails_by_the_name_of_the_task_and_soon() {
+fn livelock_fails_the_test_with_the_name_of_the_task() {
     // Each computes for a second or more. The first ones show all that is reported.
     let rows = [
         (
@@ -120,11 +120,11 @@ fn a_test_that_spins_fails_by_the_name_of_the_task_and_soon() {
         ),
         (
             "waits_beside_a_task_that_yields",
-            "a future created at tests/it/attribute/spin.rs:",
+            "a future created at tests/it/attribute/livelock.rs:",
         ),
         (
             "leaves_a_task_that_yields",
-            "a future created at tests/it/attribute/spin.rs:",
+            "a future created at tests/it/attribute/livelock.rs:",
         ),
         ("yields", "the main future was polled"),
         (
@@ -134,16 +134,16 @@ fn a_test_that_spins_fails_by_the_name_of_the_task_and_soon() {
         ("sleeps_for_no_time", "the main future was polled"),
         (
             "waits_beside_a_task_that_reads_its_clock",
-            "a future created at tests/it/attribute/spin.rs:",
+            "a future created at tests/it/attribute/livelock.rs:",
         ),
         (
             "waits_beside_two_that_wake_each_other",
-            "a future created at tests/it/attribute/spin.rs:",
+            "a future created at tests/it/attribute/livelock.rs:",
         ),
     ];
     let rows = &rows[..short_or_long(4, rows.len())];
     for (fixture, who) in rows {
-        let text = fails(&format!("spin::{fixture}"), &[]);
+        let text = fails(&format!("livelock::{fixture}"), &[]);
         assert!(
             text.contains(&format!("` (seed 0) is in a livelock: {who}")),
             "{fixture}: {text}"
@@ -159,7 +159,7 @@ fn a_test_that_spins_fails_by_the_name_of_the_task_and_soon() {
 }
 
 #[erps::test(simulated)]
-async fn a_test_may_yield_often_if_its_clock_moves_now_and_then() {
+async fn frequent_yields_with_advancing_clock_are_no_livelock() {
     for _ in 0..4 {
         for _ in 0..100_000 {
             future::yield_now().await;
@@ -184,9 +184,9 @@ async fn computes() {
 }
 
 #[test]
-fn a_test_that_computes_for_ever_fails_by_the_name_of_the_task() {
-    let text = fails("spin::computes", &[]);
-    let says = "; a future created at tests/it/attribute/spin.rs:";
+fn computing_test_times_out_with_the_name_of_the_task() {
+    let text = fails("livelock::computes", &[]);
+    let says = "; a future created at tests/it/attribute/livelock.rs:";
     let line = text.lines().find(|line| line.contains(says));
     assert!(
         line.is_some_and(|line| line.contains(" is being polled")),

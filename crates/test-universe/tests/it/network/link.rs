@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn bytes_arrive_after_the_latency_of_their_line() {
+fn bytes_arrive_after_the_latency_of_their_link() {
     simulated(1, |network| async move {
         let (alpha, beta) = (network.host("alpha"), network.host("beta"));
         network.set_link("beta", "alpha", Link::new().latency(ms(30)));
@@ -34,7 +34,7 @@ fn bytes_arrive_after_the_latency_of_their_line() {
 }
 
 #[test]
-fn bytes_take_as_long_as_the_bandwidth_says() {
+fn bandwidth_is_shared_by_connections_and_not_by_directions() {
     simulated(1, |network| async move {
         let line = Link::new().bandwidth(10_000).latency(ms(5));
         network.set_default_link(line.window(1_000_000));
@@ -85,7 +85,7 @@ fn arrivals(seed: u64) -> Vec<(u8, Duration)> {
 }
 
 #[test]
-fn jitter_is_drawn_from_the_seed_and_keeps_the_order() {
+fn jitter_is_drawn_from_the_seed_and_keeps_bytes_in_order() {
     let seen = arrivals(1);
     assert_eq!(seen, arrivals(1));
     assert_ne!(seen, arrivals(2));
@@ -96,7 +96,7 @@ fn jitter_is_drawn_from_the_seed_and_keeps_the_order() {
 }
 
 #[test]
-fn pieces_are_small_and_of_many_sizes() {
+fn pieces_limits_reads_and_writes_to_random_sizes() {
     simulated(1, |network| async move {
         network.set_default_link(Link::new().pieces(4));
         let (mut near, mut far, _listener) = ends(&network).await;
@@ -123,7 +123,7 @@ fn pieces_are_small_and_of_many_sizes() {
 }
 
 #[test]
-fn who_writes_waits_for_who_does_not_read() {
+fn write_waits_when_the_window_is_full() {
     simulated(1, |network| async move {
         network.set_default_link(Link::new().window(1000));
         let (mut near, mut far, _listener) = ends(&network).await;
@@ -142,7 +142,7 @@ fn who_writes_waits_for_who_does_not_read() {
 }
 
 #[test]
-fn a_line_that_takes_for_ever_takes_for_ever() {
+fn infinite_latency_or_jitter_never_delivers() {
     for line in [
         Link::new().latency(Duration::MAX),
         Link::new().jitter(Duration::MAX),
@@ -172,7 +172,7 @@ async fn progress(near: &mut Stream, far: &mut Stream, bytes: usize) -> Vec<(usi
 }
 
 #[test]
-fn what_is_written_at_once_arrives_little_by_little_over_a_slow_line() {
+fn write_over_a_slow_link_arrives_in_parts() {
     simulated(1, |network| async move {
         network.set_default_link(Link::new().latency(ms(5)).bandwidth(100));
         let (mut near, mut far, _listener) = ends(&network).await;
@@ -184,7 +184,7 @@ fn what_is_written_at_once_arrives_little_by_little_over_a_slow_line() {
 }
 
 #[test]
-fn parts_are_short_and_few_and_no_less_than_a_byte() {
+fn parts_of_a_write_have_limits_in_time_number_and_size() {
     // The bandwidth, the bytes, and how many parts they come in: so long each, or a bit more.
     for (bandwidth, bytes, parts, each) in [
         (1_000, 10, 1, ms(10)),
@@ -218,7 +218,7 @@ fn parts_are_short_and_few_and_no_less_than_a_byte() {
 }
 
 #[test]
-fn the_parts_of_a_write_are_late_by_the_same_jitter() {
+fn parts_of_one_write_have_the_same_jitter() {
     simulated(1, |network| async move {
         network.set_default_link(Link::new().jitter(secs(60)).bandwidth(1_000));
         let (mut near, mut far, _listener) = ends(&network).await;

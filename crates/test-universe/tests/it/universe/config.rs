@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use erps::{Config, Mock, Universe, universe::ConfigError};
+use test_universe::{Config, ConfigError, Mock, Universe};
 
 #[test]
-fn a_universe_falls_back_to_the_global_value() {
+fn universe_reads_the_global_value_by_default() {
     static CONFIG: Config = Config::new();
     let universe = Universe::new();
     let port = || CONFIG.get::<u16>("port").map(|port| *port);
@@ -21,7 +21,7 @@ fn a_universe_falls_back_to_the_global_value() {
 }
 
 #[test]
-fn what_a_universe_puts_in_nobody_else_sees() {
+fn put_changes_the_value_of_the_current_universe_only() {
     static CONFIG: Config = Config::new();
     let (left, right) = (Universe::new(), Universe::new());
     let port = || CONFIG.get::<u16>("port").map(|port| *port);
@@ -36,7 +36,7 @@ fn what_a_universe_puts_in_nobody_else_sees() {
 }
 
 #[test]
-fn what_a_universe_deletes_is_hidden_from_it_and_from_nobody_else() {
+fn delete_hides_the_global_value_from_the_current_universe_only() {
     static CONFIG: Config = Config::new();
     let universe = Universe::new();
     let port = || CONFIG.get::<u16>("port").map(|port| *port);
@@ -56,7 +56,7 @@ fn what_a_universe_deletes_is_hidden_from_it_and_from_nobody_else() {
 }
 
 #[test]
-fn a_universe_that_clears_its_configuration_sees_the_global_one_again() {
+fn clear_restores_the_global_values() {
     static CONFIG: Config = Config::new();
     CONFIG.put("port", 1_u16);
     CONFIG.put("host", "here");
@@ -70,7 +70,7 @@ fn a_universe_that_clears_its_configuration_sees_the_global_one_again() {
 }
 
 #[test]
-fn fetch_says_what_is_missing() {
+fn fetch_fails_with_missing_without_a_value() {
     static CONFIG: Config = Config::new();
     let error = CONFIG.fetch::<u16>("port").unwrap_err();
     assert!(matches!(&error, ConfigError::Missing { key } if key == "port"));
@@ -78,7 +78,7 @@ fn fetch_says_what_is_missing() {
 }
 
 #[test]
-fn fetch_says_which_type_there_is_and_which_was_asked_for() {
+fn fetch_fails_with_other_type_and_names_both_types() {
     static CONFIG: Config = Config::new();
     CONFIG.put("port", 4747_u16);
     for universe in [Universe::new(), Universe::new()] {
@@ -90,7 +90,7 @@ fn fetch_says_which_type_there_is_and_which_was_asked_for() {
 }
 
 #[test]
-fn a_value_that_reads_the_configuration_when_it_is_dropped_sees_what_took_its_place() {
+fn destructor_of_a_replaced_value_reads_the_new_one() {
     struct Reads;
     impl Drop for Reads {
         fn drop(&mut self) {
@@ -121,7 +121,7 @@ impl Mailer for To {
 }
 
 #[test]
-fn a_mock_is_the_production_object_until_a_universe_puts_in_another() {
+fn mock_returns_the_default_until_it_is_replaced() {
     static MAILER: Mock<dyn Mailer> = Mock::new(|| Arc::new(To("the world")));
     let greet = || MAILER.get().send("hello");
     let (left, right) = (Universe::new(), Universe::new());
@@ -134,7 +134,7 @@ fn a_mock_is_the_production_object_until_a_universe_puts_in_another() {
 }
 
 #[test]
-fn who_holds_a_mock_keeps_it_when_another_is_put_in() {
+fn holder_of_a_mock_keeps_it_when_it_is_replaced() {
     static MAILER: Mock<dyn Mailer> = Mock::new(|| Arc::new(To("the world")));
     Universe::new().enter(|| {
         let held = MAILER.get();

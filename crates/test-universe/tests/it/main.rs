@@ -1,0 +1,6 @@
+//! The specification, as tests.
+
+mod network;
+mod settings;
+mod support;
+mod universe;
