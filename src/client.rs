@@ -208,6 +208,16 @@ impl<P: Protocol> Client<P> {
         self.shared.state().last_connect_error.clone()
     }
 
+    /// Returns how many errors the server has sent that belong to no call, on all connections of this client.
+    ///
+    /// Such an error is mostly the reply to a cast that the server could not decode, or did not accept because of its
+    /// [identifier](Protocol::IDENTIFIER) or version. [`ClientHandler::handle_error`] receives each. Rejections of a
+    /// connection are not counted: see [`last_disconnect`](Self::last_disconnect).
+    #[must_use]
+    pub fn unmatched_errors(&self) -> u64 {
+        self.shared.unmatched_errors()
+    }
+
     /// Waits until `accept` returns true for the client's status, or the client has exited, and returns the status.
     ///
     /// A status that lasts only briefly may be missed.

@@ -15,6 +15,7 @@
 mod accept;
 mod builder;
 mod connection;
+mod context;
 mod counts;
 mod drain;
 mod drain_plan;

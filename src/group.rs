@@ -56,7 +56,7 @@ use table::Table;
 /// # fn main() -> Result<(), BoxError> {
 /// smol::block_on(async {
 ///     let daemon = Daemon::<ChatServer>::builder(()).start_link().await?;
-///     let client = || Client::<ChatProtocol>::builder(daemon.local_addr()).connect();
+///     let client = async || Client::<ChatProtocol>::builder(daemon.local_addr()).connect().await;
 ///     let (ada, alan) = (client().await?, client().await?);
 ///     let mut heard = alan.pushes();
 ///     ada.enter("lobby".into()).await?;

@@ -130,7 +130,7 @@
 /// | Change | Old client, new server | New client, old server |
 /// |---|---|---|
 /// | A call is added | nothing changes | the call fails: [`CallError::Remote`](crate::CallError::Remote), "call not understood"; the connection stays open |
-/// | A cast is added | nothing changes | the cast is dropped; the server sends an error, which the client logs |
+/// | A cast is added | nothing changes | the cast is dropped; the client receives an error ([`handle_error`](crate::ClientHandler::handle_error)), logs and counts it |
 /// | A push is added | the push is dropped and logged | nothing changes |
 /// | A function is renamed, with `#[wire(name = "…")]` of its old name | nothing changes | nothing changes |
 /// | A name is changed on the wire, with `#[wire(alias = "…")]` of its old name | nothing changes | the call fails, as one that is added |
@@ -187,6 +187,59 @@ pub use erps_macros::protocol;
 ///
 /// A server without a connection that is only sent [infos](crate::ServerRef::info) implements a trait without functions,
 /// such as `#[erps::protocol] trait NoCalls {}`. An info may contain the `ReplyTo` of a call, to be answered there.
+///
+/// # State that the servers of a daemon share
+///
+/// The [`Seed`](crate::Server::Seed) is cloned for each server. An `Arc` in it is shared by all of them: a counter, a
+/// cache, a queue, a pool of database connections. A [`Client`](crate::Client) and a [`ServerRef`](crate::ServerRef) are
+/// handles, whose clones share what they are handles to.
+///
+/// ```
+/// use std::sync::{Arc, Mutex};
+/// use erps::{BoxError, Client, Daemon, InitError};
+///
+/// #[erps::protocol]
+/// trait Votes {
+///     async fn vote() -> u64;
+/// }
+///
+/// #[derive(Clone, Default)]
+/// struct Seed {
+///     votes: Arc<Mutex<u64>>,
+/// }
+///
+/// struct VotesServer(Seed);
+///
+/// #[erps::server]
+/// impl Votes for VotesServer {
+///     type Seed = Seed;
+///
+///     async fn init(seed: Seed) -> Result<Self, InitError> {
+///         Ok(Self(seed))
+///     }
+///
+///     async fn vote(&mut self) -> u64 {
+///         // Locked only between two awaits.
+///         let mut votes = self.0.votes.lock().unwrap();
+///         *votes += 1;
+///         *votes
+///     }
+/// }
+///
+/// # fn main() -> Result<(), BoxError> {
+/// smol::block_on(async {
+///     let daemon = Daemon::<VotesServer>::builder(Seed::default()).start_link().await?;
+///     for expected in 1..=2 {
+///         let client = Client::<VotesProtocol>::builder(daemon.local_addr()).connect().await?;
+///         assert_eq!(client.vote().await?, expected);
+///     }
+///     Ok(())
+/// })
+/// # }
+/// ```
+///
+/// State with a life of its own, or that several messages change together, belongs in a server without a connection
+/// ([`ServerRef::builder`](crate::ServerRef::builder)), whose `ServerRef` is in the seed.
 ///
 /// # Example
 ///
@@ -272,8 +325,8 @@ pub use erps_macros::server;
 /// `cx: &mut ClientContext<Self>`, which may be left out. It returns `()`, or `Result<(), BoxError>`, whose error ends the
 /// client.
 ///
-/// `type Info` is `()` unless it is given. `init`, `handle_connect`, `handle_disconnect`, `handle_info` and `terminate`
-/// are those of [`ClientHandler`](crate::ClientHandler), and may leave out their `cx`.
+/// `type Info` is `()` unless it is given. `init`, `handle_connect`, `handle_disconnect`, `handle_error`, `handle_info` and
+/// `terminate` are those of [`ClientHandler`](crate::ClientHandler), and may leave out their `cx`.
 ///
 /// # Example
 ///

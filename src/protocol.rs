@@ -48,7 +48,8 @@ pub trait Protocol: Send + Sync + 'static {
     /// The name of the service, which a client sends and a server requires. At most 36 bytes, checked at compile time.
     ///
     /// The server compares it in every packet. A client with another name connects; its calls fail with
-    /// [`CallError::Remote`](crate::CallError::Remote), and its casts are silently rejected.
+    /// [`CallError::Remote`](crate::CallError::Remote), and its casts are rejected with an error that
+    /// [`ClientHandler::handle_error`](crate::ClientHandler::handle_error) receives.
     ///
     /// Default: empty; a server accepts every name.
     const IDENTIFIER: &'static str = "";

@@ -37,8 +37,9 @@ mod timer;
 mod work;
 
 use std::{
+    any::Any,
     fmt,
-    sync::Arc,
+    sync::{Arc, Weak},
     time::{Duration, Instant},
 };
 
@@ -116,7 +117,8 @@ pub(crate) use start::{Connected, OnSpawn, start};
 pub trait Server: Sized + Send + 'static {
     /// The protocol it serves.
     type Protocol: Protocol;
-    /// The initial data, cloned for every server of a daemon.
+    /// The initial data, cloned for every server of a daemon. What they share is behind an `Arc` in it, or a handle: see
+    /// [the example](macro@crate::server#state-that-the-servers-of-a-daemon-share).
     type Seed: Clone + Send + 'static;
     /// Messages from within the process, besides calls and casts.
     type Info: Send + 'static;
@@ -139,8 +141,8 @@ pub trait Server: Sized + Send + 'static {
     /// `from.reply(..)` may be called here, or later from any task or thread. What follows it here is
     /// OTP's `handle_continue`: the reply is sent at the next await, while the handler continues.
     ///
-    /// The server handles its next message when this returns. To handle calls of one connection side by side, move
-    /// `from` into a task ([`erps::spawn`](crate::spawn)) and return. A handler that computes or blocks for long without
+    /// The server handles its next message when this returns. To handle calls of one connection side by side, or to call
+    /// another service, move `from` into a task ([`Context::spawn`] has an example) and return. A handler that computes or blocks for long without
     /// awaiting delays its own reply and all other tasks of its thread: use [`erps::unblock`](crate::unblock) for such
     /// work. The thread belongs to smol's executor, or to that of the builder. tokio's timers and sockets, and what is built on
     /// them, work in a callback with the feature `tokio`, if the builder was made in a tokio runtime or names one
@@ -162,7 +164,7 @@ pub trait Server: Sized + Send + 'static {
         async { Ok(()) }
     }
 
-    /// Handles a message sent by [`ServerRef::info`]. Default: ignores it.
+    /// Handles a message of [`ServerRef::info`], a timer, a monitor, or spawned work. Default: ignores it.
     fn handle_info(
         &mut self,
         info: Self::Info,
@@ -216,13 +218,18 @@ pub struct Context<S: Server> {
     timeout: Option<Duration>,
     children: Children,
     timers: Timers<S::Info>,
+    parent: Option<Parent>,
 }
 
+/// What has started the server, if it exists still. Its type is known above this module.
+pub(crate) type Parent = Weak<dyn Any + Send + Sync>;
+
 impl<S: Server> Context<S> {
-    fn new(this: ServerRef<S>, peer: Option<PeerInfo>) -> Self {
+    fn new(this: ServerRef<S>, peer: Option<PeerInfo>, parent: Option<Parent>) -> Self {
         Self {
             this,
             peer,
+            parent,
             stop: None,
             timeout: None,
             children: Children::default(),
@@ -248,6 +255,11 @@ impl<S: Server> Context<S> {
     #[must_use]
     pub fn this(&self) -> &ServerRef<S> {
         &self.this
+    }
+
+    /// Returns what has started the server, if it is of this type.
+    pub(crate) fn parent<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        self.parent.as_ref()?.upgrade()?.downcast().ok()
     }
 
     /// Stops the server with `reason` when this callback has returned. OTP's `{:stop, reason, …}`.

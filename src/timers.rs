@@ -13,6 +13,7 @@ use std::{
 use crate::{
     ExitReason,
     task::{self, deadline},
+    universe::integration::contain,
 };
 
 /// The shortest period of an interval. A shorter one counts as this.
@@ -130,6 +131,15 @@ impl<T> Schedule<T> {
         if let (Some(at), Some(next)) = (due.times.get_mut(&id), next) {
             *at = next;
             due.entries.insert((next, id), Entry::Every(interval));
+        }
+    }
+}
+
+impl<T> Drop for Schedule<T> {
+    /// A destructor of the user may panic, also while the owner is unwinding: the others run all the same.
+    fn drop(&mut self) {
+        for entry in std::mem::take(&mut self.due().entries).into_values() {
+            contain("a destructor panicked", || drop(entry));
         }
     }
 }

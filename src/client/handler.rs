@@ -99,6 +99,23 @@ pub trait ClientHandler: Sized + Send + 'static {
         async { Ok(()) }
     }
 
+    /// Handles an error of the server that belongs to no call. Default: nothing.
+    ///
+    /// Mostly a cast that the server could not decode, or did not accept because of its
+    /// [identifier](Protocol::IDENTIFIER) or version; the protocol does not say which. `error` is the server's text, up to
+    /// 1 KiB. Whether or not this is implemented, the client logs such errors, at most one warning in ten seconds, and
+    /// counts them: [`Client::unmatched_errors`].
+    ///
+    /// If the server closes the connection next, `error` is also the reason in [`Disconnect::Reported`].
+    fn handle_error(
+        &mut self,
+        error: String,
+        cx: &mut ClientContext<Self>,
+    ) -> impl Future<Output = Result<(), BoxError>> + Send {
+        let _ = (error, cx);
+        async { Ok(()) }
+    }
+
     /// Runs after each connection is lost or closed. Default: nothing.
     fn handle_disconnect(
         &mut self,
@@ -293,6 +310,10 @@ async fn run<H: ClientHandler>(
             Next::Event(ClientEvent::Push(push)) => {
                 let callback = handler.handle_push(typed(push), cx);
                 stopwatch.watch(name, "handle_push", callback).await
+            }
+            Next::Event(ClientEvent::Error(error)) => {
+                let callback = handler.handle_error(error, cx);
+                stopwatch.watch(name, "handle_error", callback).await
             }
             Next::Event(ClientEvent::Disconnected(why)) => {
                 let callback = handler.handle_disconnect(why, cx);

@@ -30,11 +30,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{message::Decoded, state::Shared, subscriber::ClientEvent};
+use super::{
+    message::Decoded,
+    state::Shared,
+    subscriber::{ClientEvent, Subscriber},
+};
 use crate::{
     TaskRef,
     link::{Link, ReceivedPacket},
-    mailbox::TrySendError,
+    mailbox::{Sender, TrySendError},
     task::{self, Alarm, Budget},
     wire::{decoder::FrameError, rejection::Rejection},
 };
@@ -131,9 +135,14 @@ impl<'a> Session<'a> {
 
     /// The server sent an error and closed the connection. If that was its only packet, it may be a rejection.
     fn closed_with(&self, error: String) -> End {
-        let only = self.link.stats().packets() == 1;
-        let refusal = only.then(|| Rejection::read(&error)).flatten();
-        refusal.map_or(End::Reported(error), End::Rejected)
+        let rejection = self.rejection(&error);
+        rejection.map_or(End::Reported(error), End::Rejected)
+    }
+
+    /// Returns the rejection in an error packet, if it is the only packet.
+    fn rejection(&self, error: &str) -> Option<Rejection> {
+        let is_only = self.link.stats().packets() == 1;
+        is_only.then(|| Rejection::read(error)).flatten()
     }
 
     /// Sends the casts that are queued, and closes the connection.
@@ -286,7 +295,13 @@ impl<'a> Session<'a> {
         match received {
             Ok(Received::Handled) => {}
             Ok(Received::Push(push)) => self.busy = deliver(self.shared, push),
-            Ok(Received::Error(error)) => self.last_error = Some(error),
+            Ok(Received::Error { error, of_call }) => {
+                // A rejection is the reason why the connection is closed next.
+                if !of_call && self.rejection(&error).is_none() {
+                    self.busy = report(self.shared, &error);
+                }
+                self.last_error = Some(error);
+            }
             Err(why) => return Some(End::Broken(why)),
         }
         None
@@ -304,7 +319,24 @@ fn deliver(shared: &Shared, push: Decoded) -> Option<Busy> {
         tracing::debug!(target: "erps", "push dropped: the client has neither a stream nor a handler");
         return None;
     };
-    match sender.try_send(ClientEvent::Push(push)) {
+    send(sender, ClientEvent::Push(push))
+}
+
+/// Counts and logs an error that belongs to no call, and delivers it to the handler, if there is one.
+fn report(shared: &Shared, error: &str) -> Option<Busy> {
+    shared.count_unmatched_error();
+    let what = "the server sent an error that belongs to no call";
+    shared.warnings.add(what, &error);
+    let sender = match &shared.state().subscriber {
+        Some(Subscriber::Handler(sender)) => sender.clone(),
+        _ => return None,
+    };
+    send(sender, ClientEvent::Error(error.to_owned()))
+}
+
+/// Sends an event. If the mailbox is full, returns a future that waits for space.
+fn send(sender: Sender<ClientEvent>, event: ClientEvent) -> Option<Busy> {
+    match sender.try_send(event) {
         Ok(()) | Err(TrySendError::Closed(_)) => None,
         Err(TrySendError::Full(event)) => Some(Box::pin(async move {
             let _ = sender.send(event).await;

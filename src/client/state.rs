@@ -34,6 +34,7 @@ pub(super) struct Shared {
     pub(super) limits: Limits,
     pub(super) warnings: Warnings,
     next_reference: AtomicU64,
+    unmatched_errors: AtomicU64,
     state: Mutex<State>,
     /// Notified when the status changes, and when the queue falls below its limit.
     changed: Event,
@@ -85,6 +86,7 @@ impl Shared {
             limits,
             warnings: Warnings::new(),
             next_reference: AtomicU64::new(1),
+            unmatched_errors: AtomicU64::new(0),
             state: Mutex::new(State {
                 status: Status::Connecting,
                 last_disconnect: None,
@@ -121,6 +123,15 @@ impl Shared {
 
     pub(super) fn next_reference(&self) -> u64 {
         self.next_reference.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Counts an error of the server that belongs to no call.
+    pub(super) fn count_unmatched_error(&self) {
+        self.unmatched_errors.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn unmatched_errors(&self) -> u64 {
+        self.unmatched_errors.load(Ordering::Relaxed)
     }
 
     /// Gives a call its outcome, if it has none yet.

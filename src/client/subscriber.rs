@@ -7,6 +7,8 @@ use crate::{PeerInfo, mailbox::Sender};
 pub(super) enum ClientEvent {
     Connected(PeerInfo),
     Push(Decoded),
+    /// An error of the server that belongs to no call.
+    Error(String),
     Disconnected(Disconnect),
 }
 

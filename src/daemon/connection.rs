@@ -273,7 +273,9 @@ fn child_spec(
             let Some((permit, stream, peer)) = token.take() else {
                 return Ok(Started::Ignore);
             };
+            let parent = Arc::downgrade(&shared);
             let connected = Connected {
+                parent,
                 stream,
                 peer,
                 acceptance: shared.acceptance.clone(),

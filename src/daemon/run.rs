@@ -63,7 +63,7 @@ pub(super) async fn start(start: Start) -> Result<(TaskRef, Arc<Shared>), StartD
 /// The body of the daemon's task.
 async fn run(task: TaskRef, mut start: Start, forwarded: bool, started: Started) -> ExitReason {
     let (spawner, on_start) = (start.spawner.clone(), start.on_start.take());
-    let (listeners, shared, own_supervisor) = match prepare(start, forwarded) {
+    let (listeners, shared, own_supervisor) = match prepare(&task, start, forwarded) {
         Ok(prepared) => prepared,
         Err(error) => {
             let reason = ExitReason::error(error.clone());
@@ -102,7 +102,7 @@ type Prepared = (
 );
 
 /// Validates the settings and binds all addresses, or none.
-fn prepare(start: Start, forwarded: bool) -> Result<Prepared, StartDaemonError> {
+fn prepare(task: &TaskRef, start: Start, forwarded: bool) -> Result<Prepared, StartDaemonError> {
     let mut settings = start.settings;
     let places = settings.take_addresses();
     check_plaintext(&settings, &places)?;
@@ -133,6 +133,7 @@ fn prepare(start: Start, forwarded: bool) -> Result<Prepared, StartDaemonError> 
     let local_addrs = local_addrs.collect();
     let state = Arc::new(State::new(settings.limits));
     let shared = Shared {
+        task: task.clone(),
         table: Arc::new(ConnectionTable::new(&state, settings.shutdown)),
         state,
         settings,

@@ -10,9 +10,11 @@ use super::{
     ConnectionInfo, DaemonInfo, ServerSupervisor, drain_plan::DrainPlan, factory::ServerFactory,
     settings::Settings, state::State, table::ConnectionTable,
 };
-use crate::{Endpoint, server, task::Spawner, wire::packet::Acceptance};
+use crate::{Endpoint, TaskRef, server, task::Spawner, wire::packet::Acceptance};
 
 pub(super) struct Shared {
+    /// The daemon's own task.
+    pub(super) task: TaskRef,
     pub(super) settings: Settings,
     pub(super) acceptance: Acceptance,
     /// The address of each listener, in the order of the settings.

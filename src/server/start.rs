@@ -6,7 +6,7 @@ use futures_channel::oneshot;
 use tracing::Instrument as _;
 
 use super::{
-    ConnectionRef, Context, InitError, Message, Server, ServerOptions, ServerRef,
+    ConnectionRef, Context, InitError, Message, Parent, Server, ServerOptions, ServerRef,
     connection::Connection,
     driver::Driver,
     receive::send_error,
@@ -28,6 +28,7 @@ pub(crate) struct Connected {
     pub(crate) stream: BoxedStream,
     pub(crate) peer: PeerInfo,
     pub(crate) acceptance: Acceptance,
+    pub(crate) parent: Parent,
 }
 
 /// Receives the task of a server and its connection, before its `init`.
@@ -51,6 +52,7 @@ pub(crate) async fn start<S: Server>(
     let (sender, inbox) = mailbox(options.mailbox);
     let (started, ready) = oneshot::channel();
     let server_type = std::any::type_name::<S>();
+    let parent = connected.as_ref().map(|it| it.parent.clone());
     let (peer, connection) = match connected {
         Some(connected) => {
             let (peer, connection) = connected.open(options, server_type, spawner.made());
@@ -78,7 +80,7 @@ pub(crate) async fn start<S: Server>(
     let task = spawner.start(format_args!("{title}"), |task| {
         let this = ServerRef::new(task, sender, send_queue, spawner.clone());
         async move {
-            let mut cx = Context::new(this.clone(), peer);
+            let mut cx = Context::new(this.clone(), peer, parent);
             let init = Contained::new(S::init(seed, &mut cx));
             let (init, _) = driver.drive("init", pin!(init)).await;
             let failure = match init {

@@ -75,11 +75,11 @@ impl<S: Server> Context<S> {
     /// # }
     /// # fn main() -> Result<(), BoxError> {
     /// # smol::block_on(async {
-    /// # let prices = Daemon::<PricesServer>::builder(()).start_link().await?;
-    /// # let prices = Client::<PricesProtocol>::builder(prices.local_addr()).connect().await?;
+    /// # let other = Daemon::<PricesServer>::builder(()).start_link().await?;
+    /// # let prices = Client::<PricesProtocol>::builder(other.local_addr()).connect().await?;
     /// # let shop = Daemon::<ShopServer>::builder(prices).start_link().await?;
     /// # let client = Client::<ShopProtocol>::builder(shop.local_addr()).connect().await?;
-    /// # client.total("tea".into(), 3).await?.unwrap_err();
+    /// # assert_eq!(client.total("tea".into(), 3).await?, Ok(21));
     /// # Ok(())
     /// # })
     /// # }

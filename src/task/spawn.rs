@@ -5,7 +5,8 @@ use super::runtime::Runtime;
 /// Spawns a future on the executor of the current universe, or on smol's global executor if there is none.
 ///
 /// As [`test_universe::spawn`](crate::universe::spawn): the future inherits the universe, and dropping the returned task
-/// cancels it. With the feature `tokio` it also inherits the tokio runtime that this is called in, so that tokio's
+/// cancels it. Work of a server that is to end with the server is spawned by
+/// [`Context::spawn`](crate::Context::spawn). With the feature `tokio` it also inherits the tokio runtime that this is called in, so that tokio's
 /// timers and sockets work in a task that a handler spawns.
 ///
 /// # Example

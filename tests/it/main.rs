@@ -38,5 +38,6 @@ mod typed;
 mod unblock;
 mod universe;
 mod universes_over_tcp;
+mod unmatched_errors;
 mod unresponsive;
 mod work;

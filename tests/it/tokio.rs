@@ -59,16 +59,16 @@ impl Server for FetchServer {
         &mut self,
         port: u16,
         from: ReplyTo<String>,
-        _: &mut Context<Self>,
+        cx: &mut Context<Self>,
     ) -> Result<(), BoxError> {
         let here = fetch(port).await?;
         // Tasks and blocking work inherit the runtime.
-        erps::spawn(async move {
-            let task = fetch(port).await.unwrap();
+        let task = erps::spawn(async move { fetch(port).await.unwrap() });
+        cx.spawn(async move {
+            let own = fetch(port).await.unwrap();
             let thread = erps::unblock(move || Handle::current().block_on(fetch(port)).unwrap());
-            from.reply(format!("{here} {task} {}", thread.await));
-        })
-        .detach();
+            from.reply(format!("{here} {own} {} {}", task.await, thread.await));
+        });
         Ok(())
     }
 
@@ -115,7 +115,7 @@ async fn callbacks_use_tokio(builder: DaemonBuilder<FetchServer>, ends: Ends, po
     let client =
         Client::<Fetch>::builder(daemon.local_addr()).reply_timeout(test_server::REPLY_TIMEOUT);
     let client = client.connect().await.unwrap();
-    assert_eq!(client.call(port).await.unwrap(), "word word word");
+    assert_eq!(client.call(port).await.unwrap(), "word word word word");
     client.disconnect().await;
     assert_eq!(ends.recv().await.unwrap(), "terminated");
     assert_eq!(ends.recv().await.unwrap(), "dropped");
@@ -153,7 +153,7 @@ fn server_without_a_connection_uses_the_runtime_that_the_builder_names() {
         let server = ServerRef::<FetchServer>::builder(sender).tokio(runtime.handle().clone());
         let server = server.start_link().await.unwrap();
         let reply = server.call_within(port, test_server::REPLY_TIMEOUT).await;
-        assert_eq!(reply.unwrap(), "word word word");
+        assert_eq!(reply.unwrap(), "word word word word");
         // A killed server is dropped in the runtime too.
         server.task().kill();
         assert_eq!(ends.recv().await.unwrap(), "dropped");

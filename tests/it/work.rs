@@ -1,5 +1,6 @@
 //! What a server begins and that ends with it: tasks, monitors and timers.
 
 mod client;
+mod daemon;
 mod tasks;
 mod timers;

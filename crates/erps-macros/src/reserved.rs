@@ -28,6 +28,7 @@ const CLIENT: &[&str] = &[
     "task",
     "to_owned",
     "try_into",
+    "unmatched_errors",
     "until",
     "with",
 ];
@@ -54,6 +55,7 @@ const CONTEXT: &[&str] = &[
     "call_within",
     "cast",
     "clone",
+    "daemon",
     "disconnect",
     "exited",
     "identity",
@@ -81,6 +83,7 @@ const CONTEXT: &[&str] = &[
 const HANDLER: &[&str] = &[
     "handle_connect",
     "handle_disconnect",
+    "handle_error",
     "handle_info",
     "handle_push",
     "init",

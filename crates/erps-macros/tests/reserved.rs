@@ -55,7 +55,7 @@ fn reserved(list: &str) -> BTreeSet<String> {
 /// The public methods of a type of erps, or those of a trait.
 fn methods(owner: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
-    for file in ["src/client", "src/server", "src"]
+    for file in ["src/client", "src/daemon", "src/server", "src"]
         .iter()
         .flat_map(|it| files(it))
     {

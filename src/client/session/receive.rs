@@ -4,7 +4,7 @@
 //! |---|---|
 //! | reply `{reply, reference}` | the call's reply; dropped if the call is no longer pending |
 //! | error `{reason, reference}` | the call fails |
-//! | error of another form | logged, and kept in case the server closes the connection next |
+//! | error of another form | logged, counted, delivered to the handler; kept in case the server closes the connection next |
 //! | push | returned, to be delivered |
 //! | keepalive | nothing |
 //! | of another kind, or with an executable term | the connection is closed |
@@ -35,8 +35,8 @@ pub(super) enum Received {
     Handled,
     /// Deliver the push.
     Push(Decoded),
-    /// Keep the error, which belongs to no call.
-    Error(String),
+    /// Keep the error, and report it if it belongs to no call.
+    Error { error: String, of_call: bool },
 }
 
 /// Handles a packet. An error is why the connection has to be closed.
@@ -72,7 +72,7 @@ pub(super) fn receive(packet: &Packet<'_>, shared: &Shared) -> Result<Received, 
     };
     match packet.header.kind {
         Kind::Reply => answer(shared, &checked),
-        Kind::Error => return Ok(fail(shared, &checked).map_or(Received::Handled, Received::Error)),
+        Kind::Error => return Ok(fail(shared, &checked)),
         _ => match (shared.push_decoder)(&checked) {
             Ok(push) => return Ok(Received::Push(push)),
             Err(error) => shared
@@ -104,7 +104,7 @@ fn answer(shared: &Shared, checked: &Checked<'_>) {
 }
 
 /// Fails the call that an error `{reason, reference}` belongs to. Any other error is returned.
-fn fail(shared: &Shared, checked: &Checked<'_>) -> Option<String> {
+fn fail(shared: &Shared, checked: &Checked<'_>) -> Received {
     if let Some((reason, reference)) = checked.pair()
         && let Ok(reference) = reference.decode()
     {
@@ -113,7 +113,7 @@ fn fail(shared: &Shared, checked: &Checked<'_>) -> Option<String> {
             Err(error) => CallError::Undecodable(error.to_string()),
         };
         shared.finish(reference, Err(reason));
-        return None;
+        return Received::Handled;
     }
     let reason = match checked.decode::<Term>() {
         Ok(reason) => message(&reason, MAX_REPORTED),
@@ -124,13 +124,13 @@ fn fail(shared: &Shared, checked: &Checked<'_>) -> Option<String> {
         true => shared.state().pending.only_sent(),
         false => None,
     };
-    match only {
-        Some(reference) => shared.finish(reference, Err(CallError::Remote(reason.clone()))),
-        None => shared
-            .warnings
-            .add("the server sent an error that belongs to no call", &reason),
+    if let Some(reference) = only {
+        shared.finish(reference, Err(CallError::Remote(reason.clone())));
     }
-    Some(reason)
+    Received::Error {
+        error: reason,
+        of_call: only.is_some(),
+    }
 }
 
 fn call_error(reason: &Term) -> CallError {

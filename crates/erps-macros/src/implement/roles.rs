@@ -59,6 +59,7 @@ pub(crate) const HANDLER: Role = Role {
         "init",
         "handle_connect",
         "handle_disconnect",
+        "handle_error",
         "handle_info",
         "terminate",
     ],
