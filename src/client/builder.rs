@@ -283,6 +283,20 @@ impl<P: Protocol> ClientBuilder<P> {
         Linked::new(self.start())
     }
 
+    /// Starts the client and waits as [`connect`](Self::connect) does, and returns its owner: the client exits when the
+    /// owner is dropped, even if there are other handles, or a handler, which keeps a client alive.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`connect`](Self::connect).
+    pub async fn connect_link(&self) -> Result<Linked<Client<P>>, ConnectError> {
+        self.connect().await.map(Linked::new)
+    }
+
     /// Starts the client and waits until its transport is connected, which does not mean that the server serves this
     /// client. Later the client reconnects by itself.
     ///

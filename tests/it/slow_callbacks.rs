@@ -87,8 +87,7 @@ fn warnings(
                 .reply_timeout(2 * HOUR)
                 .slow_callback(limit)
                 .handler(|| BlockHandler);
-            let client = client.start_link();
-            client.connect().await.unwrap();
+            let client = client.connect_link().await.unwrap();
             scenario(client.clone()).await;
         });
         warnings.take()
