@@ -2,8 +2,9 @@
 //!
 //! A server handles one message at a time, but a handler need not answer before it returns: with `#[reply_later]` it
 //! receives a `ReplyTo`, the caller of one call. Moved into a task, it is answered when the task is done, and meanwhile the
-//! server handles the next call. So the calls of one client run side by side, and may be answered out of order. Work that
-//! computes or blocks belongs into `erps::unblock`, in the same way.
+//! server handles the next call. So the calls of one client run side by side, and may be answered out of order. The tasks
+//! of `cx.spawn` are cancelled when the server exits, for instance because its client has gone; those of `erps::spawn` go
+//! on. Work that computes or blocks belongs into `erps::unblock`, in the same way.
 //!
 //! A `ReplyTo` can also be kept in the server's state, and answered while another message is handled. Dropping it fails
 //! the call at once.
@@ -19,7 +20,7 @@
 
 use std::{sync::Mutex, time::Duration};
 
-use erps::{BoxError, CallError, Client, Daemon, ReplyTo, time};
+use erps::{BoxError, CallError, Client, Context, Daemon, ReplyTo, time};
 use smol::future;
 
 #[erps::protocol]
@@ -42,13 +43,12 @@ struct NumbersServer {
 #[erps::server]
 impl Numbers for NumbersServer {
     #[reply_later]
-    async fn slow(&mut self, n: u64, from: ReplyTo<u64>) {
-        let answer = async move {
+    async fn slow(&mut self, n: u64, from: ReplyTo<u64>, cx: &mut Context<Self>) {
+        cx.spawn(async move {
             // A database, or another service.
             time::sleep(Duration::from_millis(100) * n as u32).await;
             from.reply(n);
-        };
-        erps::spawn(answer).detach();
+        });
     }
 
     #[reply_later]

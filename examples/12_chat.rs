@@ -1,8 +1,9 @@
 //! Chat rooms: what a member says is pushed to all members of the room.
 //!
-//! Each connection has a server. The servers share a table of rooms through the daemon's seed, and push to each other's
-//! clients. A client's handler joins its room whenever it has connected: after a reconnect its server is a new one, which
-//! has joined nothing. A member that does not read is disconnected, and costs the others nothing: `try_push` does not wait.
+//! A room is a group of servers: each connection has one, which joins and leaves, and a push to the group goes to the
+//! clients of all. A client's handler joins its room whenever it has connected: after a reconnect its server is a new one,
+//! which has joined nothing. A push to a group does not wait: a member that does not read is disconnected, and costs the
+//! others nothing.
 //!
 //! `cargo test --example 12_chat` runs the tests, in simulated networks.
 //!
@@ -15,14 +16,11 @@
 //! ben is told: not a member of this room
 //! ```
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::{Arc, Mutex},
-};
+use std::collections::HashSet;
 
 use erps::{
-    BoxError, Client, ClientBuilder, ClientContext, Context, Daemon, ExitReason, InitError, Linked,
-    PeerInfo, PushError, ServerRef,
+    BoxError, Client, ClientBuilder, ClientContext, Context, Daemon, ExitReason, Groups, Linked,
+    PeerInfo, PushError, WhenFull,
 };
 use serde::{Deserialize, Serialize};
 use smol::channel::{Receiver, Sender, unbounded};
@@ -58,88 +56,62 @@ enum What {
 #[error("not a member of this room")]
 struct NotAMember;
 
-/// The members of each room. All servers of the daemon share it.
-type Rooms = Arc<Mutex<HashMap<String, Vec<ServerRef<ChatServer>>>>>;
+/// The rooms. A server that exits is removed from all of them. In a test each universe has its own.
+static ROOMS: Groups<String, ChatServer> = Groups::new().when_full(WhenFull::Disconnect);
 
+#[derive(Default)]
 struct ChatServer {
-    rooms: Rooms,
     name: String,
     joined: HashSet<String>,
 }
 
 #[erps::server]
 impl Chat for ChatServer {
-    type Seed = Rooms;
-
-    async fn init(rooms: Rooms) -> Result<Self, InitError> {
-        let (name, joined) = ("nobody".to_owned(), HashSet::new());
-        Ok(Self {
-            rooms,
-            name,
-            joined,
-        })
-    }
-
     async fn hello(&mut self, name: String) {
         self.name = name;
     }
 
-    async fn join(&mut self, room: String, cx: &mut Context<Self>) {
-        if self.joined.insert(room.clone()) {
-            let mut rooms = self.rooms.lock().unwrap();
-            let members = rooms.entry(room.clone()).or_default();
-            members.push(cx.this().clone());
-            drop(rooms);
-            self.report(&room, What::Joins);
+    async fn join(&mut self, room: String, cx: &mut Context<Self>) -> Result<(), BoxError> {
+        if ROOMS.group(&*room).join(cx.this()) {
+            self.joined.insert(room.clone());
+            self.report(&room, What::Joins).await?;
         }
-    }
-
-    async fn leave(&mut self, room: String, cx: &mut Context<Self>) {
-        if self.joined.remove(&room) {
-            self.leave_room(&room, cx);
-        }
-    }
-
-    async fn say(&mut self, room: String, text: String) -> Result<(), NotAMember> {
-        if !self.joined.contains(&room) {
-            return Err(NotAMember);
-        }
-        self.report(&room, What::Says(text));
         Ok(())
     }
 
+    async fn leave(&mut self, room: String, cx: &mut Context<Self>) -> Result<(), BoxError> {
+        if ROOMS.group(&*room).leave(cx.this()) {
+            self.joined.remove(&room);
+            self.report(&room, What::Leaves).await?;
+        }
+        Ok(())
+    }
+
+    async fn say(
+        &mut self,
+        room: String,
+        text: String,
+    ) -> Result<Result<(), NotAMember>, BoxError> {
+        if !self.joined.contains(&room) {
+            return Ok(Err(NotAMember));
+        }
+        self.report(&room, What::Says(text)).await?;
+        Ok(Ok(()))
+    }
+
     async fn terminate(&mut self, _: &ExitReason, cx: &mut Context<Self>) {
-        for room in std::mem::take(&mut self.joined) {
-            self.leave_room(&room, cx);
+        for room in &self.joined {
+            ROOMS.group(&**room).leave(cx.this());
+            let _ = self.report(room, What::Leaves).await;
         }
     }
 }
 
 impl ChatServer {
-    fn leave_room(&self, room: &str, cx: &Context<Self>) {
-        let mut rooms = self.rooms.lock().unwrap();
-        if let Some(members) = rooms.get_mut(room) {
-            members.retain(|member| member.task() != cx.this().task());
-        }
-        drop(rooms);
-        self.report(room, What::Leaves);
-    }
-
-    /// Pushes news to all members of a room, and removes those that have gone or do not read.
-    fn report(&self, room: &str, what: What) {
-        let mut rooms = self.rooms.lock().unwrap();
-        let Some(members) = rooms.get_mut(room) else {
-            return;
-        };
-        let push = ChatPush::News(news(room, &self.name, what));
-        members.retain(|member| match member.try_push(&push) {
-            Ok(()) => true,
-            Err(PushError::Full) => {
-                member.disconnect();
-                false
-            }
-            Err(_) => false,
-        });
+    /// Pushes news of this member to all members of a room.
+    async fn report(&self, room: &str, what: What) -> Result<(), PushError> {
+        ROOMS.group(room).news(news(room, &self.name, what)).await?;
+        Ok(())
     }
 }
 
@@ -193,9 +165,7 @@ fn news(room: &str, name: &str, what: What) -> News {
 
 fn main() -> Result<(), BoxError> {
     smol::block_on(async {
-        let daemon = Daemon::<ChatServer>::builder(Rooms::default())
-            .start_link()
-            .await?;
+        let daemon = Daemon::<ChatServer>::builder(()).start_link().await?;
         let builder = Client::builder(daemon.local_addr());
         let (_ann, ann_hears) = member(&builder, "ann", "rust").await?;
         let (ben, _ben_hears) = member(&builder, "ben", "rust").await?;
@@ -223,20 +193,21 @@ mod tests {
 
     use super::*;
 
-    type Server = Linked<Daemon<ChatServer>>;
-
     /// A daemon, and a builder of its clients.
-    async fn chat() -> (Server, Rooms, ClientBuilder<ChatProtocol>) {
-        let rooms = Rooms::default();
-        let daemon = Daemon::builder(rooms.clone()).port(4747);
+    async fn chat() -> (Linked<Daemon<ChatServer>>, ClientBuilder<ChatProtocol>) {
+        let daemon = Daemon::builder(()).port(4747);
         let daemon = daemon.server_options(ServerOptions::new().max_outgoing(64 * 1024));
         let daemon = daemon.start_link().await.unwrap();
-        (daemon, rooms, Client::builder(("localhost", 4747)))
+        (daemon, Client::builder(("localhost", 4747)))
+    }
+
+    fn members(room: &str) -> usize {
+        ROOMS.group(room).members().len()
     }
 
     #[erps::test(simulated)]
     async fn news_of_a_room_reach_all_its_members_and_no_others() -> Result<(), BoxError> {
-        let (_daemon, _, builder) = chat().await;
+        let (_daemon, builder) = chat().await;
         let (ann, ann_hears) = member(&builder, "ann", "rust").await?;
         let (_ben, ben_hears) = member(&builder, "ben", "rust").await?;
         let (_eve, eve_hears) = member(&builder, "eve", "erlang").await?;
@@ -254,7 +225,7 @@ mod tests {
 
     #[erps::test(simulated)]
     async fn member_whose_connection_ends_leaves_and_joins_again() -> Result<(), BoxError> {
-        let (_daemon, rooms, builder) = chat().await;
+        let (_daemon, builder) = chat().await;
         let (_ann, ann_hears) = member(&builder, "ann", "rust").await?;
         let (ben, _ben_hears) = member(&builder, "ben", "rust").await?;
         ben.disconnect().await;
@@ -262,25 +233,25 @@ mod tests {
         for what in [What::Joins, What::Leaves, What::Joins] {
             assert_eq!(ann_hears.recv().await?, news("rust", "ben", what));
         }
-        assert_eq!(rooms.lock().unwrap()["rust"].len(), 2);
+        assert_eq!(members("rust"), 2);
         Ok(())
     }
 
     #[erps::test(simulated)]
     async fn member_that_does_not_read_is_disconnected_and_delays_no_other() -> Result<(), BoxError>
     {
-        let (_daemon, rooms, builder) = chat().await;
+        let (_daemon, builder) = chat().await;
         let (ann, _ann_hears) = member(&builder, "ann", "rust").await?;
         let (_ben, ben_hears) = member(&builder, "ben", "rust").await?;
         let deaf = builder.max_pushes(2).connect().await?;
         let _unread = deaf.pushes();
         deaf.join("rust".into()).await?;
-        assert_eq!(rooms.lock().unwrap()["rust"].len(), 3);
+        assert_eq!(members("rust"), 3);
 
         let start = time::now();
         let text = "x".repeat(10_000);
         let mut said = 0;
-        while rooms.lock().unwrap()["rust"].len() == 3 {
+        while members("rust") == 3 {
             ann.say("rust".into(), text.clone()).await??;
             said += 1;
         }

@@ -252,7 +252,7 @@ impl<S: Server> Daemon<S> {
     /// let daemon = Daemon::<ShopServer>::builder(()).start().await?;
     /// let report = daemon.drain(Duration::from_secs(20)).await;
     /// for cut in report.cut() {
-    ///     eprintln!("{} was cut: {:?}", cut.peer, cut.outcome);
+    ///     eprintln!("{}: {}", cut.peer, cut.outcome);
     /// }
     /// # assert!(report.is_clean());
     /// # Ok::<_, BoxError>(()) }).unwrap();

@@ -181,9 +181,12 @@ pub use erps_macros::protocol;
 /// | `type Info` | `()` |
 /// | `async fn init(seed: …) -> Result<Self, InitError>` | `Self::default()` |
 /// | `handle_info`, `handle_timeout`, `handle_drain`, `terminate` | those of [`Server`](crate::Server) |
-/// | `type Protocol` | the trait's name with `Protocol` after it |
+/// | `type Protocol` | the trait's name with `Protocol` after it, imported with the trait |
 ///
 /// Each may leave out its `cx`, and `init` its seed. Everything else belongs in another `impl`.
+///
+/// A server without a connection that is only sent [infos](crate::ServerRef::info) implements a trait without functions,
+/// such as `#[erps::protocol] trait NoCalls {}`. An info may contain the `ReplyTo` of a call, to be answered there.
 ///
 /// # State that the servers of a daemon share
 ///

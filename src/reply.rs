@@ -154,7 +154,9 @@ impl<R: Serialize + Send + 'static> ReplyTo<R> {
     /// Answers the call as [`reply`](Self::reply) does, and returns the reply if it is known that no caller waits for it.
     ///
     /// `Ok` means that the reply was handed to the caller's future in this process, or to the connection. It may
-    /// still be lost with the connection, and a remote caller may have timed out.
+    /// still be lost with the connection, and a remote caller may have timed out. A server that gives something away, such
+    /// as a job, therefore remembers to whom, gives the same again when that peer asks again, and takes it back when the
+    /// connection ends ([`monitor`](crate::ServerRef::monitor)).
     ///
     /// # Errors
     ///

@@ -2,6 +2,8 @@
 
 use std::{fmt, net::SocketAddr, path::Path, str::FromStr};
 
+use serde::{Deserialize, Deserializer, de::Error as _};
+
 use crate::{AddressError, Endpoint, endpoint::host, transport::Target};
 
 /// The address of a server: a host name or an IP address, and a port; or the path of a Unix socket.
@@ -10,7 +12,7 @@ use crate::{AddressError, Endpoint, endpoint::host, transport::Target};
 /// `localhost` for a Unix socket, unless [`Tls::server_name`](crate::Tls::server_name) is set. A link-local IPv6 address
 /// has a scope, the name or number of an interface: `fe80::1%eth0`.
 ///
-/// As text, `unix:` and a path is a Unix socket. `unix:` and digits is a port of a host named `unix`; write the file of
+/// As text, and so in a configuration file that serde reads, `unix:` and a path is a Unix socket. `unix:` and digits is a port of a host named `unix`; write the file of
 /// that name as `unix:./4747`. Parsing an invalid text returns an [`AddressError`] that states what to write. Converting
 /// a text, or a pair of a host and a port, with `into` never fails; if it is invalid, connecting fails with
 /// [`ConnectError::Address`](crate::ConnectError::Address).
@@ -110,6 +112,14 @@ impl FromStr for Address {
         }
         let (host, port) = host::split(text)?;
         Self::inet(host, port)
+    }
+}
+
+/// From text, as [`FromStr`] parses it.
+impl<'de> Deserialize<'de> for Address {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(D::Error::custom)
     }
 }
 

@@ -86,7 +86,8 @@ impl<P: Protocol> ClientBuilder<P> {
     ///
     /// tokio's timers and sockets, `tokio::spawn`, and libraries built on them work there. The tasks themselves
     /// run on smol's executor, or on that of the builder; the runtime only has to be kept alive. In simulated time,
-    /// tokio's timers and sockets do not hold the clock: mock what uses them ([`Mock`](crate::Mock)).
+    /// tokio's timers and sockets do not hold the clock, so that timeouts strike while they are awaited: mock what uses
+    /// them ([`Mock`](crate::Mock)), or await it in [`erps::unblock`](crate::unblock), which holds the clock.
     #[cfg(feature = "tokio")]
     pub fn tokio(mut self, runtime: tokio::runtime::Handle) -> Self {
         let runtime = crate::task::Runtime::of(runtime);

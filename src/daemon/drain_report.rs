@@ -1,6 +1,6 @@
 //! The result of a drain.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use crate::{Endpoint, ExitReason};
 
@@ -69,4 +69,18 @@ pub enum DrainOutcome {
         /// The number of [`Busy`](crate::Busy) guards at that moment.
         busy: usize,
     },
+}
+
+/// As in "cut with 2 unanswered calls".
+impl fmt::Display for DrainOutcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Finished => f.write_str("finished"),
+            Self::PeerClosed => f.write_str("closed by the peer"),
+            Self::Cut { calls: 0, busy: 0 } => f.write_str("cut"),
+            Self::Cut { calls: 0, .. } => f.write_str("cut while busy"),
+            Self::Cut { calls: 1, .. } => f.write_str("cut with 1 unanswered call"),
+            Self::Cut { calls, .. } => write!(f, "cut with {calls} unanswered calls"),
+        }
+    }
 }

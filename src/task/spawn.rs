@@ -34,7 +34,8 @@ pub fn spawn<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static
 ///
 /// As [`test_universe::unblock`](crate::universe::unblock): in a simulated universe no virtual time passes meanwhile.
 /// With the feature `tokio` the closure may use the [`Handle`](https://docs.rs/tokio/1/tokio/runtime/struct.Handle.html)
-/// of the tokio runtime that this is called in.
+/// of the tokio runtime that this is called in: `Handle::current().block_on(future)` awaits a future of tokio while the
+/// simulated clock stands still.
 ///
 /// # Example
 ///

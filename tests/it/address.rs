@@ -64,6 +64,15 @@ fn parsing_an_invalid_address_fails() {
 }
 
 #[test]
+fn address_is_deserialized_from_its_text() {
+    let address: Address = serde_json::from_str(r#""localhost:4747""#).unwrap();
+    assert_eq!(address, Address::from(("localhost", 4747)));
+    let error = serde_json::from_str::<Address>(r#""localhost""#).unwrap_err();
+    let reason = "localhost".parse::<Address>().unwrap_err().to_string();
+    assert!(error.to_string().starts_with(&reason), "{error}");
+}
+
+#[test]
 fn connecting_to_an_invalid_host_and_port_fails_without_logging_credentials() {
     Warnings::capture(|warnings| {
         erps::Universe::simulated(1).run(async {

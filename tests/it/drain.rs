@@ -292,6 +292,7 @@ fn drain_shuts_servers_down_by_their_policy_at_its_timeout() {
                 if !in_time {
                     let cut: Vec<_> = report.cut().map(|it| it.outcome).collect();
                     assert_eq!(cut, [DrainOutcome::Cut { calls: 1, busy: 0 }]);
+                    assert_eq!(cut[0].to_string(), "cut with 1 unanswered call");
                 }
                 let terminated = in_time || shutdown != Shutdown::BrutalKill;
                 assert_eq!(ends.len(), usize::from(terminated), "{shutdown:?}");

@@ -4,7 +4,7 @@
 //!
 //! - a tokio runtime for the handlers: the builder's `.tokio(handle)`, with the feature `tokio`. hyper's client, with its
 //!   pool of connections, tokio's timers and a database client then work in handlers, and in the tasks that they spawn;
-//! - a handler that moves `from` into `erps::spawn`, so that a slow service delays one call, not all of its client;
+//! - a handler that moves `from` into a task of the server, so that a slow service delays one call, not all of its client;
 //! - an error that is part of the reply: the service may be unavailable;
 //! - tests in simulated time, which replace what uses tokio, and one with the real libraries, in real time.
 //!
@@ -25,7 +25,7 @@ mod tests;
 
 use std::{sync::Arc, time::Duration};
 
-use erps::{BoxError, Client, Daemon, InitError, ReplyTo};
+use erps::{BoxError, Client, Context, Daemon, InitError, ReplyTo};
 use serde::{Deserialize, Serialize};
 
 use sources::{Live, Sources};
@@ -57,15 +57,20 @@ impl Forecast for ForecastServer {
     }
 
     #[reply_later]
-    async fn forecast(&mut self, city: String, from: ReplyTo<Result<f64, Unavailable>>) {
+    async fn forecast(
+        &mut self,
+        city: String,
+        from: ReplyTo<Result<f64, Unavailable>>,
+        cx: &mut Context<Self>,
+    ) {
         self.asked += 1;
         let sources = Arc::clone(&self.sources);
-        // The server handles the next call meanwhile. The task inherits the runtime, and the universe of a test.
-        let answer = async move {
+        // The server handles the next call meanwhile. The task inherits the runtime, and the universe of a test. It is
+        // cancelled if the client goes.
+        cx.spawn(async move {
             let forecast = forecast(&*sources, city).await;
             from.reply(forecast.map_err(|error| Unavailable(error.to_string())));
-        };
-        erps::spawn(answer).detach();
+        });
     }
 
     async fn asked(&mut self) -> u64 {

@@ -93,7 +93,7 @@ enum Command {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Config {
-    daemon: String,
+    daemon: Address,
     ca: PathBuf,
     certificate: PathBuf,
     key: PathBuf,
@@ -111,8 +111,7 @@ impl Config {
     }
 
     async fn connect(&self) -> Result<Client<JobsProtocol>, BoxError> {
-        let address: Address = self.daemon.parse()?;
-        let client = Client::builder(address).transport(self.tls()?);
+        let client = Client::builder(self.daemon.clone()).transport(self.tls()?);
         Ok(client.connect().await?)
     }
 }
@@ -185,7 +184,7 @@ async fn serve((queue, daemon): Service, drain: Duration) -> Result<(), BoxError
     println!("draining");
     let report = daemon.drain(drain).await;
     for cut in report.cut() {
-        println!("{} was cut: {:?}", cut.peer, cut.outcome);
+        println!("{}: {}", cut.peer, cut.outcome);
     }
     Ok(())
 }

@@ -27,7 +27,9 @@ pub(crate) enum Message {
     Take(Worker, ReplyTo<Result<Job, Refused>>),
     Done(Worker, i64, String, ReplyTo<Result<(), Refused>>),
     Counts(ReplyTo<Counts>),
-    /// A worker's connection has ended.
+    /// A worker has connected.
+    Connected(ServerRef<Connection>),
+    /// Its connection has ended.
     Gone(u64),
     Drain,
 }
@@ -69,12 +71,7 @@ impl Jobs for Connection {
         let name = name.ok_or("a certificate without a name")?.to_owned();
         let (queue, is_worker) = (seed.queue, seed.workers.contains(&name));
         if is_worker {
-            let (queue, id, gone) = (queue.clone(), cx.this().task().id(), cx.this().monitor());
-            erps::spawn(async move {
-                gone.await;
-                let _ = queue.info(Message::Gone(id)).await;
-            })
-            .detach();
+            queue.info(Message::Connected(cx.this().clone())).await?;
         }
         Ok(Self {
             queue,
@@ -166,8 +163,16 @@ impl NoCalls for Queue {
     }
 
     // An error of the database ends the queue, and `serve` with it.
-    async fn handle_info(&mut self, message: Message) -> Result<(), BoxError> {
+    async fn handle_info(
+        &mut self,
+        message: Message,
+        cx: &mut Context<Self>,
+    ) -> Result<(), BoxError> {
         match message {
+            Message::Connected(server) => {
+                let id = server.task().id();
+                cx.monitor(&server, move |_| Message::Gone(id));
+            }
             Message::Submit(text, from) => {
                 from.reply(self.store.submit(text).await?);
                 self.hand_out().await?;

@@ -5,7 +5,9 @@ use std::sync::{
     atomic::{AtomicBool, Ordering::Relaxed},
 };
 
-use erps::{CallError, ConnectError, DrainOutcome, Network, Status, TestCa, time, universe};
+use erps::{
+    CallError, ConnectError, DrainOutcome, Network, Status, TestCa, Universe, time, universe,
+};
 
 use super::*;
 use crate::{
@@ -73,10 +75,11 @@ async fn job_of_a_worker_whose_connection_ends_is_given_to_another() {
     assert_eq!(worker.take().await.unwrap(), Ok(job(1, "a")));
 
     let other = client(&ca, "worker-2").await;
-    let take = erps::spawn(async move { other.take().await });
+    let take = erps::spawn(async move { (other.take().await, other) });
     time::sleep(Duration::from_secs(1)).await;
     drop(worker);
-    assert_eq!(take.await.unwrap(), Ok(job(1, "a")));
+    let (taken, _other) = take.await;
+    assert_eq!(taken.unwrap(), Ok(job(1, "a")));
     assert_eq!(me.counts().await.unwrap(), counts(0, 1, 0));
 }
 
@@ -201,7 +204,9 @@ async fn worker_finishes_all_jobs_across_a_lost_connection() {
 
 #[erps::test(simulated)]
 async fn jobs_outlive_the_daemon() {
-    let path = std::env::temp_dir().join(format!("erps-jobs-{}.sqlite", std::process::id()));
+    let (process, universe) = (std::process::id(), Universe::current().unwrap().id());
+    let file = format!("erps-jobs-{process}-{universe}.sqlite");
+    let path = std::env::temp_dir().join(file);
     let store = Store::open(&path).await.unwrap();
     store.submit("a".into()).await.unwrap();
     store.take("worker-1".into()).await.unwrap();
@@ -217,7 +222,7 @@ async fn jobs_outlive_the_daemon() {
 fn configuration_and_command_line_are_understood() {
     let text = "daemon = 'localhost:4747'\nca = 'ca.pem'\ncertificate = 'me.pem'\nkey = 'me.key'";
     let config: Config = toml::from_str(text).unwrap();
-    assert_eq!(config.daemon, "localhost:4747");
+    assert_eq!(config.daemon, Address::from(("localhost", 4747)));
     assert!(toml::from_str::<Config>(&format!("{text}\nkeys = 1")).is_err());
     let words = ["jobs", "work", "sh", "-c", "wc"];
     let Command::Work { program } = Arguments::parse_from(words).command else {

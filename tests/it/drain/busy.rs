@@ -135,6 +135,7 @@ async fn drain_cuts_a_server_that_stays_busy_and_reports_it() {
     let (report, took) = timed(daemon.drain(LIMIT)).await;
     let outcomes: Vec<_> = report.connections.iter().map(|it| it.outcome).collect();
     assert_eq!(outcomes, [DrainOutcome::Cut { calls: 0, busy: 1 }]);
+    assert_eq!(outcomes[0].to_string(), "cut while busy");
     assert_eq!(took, FINISH_BY);
 }
 
