@@ -40,7 +40,7 @@ fn main() -> Result<(), BoxError> {
             .await?;
 
         let client = Client::<HelloProtocol>::builder(("localhost", daemon.port()))
-            .transport(tls(&ca, "somebody")?)
+            .transport(tls(&ca, "client")?)
             .connect()
             .await?;
         let reply = client.hello("world".into()).await?;

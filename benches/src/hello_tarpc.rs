@@ -72,7 +72,7 @@ async fn main() -> Result<(), BoxError> {
         }
     });
 
-    let (certificate, key) = identity(&ca, "somebody")?;
+    let (certificate, key) = identity(&ca, "client")?;
     let config = ClientConfig::builder()
         .with_root_certificates(roots)
         .with_client_auth_cert(certificate, key)?;
